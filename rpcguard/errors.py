@@ -1,0 +1,29 @@
+"""What rpcguard raises; everything a caller catches from httpx today keeps catching it."""
+
+from __future__ import annotations
+
+import httpx
+
+
+class RpcguardError(Exception):
+    """Be the common base of every error that rpcguard itself raises."""
+
+
+class NoAvailableNode(RpcguardError, httpx.ConnectError):
+    """Report that a service has no node to send to.
+
+    Raised at once, before anything is sent, so the call is safe to repeat. The message names the
+    service, the registry and, for each node, why it cannot be used.
+    """
+
+
+class TransportClosed(RpcguardError, httpx.TransportError):
+    """Report a call on a transport that is closing or closed; nothing was sent."""
+
+
+class RegistryError(RpcguardError):
+    """Report that a registry did not give a usable answer; the last good list stays in use."""
+
+
+class InvalidRegistryURL(RpcguardError, ValueError):
+    """Report a registry URL that cannot be understood: which part, and what a right one looks like."""

@@ -1,0 +1,1 @@
+"""One file per registry; `base` holds what they share."""
