@@ -1,0 +1,85 @@
+"""Real servers around the two middlewares."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import pytest
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the access log out of the test output."""
+
+
+class ThreadedWSGIServer(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class SignallingServer(uvicorn.Server):
+    """Tell when it serves, so that nobody has to poll."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets=None) -> None:
+        await super().startup(sockets=sockets)
+        self.up.set()
+
+
+@contextmanager
+def running_uvicorn(app, **options) -> Iterator[str]:
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="critical", ws="none", **options
+    )
+    server = SignallingServer(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.up.wait(10), "uvicorn did not start"
+    try:
+        if config.uds:
+            yield "http://node"
+        else:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def running_wsgiref(app) -> Iterator[str]:
+    server = make_server(
+        "127.0.0.1", 0, app, server_class=ThreadedWSGIServer, handler_class=QuietHandler
+    )
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+@pytest.fixture
+def uvicorn_at() -> Iterator[Callable[..., str]]:
+    """Start uvicorn for an app and give its base URL."""
+    with ExitStack() as stack:
+        yield lambda app, **options: stack.enter_context(running_uvicorn(app, **options))
+
+
+@pytest.fixture
+def wsgiref_at() -> Iterator[Callable[..., str]]:
+    """Start a threaded wsgiref server for an app and give its base URL."""
+    with ExitStack() as stack:
+        yield lambda app: stack.enter_context(running_wsgiref(app))
