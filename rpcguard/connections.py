@@ -1,0 +1,339 @@
+"""The default child transport of one node: a LIFO stack of single HTTP/1.1 connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+import httpcore
+import httpx
+
+from rpcguard._exchange import Exchange, StaleConnection, Stream, timeouts
+from rpcguard.stack import Counts, Lease
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from types import ModuleType
+
+    from rpcguard.stack import Connection
+
+__all__ = [
+    "AsyncConnectionStack",
+    "AsyncShell",
+    "ConnectionStack",
+    "Counts",
+    "StaleConnection",
+    "SyncShell",
+]
+
+
+class SyncBody(Lease):
+    """Stream the body of a response; closing it gives the connection back."""
+
+    __slots__ = ("_shell", "parts")
+
+    def __init__(self, shell: SyncShell, name: str | None) -> None:
+        super().__init__(name)
+        self._shell = shell
+        self.parts: Any = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self.parts
+        except BaseException as exc:
+            error = self._shell._translated(exc)
+            self.close()
+            if error is None:
+                raise
+            raise error from exc
+        self._shell._check_whole()
+
+    def close(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end."""
+        parts, self.parts = self.parts, None
+        if parts is None:
+            return
+        try:
+            parts.close()
+        finally:
+            self._shell._release(self)
+
+
+class SyncShell(Exchange):
+    """Send requests to one node from any thread; see `ConnectionStack`."""
+
+    _event = threading.Event
+    _body: ClassVar[type[SyncBody]]
+
+    @classmethod
+    def _bind(cls, http: ModuleType, core: ModuleType) -> None:
+        super()._bind(http, core)
+        cls._body = type("Body", (SyncBody, http.SyncByteStream), {})
+        cls._stream = type("Stream", (Stream, core.NetworkStream), {"core": core})
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request to the node, whatever its URL names; the response must be closed."""
+        lease = self._body(self, self._server_name(request))
+        try:
+            return self._send(request, lease)
+        except BaseException as exc:
+            error = self._translated(exc, lease)
+            self._release(lease)
+            if error is None:
+                raise
+            raise error from error.__cause__
+
+    def close(self) -> None:
+        """Close the idle connections and cut those in use, whose calls get an httpx error.
+
+        Any thread may call, more than once. A thread blocked in a read wakes up at once. Later
+        requests get `httpx.ConnectError`.
+        """
+        with self._lock:
+            busy = self._stack.close()
+        for connection in busy:
+            # Not the method of SSLSocket, which takes its TLS state from under a reading thread.
+            with contextlib.suppress(OSError):  # it ended by itself
+                socket.socket.shutdown(connection.stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        self._reap()
+
+    def close_idle(self) -> None:
+        """Close the connections that no call uses; any thread may call."""
+        with self._lock:
+            self._stack.close_idle()
+        self._reap()
+
+    def _send(self, request: httpx.Request, lease: SyncBody) -> httpx.Response:
+        stack = self._stack
+        with self._lock:
+            granted = stack.request(lease)
+        if not granted:
+            lease.event.wait(timeouts(request).get("pool"))
+            with self._lock:
+                self._check_granted(lease)
+        while lease.connection is not None and lease.connection.http.has_expired():
+            with self._lock:
+                stack.replace(lease)
+        if stack.doomed:
+            self._reap()
+        connection = lease.connection or self._dial(request, lease)
+        answer = connection.http.handle_request(self._outgoing(request, connection))
+        lease.parts = answer.stream
+        return self._incoming(request, answer, lease)
+
+    def _dial(self, request: httpx.Request, lease: Lease) -> Connection:
+        trace = request.extensions.get("trace")
+        event, options = self._dialling(request)
+        stream = _traced(trace, event, getattr(self._core.SyncBackend(), event), options)
+        try:
+            if lease.name is not None:
+                options = self._securing(request, lease.name)
+                stream = _traced(trace, "start_tls", stream.start_tls, options)
+        except BaseException:
+            stream.close()
+            raise
+        return self._opened(self._core.HTTP11Connection, stream, lease)
+
+    def _release(self, lease: Lease) -> None:
+        connection = lease.connection
+        keep = connection is not None and connection.http.is_idle()
+        with self._lock:
+            self._stack.release(lease, keep=keep)
+        if self._stack.doomed:
+            self._reap()
+
+    def _reap(self) -> None:
+        with self._lock:
+            doomed = self._stack.reap()
+        for connection in doomed:
+            connection.http.close()
+
+
+class AsyncBody(Lease):
+    """Stream the body of a response; closing it gives the connection back."""
+
+    __slots__ = ("_shell", "parts")
+
+    def __init__(self, shell: AsyncShell, name: str | None) -> None:
+        super().__init__(name)
+        self._shell = shell
+        self.parts: Any = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self.parts:
+                yield part
+        except BaseException as exc:
+            error = self._shell._translated(exc)
+            await self.aclose()
+            if error is None:
+                raise
+            raise error from exc
+        self._shell._check_whole()
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end."""
+        parts, self.parts = self.parts, None
+        if parts is None:
+            return
+        try:
+            await parts.aclose()
+        finally:
+            if self._shell._release(self):
+                await self._shell._reap()
+
+
+class AsyncShell(Exchange):
+    """Send requests to one node from one event loop; see `AsyncConnectionStack`."""
+
+    _event = anyio.Event
+    _body: ClassVar[type[AsyncBody]]
+
+    @classmethod
+    def _bind(cls, http: ModuleType, core: ModuleType) -> None:
+        super()._bind(http, core)
+        cls._body = type("Body", (AsyncBody, http.AsyncByteStream), {})
+        cls._stream = type("Stream", (Stream, core.AsyncNetworkStream), {"core": core})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request to the node, whatever its URL names; the response must be closed."""
+        lease = self._body(self, self._server_name(request))
+        try:
+            return await self._send(request, lease)
+        except BaseException as exc:
+            error = self._translated(exc, lease)
+            if self._release(lease):
+                await self._reap()
+            if error is None:
+                raise
+            raise error from error.__cause__
+
+    async def aclose(self) -> None:
+        """Close the idle connections and cut those in use, whose calls get an httpx error.
+
+        May be called more than once. Later requests get `httpx.ConnectError`.
+        """
+        busy = self._stack.close()
+        self._stack.doomed.extend(busy)
+        await self._reap()
+
+    async def aclose_idle(self) -> None:
+        """Close the connections that no call uses."""
+        self._stack.close_idle()
+        await self._reap()
+
+    async def _send(self, request: httpx.Request, lease: AsyncBody) -> httpx.Response:
+        stack = self._stack
+        if not stack.request(lease):
+            with anyio.move_on_after(timeouts(request).get("pool")):
+                await lease.event.wait()
+            self._check_granted(lease)
+        while lease.connection is not None and lease.connection.http.has_expired():
+            stack.replace(lease)
+        if stack.doomed:
+            await self._reap()
+        connection = lease.connection or await self._dial(request, lease)
+        answer = await connection.http.handle_async_request(self._outgoing(request, connection))
+        lease.parts = answer.stream
+        return self._incoming(request, answer, lease)
+
+    async def _dial(self, request: httpx.Request, lease: Lease) -> Connection:
+        trace = request.extensions.get("trace")
+        event, options = self._dialling(request)
+        stream = await _atraced(trace, event, getattr(self._backend(), event), options)
+        try:
+            if lease.name is not None:
+                options = self._securing(request, lease.name)
+                stream = await _atraced(trace, "start_tls", stream.start_tls, options)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+        return self._opened(self._core.AsyncHTTP11Connection, stream, lease)
+
+    def _backend(self) -> Any:
+        if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
+            return self._core.AnyIOBackend()
+        return self._core.TrioBackend()
+
+    def _release(self, lease: Lease) -> bool:
+        # No await in here: a cancelled caller still gives its place to the next in line.
+        connection = lease.connection
+        keep = connection is not None and connection.http.is_idle()
+        self._stack.release(lease, keep=keep)
+        return bool(self._stack.doomed)
+
+    async def _reap(self) -> None:
+        with anyio.CancelScope(shield=True):
+            for connection in self._stack.reap():
+                await connection.http.aclose()
+
+
+class ConnectionStack(SyncShell, httpx.BaseTransport):
+    """Send HTTP/1.1 requests to one node over a LIFO stack of kept connections.
+
+    It always dials its own address; the request's URL gives the target and, for https, the TLS
+    name unless `sni_hostname` does, and a connection made for one name never serves another.
+    `limits` count for this node; calls wait in line for `timeout["pool"]`. A timeout mapping may
+    shrink while it is used; its `clamp(timeout)`, if there is one, bounds every read and write.
+    `ssl_context` may be a function that makes it. Times are seconds of `clock`. Raises what
+    `httpx.HTTPTransport` raises; a kept connection that had ended is told by a `StaleConnection`
+    as the cause. Thread-safe; whoever made it closes it.
+    """
+
+    _http: ClassVar[ModuleType] = httpx
+    _core: ClassVar[ModuleType] = httpcore
+
+
+class AsyncConnectionStack(AsyncShell, httpx.AsyncBaseTransport):
+    """Send HTTP/1.1 requests to one node on asyncio or trio; else as `ConnectionStack`.
+
+    It belongs to the event loop of its first request.
+    """
+
+    _http: ClassVar[ModuleType] = httpx
+    _core: ClassVar[ModuleType] = httpcore
+
+
+def _traced(
+    trace: Callable[[str, dict[str, Any]], Any] | None,
+    event: str,
+    call: Callable[..., Any],
+    options: dict[str, Any],
+) -> Any:
+    if trace is None:
+        return call(**options)
+    trace(f"connection.{event}.started", options)
+    try:
+        result = call(**options)
+    except BaseException as exc:
+        trace(f"connection.{event}.failed", {"exception": exc})
+        raise
+    trace(f"connection.{event}.complete", {"return_value": result})
+    return result
+
+
+async def _atraced(
+    trace: Callable[[str, dict[str, Any]], Awaitable[Any]] | None,
+    event: str,
+    call: Callable[..., Awaitable[Any]],
+    options: dict[str, Any],
+) -> Any:
+    if trace is None:
+        return await call(**options)
+    await trace(f"connection.{event}.started", options)
+    try:
+        result = await call(**options)
+    except BaseException as exc:
+        await trace(f"connection.{event}.failed", {"exception": exc})
+        raise
+    await trace(f"connection.{event}.complete", {"return_value": result})
+    return result
