@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, NoReturn, Protocol, runtime_checkable
-from urllib.parse import parse_qsl, unquote, urlsplit
+from ipaddress import IPv6Address
+from typing import Protocol, runtime_checkable
+from urllib.parse import parse_qsl, unquote
 
 from rpcguard.errors import InvalidRegistryURL
 from rpcguard.nodes import Node, Snapshot
@@ -15,8 +19,12 @@ from rpcguard.nodes import Node, Snapshot
 logger = logging.getLogger("rpcguard")
 
 GROUP = "rpcguard.registries"
+MAX_BYTES = 32 * 1024 * 1024
 
 _NODE_FIELDS = frozenset(Node.__slots__)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:%@\\]*))(?::([0-9]{0,5}))?")
+_LONGEST_FAULT = 200
 
 
 @runtime_checkable
@@ -69,104 +77,224 @@ def registry_from_url(url: str) -> Registry:
 
 @dataclass(frozen=True, slots=True)
 class RegistryURL:
-    """Hold the parts of a registry URL; `repr` never shows the password.
+    """Hold the parts of a registry URL; `repr` never shows user, password or options.
 
-    `hosts` are (host, port) pairs in the order given, `query` has the options, each once.
+    `hosts` are (host, port) pairs in the order given, lowered and without brackets; `path` is as
+    written, still percent-encoded; `query` has the options, decoded, and `raw_query` as written.
     """
 
     scheme: str
     hosts: tuple[tuple[str, int], ...]
     path: str
-    query: Mapping[str, str]
-    username: str | None = None
+    query: Mapping[str, str] = field(repr=False)
+    raw_query: str = field(repr=False)
+    example: str = field(repr=False)
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+
+    def invalid(self, part: str) -> InvalidRegistryURL:
+        """Make the error that says which part is wrong and shows a right URL."""
+        return _invalid(part, self.example)
+
+    def number(self, option: str, default: float) -> float:
+        """Give an option as a finite number above 0; raise `InvalidRegistryURL` for any other."""
+        text = self.query.get(option)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise self.invalid(f"option {option!r} must be a number above 0")
+        return number
 
 
 def parse_url(
-    url: str, *, example: str, default_port: int | None = None, options: Iterable[str] = ()
+    url: str,
+    *,
+    example: str,
+    default_port: int | None = None,
+    options: Iterable[str] | None = (),
 ) -> RegistryURL:
     """Split `scheme://user:password@h1:1,h2:2/path?option=value`.
 
-    `example` is shown in every error; `options` are the query keys allowed. A host without a port
-    takes `default_port`; None makes the port mandatory. Raises `InvalidRegistryURL` naming the
+    `example` is shown in every error; `options` are the query keys allowed, each once; None allows
+    any, and the last one counts. A host without a port takes `default_port`; None makes the port
+    mandatory. Raises `InvalidRegistryURL` naming the
     part; the message never repeats the user or password.
     """
-
-    def wrong(part: str) -> NoReturn:
-        raise InvalidRegistryURL(f"registry URL: {part}; a right one looks like {example}")
-
-    try:
-        split = urlsplit(url)
-    except ValueError as error:
-        wrong(str(error))
-    credentials, _, addresses = split.netloc.rpartition("@")
+    match = _URL.fullmatch(url)
+    if match is None or not url.isprintable() or " " in url:
+        raise _invalid("it cannot be read as a URL (write '#' as %23, a blank as %20)", example)
+    scheme, authority, path, query = match.groups(default="")
+    if "@" in path + query:
+        # Maybe the rest of a password with a '/' or '?' in it: nothing of it may be shown.
+        raise _invalid("outside of user:password@ write '@' as %40; inside it '/' as %2F", example)
+    credentials, _, addresses = authority.rpartition("@")
     username, colon, password = credentials.partition(":")
-    pairs = parse_qsl(split.query, keep_blank_values=True)
-    allowed = sorted(options)
-    for key, _ in pairs:
-        if key not in allowed:
-            wrong(f"unknown option {key!r}, allowed are {', '.join(allowed) or 'none'}")
-    query = dict(pairs)
-    if len(query) < len(pairs):
-        wrong("an option is given twice")
-    hosts = tuple(
-        _host_and_port(address, default_port, wrong) for address in addresses.split(",") if address
-    )
     return RegistryURL(
-        scheme=split.scheme,
-        hosts=hosts,
-        path=split.path,
-        query=query,
-        username=unquote(username) or None,
+        scheme=scheme.lower(),
+        hosts=tuple(
+            _host_and_port(address, default_port, example)
+            for address in addresses.split(",")
+            if address
+        ),
+        path=path,
+        query=_options(query, options, example),
+        raw_query=query,
+        example=example,
+        username=unquote(username) if credentials else None,
         password=unquote(password) if colon else None,
     )
 
 
-def _host_and_port(address: str, default_port: int | None, wrong: Any) -> tuple[str, int]:
+def json_from_bytes(body: bytes) -> object:
+    """Read JSON; raise `ValueError` for whatever is none, deep nesting and bad UTF-8 included."""
     try:
-        split = urlsplit(f"//{address}")
-        host, port = split.hostname, split.port
-    except ValueError as error:
-        wrong(f"address {address!r}: {error}")
-    if not host:
-        wrong(f"address {address!r} has no host")
-    if port is None:
-        port = default_port
-    if not port:
-        wrong(f"address {address!r} has no port")
-    return host, port
+        document: object = json.loads(body)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return document
 
 
-def nodes_from_json(entries: object, *, where: str) -> list[Node]:
+def snapshot_from_services(
+    document: object, service: str, *, where: str, faults: FaultLog | None = None
+) -> Snapshot:
+    """Read one service of `{"services": {"orders": [NODE, ...]}}`, its name in any case.
+
+    A service that is not listed gives a snapshot with `known=False`. Raises `ValueError` when the
+    document, or the list of this service, has another shape.
+    """
+    services = document.get("services") if isinstance(document, Mapping) else None
+    if not isinstance(services, Mapping):
+        raise ValueError('an object with "services" is wanted')
+    for name, entries in services.items():
+        if name.lower() == service.lower():
+            where = f"{where}, service {name!r}"
+            return Snapshot(nodes_from_json(entries, where=where, faults=faults))
+    return Snapshot((), known=False)
+
+
+def nodes_from_json(entries: object, *, where: str, faults: FaultLog | None = None) -> list[Node]:
     """Read a list of JSON nodes; leave the bad ones out with one warning that counts them.
 
-    Unknown fields are ignored. `where` names the source in the warning. Raises `ValueError` when
-    `entries` is no list.
+    Unknown fields are ignored. `where` names the source in the warning; with `faults` the same
+    warning is not repeated for every poll. Raises `ValueError` when `entries` is no list, or has
+    entries and not one is good: such a list is broken rather than empty.
     """
     if not isinstance(entries, list):
         raise ValueError(f"a list of nodes is wanted, not {type(entries).__name__}")
     nodes: dict[str, Node] = {}
-    faults: list[str] = []
+    bad: list[str] = []
     for entry in entries:
         try:
             node = node_from_json(entry)
-        except (ValueError, TypeError) as error:
-            faults.append(str(error))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            bad.append(str(error)[:_LONGEST_FAULT])
             continue
         if nodes.setdefault(node.id, node) is not node:
-            faults.append(f"id {node.id!r} is listed twice")
-    if faults:
-        logger.warning("%s: %d bad nodes left out, first: %s", where, len(faults), faults[0])
+            bad.append(f"id {node.id!r} is listed twice")
+    if bad and not nodes:
+        raise ValueError(f"none of {len(bad)} nodes can be used, first: {bad[0]}")
+    fault = f"{len(bad)} bad nodes left out, first: {bad[0]}" if bad else None
+    (faults or FaultLog()).report(where, fault)
     return list(nodes.values())
 
 
 def node_from_json(entry: object) -> Node:
-    """Read one JSON node; raise `ValueError` or `TypeError` naming what is wrong."""
+    """Read one JSON node; raise `ValueError` or `TypeError` naming what is wrong.
+
+    A number as `id`, `zone` or `version` is taken as text, and so is every value of `metadata`.
+    """
     if not isinstance(entry, Mapping):
         raise ValueError(f"a node must be an object, not {type(entry).__name__}")
-    values = {key: value for key, value in entry.items() if key in _NODE_FIELDS and value is not None}
+    values = {
+        key: value for key, value in entry.items() if key in _NODE_FIELDS and value is not None
+    }
+    for name in ("host", "port"):
+        if name not in values:
+            raise ValueError(f"{name} is missing")
+    for name in values.keys() & {"id", "zone", "version"}:
+        values[name] = _text(name, values[name])
+    if not isinstance(values.get("generation", 0), (str, int)):
+        raise ValueError("generation must be text or a whole number")
     metadata = values.get("metadata", {})
     if not isinstance(metadata, Mapping):
         raise ValueError("metadata must be an object")
     values["metadata"] = {str(key): str(value) for key, value in metadata.items()}
-    return Node(**values)
+    node = Node(**values)
+    _refuse_odd_text(node)
+    return node
+
+
+class FaultLog:
+    """Warn of a fault once, and again only when it has changed or was gone in between."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+
+    def report(self, where: str, fault: str | None) -> None:
+        """Log a warning for a new `fault` of `where`; None says that all is well there."""
+        if fault is None:
+            self._last.pop(where, None)
+        elif self._last.get(where) != fault:
+            self._last[where] = fault
+            logger.warning("%s: %s", where, fault)
+
+
+def _invalid(part: str, example: str) -> InvalidRegistryURL:
+    return InvalidRegistryURL(f"registry URL: {part}; a right one looks like {example}")
+
+
+def _options(query: str, allowed: Iterable[str] | None, example: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    options = dict(pairs)
+    if allowed is None:
+        return options
+    known = sorted(allowed)
+    for key in options:
+        if key not in known:
+            names = ", ".join(known) or "none"
+            raise _invalid(f"unknown option {key!r}, allowed are: {names}", example)
+    if len(options) < len(pairs):
+        raise _invalid("an option is given twice", example)
+    return options
+
+
+def _host_and_port(address: str, default_port: int | None, example: str) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not (host := match[1] or match[2]):
+        raise _invalid(f"address {address!r} is not host:port or [IPv6]:port", example)
+    if match[1] and not _is_ipv6(match[1]):
+        raise _invalid(f"address {address!r} has brackets but no IPv6 address", example)
+    port = int(match[3]) if match[3] else default_port
+    if port is None:
+        raise _invalid(f"address {address!r} has no port", example)
+    if not 0 < port < 65536:
+        raise _invalid(f"address {address!r} has a port that is not 1 to 65535", example)
+    return host.lower(), port
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"{name} must be text, not {type(value).__name__}")
+    return str(value)
+
+
+def _refuse_odd_text(node: Node) -> None:
+    if ":" in node.host and not _is_ipv6(node.host):
+        raise ValueError(f"host must be a host name or IP, not {node.host!r}")
+    texts = (node.host, node.id, node.zone, node.version, node.generation, *node.metadata)
+    try:
+        # JSON can spell half a surrogate pair, which no log, header or file can hold.
+        "".join(map(str, (*texts, *node.metadata.values()))).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a field has text that is no Unicode") from None

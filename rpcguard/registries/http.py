@@ -1,0 +1,159 @@
+"""The registries `http://` and `https://`: lists as JSON from any web server."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from rpcguard.nodes import Snapshot
+from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries.base import (
+    MAX_BYTES,
+    FaultLog,
+    RegistryURL,
+    nodes_from_json,
+    parse_url,
+    snapshot_from_services,
+)
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+_EXAMPLE: Final = "https://user:password@registry.local/v1/services/{service}?ca=/etc/ca.pem"
+_PLACE: Final = "{service}"
+_PORTS: Final = {"http": 80, "https": 443}
+_SHORTEST_AGE, _LONGEST_AGE = 1.0, 300.0
+_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,10})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    etag: str | None
+    snapshot: Snapshot
+
+
+class HttpRegistry:
+    """Poll JSON over HTTP.
+
+    URL form: `http(s)://user:password@h1:80,h2:80/path/{service}?query`. `{service}`, in path or
+    query, is replaced by the name, percent-encoded, and 404 means that the service is unknown.
+    Without it one document for all services is asked for. The answer is `{"nodes": [NODE, ...]}`
+    (only with `{service}`) or `{"services": {"orders": [NODE, ...]}}`. User and password are sent
+    as basic authentication. The query is passed on as written, but for the options `ca`, `cert`
+    and `key`: PEM files for https, `ca` instead of the usual trust, `cert` and `key` to show.
+    Several addresses are one registry: the next is asked when one fails.
+
+    An `ETag` is sent back, and 304 gives the last list again; `Cache-Control: max-age` is the
+    advised interval, held between 1 and 300 s. Whatever else is answered raises `RegistryError`:
+    another status, a redirect, a wrong body, one over `max_bytes` after decompression, or one
+    that is not complete within `timeout` seconds. Works on asyncio and trio; `aclose` it in the
+    event loop that used it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        parsed = _parse(url)
+        secure = parsed.scheme == "https"
+        bases = [f"{parsed.scheme}://{_address(*pair)}" for pair in parsed.hosts]
+        self._target = _target(parsed)
+        self._per_service = _PLACE in self._target
+        self._shown = f"{', '.join(bases)}{parsed.path}"
+        self._client = RegistryClient(
+            bases,
+            username=parsed.username,
+            password=parsed.password,
+            headers=headers,
+            tls=ssl_context or TLSFiles.from_url(parsed, secure=secure),
+            timeout=timeout,
+            max_bytes=max_bytes,
+        )
+        self._last: dict[str, _Last] = {}
+        self._faults = FaultLog()
+
+    @classmethod
+    def from_url(cls, url: str) -> HttpRegistry:
+        """Read an `http(s)://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        return cls(url)
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Ask for the list now; raise `RegistryError` where there is no usable answer."""
+        if self._per_service and not service.strip("."):
+            return Snapshot((), known=False)  # "." and ".." would walk up the path
+        last = self._last.get(service)
+        headers = {"If-None-Match": last.etag} if last and last.etag else None
+        target = self._target.replace(_PLACE, quote(service, safe=""))
+        answer = await self._client.request("GET", target, headers=headers)
+        if answer.status == 304 and last is not None:
+            return self._keep(service, last, answer)
+        if answer.status == 404 and self._per_service:
+            self._last.pop(service, None)
+            return Snapshot((), known=False, max_age=_max_age(answer))
+        if answer.status != 200:
+            raise answer.error()
+        snapshot = self._read(service, answer)
+        return self._keep(service, _Last(answer.headers.get("etag"), snapshot), answer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def __repr__(self) -> str:
+        return f"HttpRegistry({self._shown!r})"
+
+    def _keep(self, service: str, last: _Last, answer: Answer) -> Snapshot:
+        max_age = _max_age(answer)
+        if max_age is not None:
+            last = replace(last, snapshot=replace(last.snapshot, max_age=max_age))
+        self._last[service] = last
+        return last.snapshot
+
+    def _read(self, service: str, answer: Answer) -> Snapshot:
+        document = answer.json()
+        where = f"{answer.url}, service {service!r}"
+        try:
+            if self._per_service and isinstance(document, dict) and "nodes" in document:
+                nodes = nodes_from_json(document["nodes"], where=where, faults=self._faults)
+                return Snapshot(nodes)
+            return snapshot_from_services(document, service, where=answer.url, faults=self._faults)
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+
+
+def _parse(url: str) -> RegistryURL:
+    port = _PORTS.get(url.partition(":")[0].lower())
+    parsed = parse_url(url, example=_EXAMPLE, default_port=port, options=None)
+    if parsed.scheme not in _PORTS:
+        raise parsed.invalid(f"the scheme must be http or https, not {parsed.scheme!r}")
+    if not parsed.hosts:
+        raise parsed.invalid("no address is given")
+    if re.search(r"[{}]", f"{parsed.path}{parsed.raw_query}".replace(_PLACE, "")):
+        raise parsed.invalid(f"the only place to fill in is {_PLACE}")
+    return parsed
+
+
+def _target(parsed: RegistryURL) -> str:
+    parts = parsed.raw_query.split("&")
+    query = "&".join(part for part in parts if part.partition("=")[0] not in TLS_OPTIONS)
+    path = parsed.path or "/"
+    return f"{path}?{query}" if query else path
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _max_age(answer: Answer) -> float | None:
+    match = _MAX_AGE.search(answer.headers.get("cache-control", ""))
+    if match is None:
+        return None
+    return min(max(float(match[1]), _SHORTEST_AGE), _LONGEST_AGE)

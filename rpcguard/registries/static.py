@@ -1,0 +1,110 @@
+"""The registry `static://`: a fixed list, for tests, scripts and services that never move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import unquote
+
+from rpcguard.nodes import Node, Snapshot
+from rpcguard.registries.base import RegistryURL, parse_url
+
+_EXAMPLE: Final = (
+    "static://10.0.0.1:8080,10.0.0.2:8080?weight=2,1 "
+    "or static:///orders=10.0.0.1:8080,10.0.0.2:8080;billing=10.0.0.3:80"
+)
+_UNKNOWN: Final = Snapshot((), known=False, max_age=math.inf)
+
+
+class StaticRegistry:
+    """Answer from a list that never changes.
+
+    Nodes alone answer for every service; a mapping of service to nodes answers for those, their
+    names in any case, and any other service is unknown. URL forms: `static://h1:80,h2:80` and
+    `static:///orders=h1:80,h2:80;billing=h3:80`. The options `weight`, `zone` and `scheme` take
+    one value for all nodes, or one per node, in the order written, separated by commas. Needs no
+    network, no polling (`max_age` is infinite) and no closing; safe from any thread.
+    """
+
+    def __init__(self, nodes: Sequence[Node] | Mapping[str, Sequence[Node]]) -> None:
+        self._for_all: Snapshot | None = None
+        self._by_service: dict[str, Snapshot] = {}
+        if isinstance(nodes, Mapping):
+            self._by_service = {name.lower(): _fixed(some) for name, some in nodes.items()}
+        else:
+            self._for_all = _fixed(nodes)
+
+    @classmethod
+    def from_url(cls, url: str) -> StaticRegistry:
+        """Read a `static://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        parsed = parse_url(url, example=_EXAMPLE, options=("weight", "zone", "scheme"))
+        if parsed.username is not None or parsed.password is not None:
+            raise parsed.invalid("a static list has no user or password")
+        path = unquote(parsed.path).strip("/")
+        if parsed.hosts and path:
+            raise parsed.invalid("give addresses for every service, or services, not both")
+        if parsed.hosts:
+            return cls(_nodes(parsed, parsed.hosts))
+        if path:
+            return cls(_services(parsed, path))
+        raise parsed.invalid("no address is given")
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Return the fixed list; `known=False` for a service that the mapping lacks."""
+        if self._for_all is not None:
+            return self._for_all
+        return self._by_service.get(service.lower(), _UNKNOWN)
+
+    def __repr__(self) -> str:
+        if self._for_all is not None:
+            return f"StaticRegistry({len(self._for_all.nodes)} nodes)"
+        services = (f"{name}: {len(some.nodes)} nodes" for name, some in self._by_service.items())
+        return f"StaticRegistry({', '.join(services)})"
+
+
+def _fixed(nodes: Sequence[Node]) -> Snapshot:
+    return Snapshot(nodes, max_age=math.inf)
+
+
+def _services(parsed: RegistryURL, path: str) -> dict[str, list[Node]]:
+    counts: dict[str, int] = {}
+    addresses: list[tuple[str, int]] = []
+    for entry in filter(None, path.split(";")):
+        name, equals, listed = entry.partition("=")
+        if not name or not equals:
+            raise parsed.invalid(f"{entry!r} is not service=host:port,...")
+        if name.lower() in counts:
+            raise parsed.invalid(f"service {name!r} is given twice")
+        hosts = parse_url(f"static://{listed}", example=_EXAMPLE).hosts
+        if not hosts:
+            raise parsed.invalid(f"service {name!r} has no address")
+        counts[name.lower()] = len(hosts)
+        addresses += hosts
+    nodes = iter(_nodes(parsed, addresses))
+    return {name: [next(nodes) for _ in range(count)] for name, count in counts.items()}
+
+
+def _nodes(parsed: RegistryURL, addresses: Sequence[tuple[str, int]]) -> list[Node]:
+    count = len(addresses)
+    weights = _spread(parsed, "weight", "1", count)
+    zones = _spread(parsed, "zone", "", count)
+    schemes = _spread(parsed, "scheme", "", count)
+    try:
+        return [
+            Node(host, port, weight=float(weight), zone=zone or None, scheme=scheme or None)
+            for (host, port), weight, zone, scheme in zip(
+                addresses, weights, zones, schemes, strict=True
+            )
+        ]
+    except ValueError as error:
+        raise parsed.invalid(str(error)) from None
+
+
+def _spread(parsed: RegistryURL, option: str, default: str, count: int) -> list[str]:
+    values = parsed.query.get(option, default).split(",")
+    if len(values) == 1:
+        return values * count
+    if len(values) != count:
+        raise parsed.invalid(f"option {option!r} has {len(values)} values for {count} nodes")
+    return values
