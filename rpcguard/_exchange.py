@@ -138,7 +138,7 @@ class Exchange:
         self._address = f"{host}:{port}" if uds is None else uds
         self._ssl_context = ssl_context
         self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
-        self._origin = self._core.Origin(**self._url)
+        self._origin = self._core.URL(**self._url).origin
         self._where: dict[str, Any] = {"host": host, "port": port, "local_address": local_address}
         if uds is not None:
             self._where = {"path": uds}

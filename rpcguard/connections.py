@@ -168,11 +168,13 @@ class AsyncBody(Lease):
         self.parts: Any = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = self.parts.__aiter__()
         try:
-            async for part in self.parts:
+            async for part in parts:
                 yield part
         except BaseException as exc:
             error = self._shell._translated(exc)
+            await parts.aclose()  # left early: collected as garbage it would be too late
             await self.aclose()
             if error is None:
                 raise

@@ -1,0 +1,270 @@
+"""What goes over the wire and what comes back, in every flavour, against the library's own."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import socket
+
+import pytest
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def test_a_kept_connection_serves_the_next_call(make_node, make_caller) -> None:
+    """Two calls use one connection, which is idle between and after them."""
+    node = make_node()
+    caller = make_caller(node)
+    for _ in range(2):
+        response = await caller.call("/v1?a=b")
+        assert (response.status_code, response.text) == (200, "ok")
+        assert caller.books == (1, 0, 0)
+    assert [number for number, _ in node.requests] == [1, 1]
+
+
+async def test_the_request_is_the_callers_and_the_address_the_nodes(make_node, make_caller) -> None:
+    """The request line and the headers go out as given: Host stays the logical name."""
+    node = make_node()
+    await make_caller(node).call("/v1/ö?q=1", headers={"X-Case": "Kept"})
+    head = node.requests[0][1].split(b"\r\n")
+    assert head[0] == b"GET /v1/%C3%B6?q=1 HTTP/1.1"
+    assert head[1] == b"Host: orders"
+    assert b"X-Case: Kept" in head
+
+
+async def test_the_target_extension_replaces_the_request_line(make_node, make_caller) -> None:
+    """A raw target is sent as it is."""
+    node = make_node()
+    await make_caller(node).call("/", method="OPTIONS", extensions={"target": b"*"})
+    assert node.requests[0][1].startswith(b"OPTIONS * HTTP/1.1\r\n")
+
+
+async def test_the_response_is_the_one_of_the_own_transport(
+    make_node, make_caller, flavour
+) -> None:
+    """Status, headers with their case, extensions and body equal those of httpx's transport."""
+    raw = b"HTTP/1.1 299 Fine\r\nX-One: 1\r\nx-ONE: 2\r\nContent-Length: 2\r\n\r\nok"
+    node = make_node(lambda peer: peer.serve(raw))
+    ours = await make_caller(node).call("/")
+    theirs = await make_caller(own=True).call(f"http://127.0.0.1:{node.port}/")
+    assert ours.status_code == theirs.status_code
+    assert ours.headers.raw == theirs.headers.raw
+    assert ours.content == theirs.content
+    assert ours.extensions.keys() == theirs.extensions.keys()
+    assert ours.http_version == theirs.http_version
+    assert ours.reason_phrase == theirs.reason_phrase == "Fine"
+    kind = flavour.core.NetworkStream if flavour.sync else flavour.core.AsyncNetworkStream
+    stream = ours.extensions["network_stream"]
+    assert isinstance(stream, kind)
+    assert stream.get_extra_info("server_addr") == ("127.0.0.1", node.port)
+
+
+@pytest.mark.parametrize(
+    ("method", "raw", "body"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"ok"),
+        (
+            "GET",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+            b"ok",
+        ),
+    ],
+    ids=["HEAD", "204", "304", "103", "chunked"],
+)
+async def test_a_complete_response_keeps_the_connection(
+    make_node, make_caller, method, raw, body
+) -> None:
+    """Whatever frames the body, the second call finds the connection again."""
+    node = make_node(lambda peer: peer.serve(raw))
+    caller = make_caller(node)
+    for _ in range(2):
+        response = await caller.call("/", method=method)
+        assert response.content == body
+    assert caller.books == (1, 0, 0)
+    assert len(node.peers) == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\n\r\nok",
+    ],
+    ids=["close", "1.0"],
+)
+async def test_a_response_that_ends_the_connection(make_node, make_caller, raw) -> None:
+    """After `Connection: close` or HTTP/1.0 the next call opens another connection."""
+    node = make_node(lambda peer: peer.answer(raw))
+    caller = make_caller(node)
+    for _ in range(2):
+        assert (await caller.call("/")).text == "ok"
+        assert caller.books == (0, 0, 0)
+    assert len(node.peers) == 2
+
+
+async def test_an_early_answer_while_uploading(make_node, make_caller) -> None:
+    """A node that refuses a body half-way and closes has its answer delivered."""
+
+    def refuse(peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        peer.until_gone()
+
+    caller = make_caller(make_node(refuse))
+    response = await caller.call("/", method="POST", content=b"x" * 300_000)
+    assert response.status_code == 413
+    assert caller.books == (0, 0, 0)
+
+
+async def test_a_body_that_is_not_read_costs_the_connection(make_node, make_caller, until) -> None:
+    """Closing a response half-way closes its connection; closing twice is the same as once."""
+
+    def endless(peer) -> None:
+        peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\npart")
+        peer.until_gone()
+
+    node = make_node(endless)
+    caller = make_caller(node)
+    response = await caller.open("/")
+    assert caller.books == (0, 1, 0)
+    await caller.end(response)
+    await caller.end(response)
+    assert caller.books == (0, 0, 0)
+    until(node.peers[0].gone.is_set, "the node still has its connection")
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # httpx's own leave them
+async def test_an_abandoned_iteration_is_cleaned_up(make_node, make_caller, flavour, until) -> None:
+    """Leaving the loop over a body and closing the response leaves nothing open."""
+
+    def chunks(peer) -> None:
+        peer.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        peer.until_gone()
+
+    node = make_node(chunks)
+    caller = make_caller(node)
+    response = await caller.open("/")
+    if flavour.sync:
+        for part in response.iter_raw():
+            assert part == b"a"
+            break
+    else:
+        async with contextlib.aclosing(response.aiter_raw()) as parts:
+            async for part in parts:
+                assert part == b"a"
+                break
+    await caller.end(response)
+    assert caller.books == (0, 0, 0)
+    del response
+    gc.collect()
+    until(node.peers[0].gone.is_set, "the node still has its connection")
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+async def test_the_raw_stream_after_an_upgrade(make_node, make_caller, flavour, method) -> None:
+    """After 101, or 2xx to CONNECT, both sides talk over `network_stream`; then it is closed."""
+    status = b"101 Switching Protocols" if method == "GET" else b"200 OK"
+
+    def echo(peer) -> None:
+        peer.answer(b"HTTP/1.1 " + status + b"\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\nhi")
+        while data := peer.recv():
+            peer.send(data.upper())
+        peer.gone.set()
+
+    node = make_node(echo)
+    caller = make_caller(node)
+    upgrade = {"Connection": "upgrade", "Upgrade": "echo"} if method == "GET" else {}
+    # The deadline of a call ends with its handshake.
+    timeout = Shrinking({"read": 2.0}, left=2.0)
+    response = await caller.open(
+        "/", method=method, headers=upgrade, extensions={"timeout": timeout}
+    )
+    timeout.left = 0.0
+    stream = response.extensions["network_stream"]
+    if flavour.sync:
+        assert stream.read(10) == b"hi"
+        stream.write(b"hello")
+        assert stream.read(10) == b"HELLO"
+    else:
+        assert await stream.read(10) == b"hi"
+        await stream.write(b"hello")
+        assert await stream.read(10) == b"HELLO"
+    assert caller.books == (0, 1, 0)
+    await caller.end(response)
+    assert caller.books == (0, 0, 0)
+    assert node.peers[0].gone.wait(5)
+
+
+class Shrinking(dict):
+    """Timeouts with a deadline: each step gets at most what is left."""
+
+    def __init__(self, timeouts, *, left: float) -> None:
+        super().__init__(timeouts)
+        self.left = left
+
+    def clamp(self, timeout: float | None) -> float | None:
+        return self.left if timeout is None else min(timeout, self.left)
+
+
+async def test_the_steps_are_traced_as_by_the_own_transport(
+    make_node, make_caller, flavour
+) -> None:
+    """The trace callback sees the same events with the same keys, fresh and reused."""
+    node = make_node()
+    seen: dict[str, list] = {}
+    for name, caller in (("ours", make_caller(node)), ("theirs", make_caller(own=True))):
+        events = seen[name] = []
+
+        def note(event, info, events=events) -> None:
+            events.append((event, sorted(info)))
+
+        async def anote(event, info, note=note) -> None:
+            note(event, info)
+
+        for _ in range(2):
+            await caller.call(
+                f"http://127.0.0.1:{node.port}/",
+                extensions={"trace": note if flavour.sync else anote},
+            )
+    assert seen["ours"] == seen["theirs"]
+    assert ("connection.connect_tcp.complete", ["return_value"]) in seen["ours"]
+
+
+async def test_a_failed_connect_is_traced(make_caller, flavour, make_node) -> None:
+    """A refused connection ends in `connect_tcp.failed` with the exception."""
+    node = make_node()
+    node.close()
+    events = []
+
+    def note(event, info) -> None:
+        events.append((event, type(info.get("exception"))))
+
+    async def anote(event, info) -> None:
+        note(event, info)
+
+    caller = make_caller(node)
+    with pytest.raises(flavour.http.ConnectError):
+        await caller.call("/", extensions={"trace": note if flavour.sync else anote})
+    assert events[-1] == ("connection.connect_tcp.failed", flavour.core.ConnectError)
+
+
+async def test_unix_sockets_addresses_and_options(make_node, make_caller, tmp_path) -> None:
+    """`uds`, `local_address` and `socket_options` reach the socket."""
+    path = str(tmp_path / "node.sock")
+    make_node(uds=path)
+    assert (await make_caller(uds=path).call("/")).text == "ok"
+
+    node = make_node()
+    caller = make_caller(
+        node,
+        local_address="127.0.0.2",
+        socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)],
+    )
+    stream = (await caller.call("/")).extensions["network_stream"]
+    assert stream.get_extra_info("client_addr")[0] == "127.0.0.2"
+    sock = stream.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
