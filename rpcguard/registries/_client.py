@@ -143,7 +143,7 @@ class RegistryClient:
         `target` is path and query, percent-encoded. An answer of any status is returned; one of
         500 or more only when no base has a better one. `timeout` replaces the client's own.
         """
-        faults: list[str] = []
+        errors: list[RegistryError] = []
         poor: Answer | None = None
         first = self._preferred
         for turn in range(len(self._bases)):
@@ -152,15 +152,17 @@ class RegistryClient:
             try:
                 answer = await self._exchange(method, url, headers, json, timeout or self._timeout)
             except RegistryError as error:
-                faults.append(str(error))
+                errors.append(error)
                 continue
             if answer.status < 500:
                 self._preferred = index
                 return answer
             poor = answer
-        if poor is None:
-            raise RegistryError("; ".join(faults))
-        return poor
+        if poor is not None:
+            return poor
+        if len(errors) == 1:
+            raise errors[0]
+        raise RegistryError("; ".join(map(str, errors)))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later request opens new ones."""
@@ -228,19 +230,48 @@ async def _read(response: httpx.Response, limit: int, shown: str) -> bytes:
     encoding = response.headers.get("content-encoding", "").lower() or "identity"
     if encoding not in ("gzip", "identity"):
         raise RegistryError(f"{shown}: content encoding {encoding[:40]!r} was not asked for")
-    # httpx would unpack a whole chunk before anybody can look at the size.
-    gzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
-    body = bytearray()
-    try:
+    body = _Body(limit, packed=encoding == "gzip")
+    fault: ValueError | None = None
+    # Cancelled, not just left: trio warns of every generator below that does not come to an end.
+    with anyio.CancelScope() as scope:
         async for chunk in response.aiter_raw():
-            body += gzip.decompress(chunk, limit + 1 - len(body)) if gzip else chunk
-            if len(body) > limit:
-                raise RegistryError(f"{shown}: the answer has more than {limit} bytes")
-    except zlib.error as error:
-        raise RegistryError(f"{shown}: the answer is no gzip: {error}") from error
-    if gzip and body and (not gzip.eof or gzip.unused_data):
-        raise RegistryError(f"{shown}: the answer is cut short or is more than one gzip stream")
-    return bytes(body)
+            try:
+                if fault is None:
+                    body.feed(chunk)
+            except ValueError as error:
+                fault = error
+                scope.cancel()
+    if fault is not None:
+        raise RegistryError(f"{shown}: {fault}") from fault
+    if body.is_cut:
+        raise RegistryError(f"{shown}: the answer is cut short")
+    return bytes(body.data)
+
+
+class _Body:
+    """Collect a body, unpacked, up to a limit: httpx unpacks a chunk before its size is known."""
+
+    def __init__(self, limit: int, *, packed: bool) -> None:
+        self.data = bytearray()
+        self._limit = limit
+        self._gzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if packed else None
+
+    @property
+    def is_cut(self) -> bool:
+        return self._gzip is not None and bool(self.data) and not self._gzip.eof
+
+    def feed(self, chunk: bytes) -> None:
+        """Take a chunk; raise `ValueError` when the body is too large or wrongly packed."""
+        if self._gzip is not None:
+            try:
+                chunk = self._gzip.decompress(chunk, self._limit + 1 - len(self.data))
+            except zlib.error as error:
+                raise ValueError(f"the answer is no gzip: {error}") from error
+            if self._gzip.unused_data:
+                raise ValueError("the answer has more than one gzip stream")
+        self.data += chunk
+        if len(self.data) > self._limit:
+            raise ValueError(f"the answer has more than {self._limit} bytes")
 
 
 def _no_password() -> str:
@@ -248,8 +279,12 @@ def _no_password() -> str:
     raise ValueError("an encrypted key cannot be used")
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_LONGEST_REASON].removesuffix(": ")
+def _reason(error: BaseException) -> str:
+    name = type(error).__name__
+    told: BaseException | None = error
+    while told is not None and not str(told):  # on trio the cause alone says what it was
+        told = told.__cause__ or told.__context__
+    return f"{name}: {told}"[:_LONGEST_REASON] if told else name
 
 
 def _status_reason(status: int) -> str:

@@ -130,7 +130,7 @@ class HttpRegistry:
 
 
 def _parse(url: str) -> RegistryURL:
-    port = _PORTS.get(url.partition(":")[0].lower())
+    port = _PORTS.get(url.partition(":")[0].lower(), 1)
     parsed = parse_url(url, example=_EXAMPLE, default_port=port, options=None)
     if parsed.scheme not in _PORTS:
         raise parsed.invalid(f"the scheme must be http or https, not {parsed.scheme!r}")
