@@ -1,0 +1,69 @@
+"""What happened in a run: every call, every event, every state a node was seen in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Client = Literal["rpcguard", "httpx"]
+CLIENTS: tuple[Client, Client] = ("httpx", "rpcguard")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Hold one call of one client; times in seconds, `at` since the load began.
+
+    `node` answered it, or is where it failed if that is known. `error` is None for a good call.
+    `saveable` says of a failed call that another attempt would have been safe.
+    """
+
+    client: Client
+    method: str
+    at: float
+    duration: float
+    node: str | None
+    attempts: int = 1
+    error: str | None = None
+    saveable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Hold one thing worth telling; `kind` is an action of the script, or `state` or `failed`."""
+
+    at: float
+    node: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Hold the state that rpcguard had for a node from `at` on; `state` None: not on its list."""
+
+    at: float
+    node: str
+    state: str | None
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Recording:
+    """Collect a run.
+
+    `cold` is for how many seconds a restarted provider is slow; `executed_twice` counts POSTs by
+    client, from the providers' own logs.
+    """
+
+    nodes: tuple[str, ...]
+    rate: float
+    cold: float
+    calls: list[Call] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
+    executed_twice: dict[Client, int] = field(default_factory=lambda: {"httpx": 0, "rpcguard": 0})
+    seconds: float = 0.0
+
+    def of(self, client: Client) -> list[Call]:
+        """Give the calls of one client, in the order in which they ended."""
+        return [call for call in self.calls if call.client == client]

@@ -1,0 +1,127 @@
+"""The program of one provider: a real uvicorn server that can be cold, sick and leaving.
+
+`GET` or `POST /work?id=X` is the service; every execution is written to the log. `POST
+/-/demo/sick` and `/-/demo/well` switch the 500s. It ends when its standard input ends, so that it
+never outlives the demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TextIO
+from urllib.parse import parse_qs
+
+import uvicorn
+
+from rpcguard.provider import OfflineASGI
+
+Message = MutableMapping[str, Any]
+READY = b"ready\n"
+
+_WORK_TIME = 0.005
+_COLD_TIME = 0.06
+_COLD_WIDTH = 2
+
+
+class Work:
+    """Serve the work of one provider.
+
+    While cold it is slow and narrow, for each client by itself, so that neither client of the
+    demo feels the load of the other.
+    """
+
+    def __init__(self, *, name: str, log: TextIO, cold: float) -> None:
+        self.name = name
+        self.log = log
+        self.warm_at = time.monotonic() + cold
+        self.sick = False
+        self.gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_COLD_WIDTH)
+        )
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Serve one request of the ASGI interface."""
+        while (await receive()).get("more_body"):
+            pass
+        status = 200
+        if scope["path"] == "/work":
+            (call,) = parse_qs(scope["query_string"].decode())["id"]
+            status = await self._work(scope["method"], call)
+        elif scope["path"].startswith("/-/demo/"):
+            self.sick = scope["path"] == "/-/demo/sick"
+        else:
+            status = 404
+        body = json.dumps({"node": self.name}).encode()
+        length = (b"content-length", str(len(body)).encode())
+        headers = [(b"content-type", b"application/json"), length]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _work(self, method: str, call: str) -> int:
+        if self.sick:
+            return 500
+        self.log.write(f"{method} {call}\n")
+        if time.monotonic() >= self.warm_at:
+            await asyncio.sleep(_WORK_TIME)
+            return 200
+        async with self.gates[call[0]]:
+            await asyncio.sleep(_COLD_TIME)
+        return 200
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        os.write(1, READY)
+
+
+def _end_with_parent() -> None:
+    # Not sys.stdin: a thread that waits in it would break the exit of the interpreter.
+    while os.read(0, 1):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """Run a provider until it is told to stop or its parent is gone."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--cold", type=float, default=0.0)
+    options = parser.parse_args()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with open(options.log, "a", buffering=1, encoding="ascii") as log:
+        work = Work(name=options.name, log=log, cold=options.cold)
+        config = uvicorn.Config(
+            OfflineASGI(work),
+            host="127.0.0.1",
+            port=options.port,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+        )
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo to handle
+        _Server(config).run()
+
+
+if __name__ == "__main__":
+    main()
