@@ -1,5 +1,52 @@
 """Call other services with httpx, and do not notice when their nodes come, go, crash or freeze."""
 
 from rpcguard._version import __version__
+from rpcguard.balancers import Balancer, LeastLoaded, Random, RoundRobin
+from rpcguard.call import Attempt, CallInfo
+from rpcguard.ejection import EjectionPolicy
+from rpcguard.errors import (
+    InvalidRegistryURL,
+    NoAvailableNode,
+    RegistryError,
+    RpcguardError,
+    TransportClosed,
+)
+from rpcguard.live import LiveNode
+from rpcguard.membership import MembershipPolicy
+from rpcguard.nodes import Node, NodeView, Snapshot
+from rpcguard.offline import OfflinePolicy
+from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_url
+from rpcguard.retry import RetryPolicy
+from rpcguard.slow_start import SlowStart
+from rpcguard.transport import AsyncTransport, Transport
+from rpcguard.views import PickRecord
 
-__all__ = ["__version__"]
+__all__ = [
+    "AsyncTransport",
+    "Attempt",
+    "Balancer",
+    "CallInfo",
+    "EjectionPolicy",
+    "InvalidRegistryURL",
+    "LeastLoaded",
+    "LiveNode",
+    "MembershipPolicy",
+    "NoAvailableNode",
+    "Node",
+    "NodeView",
+    "OfflinePolicy",
+    "PickRecord",
+    "Random",
+    "Registry",
+    "RegistryError",
+    "RetryPolicy",
+    "RoundRobin",
+    "RpcguardError",
+    "SlowStart",
+    "Snapshot",
+    "Transport",
+    "TransportClosed",
+    "WatchableRegistry",
+    "__version__",
+    "registry_from_url",
+]

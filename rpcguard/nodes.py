@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from rpcguard._checks import is_amount, is_whole, require
+
 Status = Literal["up", "draining", "down"]
 State = Literal["available", "warming", "ejected", "offline", "draining"]
 
+_STATUSES = ("up", "draining", "down")
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
@@ -43,20 +45,14 @@ class Node:
         host = self.host
         if isinstance(host, str):
             host = host.removeprefix("[").removesuffix("]").lower()
-        _check(isinstance(host, str) and _is_host(host), "host", self.host, "a host name or IP")
-        _check(_is_int(self.port) and 0 < self.port < 65536, "port", self.port, "1 to 65535")
-        _check(self.scheme in (None, "http", "https"), "scheme", self.scheme, "http or https")
-        _check(_is_amount(self.weight), "weight", self.weight, "a finite number, 0 or more")
-        _check(
-            self.status in ("up", "draining", "down"), "status", self.status, "up, draining, down"
-        )
-        _check(
-            self.started_at is None or _is_amount(self.started_at),
-            "started_at",
-            self.started_at,
-            "epoch seconds",
-        )
-        _check(_is_int(self.priority) and self.priority >= 0, "priority", self.priority, "0 or more")
+        port, started = self.port, self.started_at
+        require("host", self.host, "a host name or IP", _is_host(host))
+        require("port", port, "1 to 65535", is_whole(port, least=1) and port < 65536)
+        require("scheme", self.scheme, "http or https", self.scheme in (None, "http", "https"))
+        require("weight", self.weight, "a finite number, 0 or more", is_amount(self.weight))
+        require("status", self.status, "up, draining or down", self.status in _STATUSES)
+        require("started_at", started, "epoch seconds", started is None or is_amount(started))
+        require("priority", self.priority, "a whole number, 0 or more", is_whole(self.priority))
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "id", str(self.id) if self.id else self.address)
 
@@ -124,25 +120,9 @@ class NodeView:
         return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
 
 
-def _check(good: bool, name: str, value: object, wanted: str) -> None:  # noqa: FBT001
-    if not good:
-        raise ValueError(f"{name} must be {wanted}, not {value!r}")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_amount(value: object) -> bool:
+def _is_host(host: object) -> bool:
     return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
-    )
-
-
-def _is_host(host: str) -> bool:
-    return 0 < len(host) <= 255 and not any(
-        c in "/?#@\\[]%" or c <= " " or c == "\x7f" for c in host
+        isinstance(host, str)
+        and 0 < len(host) <= 255
+        and not any(c in "/?#@\\[]%" or c <= " " or c == "\x7f" for c in host)
     )

@@ -1,0 +1,47 @@
+"""The value checks that nodes and policies share."""
+
+from __future__ import annotations
+
+import math
+
+
+def require(name: str, value: object, wanted: str, good: object) -> None:
+    """Raise `ValueError` naming the field and the value given, unless `good`."""
+    if not good:
+        raise ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def is_whole(value: object, *, least: int = 0) -> bool:
+    """Tell whether `value` is an int of at least `least`; a bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_amount(value: object) -> bool:
+    """Tell whether `value` is a finite number, 0 or more."""
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
+
+
+def require_amounts(policy: object, *names: str) -> None:
+    """Raise `ValueError` for the first field that is not a finite number, 0 or more."""
+    for name in names:
+        value = getattr(policy, name)
+        require(name, value, "a finite number, 0 or more", is_amount(value))
+
+
+def require_positive(policy: object, *names: str) -> None:
+    """Raise `ValueError` for the first field that is not a finite number above 0."""
+    for name in names:
+        value = getattr(policy, name)
+        require(name, value, "a finite number above 0", is_amount(value) and value > 0)
+
+
+def require_shares(policy: object, *names: str) -> None:
+    """Raise `ValueError` for the first field that is not from 0 to 1."""
+    for name in names:
+        value = getattr(policy, name)
+        require(name, value, "from 0 to 1", is_amount(value) and value <= 1)

@@ -1,0 +1,285 @@
+"""The life of one call, as a generator: it decides, and its driver sends, waits and closes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rpcguard.options import SHORTEST, Timeouts
+from rpcguard.outcomes import Safety, Verdict, cancelled, classify_exception, classify_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from rpcguard.options import Plan
+    from rpcguard.outcomes import Headers
+    from rpcguard.live import LiveNode
+    from rpcguard.nodes import Node
+    from rpcguard.service import Lease, Service
+
+_DRAINED = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Tell one try of a call: the node, the status or exception name, the seconds it took."""
+
+    node: Node
+    outcome: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """Tell how a call was answered: by which node of which service, after which attempts."""
+
+    service: str
+    node: Node
+    attempts: tuple[Attempt, ...]
+
+
+class Reply(Protocol):
+    """Be an answer whose body is not read yet: what httpx and httpx2 responses share."""
+
+    status_code: int
+
+    @property
+    def headers(self) -> Any:
+        """Give the headers, with `.raw` pairs and `.get`."""
+        ...
+
+
+@dataclass(slots=True)
+class Send:
+    """Ask for an attempt: send the request to the node, come back with the reply."""
+
+    lease: Lease
+    number: int
+    timeouts: Mapping[str, Any]
+    resent_because: str | None = None
+
+
+@dataclass(slots=True)
+class Read:
+    """Ask for the body of a reply to be read into memory."""
+
+    reply: Reply
+
+
+@dataclass(slots=True)
+class Discard:
+    """Ask for a reply to be thrown away: drained where `drain`, else closed."""
+
+    reply: Reply
+    drain: bool
+
+
+@dataclass(slots=True)
+class Sleep:
+    """Ask for a pause, in seconds."""
+
+    seconds: float
+
+
+Step = Send | Read | Discard | Sleep
+
+
+@dataclass(slots=True)
+class Answer:
+    """Hand out a reply; unless it is `complete`, its lease is still to be released."""
+
+    reply: Reply
+    lease: Lease
+    complete: bool
+
+
+class Call:
+    """Carry one call through its attempts.
+
+    Does no I/O and never waits: `run` yields what it wants done, takes the result by `send` and a
+    failure by `throw`, and returns the `Answer` or raises the failure that the user gets. `no_node`
+    makes the error for a list without a usable node, `on_denied` hears why a retry was not made.
+    """
+
+    __slots__ = (
+        "_no_node",
+        "_on_denied",
+        "_plan",
+        "_policy",
+        "_repeatable",
+        "_service",
+        "_timeouts",
+        "attempts",
+    )
+
+    def __init__(
+        self,
+        service: Service,
+        plan: Plan,
+        *,
+        no_node: Callable[[], Exception],
+        on_denied: Callable[[str], None],
+    ) -> None:
+        self.attempts: list[Attempt] = []
+        self._service = service
+        self._plan = plan
+        self._policy = service.policies.retry
+        self._repeatable = plan.repeatable(self._policy)
+        self._timeouts: Mapping[str, Any] = plan.timeouts
+        self._no_node = no_node
+        self._on_denied = on_denied
+
+    @property
+    def info(self) -> CallInfo:
+        """Tell how the call was answered; there must have been an attempt."""
+        return CallInfo(self._service.name, self.attempts[-1].node, tuple(self.attempts))
+
+    def run(self) -> Generator[Step, Any, Answer]:
+        """Yield the steps of the call; return its answer."""
+        lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
+        if lease is None:
+            raise self._no_node()
+        tried: tuple[LiveNode, ...] = ()
+        because = None
+        while True:
+            done = yield from self._attempt(lease, len(tried) + 1, because)
+            tried = (*tried, lease.live)
+            following = self._follow(tried, done)
+            if following is None:
+                break
+            yield from self._move_on(done, lease, following, len(tried))
+            lease, because = following, done.verdict.outcome
+        if done.error is not None:
+            done.error.add_note(self._note())
+            raise done.error
+        if isinstance(self._timeouts, Timeouts):
+            # Nothing is tried after the answer is handed out: only the deadline still counts.
+            self._timeouts.until = self._plan.until or math.inf
+        assert done.reply is not None
+        return Answer(done.reply, lease, done.complete)
+
+    def _attempt(
+        self, lease: Lease, number: int, because: str | None
+    ) -> Generator[Step, Any, _Done]:
+        self._timeouts = self._limit(lease.started)
+        try:
+            reply: Reply = yield Send(lease, number, self._timeouts, because)
+        except Exception as error:
+            # Whatever the child or the caller's own body iterator raised ends the attempt.
+            verdict = classify_exception(error)
+            self._settle(lease, verdict)
+            self._service.release(lease)
+            return _Done(verdict, error=error)
+        except BaseException:
+            self._settle(lease, cancelled())
+            self._service.release(lease)
+            raise
+        raw = reply.headers.raw
+        verdict = classify_response(reply.status_code, raw, lease.live.node)
+        self._settle(lease, verdict)
+        if not self._worth_reading(reply, raw, verdict):
+            return _Done(verdict, reply=reply)
+        try:
+            yield Read(reply)
+        except Exception as error:
+            verdict = classify_exception(error)
+            self._service.fail_body(lease, verdict)
+            self.attempts[-1] = self._told(lease, verdict)
+            return _Done(verdict, error=error)
+        finally:
+            self._service.release(lease)
+        return _Done(verdict, reply=reply, complete=True)
+
+    def _move_on(
+        self, done: _Done, lease: Lease, following: Lease, retry: int
+    ) -> Generator[Step, Any, None]:
+        try:
+            if done.reply is not None:
+                try:
+                    yield Discard(done.reply, _is_short(done.reply.headers.raw, _DRAINED))
+                finally:
+                    self._service.release(lease)
+            delay = self._policy.delay(retry, self._service.rng)
+            if delay:
+                yield Sleep(delay)
+        except BaseException:
+            self._service.settle(following, cancelled())
+            self._service.release(following)
+            raise
+        following.started = self._service.clock()
+
+    def _limit(self, now: float) -> Mapping[str, Any]:
+        plan = self._plan
+        if plan.until is None and plan.attempt_timeout is None:
+            return plan.timeouts
+        until = plan.until if plan.until is not None else math.inf
+        if plan.attempt_timeout is not None:
+            until = min(until, now + plan.attempt_timeout)
+        return Timeouts(plan.timeouts, until, self._service.clock)
+
+    def _settle(self, lease: Lease, verdict: Verdict) -> None:
+        self._service.settle(lease, verdict)
+        self.attempts.append(self._told(lease, verdict))
+
+    def _told(self, lease: Lease, verdict: Verdict) -> Attempt:
+        return Attempt(lease.live.node, verdict.outcome, self._service.clock() - lease.started)
+
+    def _worth_reading(self, reply: Reply, raw: Headers, verdict: Verdict) -> bool:
+        limit = self._policy.prefetch
+        if not limit or not self._repeatable or verdict.failed or self._plan.attempts == 1:
+            return False
+        return reply.status_code != 101 and _is_short(raw, limit)
+
+    def _follow(self, tried: tuple[LiveNode, ...], done: _Done) -> Lease | None:
+        verdict = done.verdict
+        if done.reply is not None and not self._unwanted(done.reply, verdict):
+            return None
+        if len(tried) >= self._plan.attempts or verdict.safety is Safety.NEVER:
+            return None
+        denial: str | None = self._forbidden(verdict)
+        if denial is None:
+            following = self._service.pick_again(tried, same_node=verdict.stale)
+            if not isinstance(following, str):
+                return following
+            denial = following
+        self._on_denied(denial)
+        return None
+
+    def _unwanted(self, reply: Reply, verdict: Verdict) -> bool:
+        refused = verdict.safety is Safety.UNSENT
+        return verdict.failed and (refused or reply.status_code in self._policy.statuses)
+
+    def _forbidden(self, verdict: Verdict) -> str | None:
+        plan = self._plan
+        if verdict.safety is Safety.MAYBE and not self._repeatable:
+            return "not_idempotent"
+        if not plan.replayable():
+            return "not_replayable"
+        if plan.until is not None and self._service.clock() >= plan.until - SHORTEST:
+            return "deadline"
+        return None
+
+    def _note(self) -> str:
+        told = "; ".join(
+            f"attempt {number} on {attempt.node.id}: {attempt.outcome} after {attempt.duration:.3f} s"
+            for number, attempt in enumerate(self.attempts, 1)
+        )
+        return f"rpcguard: service {self._service.name}: {told}"
+
+
+@dataclass(slots=True)
+class _Done:
+    """Hold how an attempt ended; `complete` says that the body is read and the lease released."""
+
+    verdict: Verdict
+    reply: Reply | None = None
+    error: Exception | None = None
+    complete: bool = False
+
+
+def _is_short(raw: Headers, limit: int) -> bool:
+    for name, value in raw:
+        if name.lower() == b"content-length":
+            return value.isdigit() and int(value) <= limit
+    return False

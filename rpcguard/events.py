@@ -1,0 +1,72 @@
+"""What a service tells the outside about its list: for logs, metrics, probes and closing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from rpcguard.live import LiveNode
+    from rpcguard.service import Service
+
+Kind = Literal["changed", "doubted", "ejected", "frozen", "offline", "panic", "restored", "signal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Tell one thing that happened to a service's list.
+
+    `node` is a node id, None where it is about the list. `enforced` is False for what was decided
+    and not done: the cap, a freeze or a policy with `enforce=False` held it back.
+    """
+
+    kind: Kind
+    service: str
+    node: str | None
+    reason: str
+    enforced: bool = True
+
+
+class Surroundings(Protocol):
+    """Do the I/O that a service asks for; called outside its lock, from any thread."""
+
+    def tell(self, event: Event) -> None:
+        """Log and count an event."""
+        ...
+
+    def probe(self, service: Service, live: LiveNode) -> None:
+        """Start to probe a node in the background, until `Service.probed` says that it is done."""
+        ...
+
+    def retire(self, live: LiveNode) -> None:
+        """Close what the transport keeps for a node that has left and is idle."""
+        ...
+
+
+class Outbox:
+    """Collect under the lock of a service what is to be done once it is given back."""
+
+    __slots__ = ("events", "probes", "retired")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.probes: list[LiveNode] = []
+        self.retired: list[LiveNode] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.probes or self.retired)
+
+    def probe(self, live: LiveNode) -> None:
+        """Ask for a probe, unless one is already at work."""
+        if not live.probing:
+            live.probing = True
+            self.probes.append(live)
+
+    def deliver(self, service: Service, surroundings: Surroundings) -> None:
+        """Hand everything over."""
+        for event in self.events:
+            surroundings.tell(event)
+        for live in self.probes:
+            surroundings.probe(service, live)
+        for live in self.retired:
+            surroundings.retire(live)

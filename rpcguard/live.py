@@ -1,0 +1,148 @@
+"""What is learned of one node: its load, its health and where it stands."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rpcguard.rolling import RollingCounts
+
+if TYPE_CHECKING:
+    from rpcguard.nodes import Node, State
+
+TIME_CONSTANT = 10.0
+"""Seconds in which an old latency fades to 1/e."""
+
+FAILURE_PEAK = 5.0
+"""Seconds that a repeated failure costs in the load, however fast it came."""
+
+
+class LiveNode:
+    """Hold what is learned of one node since it was listed; a balancer compares these.
+
+    Changed only under the lock of its service. `weight` is the registry's, `ramp` the share of it
+    that slow start allows, `in_flight` counts from the pick to the close of the response stream,
+    `turns` is the number of picks divided by the effective weight at each of them, `latency` the
+    peak EWMA in seconds (0 without history).
+    """
+
+    __slots__ = (
+        "clean",
+        "denied",
+        "doubted_at",
+        "failures",
+        "gone",
+        "in_flight",
+        "in_pool",
+        "last_pick",
+        "latency",
+        "level",
+        "node",
+        "probing",
+        "ramp",
+        "reason",
+        "recent",
+        "stamp",
+        "state",
+        "streak",
+        "successes",
+        "trial",
+        "turns",
+        "warm_calls",
+        "warm_since",
+        "weight",
+    )
+
+    def __init__(self, node: Node, now: float) -> None:
+        self.node = node
+        self.weight = float(node.weight)
+        self.ramp = 1.0
+        self.warm_since: float | None = None
+        self.warm_calls = 0
+        self.state: State = "available"
+        self.reason: str | None = None
+        self.in_pool = False
+        self.in_flight = 0
+        self.turns = 0.0
+        self.last_pick = 0.0
+        self.latency = 0.0
+        self.stamp = now
+        self.successes = 0
+        self.failures = 0
+        self.streak = 0
+        self.recent: RollingCounts | None = None
+        self.level = 0
+        self.clean = 0
+        self.trial = False
+        self.denied = False
+        self.probing = False
+        self.doubted_at: float | None = None
+        self.gone = False
+
+    @property
+    def leaving(self) -> bool:
+        """Tell whether the node is known to be on its way out, so that its absence is no news."""
+        return self.state in ("ejected", "offline", "draining")
+
+    @property
+    def effective_weight(self) -> float:
+        """Give the weight that slow start leaves."""
+        return self.weight * self.ramp
+
+    def load(self, now: float, typical: float) -> float:
+        """Give what the balancer compares: latency · (in flight + 1), in seconds.
+
+        Peak EWMA as in Finagle, with one change: the average decays only while nothing is in
+        flight. `typical` stands in for a node without history.
+        """
+        latency = self.latency or typical
+        if self.in_flight:
+            return latency * (self.in_flight + 1)
+        return latency * math.exp((self.stamp - now) / TIME_CONSTANT)
+
+    def begin(self, now: float) -> None:
+        """Count a pick."""
+        if not self.in_flight and self.latency:
+            self.latency *= math.exp((self.stamp - now) / TIME_CONSTANT)
+            self.stamp = now
+        self.in_flight += 1
+        self.turns += 1.0 / (self.weight * self.ramp or 1.0)
+        self.last_pick = now
+
+    def observe(self, seconds: float, now: float) -> None:
+        """Take a latency into the average: a peak counts at once, a lower one by and by."""
+        kept = math.exp((self.stamp - now) / TIME_CONSTANT)
+        if seconds >= self.latency:
+            self.latency = seconds
+        else:
+            self.latency = self.latency * kept + seconds * (1.0 - kept)
+        self.stamp = now
+
+    def succeed(self, seconds: float, now: float) -> None:
+        """Count a good answer."""
+        self.observe(seconds, now)
+        self.successes += 1
+        self.streak = 0
+        self.clean += 1
+        self.warm_calls += 1
+        if self.recent is not None:
+            self.recent.add(now, 1, 0)
+
+    def fail(self, seconds: float, now: float, window: float) -> None:
+        """Count a failure that is the node's; the first costs little, a repeated one a peak."""
+        self.failures += 1
+        self.streak += 1
+        self.clean = 0
+        if self.recent is None:
+            self.recent = RollingCounts(window, now)
+        self.recent.add(now, 1, 1)
+        calls, failed = self.recent.first, self.recent.second
+        repeated = self.streak > 1 or (failed >= 3 and failed >= 0.05 * calls)
+        self.observe(max(seconds, FAILURE_PEAK if repeated else 2.0 * self.latency), now)
+
+    def forget_load(self, now: float) -> None:
+        """Drop the load history of a node that starts over."""
+        self.latency = 0.0
+        self.stamp = now
+        self.streak = 0
+        self.recent = None

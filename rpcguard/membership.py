@@ -1,0 +1,116 @@
+"""How a snapshot changes the live list, and when a shrinking one is not believed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rpcguard._checks import require_amounts, require_positive, require_shares
+
+if TYPE_CHECKING:
+    from rpcguard.nodes import Node, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipPolicy:
+    """Set how the registry is asked and how far it is believed; all times in seconds.
+
+    The first call of a service waits up to `first_snapshot_timeout`. A registry that pushes is
+    asked again in full every `resync_interval`, one that is polled every `poll_interval` or as
+    the registry advises. A snapshot that is empty or drops more than `shrink_share` of the list is
+    doubted: what it drops stays usable for `shrink_hold`, or until a second snapshot at least
+    `confirm_after` later says the same. `cache_dir` keeps the last good snapshots on disk for a
+    cold start without a registry.
+    """
+
+    first_snapshot_timeout: float = 5.0
+    poll_interval: float = 5.0
+    resync_interval: float = 60.0
+    shrink_hold: float = 60.0
+    shrink_share: float = 0.5
+    confirm_after: float = 10.0
+    cache_dir: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        require_amounts(self, "first_snapshot_timeout", "shrink_hold", "confirm_after")
+        require_positive(self, "poll_interval", "resync_interval")
+        require_shares(self, "shrink_share")
+
+
+class Listed(Protocol):
+    """Say what the plan needs to know of a node of the live list.
+
+    `leaving` is true where its absence needs no second word: the registry drained it, it said that
+    it leaves, or it fails. `doubted_at` is when a snapshot first left it out.
+    """
+
+    @property
+    def node(self) -> Node: ...
+    @property
+    def leaving(self) -> bool: ...
+    @property
+    def doubted_at(self) -> float | None: ...
+
+
+@dataclass(slots=True)
+class Plan:
+    """Hold what a snapshot changes, by node id."""
+
+    added: list[Node] = field(default_factory=list)
+    replaced: list[Node] = field(default_factory=list)
+    updated: list[Node] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
+    trusted: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)
+
+
+def plan(
+    current: Mapping[str, Listed], snapshot: Snapshot, *, now: float, policy: MembershipPolicy
+) -> Plan:
+    """Compare a snapshot with the live list; pure, no node is touched.
+
+    A changed generation or address replaces a node, any other change updates it in place.
+    """
+    result = Plan()
+    named = set()
+    for node in snapshot.nodes:
+        named.add(node.id)
+        old = current.get(node.id)
+        if old is None:
+            result.added.append(node)
+            continue
+        if old.doubted_at is not None:
+            result.trusted.append(node.id)
+        if old.node is node or old.node == node:
+            continue
+        same = old.node.generation == node.generation and old.node.address == node.address
+        (result.updated if same else result.replaced).append(node)
+    if snapshot.authoritative and not named.issuperset(current):
+        _drop(result, current, named, now, policy)
+    return result
+
+
+def _drop(
+    result: Plan,
+    current: Mapping[str, Listed],
+    named: Iterable[str],
+    now: float,
+    policy: MembershipPolicy,
+) -> None:
+    unexplained = []
+    for key in current.keys() - named:
+        old = current[key]
+        if old.leaving:
+            result.removed.append(key)
+        elif old.doubted_at is None:
+            unexplained.append(key)
+        elif now - old.doubted_at >= policy.confirm_after:
+            result.removed.append(key)
+    believed = sum(old.doubted_at is None for old in current.values())
+    shrunk = len(unexplained) > believed * policy.shrink_share
+    (result.doubted if shrunk or not named else result.removed).extend(unexplained)

@@ -1,0 +1,99 @@
+"""What a user may say of one call, and the timeouts that follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._checks import is_amount, is_whole, require
+
+if TYPE_CHECKING:
+    from rpcguard.retry import RetryPolicy
+
+SHORTEST = 0.001
+"""Seconds that are always left to an operation: a timeout of 0 means something else to sockets."""
+
+
+class Timeouts(dict[str, Any]):
+    """Hold the timeouts of one attempt; each is cut to what is left when it is looked up.
+
+    `clamp` does the same for a timeout that was looked up before. `until` may be moved: infinite
+    means that nothing is cut.
+    """
+
+    def __init__(self, given: Mapping[str, Any], until: float, clock: Callable[[], float]) -> None:
+        super().__init__(dict.fromkeys(("connect", "read", "write", "pool")) | dict(given))
+        self.until = until
+        self._clock = clock
+
+    def __getitem__(self, key: str) -> Any:
+        return self.clamp(super().__getitem__(key))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give what is left of a timeout."""
+        return self.clamp(super().get(key, default))
+
+    def clamp(self, timeout: float | None) -> float | None:
+        """Cut a timeout to what is left of the attempt, never to nothing."""
+        if self.until == math.inf:
+            return timeout
+        left = max(self.until - self._clock(), SHORTEST)
+        return left if timeout is None else min(timeout, left)
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """Say what may be done for one call.
+
+    `idempotent` None leaves it to the method. `replayable` tells at any moment whether the body
+    can be sent (again). `until` is the deadline on the service's clock.
+    """
+
+    method: str
+    keyed: bool = False
+    idempotent: bool | None = None
+    attempts: int = 2
+    until: float | None = None
+    attempt_timeout: float | None = None
+    timeouts: Mapping[str, Any] = field(default_factory=dict)
+    replayable: Callable[[], bool] = lambda: True
+
+    def repeatable(self, policy: RetryPolicy) -> bool:
+        """Tell whether the call may be run twice."""
+        if self.idempotent is not None:
+            return self.idempotent
+        return self.method in policy.methods or self.keyed
+
+
+def read_options(given: object, now: float, policy: RetryPolicy) -> dict[str, Any]:
+    """Check `extensions["rpcguard"]` and give the `Plan` fields it sets."""
+    if given is None:
+        return {"attempts": policy.attempts}
+    if not isinstance(given, Mapping):
+        raise ValueError(f'extensions["rpcguard"] must be a mapping, not {given!r}')
+    for name in given:
+        require("rpcguard option", name, f"one of {', '.join(_OPTIONS)}", name in _OPTIONS)
+    for name, (wanted, good) in _OPTIONS.items():
+        if name in given:
+            require(f"rpcguard option {name}", given[name], wanted, good(given[name]))
+    deadline = given.get("deadline")
+    return {
+        "attempts": given.get("attempts", policy.attempts),
+        "idempotent": given.get("idempotent"),
+        "attempt_timeout": given.get("attempt_timeout"),
+        "until": None if deadline is None else now + deadline,
+    }
+
+
+def _is_positive(value: object) -> bool:
+    return is_amount(value) and bool(value)
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "idempotent": ("True or False", lambda value: isinstance(value, bool)),
+    "attempts": ("a whole number, 1 or more", lambda value: is_whole(value, least=1)),
+    "deadline": ("seconds above 0", _is_positive),
+    "attempt_timeout": ("seconds above 0", _is_positive),
+}

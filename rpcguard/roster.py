@@ -1,0 +1,210 @@
+"""Where every node of one service stands: in a pool of eligible ones, or out and why."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rpcguard.ejection import Blacklist
+from rpcguard.live import LiveNode
+from rpcguard.offline import OfflineMarks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from random import Random
+
+    from rpcguard.balancers import Balancer
+    from rpcguard.nodes import Node, State
+    from rpcguard.policies import Policies
+
+_RAMP_STEPS = 500
+_SHOWN = 50
+
+
+class Roster:
+    """Hold the nodes of one service and keep those that are eligible in their pools.
+
+    One pool, and one balancer, for each priority. Not thread-safe: it lives under the lock of its
+    service. `out` are the listed nodes that are in no pool, `warming` those in slow start, `doubted`
+    those that the last snapshot left out and that are kept for a while.
+    """
+
+    def __init__(self, policies: Policies, rng: Random) -> None:
+        self.slow_start = policies.slow_start
+        self.membership = policies.membership
+        self.blacklist = Blacklist(policies.ejection, probes=policies.probes, rng=rng)
+        self.marks = OfflineMarks(policies.offline, probes=policies.probes)
+        self.nodes: dict[str, LiveNode] = {}
+        self.warming: set[LiveNode] = set()
+        self.doubted: set[LiveNode] = set()
+        self.out: dict[LiveNode, None] = {}
+        self._new_balancer = policies.balancer
+        self._pools: dict[int, Balancer] = {}
+        self._order: list[int] = []
+        self._weight = 0.0
+        self._drained = 0
+        self._exclusions: tuple[tuple[str, str], ...] | None = ()
+
+    @property
+    def serving(self) -> int:
+        """Count the nodes that the registry has not drained."""
+        return len(self.nodes) - self._drained
+
+    @property
+    def eligible(self) -> int:
+        """Count the nodes that can be picked."""
+        return len(self.nodes) - len(self.out)
+
+    def enter(self, node: Node, now: float) -> LiveNode:
+        """List a node."""
+        live = LiveNode(node, now)
+        self.nodes[node.id] = live
+        self.out[live] = None
+        self.place(live)
+        return live
+
+    def leave(self, live: LiveNode) -> None:
+        """Strike a node off the list, with all that is remembered of it."""
+        self._leave_pool(live)
+        if live.state == "draining":
+            self._drained -= 1
+        self.out.pop(live, None)
+        self.warming.discard(live)
+        self.doubted.discard(live)
+        self.blacklist.discard(live)
+        self.marks.discard(live)
+        del self.nodes[live.node.id]
+        live.gone = True
+        self._exclusions = None
+
+    def update(self, live: LiveNode, node: Node) -> None:
+        """Take what the registry now says of a node; what was learned of it stays."""
+        self._leave_pool(live)
+        live.node = node
+        live.weight = float(node.weight)
+        self.place(live)
+
+    def place(self, live: LiveNode) -> None:
+        """Put a node where it belongs after something about it has changed."""
+        drained = live.state == "draining"
+        live.state, live.reason = self._standing(live)
+        self._drained += (live.state == "draining") - drained
+        if live.state == "available":
+            self._enter_pool(live)
+        else:
+            self._leave_pool(live)
+        self._exclusions = None
+
+    def _standing(self, live: LiveNode) -> tuple[State, str | None]:
+        node = live.node
+        if node.status == "draining" or not node.weight:
+            return "draining", "weight 0" if node.status == "up" else "drained by the registry"
+        ejection = self.blacklist.get(live)
+        if ejection is not None:
+            return "ejected", ejection.reason
+        mark = self.marks.get(live)
+        if mark is not None:
+            return "offline", mark.reason
+        return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
+
+    def _enter_pool(self, live: LiveNode) -> None:
+        if live.in_pool:
+            return
+        priority = live.node.priority
+        if priority not in self._pools:
+            self._pools[priority] = self._new_balancer()
+            self._order = sorted(self._pools)
+        self._pools[priority].add(live)
+        live.in_pool = True
+        self._weight += live.weight
+        self.out.pop(live, None)
+
+    def _leave_pool(self, live: LiveNode) -> None:
+        if not live.in_pool:
+            return
+        self._pools[live.node.priority].remove(live)
+        live.in_pool = False
+        self.out[live] = None
+        self._weight = self._weight - live.weight if self.eligible else 0.0
+
+    def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
+        """Start the ramp of a node."""
+        live.warm_since = now - head_start
+        live.warm_calls = 0
+        self.warming.add(live)
+
+    def doubt(self, live: LiveNode, since: float | None) -> None:
+        """Note since when a listed node is missing in the snapshots, None when it is not."""
+        live.doubted_at = since
+        (self.doubted.discard if since is None else self.doubted.add)(live)
+
+    def retune(self, now: float) -> None:
+        """Bring every ramp up to date; suspended while half or more of the weight is warming."""
+        if not self.warming:
+            return
+        ramp = self.slow_start.ramp
+        done = []
+        for live in self.warming:
+            live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
+            if live.ramp >= 1.0:
+                done.append(live)
+        self.warming.difference_update(done)
+        for live in done:
+            live.warm_since = None
+        warm_weight = sum(live.weight for live in self.warming if live.in_pool)
+        if warm_weight * 2.0 >= self._weight:
+            for live in self.warming:
+                live.ramp = 1.0
+
+    def next_change(self, now: float) -> float:
+        """Give the time at which something changes by itself, infinite if nothing will."""
+        ends = min(self.blacklist.next_end(), self.marks.next_end())
+        if self.warming:
+            ends = min(ends, now + self.slow_start.window / _RAMP_STEPS)
+        hold = self.membership.shrink_hold
+        doubted = (live.doubted_at or 0.0 for live in self.doubted)
+        return min(ends, min(doubted, default=math.inf) + hold)
+
+    def pick(self, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+        """Pick an eligible node of the lowest priority that has one."""
+        for priority in self._order:
+            live = self._pools[priority].pick(now, tried)
+            if live is not None:
+                return live
+        return None
+
+    def considered(self, live: LiveNode) -> tuple[tuple[LiveNode, float], ...]:
+        """Give what the balancer compared when it picked this node."""
+        return self._pools[live.node.priority].considered
+
+    def least_bad(self, tried: Collection[LiveNode]) -> LiveNode | None:
+        """Pick a node that is out: one that leaves but still serves, else the least ejected."""
+        hopeless = self.eligible > 0
+        best, best_rank = None, (math.inf,)
+        for live in self.out:
+            if live.state == "draining" or live in tried:
+                continue
+            ejection = self.blacklist.get(live)
+            if ejection is not None and ejection.dead and hopeless:
+                continue
+            rank = self._badness(live)
+            if rank < best_rank:
+                best, best_rank = live, rank
+        return best
+
+    def _badness(self, live: LiveNode) -> tuple[float, ...]:
+        if live.state == "offline":
+            return 0.0, live.in_flight, live.last_pick
+        ejection = self.blacklist.get(live)
+        if ejection is None:
+            return 3.0, live.last_pick
+        # Nothing tells two dead nodes apart, so they take turns: one of them may be back.
+        return (2.0, live.last_pick) if ejection.dead else (1.0, live.level, live.last_pick)
+
+    def exclusions(self) -> tuple[tuple[str, str], ...]:
+        """Give the first of the nodes that are out, each with the reason."""
+        if self._exclusions is None:
+            shown = islice(self.out, _SHOWN)
+            self._exclusions = tuple((live.node.id, live.reason or live.state) for live in shown)
+        return self._exclusions

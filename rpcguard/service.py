@@ -1,0 +1,361 @@
+"""The live node list of one service: reconcile, pick, report; the only lock."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+from rpcguard.health import Health
+from rpcguard.membership import Plan, plan
+from rpcguard.nodes import Snapshot
+from rpcguard.offline import Notice
+from rpcguard.retry import RetryBudget
+from rpcguard.roster import Roster
+from rpcguard.views import PickRecord, view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rpcguard.events import Surroundings
+    from rpcguard.live import LiveNode
+    from rpcguard.nodes import NodeView
+    from rpcguard.outcomes import Verdict
+    from rpcguard.policies import Policies
+
+_RECORDS = 64
+_CHUNK = 256
+_CHANGES = ("added", "replaced", "updated", "removed")
+
+Denial = Literal["budget", "no_other_node"]
+Compared = tuple[tuple["LiveNode", float], ...]
+Exclusions = tuple[tuple[str, str], ...]
+
+
+class Lease:
+    """Hold one attempt's claim on a node, from the pick to the close of its response.
+
+    `proof` is true for the trial of a half-open node and for a pick in panic: there a success
+    restores the node.
+    """
+
+    __slots__ = ("live", "proof", "started")
+
+    def __init__(self, live: LiveNode, started: float, *, proof: bool) -> None:
+        self.live = live
+        self.started = started
+        self.proof = proof
+
+
+class Service:
+    """Keep the live list of one service and decide on every node of it.
+
+    Thread-safe. Does no I/O: what is to be done outside goes to `surroundings`, after the lock is
+    given back. `clock` counts seconds on a monotonic scale, `wall` is epoch seconds. `ready` turns
+    true with the first snapshot, `known` says whether the registry knows the service.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        policies: Policies,
+        surroundings: Surroundings,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.policies = policies
+        self.clock = clock
+        self.rng = rng or random.Random()
+        self.ready = False
+        self.known = False
+        self.closed = False
+        self.calls = 0
+        self._wall = wall
+        self._surroundings = surroundings
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._roster = Roster(policies, self.rng)
+        self._health = Health(name, self._roster, policies)
+        self._budget = RetryBudget(policies.retry, clock())
+        self._records: deque[tuple[Lease, Compared, tuple[LiveNode, ...], Exclusions]] = deque(
+            maxlen=_RECORDS
+        )
+
+    # The life of a call
+
+    def begin(self) -> bool:
+        """Count a call in; False once the service is closed."""
+        with self._lock:
+            if self.closed:
+                return False
+            self.calls += 1
+            self._budget.deposit(self.clock())
+            return True
+
+    def end(self) -> None:
+        """Count a call out: answered and its stream closed, failed, or given up."""
+        with self._lock:
+            self.calls -= 1
+            if self.closed and not self.calls:
+                self._changed.notify_all()
+
+    def pick(self, *, repeatable: bool) -> Lease | None:
+        """Pick a node for a first attempt; None when the list has no usable one.
+
+        Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
+        """
+        with self._lock:
+            lease = self._pick((), repeatable=repeatable)
+        self._deliver()
+        return lease
+
+    def pick_again(self, tried: tuple[LiveNode, ...], *, same_node: bool = False) -> Lease | Denial:
+        """Pick an untried node for a retry, of another zone if there is one, and pay for it.
+
+        `same_node` allows the last node again where no other is left.
+        """
+        with self._lock:
+            lease = self._pick(tried, repeatable=True)
+            if lease is None and same_node and not tried[-1].gone:
+                lease = self._lease(tried[-1], self.clock(), (), tried, proof=False)
+            if lease is not None and not self._budget.withdraw(self.clock()):
+                self._give_back(lease)
+                return "budget"
+        self._deliver()
+        return lease or "no_other_node"
+
+    def _pick(self, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
+        now = self.clock()
+        if now >= self._health.next_tick:
+            self._health.tick(now)
+        roster = self._roster
+        if len(roster.blacklist):
+            trial = roster.blacklist.trial(patient=not repeatable)
+            if trial is not None and trial.live not in tried:
+                trial.live.trial = True
+                return self._lease(trial.live, now, (), tried, proof=True)
+        live = roster.pick(now, tried)
+        if live is not None:
+            if tried:
+                live = self._in_another_zone(live, now, tried)
+            return self._lease(live, now, roster.considered(live), tried, proof=False)
+        live = roster.least_bad(tried)
+        if live is None:
+            return None
+        if not roster.eligible:
+            self._health.tell("panic", live, f"nothing is eligible; {live.reason}")
+        return self._lease(live, now, (), tried, proof=True)
+
+    def _in_another_zone(self, live: LiveNode, now: float, tried: tuple[LiveNode, ...]) -> LiveNode:
+        zone = tried[-1].node.zone
+        found: LiveNode | None = live
+        passed = [*tried]
+        while found is not None and zone is not None and len(passed) < len(tried) + 4:
+            if found.node.zone != zone:
+                return found
+            passed.append(found)
+            found = self._roster.pick(now, passed)
+        return live
+
+    def _lease(
+        self,
+        live: LiveNode,
+        now: float,
+        compared: Compared,
+        tried: tuple[LiveNode, ...],
+        *,
+        proof: bool,
+    ) -> Lease:
+        live.begin(now)
+        lease = Lease(live, now, proof=proof)
+        self._records.append((lease, compared, tried, self._roster.exclusions()))
+        return lease
+
+    def _give_back(self, lease: Lease) -> None:
+        lease.live.in_flight -= 1
+        if lease.proof:
+            lease.live.trial = False
+
+    def settle(self, lease: Lease, verdict: Verdict) -> None:
+        """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
+        live, health = lease.live, self._health
+        with self._lock:
+            now = self.clock()
+            seconds = now - lease.started
+            if verdict.notice is not None:
+                health.noticed(live, verdict.notice, now)
+            if verdict.blame != "none":
+                health.failed(live, verdict.blame, seconds, now, proof=lease.proof)
+            elif not verdict.good:
+                health.neutral(live, verdict, seconds, now, proof=lease.proof)
+            else:
+                live.succeed(seconds, now)
+                if live.level or live.denied:
+                    health.recovered(live, now, proof=lease.proof)
+        self._deliver()
+
+    def fail_body(self, lease: Lease, verdict: Verdict) -> None:
+        """Take in a failure that came while the body of an answer was read."""
+        if verdict.blame != "none":
+            with self._lock:
+                now = self.clock()
+                self._health.failed(
+                    lease.live, verdict.blame, now - lease.started, now, proof=lease.proof
+                )
+            self._deliver()
+
+    def release(self, lease: Lease) -> None:
+        """Give the node back: the attempt is over and its stream is closed."""
+        live = lease.live
+        with self._lock:
+            live.in_flight -= 1
+            if live.gone and not live.in_flight:
+                self._health.outbox.retired.append(live)
+        self._deliver()
+
+    # What comes from the background
+
+    def reconcile(self, snapshot: Snapshot) -> bool:
+        """Merge a snapshot into the list; True when it changed something.
+
+        Called by one thread at a time. A long list is merged in parts, so that picks go on.
+        """
+        with self._lock:
+            current = dict(self._roster.nodes)
+        membership = self.policies.membership
+        changes = plan(current, snapshot, now=self.clock(), policy=membership)
+        warm = self.ready
+        for part in _parts(changes):
+            with self._lock:
+                self._health.apply(part, self.clock(), self._wall(), warm=warm)
+            self._deliver()
+        with self._lock:
+            self._summarise(changes)
+            self.known = snapshot.known
+            self.ready = True
+            self._changed.notify_all()
+        self._deliver()
+        return bool(changes)
+
+    def _summarise(self, changes: Plan) -> None:
+        tell = self._health.tell
+        told = [
+            f"{len(getattr(changes, name))} {name}" for name in _CHANGES if getattr(changes, name)
+        ]
+        if told:
+            tell("changed", None, f"{', '.join(told)}; {len(self._roster.nodes)} nodes listed")
+        if changes.doubted:
+            tell("doubted", None, f"the snapshot lacks {len(changes.doubted)} nodes at once")
+
+    def probed(self, live: LiveNode, *, alive: bool) -> bool:
+        """Take in the result of a probe; True while another one is wanted."""
+        with self._lock:
+            live.probing = again = self._health.probed(live, self.clock(), alive=alive)
+        self._deliver()
+        return again
+
+    @property
+    def in_panic(self) -> bool:
+        """Tell whether no node is eligible."""
+        return not self._roster.eligible
+
+    # What the user sees and says
+
+    def nodes(self) -> list[NodeView]:
+        """Show every listed node."""
+        with self._lock:
+            now = self.clock()
+            if now >= self._health.next_tick:
+                self._health.tick(now)
+            return [view(live, self._roster, now) for live in self._roster.nodes.values()]
+
+    def explain(self) -> list[PickRecord]:
+        """Show the last picks, the newest last."""
+        with self._lock:
+            records = list(self._records)
+        return [
+            PickRecord(
+                at=lease.started,
+                picked=lease.live.node.id,
+                candidates=tuple((live.node.id, load) for live, load in compared),
+                tried=tuple(live.node.id for live in tried),
+                excluded=excluded,
+                panic=lease.proof and not compared,
+            )
+            for lease, compared, tried, excluded in records
+        ]
+
+    def mark_offline(self, node: str, ttl: float | None) -> None:
+        """Mark a node, given by id or `host:port`, on the user's word."""
+        with self._lock:
+            notice = Notice("signal", "marked by the caller", ttl)
+            self._health.mark(self._find(node), notice, self.clock())
+        self._deliver()
+
+    def mark_online(self, node: str) -> None:
+        """Take a node's mark and ejection back, on the user's word."""
+        with self._lock:
+            self._health.unmark(self._find(node), self.clock())
+        self._deliver()
+
+    def _find(self, node: str) -> LiveNode:
+        nodes = self._roster.nodes
+        if node in nodes:
+            return nodes[node]
+        for live in nodes.values():
+            if live.node.address == node:
+                return live
+        raise ValueError(f"service {self.name!r} has no node {node!r}; it has {sorted(nodes)[:10]}")
+
+    # Leaving
+
+    def close(self) -> None:
+        """Let no call begin any more."""
+        with self._lock:
+            self.closed = True
+            self._changed.notify_all()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Block until the first snapshot is there or the service is closed; False if too late."""
+        with self._lock:
+            return self._changed.wait_for(lambda: self.ready or self.closed, timeout)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Block until no call is in flight; False when the time ran out."""
+        with self._lock:
+            return self._changed.wait_for(lambda: not self.calls, timeout)
+
+    def heir(self) -> Service:
+        """Make a fresh service with the same list, for a forked child: takes no lock."""
+        heir = Service(
+            self.name,
+            policies=self.policies,
+            surroundings=self._surroundings,
+            clock=self.clock,
+            wall=self._wall,
+        )
+        if self.ready:
+            nodes = [live.node for live in self._roster.nodes.values()]
+            heir.reconcile(Snapshot(nodes, known=self.known))
+        return heir
+
+    def _deliver(self) -> None:
+        if not self._health.outbox:
+            return
+        with self._lock:
+            outbox, self._health.outbox = self._health.outbox, type(self._health.outbox)()
+        outbox.deliver(self, self._surroundings)
+
+
+def _parts(changes: Plan) -> Iterator[Plan]:
+    for name in Plan.__slots__:
+        items = getattr(changes, name)
+        for start in range(0, len(items), _CHUNK):
+            part = Plan()
+            setattr(part, name, items[start : start + _CHUNK])
+            yield part

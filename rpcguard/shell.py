@@ -1,0 +1,309 @@
+"""What the transports of both kinds and both flavours share: options, services, children."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import ssl
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from rpcguard.balancers import LeastLoaded
+from rpcguard.call import Call
+from rpcguard.discovery import Following, background, probe
+from rpcguard.ejection import EjectionPolicy
+from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.membership import MembershipPolicy
+from rpcguard.offline import OfflinePolicy
+from rpcguard.options import Plan, read_options
+from rpcguard.policies import Policies
+from rpcguard.retry import RetryPolicy
+from rpcguard.service import Service
+from rpcguard.slow_start import SlowStart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+
+    import httpx
+
+    from rpcguard.balancers import Balancer
+    from rpcguard.call import Answer
+    from rpcguard.events import Event
+    from rpcguard.live import LiveNode
+    from rpcguard.nodes import Node, NodeView
+    from rpcguard.registries.base import Registry
+    from rpcguard.views import PickRecord
+
+logger = logging.getLogger("rpcguard")
+
+ENVIRONMENT = "RPCGUARD_REGISTRY"
+ChildT = TypeVar("ChildT")
+ChildKey = tuple["LiveNode | None", str]
+_SHOWN = 10
+_LEVELS = {"panic": logging.WARNING, "doubted": logging.WARNING, "frozen": logging.WARNING}
+
+
+class Shell(Generic[ChildT]):
+    """Hold what a transport is made of; `rpcguard.Transport` has the options.
+
+    A subclass says which library it serves (`_http`), how calls are driven, and what the children
+    are: `_stack` for HTTP/1.1, `_pooled` for the rest.
+    """
+
+    _http: ClassVar[ModuleType]
+    _stack: ClassVar[Callable[..., Any]]
+    _pooled: ClassVar[Callable[..., Any]]
+    _one_shot: ClassVar[Callable[..., Any]]
+    _guarded: ClassVar[Callable[..., Any]]
+    _no_available_node: ClassVar[type[Exception]]
+    _transport_closed: ClassVar[type[Exception]]
+
+    def __init__(
+        self,
+        registry: str | Registry | None = None,
+        *,
+        balancer: Callable[[], Balancer] = LeastLoaded,
+        retry: RetryPolicy | None = None,
+        ejection: EjectionPolicy | None = None,
+        slow_start: SlowStart | None = None,
+        offline: OfflinePolicy | None = None,
+        membership: MembershipPolicy | None = None,
+        drain_timeout: float = 10.0,
+        unknown_service: Literal["error", "direct"] = "error",
+        node_transport: Callable[[Node], ChildT] | None = None,
+        verify: ssl.SSLContext | str | bool = True,
+        cert: Any = None,
+        trust_env: bool = True,
+        http1: bool = True,
+        http2: bool = False,
+        limits: httpx.Limits | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> None:
+        if unknown_service not in ("error", "direct"):
+            raise ValueError(f"unknown_service must be error or direct, not {unknown_service!r}")
+        if not drain_timeout >= 0:
+            raise ValueError(f"drain_timeout must be seconds, 0 or more, not {drain_timeout!r}")
+        ejection = ejection or EjectionPolicy()
+        self._policies = Policies(
+            retry=retry or RetryPolicy(),
+            ejection=ejection,
+            slow_start=slow_start or SlowStart(),
+            offline=offline or OfflinePolicy(),
+            membership=membership or MembershipPolicy(),
+            balancer=balancer,
+            probes=node_transport is None if ejection.probe is None else ejection.probe,
+        )
+        self._drain_timeout = drain_timeout
+        self._direct = unknown_service == "direct"
+        self._node_transport = node_transport
+        self._options: dict[str, Any] = {
+            # Below the idle timeout of common servers (5 s), or both ends close at once.
+            "limits": limits or self._http.Limits(max_connections=100, keepalive_expiry=4.0),
+            "local_address": local_address,
+            "socket_options": None if socket_options is None else list(socket_options),
+        }
+        self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
+        self._stacks = http1 and not http2
+        self._tls = functools.cache(
+            lambda: self._http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+        )
+        if verify is not True or cert is not None:
+            self._tls()
+        if not self._stacks:
+            self._pooled(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **self._pool_options)
+        self._closed = False
+        self._pid = os.getpid()
+        self._services: dict[str, Service] = {}
+        given = os.environ.get(ENVIRONMENT) if registry is None else registry
+        if not given:
+            raise InvalidRegistryURL(
+                f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
+            )
+        self._following = Following(given, cache_dir=self._policies.membership.cache_dir)
+        weakref.finalize(self, self._following.stop).atexit = False
+
+    # What the user sees and says
+
+    def nodes(self, service: str) -> list[NodeView]:
+        """Show the live list of a service; empty while its first snapshot is awaited."""
+        return self._service(service.lower()).nodes()
+
+    def explain(self, service: str) -> list[PickRecord]:
+        """Show the last 64 picks of a service: what was compared and who was left out and why."""
+        return self._service(service.lower()).explain()
+
+    def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
+        """Take a node, given by id or `host:port`, out of use for `ttl` seconds (default 30).
+
+        Raises `ValueError` for a node that is not listed.
+        """
+        self._service(service.lower()).mark_offline(node, ttl)
+
+    def mark_online(self, service: str, node: str) -> None:
+        """Take back a mark or an ejection; the node goes through slow start."""
+        self._service(service.lower()).mark_online(node)
+
+    # Services
+
+    def _service(self, name: str) -> Service:
+        if self._pid != os.getpid():
+            self._start_over_after_fork()
+        service = self._services.get(name)
+        if service is None:
+            fresh = Service(name, policies=self._policies, surroundings=self)
+            service = self._services.setdefault(name, fresh)
+            if self._closed:
+                service.close()
+            elif service is fresh:
+                self._following.follow(service)
+        return service
+
+    def _part_with_children(self) -> object:
+        raise NotImplementedError
+
+    def _start_over_after_fork(self) -> None:
+        # The parent's threads are gone, its locks may be held for ever and its sockets are still
+        # the parent's: keep them untouched, take the lists over and begin anew.
+        self._inherited = self._services, self._part_with_children()
+        self._pid = os.getpid()
+        self._services = {name: service.heir() for name, service in self._services.items()}
+        self._following.renew()
+        for service in self._services.values():
+            self._following.follow(service)
+
+    def _refuse(self, service: Service) -> Exception:
+        return self._transport_closed(
+            f"the transport is closed; the call to service {service.name!r} was not sent"
+        )
+
+    def _no_node(self, service: Service) -> Exception:
+        registry = repr(self._following.registry)
+        views = service.nodes()
+        if not service.ready:
+            waited = self._policies.membership.first_snapshot_timeout
+            why = f"{self._no_list(service)} after {waited} s; is the registry up?"
+        elif not service.known:
+            why = f"{registry} does not know this service; is its name right?"
+        elif not views:
+            why = f"{registry} lists no node of it; is one registered?"
+        else:
+            shown = [f"{view.node.id} {view.state}: {view.reason}" for view in views[:_SHOWN]]
+            more = f"; and {len(views) - _SHOWN} more" if len(views) > _SHOWN else ""
+            why = f"of {registry}: {'; '.join(shown)}{more}"
+        return self._no_available_node(f"service {service.name!r} has no available node: {why}")
+
+    def _no_list(self, service: Service) -> str:
+        trouble = self._following.trouble(service.name)
+        said = f" ({trouble})" if trouble else ""
+        return f"no list from {self._following.registry!r}{said}"
+
+    def _not_ready(self, service: Service, timeout: float) -> RegistryError:
+        return RegistryError(
+            f"service {service.name!r}: {self._no_list(service)} after {timeout} s"
+        )
+
+    # What services ask for
+
+    def tell(self, event: Event) -> None:
+        """Log an event of a service."""
+        level = _LEVELS.get(event.kind, logging.INFO)
+        about = f" node {event.node}" if event.node else ""
+        held_back = "" if event.enforced else " (not enforced)"
+        logger.log(
+            level,
+            "service %s:%s %s%s: %s",
+            event.service,
+            about,
+            event.kind,
+            held_back,
+            event.reason,
+        )
+
+    def probe(self, service: Service, live: LiveNode) -> None:
+        """Probe a node in the background."""
+        background().spawn(probe, weakref.ref(service), live)
+
+    # Calls
+
+    def _call(
+        self, request: httpx.Request, service: Service, replayable: Callable[[], bool]
+    ) -> Call:
+        extensions = request.extensions
+        given = extensions.get("rpcguard")
+        options = read_options(given, service.clock(), self._policies.retry)
+        plan = Plan(
+            method=request.method,
+            keyed="idempotency-key" in request.headers,
+            timeouts=extensions.get("timeout", {}),
+            replayable=replayable,
+            **options,
+        )
+        return Call(
+            service,
+            plan,
+            no_node=functools.partial(self._no_node, service),
+            on_denied=functools.partial(self._denied, service),
+        )
+
+    def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
+        if isinstance(request.stream, self._http.ByteStream):
+            return request.stream, _always
+        body = self._one_shot(request.stream)
+        return body, lambda: not body.touched
+
+    def _hand_out(self, call: Call, answer: Answer, service: Service) -> httpx.Response:
+        response: Any = answer.reply
+        response.extensions["rpcguard"] = call.info
+        if answer.complete:
+            service.end()
+        else:
+            response.stream = self._guarded(response.stream, service, answer.lease)
+        handed: httpx.Response = response
+        return handed
+
+    def _denied(self, service: Service, reason: str) -> None:
+        logger.debug("service %s: no retry: %s", service.name, reason)
+
+    def _outgoing(
+        self, request: httpx.Request, stream: Any, node: Node, timeouts: Mapping[str, Any]
+    ) -> httpx.Request:
+        url = request.url
+        extensions = {**request.extensions, "timeout": timeouts}
+        extensions.pop("rpcguard", None)
+        scheme = node.scheme or url.scheme
+        if scheme == "https":
+            extensions.setdefault("sni_hostname", url.host)
+        if self._node_transport is not None or not self._stacks:
+            url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
+        outgoing: httpx.Request = self._http.Request(
+            request.method, url, headers=request.headers, stream=stream, extensions=extensions
+        )
+        return outgoing
+
+    def _child_of(self, children: dict[ChildKey, Any], live: LiveNode, scheme: str) -> ChildT:
+        key = live, live.node.scheme or scheme
+        child: ChildT | None = children.get(key)
+        if child is None:
+            child = children.setdefault(key, self._new_child(live.node, key[1]))
+        return child
+
+    def _new_child(self, node: Node, scheme: str) -> ChildT:
+        if self._node_transport is not None:
+            return self._node_transport(node)
+        if not self._stacks:
+            return self._direct_child()
+        stack: ChildT = self._stack(
+            scheme=scheme, host=node.host, port=node.port, ssl_context=self._tls, **self._options
+        )
+        return stack
+
+    def _direct_child(self) -> ChildT:
+        pooled: ChildT = self._pooled(verify=self._tls(), **self._pool_options, **self._options)
+        return pooled
+
+
+def _always() -> bool:
+    return True

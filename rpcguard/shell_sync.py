@@ -1,0 +1,203 @@
+"""How calls are driven in threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rpcguard.call import Discard, Read, Send, Sleep
+from rpcguard.outcomes import classify_exception
+from rpcguard.shell import Shell, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+    from rpcguard.call import Step
+    from rpcguard.live import LiveNode
+    from rpcguard.shell import ChildKey
+    from rpcguard.service import Lease, Service
+
+_STOP_TIMEOUT = 1.0
+
+
+class OneShotBody:
+    """Send a body that cannot be sent twice, and remember whether it was begun."""
+
+    consumed: ClassVar[type[Exception]]
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.touched = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self.touched:
+            raise self.consumed
+        self.touched = True
+        yield from self._stream
+
+    def close(self) -> None:
+        """Close the caller's stream."""
+        self._stream.close()
+
+
+class GuardedBody:
+    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+
+    def __init__(self, stream: Any, service: Service, lease: Lease | None) -> None:
+        self._stream = stream
+        self._service = service
+        self._lease = lease
+        self._open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except Exception as error:
+            if self._lease is not None:
+                self._service.fail_body(self._lease, classify_exception(error))
+            raise
+
+    def close(self) -> None:
+        """Close the child's stream and give the node back; once, however often it is called."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._stream.close()
+        finally:
+            if self._lease is not None:
+                self._service.release(self._lease)
+            self._service.end()
+
+
+class SyncShell(Shell["httpx.BaseTransport"]):
+    """Drive calls in the thread that makes them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._children: dict[ChildKey, httpx.BaseTransport] = {}
+
+    def _part_with_children(self) -> object:
+        children, self._children = self._children, {}
+        return children
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        http = cls._http
+        cls._one_shot = type("Body", (OneShotBody, http.SyncByteStream), {})
+        cls._one_shot.consumed = http.StreamConsumed
+        cls._guarded = type("Body", (GuardedBody, http.SyncByteStream), {})
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request to a node of the service that its URL names.
+
+        The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
+        of the last attempt, with a note that lists the attempts.
+        """
+        service = self._service(request.url.host)
+        if not service.ready:
+            service.wait_ready(self._policies.membership.first_snapshot_timeout)
+        if not service.begin():
+            raise self._refuse(service)
+        try:
+            if self._direct and service.ready and not service.known:
+                return self._send_direct(request, service)
+            return self._drive(request, service)
+        except BaseException:
+            service.end()
+            raise
+
+    def _drive(self, request: httpx.Request, service: Service) -> httpx.Response:
+        stream, replayable = self._body_of(request)
+        call = self._call(request, service, replayable)
+        steps = call.run()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._take(step, request, stream)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            return self._hand_out(call, end.value, service)
+
+    def _take(self, step: Step, request: httpx.Request, stream: Any) -> httpx.Response | None:
+        if type(step) is Send:
+            node = step.lease.live.node
+            child = self._child_of(self._children, step.lease.live, request.url.scheme)
+            return child.handle_request(self._outgoing(request, stream, node, step.timeouts))
+        if type(step) is Read:
+            self._read(step.reply)
+        elif type(step) is Discard:
+            self._discard(step)
+        elif type(step) is Sleep:
+            time.sleep(step.seconds)
+        return None
+
+    def _read(self, response: Any) -> None:
+        stream = response.stream
+        try:
+            body = b"".join(stream)
+        finally:
+            stream.close()
+        response.stream = self._http.ByteStream(body)
+
+    def _discard(self, step: Discard) -> None:
+        stream = step.reply.stream
+        try:
+            if step.drain:
+                for _ in stream:
+                    pass
+        except self._http.TransportError as error:
+            logger.debug("an answer that is thrown away broke off: %r", error)
+        finally:
+            stream.close()
+
+    def _send_direct(self, request: httpx.Request, service: Service) -> httpx.Response:
+        child = self._children.get((None, "")) or self._children.setdefault(
+            (None, ""), self._direct_child()
+        )
+        response = child.handle_request(request)
+        response.stream = self._guarded(response.stream, service, None)
+        return response
+
+    def retire(self, live: LiveNode) -> None:
+        """Close the child of a node that has left and is idle."""
+        for scheme in ("http", "https"):
+            child = self._children.pop((live, scheme), None)
+            if child is not None:
+                child.close()
+
+    def wait_ready(self, service: str, *, timeout: float) -> None:
+        """Block until the first snapshot of a service is there.
+
+        Raises `RegistryError` when it is not within `timeout` seconds.
+        """
+        found = self._service(service.lower())
+        if not found.wait_ready(timeout) or not found.ready:
+            raise self._not_ready(found, timeout)
+
+    def close(self) -> None:
+        """Refuse new calls, let those in flight finish, then close everything.
+
+        Calls and streams that are not done within `drain_timeout` are cut. Any thread may call,
+        more than once.
+        """
+        self._closed = True
+        services = list(self._services.values())
+        for service in services:
+            service.close()
+        end = time.monotonic() + self._drain_timeout
+        for service in services:
+            service.wait_idle(max(end - time.monotonic(), 0.0))
+        stopped = self._following.stop()
+        while self._children:
+            _, child = self._children.popitem()
+            child.close()
+        if stopped is not None:
+            concurrent.futures.wait([stopped], _STOP_TIMEOUT)

@@ -1,0 +1,48 @@
+"""The httpx transports."""
+
+from __future__ import annotations
+
+import httpx
+
+from rpcguard.connections import AsyncConnectionStack, ConnectionStack
+from rpcguard.errors import NoAvailableNode, TransportClosed
+from rpcguard.shell_async import AsyncShell
+from rpcguard.shell_sync import SyncShell
+
+
+class Transport(SyncShell, httpx.BaseTransport):
+    """Send each call of an `httpx.Client` to a good node of the service that its URL names.
+
+    `registry` is a registry URL or object; None reads the environment variable
+    `RPCGUARD_REGISTRY`. `balancer` makes one balancer per service and priority. `retry`,
+    `ejection`, `slow_start`, `offline` and `membership` are the policies. `drain_timeout` is how
+    many seconds `close` gives to what is in flight. With `unknown_service="direct"` a host that
+    the registry does not know is called as an ordinary URL. `node_transport` makes the child
+    transport of a node; without it rpcguard makes its own, to which `verify`, `cert`,
+    `trust_env`, `http1`, `http2`, `limits` (per node), `local_address` and `socket_options` apply
+    as in `httpx.HTTPTransport`.
+
+    Thread-safe. Whoever makes it closes it, by `close` or with the client. Wrong options raise
+    `ValueError`, a wrong registry URL `InvalidRegistryURL`.
+    """
+
+    _http = httpx
+    _stack = ConnectionStack
+    _pooled = httpx.HTTPTransport
+    _no_available_node = NoAvailableNode
+    _transport_closed = TransportClosed
+
+
+class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
+    """Send each call of an `httpx.AsyncClient` to a good node of the service that its URL names.
+
+    Works on asyncio and trio, on one event loop after the other; the options are those of
+    `Transport`. Whoever makes it closes it, by `aclose` or with the client; what an event loop
+    leaves open is closed when that loop ends.
+    """
+
+    _http = httpx
+    _stack = AsyncConnectionStack
+    _pooled = httpx.AsyncHTTPTransport
+    _no_available_node = NoAvailableNode
+    _transport_closed = TransportClosed
