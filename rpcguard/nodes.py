@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -120,9 +121,17 @@ class NodeView:
         return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
 
 
+def is_ipv6(text: str) -> bool:
+    """Tell whether `text` is an IPv6 address without brackets and scope."""
+    try:
+        return IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
+
+
 def _is_host(host: object) -> bool:
-    return (
-        isinstance(host, str)
-        and 0 < len(host) <= 255
-        and not any(c in "/?#@\\[]%" or c <= " " or c == "\x7f" for c in host)
-    )
+    if not isinstance(host, str) or not 0 < len(host) <= 255:
+        return False
+    if ":" in host:
+        return is_ipv6(host)
+    return not any(c in "/?#@\\[]%" or c <= " " or c == "\x7f" for c in host)

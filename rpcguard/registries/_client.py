@@ -211,10 +211,9 @@ class RegistryClient:
     def _open(self) -> httpx.AsyncHTTPTransport:
         transport = self._transport.get(None)
         if transport is None:
-            # Not an AsyncClient: that logs each URL with its query, where a token may be.
-            transport = httpx.AsyncHTTPTransport(
-                verify=self._context(), trust_env=False, limits=_LIMITS
-            )
+            # Not an AsyncClient: that logs each URL with its query, where a token may be, and
+            # sends through the proxies of the environment.
+            transport = httpx.AsyncHTTPTransport(verify=self._context(), limits=_LIMITS)
             self._opened = self._transport.set(transport)
         return transport
 

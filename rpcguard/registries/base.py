@@ -9,12 +9,11 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from ipaddress import IPv6Address
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
 from rpcguard.errors import InvalidRegistryURL
-from rpcguard.nodes import Node, Snapshot
+from rpcguard.nodes import Node, Snapshot, is_ipv6
 
 logger = logging.getLogger("rpcguard")
 
@@ -266,7 +265,7 @@ def _host_and_port(address: str, default_port: int | None, example: str) -> tupl
     match = _ADDRESS.fullmatch(address)
     if match is None or not (host := match[1] or match[2]):
         raise _invalid(f"address {address!r} is not host:port or [IPv6]:port", example)
-    if match[1] and not _is_ipv6(match[1]):
+    if match[1] and not is_ipv6(match[1]):
         raise _invalid(f"address {address!r} has brackets but no IPv6 address", example)
     port = int(match[3]) if match[3] else default_port
     if port is None:
@@ -276,13 +275,6 @@ def _host_and_port(address: str, default_port: int | None, example: str) -> tupl
     return host.lower(), port
 
 
-def _is_ipv6(text: str) -> bool:
-    try:
-        return IPv6Address(text).scope_id is None
-    except ValueError:
-        return False
-
-
 def _text(name: str, value: object) -> str:
     if not isinstance(value, (str, int, float)):
         raise ValueError(f"{name} must be text, not {type(value).__name__}")
@@ -290,8 +282,6 @@ def _text(name: str, value: object) -> str:
 
 
 def _refuse_odd_text(node: Node) -> None:
-    if ":" in node.host and not _is_ipv6(node.host):
-        raise ValueError(f"host must be a host name or IP, not {node.host!r}")
     texts = (node.host, node.id, node.zone, node.version, node.generation, *node.metadata)
     try:
         # JSON can spell half a surrogate pair, which no log, header or file can hold.

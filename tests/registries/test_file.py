@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -222,15 +223,40 @@ async def test_a_write_within_one_tick_of_the_clock_is_seen(path: Path) -> None:
 
 async def test_nothing_is_yielded_when_the_list_stays(path: Path) -> None:
     """Proves that a touched file, or another service's change, does not wake the reader."""
-    async with following(FileRegistry(path, interval=0.01)) as lists:
+    both = json.loads(document(1))
+    both["services"]["billing"] = [{"host": "b", "port": 9}]
+    registry = Counted(path, interval=0.001)
+    async with following(registry) as lists:
         assert ports(await lists.receive()) == [1]
-        both = json.loads(document(1))
-        both["services"]["billing"] = [{"host": "b", "port": 9}]
-        replace(path, json.dumps(both))
-        os.utime(path)
-        replace(path, document(1))
+        for text in (document(1), json.dumps(both)):
+            replace(path, text)
+            await more_looks(registry)
+            with pytest.raises(anyio.WouldBlock):
+                lists.receive_nowait()
         replace(path, document(2))
         assert ports(await lists.receive()) == [2]
+
+
+class ShortOfFiles(FileRegistry):
+    """Fail to open the file the first three times."""
+
+    failures = 3
+
+    def _read(self, service: str) -> Snapshot:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super()._read(service)
+
+
+async def test_a_file_that_cannot_be_opened_is_tried_again(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves that the watch does not wait for a change when the fault is not in the file."""
+    async with following(ShortOfFiles(path, interval=0.001)) as lists:
+        assert ports(await lists.receive()) == [1]
+    (warning,) = warnings_in(caplog)
+    assert "Too many open files" in warning
 
 
 @pytest.mark.parametrize(("text", "complaint"), BROKEN[:-1])

@@ -9,6 +9,7 @@ import json
 import logging
 import ssl
 import threading
+import tracemalloc
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -283,8 +284,13 @@ async def test_the_limit_counts_after_unpacking(server: ScriptedServer) -> None:
     assert len(packed) < 300_000
     server.say(packed, Content_Encoding="gzip")
     url = f"http://{server.address}/x"
-    with pytest.raises(RegistryError, match="more than 1000000 bytes"):
-        await fetch(url, max_bytes=1_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RegistryError, match="more than 1000000 bytes"):
+            await fetch(url, max_bytes=1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
     server.say(gzip.compress(ALL.encode()), Content_Encoding="gzip")
     assert (await fetch(url, max_bytes=len(ALL))).nodes
     with pytest.raises(RegistryError, match=f"more than {len(ALL) - 1} bytes"):
