@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +22,11 @@ _COLORS = {
     "ejected": "red",
     "draining": "magenta",
 }
+
+_WIDE = 128  # from here on there is room for the bars and for what happens to a node
+_BAR = 16
+_FATE = 27
+_OTHER_COLUMNS = 64
 
 
 class View(Protocol):
@@ -60,8 +65,8 @@ class PlainView:
 class LiveView:
     """Draw the table anew some times per second."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+    def __init__(self) -> None:
+        self._live = Live(auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> View:
         self._live.start()
@@ -75,8 +80,7 @@ class LiveView:
 
     def draw(self, board: Board, now: float) -> None:
         """Draw all of it."""
-        parts = (_head(now), _node_table(board, board.recent(now)), _totals(board), _events(board))
-        self._live.update(Group(*parts), refresh=True)
+        self._live.update(screen(board, now, width=self._live.console.width), refresh=True)
 
 
 def clock_time(seconds: float) -> str:
@@ -85,35 +89,40 @@ def clock_time(seconds: float) -> str:
     return f"{int(minutes):02d}:{rest:04.1f}"
 
 
-def _head(now: float) -> Text:
-    head = Text.assemble(("rpcguard demo", "bold"), f"   {clock_time(now)}   a rolling release, ")
-    return head.append("then a kill, a freeze and a sick node\n")
+def screen(board: Board, now: float, *, width: int) -> Group:
+    """Lay out what a terminal of this width shows at one moment."""
+    head = Text.assemble(("rpcguard demo", "bold"), f"   {clock_time(now)}\n")
+    return Group(head, _node_table(board, now, width), _totals(board), _events(board))
 
 
-def _node_table(board: Board, recent: dict[str, Recent]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+def _node_table(board: Board, now: float, width: int) -> Table:
+    wide = width >= _WIDE
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    names = max(map(len, board.nodes))
+    taken = names + _OTHER_COLUMNS + (_BAR + _FATE if wide else 0)
     table.add_column("node", no_wrap=True)
-    table.add_column("state", no_wrap=True, min_width=9)
-    table.add_column("reason", no_wrap=True, min_width=16, overflow="ellipsis")
-    table.add_column("weight", no_wrap=True, min_width=11)
-    table.add_column("traffic", no_wrap=True, min_width=15)
+    table.add_column("state", no_wrap=True, min_width=10)
+    reason = max(6, min(40, width - taken))
+    table.add_column("reason", no_wrap=True, width=reason, overflow="ellipsis")
+    table.add_column("weight", no_wrap=True, min_width=8)
+    table.add_column("traffic", no_wrap=True, min_width=_BAR + 7 if wide else 7)
     for name in ("in flight", "p50 ms", "p99 ms", "failures"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what happens to it", no_wrap=True, overflow="ellipsis", style="dim")
+    if wide:
+        table.add_column(" what happens to it", no_wrap=True, width=_FATE, style="dim")
+    recent = board.recent(now)
     for name in board.nodes:
-        table.add_row(*_node_row(board, name, recent[name]))
+        row = _node_row(board, name, recent[name], bar=_BAR if wide else 0)
+        table.add_row(*row, *([f" {board.last_action[name]}"] if wide else []))
     return table
 
 
-def _node_row(board: Board, name: str, recent: Recent) -> list[Text | str]:
+def _node_row(board: Board, name: str, recent: Recent, *, bar: int) -> list[Text | str]:
     view = board.views.get(name)
-    traffic = Text("█" * round(recent.share * 20), "blue").append(f" {recent.share:.0%}", "default")
-    times = [_ms(recent.p50), _ms(recent.p99)]
-    ending: list[Text | str] = [
-        *times,
-        _count(board.failures[name], "red"),
-        board.last_action[name],
-    ]
+    traffic = Text("█" * round(recent.share * bar), "blue")
+    traffic.append(f"{' ' if bar else ''}{recent.share:.0%}", "default")
+    ending: list[Text | str] = [_ms(recent.p50), _ms(recent.p99)]
+    ending.append(_count(board.failures[name], "red"))
     if view is None:
         return [name, Text("not listed", "dim"), "", "", traffic, "", *ending]
     weight = f"{view.weight:.2g}"

@@ -1,0 +1,213 @@
+"""The command line as a person runs it: real processes, their output and their exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+import rpcguard
+from rpcguard import cli
+
+TWO_NODES = "static://127.0.0.1:9001,127.0.0.1:9002"
+
+
+def run(*arguments: str, module: str = "rpcguard", **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        **options,
+    )
+
+
+@contextmanager
+def watching(*arguments: str):
+    """Run `rpcguard nodes ... --watch` and end it by Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "rpcguard", "nodes", *arguments, "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def write_services(path, **services) -> str:
+    """Replace the file in one step, as a deployment tool does, and give its registry URL."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"services": services}))
+    os.replace(fresh, path)
+    return f"file://{path}"
+
+
+def test_the_version_is_told():
+    """Both ways to start it give the version of the package."""
+    for module in ("rpcguard", "rpcguard.cli"):
+        told = run("--version", module=module)
+        assert (told.returncode, told.stdout) == (0, f"rpcguard {rpcguard.__version__}\n")
+
+
+def test_the_installed_command_is_there():
+    """The package installs `rpcguard` beside the interpreter."""
+    command = os.path.join(os.path.dirname(sys.executable), "rpcguard")
+    told = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"rpcguard {rpcguard.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["demo", "nodes", "--version"]),
+        (
+            ["demo", "--help"],
+            ["--seconds", "--rate", "--providers", "--seed", "--plain", "--report"],
+        ),
+        (["nodes", "--help"], ["REGISTRY_URL", "SERVICE", "--watch", "--json"]),
+    ],
+)
+def test_help_names_every_option(arguments, words):
+    """What can be given is told, on standard output, with status 0."""
+    told = run(*arguments)
+    assert told.returncode == 0
+    assert all(word in told.stdout for word in words)
+    assert "%" not in told.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["nodes"],
+        ["nodes", TWO_NODES],
+        ["demo", "--rate", "many"],
+        ["demo", "--seconds", "0"],
+        ["demo", "--rate", "-1"],
+        ["demo", "--providers", "1"],
+        ["demo", "--seconds", "nan"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments):
+    """Nothing is started and the reason is on standard error."""
+    told = run(*arguments)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "Traceback" not in told.stderr
+    assert told.stderr.strip()
+
+
+def test_a_command_loads_only_what_it_needs():
+    """To import the command line brings in neither the demo nor a server."""
+    code = "import sys, rpcguard.cli; print(*(m for m in sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"uvicorn", "rpcguard.demo", "rpcguard.provider"}
+    assert heavy.isdisjoint(loaded)
+
+
+def test_a_missing_extra_is_one_clear_line(monkeypatch, capsys):
+    """Without uvicorn or rich the demo says what to install."""
+    for missing, named in [({"uvicorn"}, "uvicorn"), ({"uvicorn", "rich"}, "uvicorn and rich")]:
+        monkeypatch.setattr(
+            cli.importlib.util, "find_spec", lambda name, m=missing: None if name in m else name
+        )
+        assert cli.main(["demo"]) == 1
+        told = capsys.readouterr()
+        assert told.err == f"rpcguard: the demo needs {named}: pip install 'rpcguard[demo]'\n"
+
+
+def test_nodes_prints_aligned_text():
+    """Without a terminal: a head, a line per node, columns under each other."""
+    told = run("nodes", TWO_NODES, "orders")
+    assert (told.returncode, told.stderr) == (0, "")
+    head, *lines = told.stdout.splitlines()
+    assert head.split() == ["NODE", "ADDRESS", "STATE", "REASON", "WEIGHT", "ZONE", "VERSION"]
+    assert [line.split()[:3] for line in lines] == [
+        [address, address, "available"] for address in ("127.0.0.1:9001", "127.0.0.1:9002")
+    ]
+    assert {line.index("available") for line in lines} == {head.index("STATE")}
+
+
+def test_nodes_prints_json(tmp_path):
+    """A JSON array with everything that is known of each node."""
+    node = {"id": "a", "host": "10.0.0.1", "port": 80, "zone": "east", "metadata": {"k": "v"}}
+    url = write_services(tmp_path / "s.json", orders=[node])
+    told = run("nodes", url, "orders", "--json")
+    (view,) = json.loads(told.stdout)
+    assert {key: view["node"][key] for key in node} == node
+    assert (view["state"], view["weight"], view["in_flight"]) == ("available", 1.0, 0)
+
+
+def test_nodes_json_watch_prints_a_line_per_change(tmp_path):
+    """The list at once, then one line when it changes, then Ctrl-C ends it quietly."""
+    path = tmp_path / "s.json"
+    one, two = ({"host": "10.0.0.1", "port": port} for port in (80, 81))
+    url = write_services(path, orders=[one])
+    with watching(url, "orders", "--json") as process:
+        first = json.loads(process.stdout.readline())
+        assert [view["node"]["port"] for view in first] == [80]
+        write_services(path, orders=[one, two])
+        second = json.loads(process.stdout.readline())
+        assert [view["node"]["port"] for view in second] == [80, 81]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("10.0.0.1:80", 2),
+        ("gopher://10.0.0.1:80", 2),
+        ("static://10.0.0.1:notaport", 2),
+        ("static:///billing=10.0.0.1:80", 1),
+        ("file:///nowhere/at/all.json", 1),
+    ],
+)
+def test_nodes_ends_with_one_line_when_there_is_no_list(url, status):
+    """A bad URL, an unknown service and a registry that is not there: no traceback, no table."""
+    told = run("nodes", url, "orders")
+    assert (told.returncode, told.stdout) == (status, "")
+    assert told.stderr.startswith("rpcguard: ")
+    assert told.stderr.count("\n") == 1
+    assert "Traceback" not in told.stderr
+
+
+def test_nodes_ends_when_the_registry_is_down():
+    """A registry that refuses connections is told within the time to wait for a first list."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = run("nodes", f"http://user:secret@127.0.0.1:{port}/{{service}}", "orders")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.count("\n") == 1
+    assert "orders" in told.stderr
+    assert "secret" not in told.stderr
+
+
+def test_a_reader_that_leaves_is_no_crash():
+    """`rpcguard nodes ... | true` ends without a traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "-m", "rpcguard", "nodes", TWO_NODES, "orders"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    os.close(write)
+    assert (process.returncode, process.stderr) == (1, "")
