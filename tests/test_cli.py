@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -98,6 +99,8 @@ def test_help_names_every_option(arguments, words):
         ["demo", "--rate", "-1"],
         ["demo", "--providers", "1"],
         ["demo", "--seconds", "nan"],
+        ["demo", "--report", "/nowhere/at/all.html"],
+        ["demo", "--report", "/"],
     ],
 )
 def test_wrong_usage_is_status_2(arguments):
@@ -139,6 +142,30 @@ def test_nodes_prints_aligned_text():
         [address, address, "available"] for address in ("127.0.0.1:9001", "127.0.0.1:9002")
     ]
     assert {line.index("available") for line in lines} == {head.index("STATE")}
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_nodes_on_a_terminal_is_a_table(watch):
+    """A terminal gets columns and colours, drawn once or kept up to date until Ctrl-C."""
+    terminal, other_end = pty.openpty()
+    command = [sys.executable, "-W", "error", "-m", "rpcguard", "nodes", TWO_NODES, "orders"]
+    process = subprocess.Popen(
+        [*command, "--watch"] if watch else command,
+        stdout=other_end,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"},
+    )
+    os.close(other_end)
+    with process:
+        shown = b""
+        while b"127.0.0.1:9002" not in shown:
+            shown += os.read(terminal, 65536)
+        if watch:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == (130 if watch else 0)
+        assert process.stderr.read() == b""
+    os.close(terminal)
+    assert b"\x1b[32mavailable" in shown
 
 
 def test_nodes_prints_json(tmp_path):

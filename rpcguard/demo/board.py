@@ -65,8 +65,6 @@ class Board:
             return
         for attempt in attempts:
             self._recent[attempt.node].append((call.at + call.duration, attempt.duration))
-            if attempt.failed and attempt.node in self.failures:
-                self.failures[attempt.node] += 1
 
     def event(self, event: Event) -> None:
         """Take in one event."""
@@ -77,6 +75,10 @@ class Board:
     def see(self, views: Sequence[NodeView], now: float) -> list[Sighting]:
         """Take in rpcguard's list and give what has changed on it since the last time."""
         fresh = {view.node.id: view for view in views}
+        for name, view in fresh.items():
+            known = self.views[name].failures if name in self.views else 0
+            # A node that registered anew starts to count at 0.
+            self.failures[name] += view.failures - (known if known <= view.failures else 0)
         changes = [
             Sighting(now, name, *_state(fresh.get(name)))
             for name in self.nodes

@@ -29,7 +29,6 @@ class Attempted:
 
     node: str
     duration: float
-    failed: bool
 
 
 class Caller(Protocol):
@@ -59,10 +58,7 @@ class GuardedCaller:
         """Send one request; the service name is all that the caller knows."""
         response = await self.client.request(method, path, json=_body(method))
         info: rpcguard.CallInfo = response.extensions["rpcguard"]
-        attempts = tuple(
-            Attempted(attempt.node.id, attempt.duration, attempt.outcome != "200")
-            for attempt in info.attempts
-        )
+        attempts = tuple(Attempted(attempt.node.id, attempt.duration) for attempt in info.attempts)
         return response.status_code, attempts
 
     async def aclose(self) -> None:
@@ -112,8 +108,7 @@ class RoundRobinCaller:
             raise httpx.ConnectError("the list is empty")
         node, base = self.nodes[next(self._turn) % len(self.nodes)]
         response = await self.client.request(method, f"{base}{path}", json=_body(method))
-        failed = response.status_code != 200
-        return response.status_code, (Attempted(node, response.elapsed.total_seconds(), failed),)
+        return response.status_code, (Attempted(node, response.elapsed.total_seconds()),)
 
     async def aclose(self) -> None:
         """Close the client."""

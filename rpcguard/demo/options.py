@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,15 @@ class DemoOptions:
         _within("seconds", self.seconds, 5, 3600)
         _within("rate", self.rate, 1, 1000)
         _within("providers", self.providers, 2, 20)
+        # Better now than after the whole run.
+        if self.report is not None and not _is_writable(self.report):
+            raise ValueError(f"report must be a file that can be written, not {str(self.report)!r}")
+
+
+def _is_writable(path: Path) -> bool:
+    if path.exists():
+        return path.is_file() and os.access(path, os.W_OK)
+    return path.parent.is_dir() and os.access(path.parent, os.W_OK)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -62,11 +62,17 @@ class Provider:
         )
         self.generation += 1
         self.started_at = time.time()
-        assert self._process.stdout
-        async with asyncio.timeout(_START_TIMEOUT):
-            line = await self._process.stdout.readline()
-        if line != READY:
+        if not await self._listens(self._process):
+            await self.kill()
             raise RuntimeError(f"provider {self.name} did not start on port {self.port}")
+
+    async def _listens(self, process: Process) -> bool:
+        assert process.stdout
+        try:
+            async with asyncio.timeout(_START_TIMEOUT):
+                return await process.stdout.readline() == READY
+        except TimeoutError:
+            return False
 
     async def post(self, path: str) -> None:
         """Send a control request straight to the process."""

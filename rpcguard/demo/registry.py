@@ -29,7 +29,7 @@ class EmbeddedRegistry:
         self._version = 0
         self._changing = threading.Lock()
         self._render()
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._port = 0
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -41,14 +41,11 @@ class EmbeddedRegistry:
             access_log=False,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="demo-registry", daemon=True
-        )
 
     @property
     def base(self) -> str:
         """Give the registry URL that rpcguard takes."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/{{service}}"
+        return f"http://127.0.0.1:{self._port}/{{service}}"
 
     @property
     def url(self) -> str:
@@ -56,6 +53,11 @@ class EmbeddedRegistry:
         return self.base.format(service=self.service)
 
     def __enter__(self) -> EmbeddedRegistry:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="demo-registry", daemon=True
+        )
         self._thread.start()
         return self
 

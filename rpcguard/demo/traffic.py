@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 HEIGHT = 360.0
 _TOP, _BOTTOM = 124.0, 302.0
-_PHASES = {"leave": "{} leaves", "kill": "kill {}", "freeze": "freeze {}", "sick": "500s {}"}
+# The words for a wide band and for a narrow one.
+_PHASES = {
+    "leave": ("{} leaves", "{}"),
+    "kill": ("kill {}", "kill"),
+    "freeze": ("freeze {}", "freeze"),
+    "sick": ("500s {}", "500s"),
+}
 _TITLES: dict[Client, str] = {"httpx": "plain httpx, round robin", "rpcguard": "rpcguard"}
 
 
@@ -71,8 +77,8 @@ def _bands(events: Sequence[Event], span: Span) -> list[str]:
         if number % 2 == 0:
             parts.append(svg.rect(x, _TOP - 18, width, _BOTTOM - _TOP + 18, fill="", look="band"))
         parts.append(svg.line(x, _TOP - 18, x, _BOTTOM + 40, look="event"))
-        short = event.node.rpartition("-")[2]
-        label = _PHASES[event.kind].format(short) if width > 44 else short
+        words = _PHASES[event.kind][0 if width > 52 else 1]
+        label = words.format(event.node.rpartition("-")[2])
         parts.append(svg.text(x + 4, _TOP - 6, label, look="soft small"))
     return parts
 

@@ -27,7 +27,7 @@ class FakeCaller:
     def __init__(self, name="rpcguard", *, answer=None) -> None:
         self.name = name
         self.asked: list[tuple[str, str]] = []
-        self.answer = answer or (200, (Attempted("orders-1", 0.005, failed=False),))
+        self.answer = answer or (200, (Attempted("orders-1", 0.005),))
 
     async def send(self, method: str, path: str):
         self.asked.append((method, path))
@@ -129,7 +129,7 @@ async def test_what_counts_as_saveable(method, answer, error, saveable):
 
 async def test_a_saved_call_names_the_node_that_answered():
     """The last attempt is the one that counts; the number of attempts is kept."""
-    attempts = (Attempted("orders-1", 0.1, failed=True), Attempted("orders-2", 0.005, failed=False))
+    attempts = (Attempted("orders-1", 0.1), Attempted("orders-2", 0.005))
     call, seen = await make_call(
         FakeCaller(answer=(200, attempts)), "GET", "/work?id=r1", clock=lambda: 1.0
     )

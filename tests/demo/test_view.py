@@ -14,9 +14,9 @@ from rpcguard.demo.view import LiveView, PlainView, clock_time, screen
 from rpcguard.nodes import Node, NodeView
 
 
-def view_of(name: str, state="available", reason=None, *, effective=1.0) -> NodeView:
+def view_of(name: str, state="available", reason=None, *, effective=1.0, failures=0) -> NodeView:
     node = Node("127.0.0.1", 9001, id=name)
-    return NodeView(node, state, reason, None, 1.0, effective, 3, 0.01, 90, 2)
+    return NodeView(node, state, reason, None, 1.0, effective, 3, 0.01, 90, failures)
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def board() -> Board:
     """Give a board on which a call was saved, one was lost and a node is gone."""
     board = Board(["orders-1", "orders-2", "orders-3"])
     for number in range(30):
-        attempts = [Attempted("orders-1", 0.004, failed=False)]
+        attempts = [Attempted("orders-1", 0.004)]
         board.call(Call("rpcguard", "GET", number / 10, 0.004, "orders-1"), attempts)
         board.call(Call("httpx", "GET", number / 10, 0.004, "orders-1"), ())
     attempts = [
-        Attempted("orders-2", 0.002, failed=True),
-        Attempted("orders-1", 0.006, failed=False),
+        Attempted("orders-2", 0.002),
+        Attempted("orders-1", 0.006),
     ]
     board.call(Call("rpcguard", "GET", 3.0, 0.008, "orders-1", 2), attempts)
     lost = Call("httpx", "GET", 3.0, 0.1, None, 1, "ConnectError", saveable=True)
@@ -37,7 +37,11 @@ def board() -> Board:
     board.event(Event(2.0, "orders-2", "kill", "is killed (SIGKILL)"))
     board.event(Event(2.1, "orders-2", "state", "is ejected (ConnectError)"))
     board.see(
-        [view_of("orders-1", effective=0.25), view_of("orders-2", "ejected", "ConnectError")], 3.0
+        [
+            view_of("orders-1", effective=0.25),
+            view_of("orders-2", "ejected", "ConnectError", failures=1),
+        ],
+        3.0,
     )
     return board
 
@@ -113,10 +117,20 @@ def test_only_changes_of_state_are_told(board):
     assert board.see([view_of("orders-1")], 6.0) == [Sighting(6.0, "orders-2", None, None)]
 
 
+def test_failures_are_kept_when_a_node_registers_anew(board):
+    """The list starts to count at 0 for a new generation; the screen goes on."""
+    for seen in (3, 5, 0, 1):
+        board.see([view_of("orders-2", failures=seen)], 4.0)
+    board.see([], 5.0)
+    board.see([view_of("orders-2", failures=2)], 6.0)
+    assert board.failures["orders-2"] == 8
+    assert board.failures["orders-1"] == 0
+
+
 def test_old_traffic_leaves_the_share(board):
     """Share and latencies are about the last seconds, not about the whole run."""
     for number in range(10):
-        attempts = [Attempted("orders-3", 0.02, failed=False)]
+        attempts = [Attempted("orders-3", 0.02)]
         board.call(Call("rpcguard", "GET", 60 + number / 10, 0.02, "orders-3"), attempts)
     recent = board.recent(61.0)
     assert recent["orders-3"].share == 1.0
