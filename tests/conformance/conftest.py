@@ -1,0 +1,100 @@
+"""Start each registry once, run every scenario that it can play, and say what is missing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conformance.backends import all_backends
+from tests.conformance.backends.base import CAPABILITIES, Backend
+from tests.conformance.providers import Providers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rpcguard.nodes import Node
+
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*capabilities): what a registry must be able to do")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    needed = {name for mark in metafunc.definition.iter_markers("needs") for name in mark.args}
+    assert needed <= CAPABILITIES.keys()
+    able = [name for name, made in all_backends().items() if needed <= made.capabilities]
+    metafunc.parametrize("backend", able, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Call on asyncio only: the discovery loop is the same whatever the caller runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backend]:
+    """Give a registry with its server running."""
+    made = all_backends()[request.param]
+    directory = tmp_path_factory.mktemp(made.name)
+    server = None
+    if made.server_class is not None:
+        _require(made.server_class.name, there=made.server_class.available())
+        server = made.server_class(directory)
+        server.start()
+    try:
+        backend = made(directory, server)
+        try:
+            yield backend
+        finally:
+            backend.close()
+    finally:
+        if server is not None:
+            server.stop()
+
+
+def _require(name: str, *, there: bool) -> None:
+    if there:
+        return
+    reason = f"no {name} here; get it with: python -m tests.servers get {name}"
+    if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def providers() -> Iterator[Providers]:
+    """Give the place where nodes run."""
+    running = Providers()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def service() -> str:
+    """Give a service name that no other test uses."""
+    return f"svc{next(_numbers)}"
+
+
+@pytest.fixture
+def new_nodes(backend: Backend, providers: Providers) -> Iterator[Callable[[int], list[Node]]]:
+    """Give a function that makes nodes which run; all are stopped at the end."""
+    made: list[tuple[str, int]] = []
+
+    def make(count: int) -> list[Node]:
+        addresses = [backend.address() for _ in range(count)]
+        providers.start(*addresses)
+        made.extend(addresses)
+        return [backend.node(host, port, number) for number, (host, port) in enumerate(addresses)]
+
+    yield make
+    providers.stop(*made)
