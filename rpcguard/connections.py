@@ -44,13 +44,13 @@ class SyncBody(Lease):
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self.parts
+            self._shell._check_whole()
         except BaseException as exc:
             error = self._shell._translated(exc)
             self.close()
             if error is None:
                 raise
             raise error from exc
-        self._shell._check_whole()
 
     def close(self) -> None:
         """Give the connection back, or close it when the body was not read to its end."""
@@ -59,8 +59,10 @@ class SyncBody(Lease):
             return
         try:
             parts.close()
-        finally:
             self._shell._release(self)
+        except BaseException:
+            self._shell._release(self)  # Ctrl-C may have come in its middle; twice is as once
+            raise
 
 
 class SyncShell(Exchange):
@@ -172,6 +174,7 @@ class AsyncBody(Lease):
         try:
             async for part in parts:
                 yield part
+            self._shell._check_whole()
         except BaseException as exc:
             error = self._shell._translated(exc)
             await parts.aclose()  # left early: collected as garbage it would be too late
@@ -179,7 +182,6 @@ class AsyncBody(Lease):
             if error is None:
                 raise
             raise error from exc
-        self._shell._check_whole()
 
     async def aclose(self) -> None:
         """Give the connection back, or close it when the body was not read to its end."""

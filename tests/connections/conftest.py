@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import socket
 import ssl
 import struct
 import threading
 import time
 from dataclasses import dataclass
-from types import ModuleType
+from typing import TYPE_CHECKING
 
+import anyio
 import httpcore
 import httpcore2
 import httpx
@@ -21,6 +21,9 @@ import pytest
 import trustme
 
 from rpcguard.connections import AsyncConnectionStack, AsyncShell, ConnectionStack, SyncShell
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE = 5.0
@@ -159,11 +162,11 @@ class Flavour:
         return self.http.HTTPTransport if self.sync else self.http.AsyncHTTPTransport
 
 
-FLAVOURS = [
-    Flavour(kind, http, core)
+FLAVOURS = {
+    f"{kind}-{http.__name__}": Flavour(kind, http, core)
     for http, core in ((httpx, httpcore), (httpx2, httpcore2))
     for kind in ("sync", "asyncio", "trio")
-]
+}
 
 
 async def settle(value):
@@ -198,6 +201,9 @@ class Caller:
     async def close(self) -> None:
         await settle(self.client.close() if self.flavour.sync else self.client.aclose())
 
+    async def close_stack(self) -> None:
+        await settle(self.stack.close() if self.flavour.sync else self.stack.aclose())
+
     async def drop_idle(self) -> None:
         await settle(self.stack.close_idle() if self.flavour.sync else self.stack.aclose_idle())
 
@@ -207,9 +213,14 @@ class Caller:
         return counts.idle, counts.in_use, counts.waiting
 
 
-@pytest.fixture(params=FLAVOURS, ids=lambda f: f"{f.kind}-{f.http.__name__}")
+@pytest.fixture
+def flavours() -> dict[str, Flavour]:
+    return FLAVOURS
+
+
+@pytest.fixture(params=FLAVOURS)
 def flavour(request) -> Flavour:
-    return request.param
+    return FLAVOURS[request.param]
 
 
 @pytest.fixture
@@ -269,15 +280,6 @@ def certified(authority):
     return make
 
 
-def open_sockets() -> int:
-    """Count the sockets of this process."""
-    links = []
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            links.append(os.readlink(f"/proc/self/fd/{fd}"))
-    return sum(link.startswith("socket:") for link in links)
-
-
 def eventually(check, what: str) -> None:
     """Poll until the other side of a socket has caught up."""
     deadline = time.monotonic() + PATIENCE
@@ -292,5 +294,13 @@ def until():
 
 
 @pytest.fixture
-def sockets():
-    return open_sockets
+def reached():
+    """Wait beside other tasks until something has come about, or fail."""
+
+    async def wait(check) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not check():
+            assert time.monotonic() < deadline
+            await anyio.sleep(0.002)  # other threads bring it about
+
+    return wait

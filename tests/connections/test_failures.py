@@ -87,7 +87,7 @@ def failing(flavour):
 async def test_a_break_raises_what_the_own_transport_raises(
     make_node, make_caller, flavour, failing, script, kind
 ) -> None:
-    """Class, message and cause equal those of httpx's transport; a fresh connection is not stale."""
+    """Class, message and cause equal those of httpx's own; a fresh connection is not stale."""
     node = make_node(script)
     caller = make_caller(node, timeout=0.2)
     ours = await failing(caller)

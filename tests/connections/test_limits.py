@@ -28,16 +28,8 @@ def aside(flavour):
     return beside
 
 
-async def reached(check, what: str = "it did not come to that") -> None:
-    with anyio.move_on_after(5):
-        while not check():
-            await anyio.sleep(0.002)
-        return
-    raise AssertionError(what)
-
-
 async def test_calls_wait_in_line_and_are_served_in_order(
-    make_node, make_caller, limited, aside
+    make_node, make_caller, limited, aside, reached
 ) -> None:
     """With one connection, five more calls get it one after another in the order they came."""
     go = threading.Event()
@@ -71,9 +63,9 @@ async def test_a_pool_timeout_leaves_the_line(make_node, make_caller, limited, f
 
 
 async def test_a_dead_connection_handed_on_is_replaced(
-    make_node, make_caller, limited, aside, until
+    make_node, make_caller, limited, aside, until, reached
 ) -> None:
-    """A call in line that gets a connection which the node has closed opens its own in its place."""
+    """A call in line that gets a connection which has ended opens another in its place."""
     node = make_node(lambda peer: peer.answer(), lambda peer: peer.serve())
     caller = make_caller(node, limits=limited(max_connections=1))
     held = await caller.open("/")

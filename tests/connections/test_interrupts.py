@@ -1,0 +1,127 @@
+"""Threads, and Ctrl-C at every point of a synchronous call."""
+
+from __future__ import annotations
+
+import dis
+import gc
+import sys
+import threading
+
+import httpx
+import pytest
+
+from rpcguard import _exchange, connections, stack
+from rpcguard.connections import ConnectionStack
+
+OURS = {module.__file__ for module in (_exchange, connections, stack)}
+
+
+class Interrupter:
+    """Raise KeyboardInterrupt where the interpreter would, the nth time it looks for signals.
+
+    It looks when a function starts, after a call returns and when a loop turns, nowhere else. The
+    start of a function that httpx calls is left out: it is as if httpx had not called it yet.
+    """
+
+    LOOKS = frozenset({"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"})
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+        self.where: str | None = None
+        self.last: dict[object, int] = {}
+
+    def __call__(self, frame, event, _arg):
+        if frame.f_code.co_filename not in OURS:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call" and frame.f_back.f_code.co_filename in OURS:
+            self.look(frame)
+        if event == "opcode":
+            code, last = frame.f_code.co_code, self.last.get(frame)
+            self.last[frame] = frame.f_lasti
+            # A result returned at once: the look belongs to the call, one instruction earlier.
+            returned = dis.opname[code[frame.f_lasti]] == "RETURN_VALUE"
+            if last is not None and not returned and dis.opname[code[last]] in self.LOOKS:
+                self.look(frame)
+        return self
+
+    def look(self, frame) -> None:
+        self.left -= 1
+        if self.left == -1:
+            self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+            raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.parametrize("warm", [False, True], ids=["fresh", "reused"])
+def test_an_interrupt_at_each_step(make_node, warm, until) -> None:
+    """Ctrl-C anywhere in a call leaves no slot taken, no socket open, and the next call served.
+
+    A socket that Ctrl-C took from between two hands is closed with the garbage, hence the filter.
+    """
+    node = make_node()
+    lost = []
+    for nth in range(1000):
+        transport = ConnectionStack(
+            scheme="http",
+            host="127.0.0.1",
+            port=node.port,
+            limits=httpx.Limits(max_connections=1),
+        )
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            if warm:
+                client.get("http://orders/")
+            interrupter = Interrupter(nth)
+            sys.settrace(interrupter)
+            try:
+                client.get("http://orders/")
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(None)
+            if interrupter.where is None:
+                break
+            if transport.counts.in_use:
+                lost.append(interrupter.where)
+            else:
+                assert client.get("http://orders/").text == "ok"
+    assert nth > 30
+    assert lost == []
+    gc.collect()
+    until(lambda: all(peer.sock.fileno() < 0 for peer in node.peers), "connections left open")
+
+
+def test_many_threads_share_a_stack(make_node, until) -> None:
+    """32 threads over 8 connections: every call is answered with its own response."""
+
+    def echo(peer) -> None:
+        while head := peer.head():
+            path = head.split()[1]
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+
+    node = make_node(echo)
+    transport = ConnectionStack(
+        scheme="http", host="127.0.0.1", port=node.port, limits=httpx.Limits(max_connections=8)
+    )
+    wrong: list[object] = []
+
+    def work(name: int) -> None:
+        for number in range(30):
+            try:
+                path = f"/{name}/{number}"
+                if client.get(f"http://orders{path}", timeout=20).text != path:
+                    wrong.append(path)
+            except Exception as exc:
+                wrong.append(exc)
+
+    with httpx.Client(transport=transport, trust_env=False) as client:
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        assert len(node.peers) <= 8
+        counts = transport.counts
+        assert (counts.in_use, counts.waiting) == (0, 0)
+    until(lambda: all(peer.sock.fileno() < 0 for peer in node.peers), "connections left open")
