@@ -127,6 +127,18 @@ def test_the_prefix_moves_the_control_path():
     assert guarded.offline
 
 
+def test_the_error_of_an_app_reaches_the_server(guarded):
+    """A server that sent its headers already needs the third argument to raise the error."""
+    started: list = []
+    environ: dict = {"PATH_INFO": "/caught"}
+    setup_testing_defaults(environ)
+    guarded.go_offline()
+    list(guarded(environ, lambda *arguments: started.append(arguments)))
+    ((status, headers, exc_info),) = started
+    assert (status, headers[-1]) == ("500 Oops", ("X-RpcGuard-Offline", "1"))
+    assert exc_info[0] is RuntimeError
+
+
 def test_the_middleware_keeps_to_the_interface(wsgiref_at):
     """The standard library's validator sits on both sides and finds nothing to complain of."""
     guarded = OfflineWSGI(validator(app))
