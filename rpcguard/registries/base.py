@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
@@ -175,20 +175,28 @@ def snapshot_from_services(
     return Snapshot((), known=False)
 
 
-def nodes_from_json(entries: object, *, where: str, faults: FaultLog | None = None) -> list[Node]:
+def nodes_from_json(
+    entries: object,
+    *,
+    where: str,
+    faults: FaultLog | None = None,
+    read: Callable[[object], Node] | None = None,
+) -> list[Node]:
     """Read a list of JSON nodes; leave the bad ones out with one warning that counts them.
 
     Unknown fields are ignored. `where` names the source in the warning; with `faults` the same
-    warning is not repeated for every poll. Raises `ValueError` when `entries` is no list, or has
+    warning is not repeated for every poll. `read` makes a node of an entry of another form; it
+    may raise `ValueError` or `TypeError`, as `node_from_json` does. Raises `ValueError` when `entries` is no list, or has
     entries and not one is good: such a list is broken rather than empty.
     """
     if not isinstance(entries, list):
         raise ValueError(f"a list of nodes is wanted, not {type(entries).__name__}")
+    read = read or node_from_json
     nodes: dict[str, Node] = {}
     bad: list[str] = []
     for entry in entries:
         try:
-            node = node_from_json(entry)
+            node = read(entry)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             bad.append(str(error)[:_LONGEST_FAULT])
             continue
