@@ -167,7 +167,7 @@ async def test_status_changes(backend: Backend, new_nodes: NewNodes, service: st
 
 @needs("change", "drain")
 async def test_operator_drains(backend: Backend, new_nodes: NewNodes, service: str) -> None:
-    """The operator's own action takes a node out of use at once, and back, without a failed call."""
+    """The operator takes a node out of use at once, and back, without a failed call."""
     nodes = new_nodes(3)
     await act(backend.register_all, service, nodes)
     async with calling(backend) as caller:
@@ -195,7 +195,7 @@ async def test_all_drained(backend: Backend, new_nodes: NewNodes, service: str) 
         for node in nodes:
             await act(backend.drain, service, node.id)
         await caller.until(lambda: not caller.usable(service), what="all drained")
-        with pytest.raises(rpcguard.NoAvailableNode, match="drain|weight 0"):
+        with pytest.raises(rpcguard.NoAvailableNode, match=r"drain|weight 0"):
             await caller.call(service)
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
+
+# The tie that ends a server with its parent is one to the thread that started it.
+_spawner = ThreadPoolExecutor(max_workers=1)
 
 
 def cache(*parts: str) -> Path:
@@ -67,6 +71,7 @@ def debian_package(name: str, packages: Sequence[str], *, suite: str | None = No
         apt += ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=-"]
         apt += ["-o", f"Dir::State::Lists={work}/apt/lists", "-o", f"Dir::Cache={work}/apt/cache"]
         apt += ["-o", "Dir::State::Status=/dev/null", "-o", "Acquire::Languages=none"]
+        apt += ["-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]
         run([*apt, "update"], cwd=work)
     run([*apt, "download", *packages], cwd=work)
     for package in sorted(work.glob("*.deb")):
@@ -147,14 +152,15 @@ class Server:
         """Start one process that ends with this one, its output going to `server.log`."""
         tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with (self.directory / "server.log").open("ab") as log:
-            process = subprocess.Popen(
+            process = _spawner.submit(
+                subprocess.Popen[bytes],
                 [*tied, *command],
                 cwd=self.directory,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-            )
+            ).result()
         self._processes.append(process)
         return process
 

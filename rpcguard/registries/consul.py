@@ -1,0 +1,282 @@
+"""The registries `consul://` and `consul+https://`: Consul's health of a service, long-polled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlencode
+
+import anyio
+
+from rpcguard.nodes import Snapshot
+from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries.base import (
+    MAX_BYTES,
+    FaultLog,
+    RegistryURL,
+    node_from_json,
+    nodes_from_json,
+    parse_url,
+)
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+    from rpcguard.nodes import Node, Status
+
+_EXAMPLE: Final = "consul+https://:TOKEN@10.0.0.1:8501,10.0.0.2:8501?dc=dc1&ca=/etc/ca.pem"
+_PASSED_ON: Final = ("dc", "ns", "partition", "peer", "near", "filter", "tag")
+_OPTIONS: Final = (*_PASSED_ON, "consistency", "port", "wait", *TLS_OPTIONS)
+_PORTS: Final = {"consul": 8500, "consul+https": 8501}
+_CONSISTENCIES: Final = ("stale", "default", "consistent")
+
+_WAIT, _LONGEST_WAIT = 30.0, 600.0
+_SLACK = 5.0
+_STALE_MS = 10_000
+_BURST, _PERIOD = 5, 0.2
+
+
+class ConsulRegistry:
+    """Follow services in Consul by blocking queries of `/v1/health/service/NAME`.
+
+    URL form: `consul://:TOKEN@h1:8500,h2:8500`, or `consul+https://` (port 8501), with an access
+    token in place of the password. Options: `dc`, `ns`, `partition`, `peer`, `near`, `filter` and
+    `tag` go to Consul as they are; `consistency` is `stale` (the default: any server may answer),
+    `default` or `consistent`; `port` names the port of a service that has several; `wait` is how
+    long one query may block in seconds (30, at most 600); `ca`, `cert` and `key` name PEM files.
+    Several addresses are agents or servers of one cluster: the next is asked when one fails.
+
+    Live: each query blocks until something about the service changes or `wait` is over, and an
+    agent that says nothing for longer than that counts as broken. Queries are held to 5 a second.
+
+    Node: `id` is `NODE/SERVICE-ID`, `generation` the service's `CreateIndex`, host the service's
+    address or else the node's, `weight` the one for passing, or for warning where a check warns.
+    From the service's metadata: `version`, `zone` (else `Locality.Zone` of service or node, the
+    node's own metadata, the datacenter), `started_at` (epoch seconds), `scheme`, or https where
+    `secure` is `true`. `metadata` is that of the service, with `tags` joined by commas. `status`
+    is draining in maintenance mode of the service or its node, else down where a check is
+    critical, else up.
+
+    Consul answers alike for an unknown service and an empty one: `known` is False until this
+    object has seen a node of it. A list that the token may not see in full adds and changes
+    nodes only, an empty one raises `RegistryError` (Consul 1.11 and newer say so; before, such a
+    service looks empty). A wrong token, a server without a leader and one that still starts raise
+    `RegistryError`. An answer of a server that lost its leader or lags more than 10 s is not
+    authoritative. Protocol: developer.hashicorp.com/consul/api-docs/health and
+    .../features/blocking. Works on asyncio and trio; `aclose` it in the event loop that used it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        parsed = _parse(url)
+        secure = parsed.scheme == "consul+https"
+        scheme = "https" if secure else "http"
+        bases = [f"{scheme}://{_address(*pair)}" for pair in parsed.hosts]
+        self._wait = min(parsed.number("wait", _WAIT), _LONGEST_WAIT)
+        self._port_name = parsed.query.get("port")
+        self._query = _query(parsed)
+        self._timeout = timeout
+        self._shown = f"{parsed.scheme}://{','.join(_address(*pair) for pair in parsed.hosts)}"
+        self._client = RegistryClient(
+            bases,
+            headers={"X-Consul-Token": parsed.password} if parsed.password else None,
+            tls=ssl_context or TLSFiles.from_url(parsed, secure=secure),
+            timeout=timeout,
+            max_bytes=max_bytes,
+        )
+        self._seen: set[str] = set()
+        self._faults = FaultLog()
+
+    @classmethod
+    def from_url(cls, url: str) -> ConsulRegistry:
+        """Read a `consul://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        return cls(url)
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Ask for the list now; raise `RegistryError` where there is no usable answer."""
+        answer = await self._ask(service, 0)
+        return self._snapshot(service, answer)
+
+    async def watch(self, service: str) -> AsyncIterator[Snapshot]:
+        """Yield the list at once, after each change, and whenever `wait` is over."""
+        index = 0
+        pace = _Pace()
+        while True:
+            await pace.wait()
+            answer = await self._ask(service, index)
+            index = _next_index(index, answer)
+            yield self._snapshot(service, answer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def __repr__(self) -> str:
+        return f"ConsulRegistry({self._shown!r})"
+
+    async def _ask(self, service: str, index: int) -> Answer:
+        target = f"/v1/health/service/{quote(service, safe='')}?{self._query}"
+        timeout = self._timeout
+        if index:
+            target += f"&index={index}&wait={self._wait:g}s"
+            # Consul adds up to a sixteenth, so that not all its clients come back at once.
+            timeout = self._wait * 17 / 16 + _SLACK
+        answer = await self._client.request("GET", target, timeout=timeout)
+        if answer.status != 200:
+            raise answer.error()
+        return answer
+
+    def _snapshot(self, service: str, answer: Answer) -> Snapshot:
+        where = f"{answer.url}, service {service!r}"
+        try:
+            nodes = nodes_from_json(
+                answer.json(), where=where, faults=self._faults, read=self._node
+            )
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+        filtered = answer.headers.get("x-consul-results-filtered-by-acls", "").lower() == "true"
+        if nodes:
+            self._seen.add(service)
+        elif filtered:
+            raise answer.error("the token may not see this service: it needs service:read")
+        return Snapshot(
+            nodes, authoritative=not filtered and _is_fresh(answer), known=service in self._seen
+        )
+
+    def _node(self, entry: object) -> Node:
+        node, service = _part(entry, "Node"), _part(entry, "Service")
+        checks = [check for check in _list(entry, "Checks") if isinstance(check, Mapping)]
+        weights, meta = _part(service, "Weights"), _part(service, "Meta")
+        warning = any(check.get("Status") == "warning" for check in checks)
+        tags = ",".join(map(str, _list(service, "Tags")))
+        return node_from_json(
+            {
+                "host": service.get("Address") or node.get("Address"),
+                "port": service.get("Port") or _named_port(service, self._port_name),
+                "id": f"{node.get('Node')}/{service.get('ID')}",
+                "generation": service.get("CreateIndex"),
+                "weight": weights.get("Warning" if warning else "Passing"),
+                "status": _status(checks),
+                "zone": _zone(node, service),
+                "version": meta.get("version"),
+                "scheme": _scheme(meta),
+                "started_at": _seconds(meta.get("started_at")),
+                "metadata": {**({"tags": tags} if tags else {}), **meta},
+            }
+        )
+
+
+class _Pace:
+    """Hold queries to one every `_PERIOD` seconds, after a burst."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    async def wait(self) -> None:
+        now = time.monotonic()
+        self._due = max(self._due, now - _BURST * _PERIOD) + _PERIOD
+        await anyio.sleep(max(0.0, self._due - now))
+
+
+def _parse(url: str) -> RegistryURL:
+    port = _PORTS.get(url.partition("://")[0].lower())
+    parsed = parse_url(url, example=_EXAMPLE, default_port=port, options=_OPTIONS)
+    if parsed.scheme not in _PORTS:
+        raise parsed.invalid(f"the scheme must be consul or consul+https, not {parsed.scheme!r}")
+    if not parsed.hosts:
+        raise parsed.invalid("no address is given")
+    if parsed.username:
+        raise parsed.invalid("Consul has no users: write the token as password, ':TOKEN@'")
+    if parsed.path.strip("/"):
+        raise parsed.invalid(f"there is no path, but {parsed.path!r} is given")
+    return parsed
+
+
+def _query(parsed: RegistryURL) -> str:
+    consistency = parsed.query.get("consistency", "stale")
+    if consistency not in _CONSISTENCIES:
+        raise parsed.invalid(f"option 'consistency' must be one of {', '.join(_CONSISTENCIES)}")
+    passed_on = {name: parsed.query[name] for name in _PASSED_ON if name in parsed.query}
+    mode = "" if consistency == "default" else consistency
+    return "&".join(filter(None, (mode, urlencode(passed_on))))
+
+
+def _next_index(last: int, answer: Answer) -> int:
+    text = answer.headers.get("x-consul-index", "")
+    if not text.isascii() or not text.isdigit():
+        raise answer.error("the answer has no X-Consul-Index: is this Consul?")
+    index = int(text)
+    # Backwards: a restored or emptied server. From 0 the next query does not block, and asks anew.
+    return 0 if index < last else max(index, 1)
+
+
+def _is_fresh(answer: Answer) -> bool:
+    contact = answer.headers.get("x-consul-lastcontact", "")
+    lag = int(contact) if contact.isascii() and contact.isdigit() else 0
+    return answer.headers.get("x-consul-knownleader") != "false" and lag <= _STALE_MS
+
+
+def _status(checks: list[Mapping[str, object]]) -> Status:
+    critical = [str(check.get("CheckID")) for check in checks if check.get("Status") == "critical"]
+    if any(name.startswith(("_service_maintenance:", "_node_maintenance")) for name in critical):
+        return "draining"
+    return "down" if critical else "up"
+
+
+def _zone(node: Mapping[str, object], service: Mapping[str, object]) -> object:
+    places = (
+        _part(service, "Meta").get("zone"),
+        _part(service, "Locality").get("Zone"),
+        _part(node, "Locality").get("Zone"),
+        _part(node, "Meta").get("zone"),
+    )
+    return next(filter(None, places), node.get("Datacenter") or None)
+
+
+def _scheme(meta: Mapping[str, object]) -> object:
+    if meta.get("scheme") in ("http", "https"):
+        return meta["scheme"]
+    return "https" if meta.get("secure") == "true" else None
+
+
+def _seconds(text: object) -> float | None:
+    try:
+        return float(str(text))
+    except ValueError:
+        return None
+
+
+def _named_port(service: Mapping[str, object], wanted: str | None) -> object:
+    ports = [port for port in _list(service, "Ports") if isinstance(port, Mapping)]
+    for port in ports:
+        if port.get("name") == wanted if wanted else port.get("default"):
+            return port.get("port")
+    return ports[0].get("port") if ports and wanted is None else None
+
+
+def _part(entry: object, name: str) -> Mapping[str, object]:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"a node must be an object, not {type(entry).__name__}")
+    value = entry.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be an object, not {type(value).__name__}")
+    return value
+
+
+def _list(entry: object, name: str) -> list[object]:
+    value = entry.get(name) if isinstance(entry, Mapping) else None
+    return value if isinstance(value, list) else []
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,80 @@
+"""Consul 1.8, the last that Debian has (in bullseye); it runs from an unpacked package."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+
+import httpx
+
+from tests.servers.base import Server, cache, debian_package, free_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AGENT_TOKEN = "c0ffee00-0000-4000-8000-00000000a9e7"
+
+
+class Consul(Server):
+    """Run one agent that is its own server, with access control: `token` may do everything."""
+
+    name: ClassVar[str] = "consul"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port, self._server, self._serf, self._wan = free_ports(4)
+        self.token = AGENT_TOKEN
+
+    @classmethod
+    def _binary(cls) -> Path:
+        return cache(cls.name, "usr/bin/consul")
+
+    @classmethod
+    def get(cls) -> None:
+        debian_package(cls.name, ["consul"], suite="bullseye")
+
+    @classmethod
+    def available(cls) -> bool:
+        return cls._binary().is_file()
+
+    def command(self) -> list[str | Path]:
+        config = self.directory / "consul.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "server": True,
+                    "bootstrap_expect": 1,
+                    "node_name": "test",
+                    "datacenter": "dc1",
+                    "data_dir": str(self.data),
+                    "bind_addr": "127.0.0.1",
+                    "client_addr": "127.0.0.1",
+                    "ports": {
+                        "http": self.port,
+                        "server": self._server,
+                        "serf_lan": self._serf,
+                        "serf_wan": self._wan,
+                        "dns": -1,
+                        "grpc": -1,
+                    },
+                    "performance": {"raft_multiplier": 1},
+                    "disable_update_check": True,
+                    "check_update_interval": "0s",
+                    "log_level": "WARN",
+                    "acl": {
+                        "enabled": True,
+                        "default_policy": "deny",
+                        "tokens": {"master": self.token, "agent": self.token},
+                    },
+                }
+            )
+        )
+        return [self._binary(), "agent", "-config-file", config]
+
+    def answers(self) -> bool:
+        url = f"http://127.0.0.1:{self.port}/v1/health/service/consul"
+        answer = httpx.get(url, headers={"X-Consul-Token": self.token})
+        return answer.status_code == 200 and bool(answer.json())
+
+
+servers = (Consul,)
