@@ -10,15 +10,17 @@ from rpcguard.options import SHORTEST, Timeouts
 from rpcguard.outcomes import Safety, Verdict, cancelled, classify_exception, classify_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
 
-    from rpcguard.options import Plan
-    from rpcguard.outcomes import Headers
     from rpcguard.live import LiveNode
     from rpcguard.nodes import Node
+    from rpcguard.options import Plan
+    from rpcguard.outcomes import Headers
     from rpcguard.service import Lease, Service
 
 _DRAINED = 65536
+DRAIN_TIME = 0.1
+_DIGITS = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Send:
 
     lease: Lease
     number: int
-    timeouts: Mapping[str, Any]
+    timeouts: dict[str, Any]
     resent_because: str | None = None
 
 
@@ -126,7 +128,7 @@ class Call:
         self._plan = plan
         self._policy = service.policies.retry
         self._repeatable = plan.repeatable(self._policy)
-        self._timeouts: Mapping[str, Any] = plan.timeouts
+        self._timeouts: dict[str, Any] = {}
         self._no_node = no_node
         self._on_denied = on_denied
 
@@ -134,6 +136,12 @@ class Call:
     def info(self) -> CallInfo:
         """Tell how the call was answered; there must have been an attempt."""
         return CallInfo(self._service.name, self.attempts[-1].node, tuple(self.attempts))
+
+    @property
+    def left(self) -> float:
+        """Give the seconds that the deadline leaves; infinite without one."""
+        until = self._plan.until
+        return math.inf if until is None else max(until - self._service.clock(), 0.0)
 
     def run(self) -> Generator[Step, Any, Answer]:
         """Yield the steps of the call; return its answer."""
@@ -145,10 +153,11 @@ class Call:
         while True:
             done = yield from self._attempt(lease, len(tried) + 1, because)
             tried = (*tried, lease.live)
-            following = self._follow(tried, done)
+            delay = self._policy.delay(len(tried), self._service.rng)
+            following = self._follow(tried, done, delay)
             if following is None:
                 break
-            yield from self._move_on(done, lease, following, len(tried))
+            yield from self._move_on(done, lease, following, delay)
             lease, because = following, done.verdict.outcome
         if done.error is not None:
             done.error.add_note(self._note())
@@ -192,15 +201,15 @@ class Call:
         return _Done(verdict, reply=reply, complete=True)
 
     def _move_on(
-        self, done: _Done, lease: Lease, following: Lease, retry: int
+        self, done: _Done, lease: Lease, following: Lease, delay: float
     ) -> Generator[Step, Any, None]:
         try:
             if done.reply is not None:
+                self._hurry()
                 try:
                     yield Discard(done.reply, _is_short(done.reply.headers.raw, _DRAINED))
                 finally:
                     self._service.release(lease)
-            delay = self._policy.delay(retry, self._service.rng)
             if delay:
                 yield Sleep(delay)
         except BaseException:
@@ -209,10 +218,18 @@ class Call:
             raise
         following.started = self._service.clock()
 
-    def _limit(self, now: float) -> Mapping[str, Any]:
+    def _hurry(self) -> None:
+        # The next attempt waits for this one's answer to be drained.
+        timeouts = self._timeouts
+        if isinstance(timeouts, Timeouts):
+            timeouts.until = min(timeouts.until, self._service.clock() + DRAIN_TIME)
+        else:
+            timeouts["read"] = DRAIN_TIME
+
+    def _limit(self, now: float) -> dict[str, Any]:
         plan = self._plan
         if plan.until is None and plan.attempt_timeout is None:
-            return plan.timeouts
+            return {**plan.timeouts}
         until = plan.until if plan.until is not None else math.inf
         if plan.attempt_timeout is not None:
             until = min(until, now + plan.attempt_timeout)
@@ -231,13 +248,13 @@ class Call:
             return False
         return reply.status_code != 101 and _is_short(raw, limit)
 
-    def _follow(self, tried: tuple[LiveNode, ...], done: _Done) -> Lease | None:
+    def _follow(self, tried: tuple[LiveNode, ...], done: _Done, delay: float) -> Lease | None:
         verdict = done.verdict
         if done.reply is not None and not self._unwanted(done.reply, verdict):
             return None
         if len(tried) >= self._plan.attempts or verdict.safety is Safety.NEVER:
             return None
-        denial: str | None = self._forbidden(verdict)
+        denial: str | None = self._forbidden(verdict, delay)
         if denial is None:
             following = self._service.pick_again(tried, same_node=verdict.stale)
             if not isinstance(following, str):
@@ -250,20 +267,20 @@ class Call:
         refused = verdict.safety is Safety.UNSENT
         return verdict.failed and (refused or reply.status_code in self._policy.statuses)
 
-    def _forbidden(self, verdict: Verdict) -> str | None:
+    def _forbidden(self, verdict: Verdict, delay: float) -> str | None:
         plan = self._plan
         if verdict.safety is Safety.MAYBE and not self._repeatable:
             return "not_idempotent"
         if not plan.replayable():
             return "not_replayable"
-        if plan.until is not None and self._service.clock() >= plan.until - SHORTEST:
+        if self.left <= delay + SHORTEST:
             return "deadline"
         return None
 
     def _note(self) -> str:
         told = "; ".join(
-            f"attempt {number} on {attempt.node.id}: {attempt.outcome} after {attempt.duration:.3f} s"
-            for number, attempt in enumerate(self.attempts, 1)
+            f"attempt {number} on {one.node.id}: {one.outcome} after {one.duration:.3f} s"
+            for number, one in enumerate(self.attempts, 1)
         )
         return f"rpcguard: service {self._service.name}: {told}"
 
@@ -281,5 +298,5 @@ class _Done:
 def _is_short(raw: Headers, limit: int) -> bool:
     for name, value in raw:
         if name.lower() == b"content-length":
-            return value.isdigit() and int(value) <= limit
+            return value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
     return False

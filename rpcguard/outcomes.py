@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
@@ -62,6 +63,7 @@ _EXCEPTIONS: dict[str, tuple[Safety, Blame]] = {
     "ProxyError": (Safety.UNSENT, "none"),
     "UnsupportedProtocol": (Safety.NEVER, "none"),
     "LocalProtocolError": (Safety.NEVER, "none"),
+    "TransportClosed": (Safety.NEVER, "none"),
     "TransportError": (Safety.MAYBE, "failure"),
 }
 """By class name along the MRO, nearest first: read, write and remote protocol errors and their
@@ -70,6 +72,7 @@ timeouts are all `TransportError`, possibly processed. See RFC 9110 §9.2.2 and 
 _LOCAL_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EACCES}
 )
+_LIBRARIES = frozenset({"httpx", "httpx2", "rpcguard"})
 _REFUSED_STREAM = 7
 
 
@@ -87,7 +90,7 @@ def classify_exception(error: BaseException) -> Verdict:
     outcome = type(error).__name__
     for kind in type(error).__mro__:
         known = _EXCEPTIONS.get(kind.__name__)
-        if known is not None and kind.__module__.partition(".")[0] in ("httpx", "httpx2"):
+        if known is not None and kind.__module__.partition(".")[0] in _LIBRARIES:
             break
     else:
         return Verdict(outcome, failed=True, safety=Safety.NEVER, blame="none")
@@ -154,23 +157,24 @@ def classify_response(
 ) -> Verdict:
     """Judge an answer by its status and by what its raw headers say of the node that gave it."""
     verdict = _by_status(status)
-    told = None
+    notices = []
     for name, value in headers:
         reader = _READERS.get(name.lower())
         if reader is not None and len(value) <= _LONGEST_VALUE:
-            told = _louder(told, reader(status, value.decode("latin-1").strip(), node, wall))
-    if told is None:
+            notice = reader(status, value.decode("latin-1").strip(), node, wall)
+            if notice is not None:
+                notices.append(notice)
+    if not notices:
         return verdict
-    if told.source != "signal" or told.reason not in _REFUSALS:
-        return replace(verdict, notice=told)
-    return replace(verdict, safety=Safety.UNSENT, blame="none", notice=told)
+    loudest = min(notices, key=_loudness)
+    if any(notice.reason in _REFUSALS for notice in notices):
+        return replace(verdict, safety=Safety.UNSENT, blame="none", notice=loudest)
+    return replace(verdict, notice=loudest)
 
 
-def _louder(first: Notice | None, second: Notice | None) -> Notice | None:
-    if first is None or second is None:
-        return first or second
+def _loudness(notice: Notice) -> tuple[int, bool]:
     order = ("signal", "goaway", "retry-after", "foreign")
-    return min(first, second, key=lambda notice: (order.index(notice.source), notice.ttl is None))
+    return order.index(notice.source), notice.ttl is None
 
 
 def _offline(_: int, value: str, __: Node, ___: Callable[[], float]) -> Notice | None:
@@ -220,7 +224,8 @@ def _seconds(value: str) -> float | None:
 
 def _until_date(value: str, now: float) -> float | None:
     try:
-        seconds = parsedate_to_datetime(value).timestamp() - now
+        date = parsedate_to_datetime(value)
+        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
     except (ValueError, OverflowError):
         return None
     return seconds if seconds > 0 else None

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import ssl
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -42,6 +43,7 @@ ENVIRONMENT = "RPCGUARD_REGISTRY"
 ChildT = TypeVar("ChildT")
 ChildKey = tuple["LiveNode | None", str]
 _SHOWN = 10
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _LEVELS = {"panic": logging.WARNING, "doubted": logging.WARNING, "frozen": logging.WARNING}
 
 
@@ -115,6 +117,8 @@ class Shell(Generic[ChildT]):
         if not self._stacks:
             self._pooled(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **self._pool_options)
         self._closed = False
+        self._cut = False
+        self._forking = threading.Lock()
         self._pid = os.getpid()
         self._services: dict[str, Service] = {}
         given = os.environ.get(ENVIRONMENT) if registry is None else registry
@@ -167,12 +171,18 @@ class Shell(Generic[ChildT]):
     def _start_over_after_fork(self) -> None:
         # The parent's threads are gone, its locks may be held for ever and its sockets are still
         # the parent's: keep them untouched, take the lists over and begin anew.
-        self._inherited = self._services, self._part_with_children()
-        self._pid = os.getpid()
-        self._services = {name: service.heir() for name, service in self._services.items()}
-        self._following.renew()
-        for service in self._services.values():
-            self._following.follow(service)
+        with self._forking:
+            if self._pid == os.getpid():
+                return
+            self._inherited = self._services, self._part_with_children()
+            self._services = {name: service.heir() for name, service in self._services.items()}
+            self._following.renew()
+            for service in self._services.values():
+                if self._closed:
+                    service.close()
+                else:
+                    self._following.follow(service)
+            self._pid = os.getpid()
 
     def _refuse(self, service: Service) -> Exception:
         return self._transport_closed(
@@ -183,8 +193,7 @@ class Shell(Generic[ChildT]):
         registry = repr(self._following.registry)
         views = service.nodes()
         if not service.ready:
-            waited = self._policies.membership.first_snapshot_timeout
-            why = f"{self._no_list(service)} after {waited} s; is the registry up?"
+            why = f"{self._no_list(service)} in time; is the registry up?"
         elif not service.known:
             why = f"{registry} does not know this service; is its name right?"
         elif not views:
@@ -228,12 +237,15 @@ class Shell(Generic[ChildT]):
 
     # Calls
 
-    def _call(
-        self, request: httpx.Request, service: Service, replayable: Callable[[], bool]
-    ) -> Call:
-        extensions = request.extensions
-        given = extensions.get("rpcguard")
-        options = read_options(given, service.clock(), self._policies.retry)
+    def _prepare(self, request: httpx.Request) -> tuple[Service, Call, Any]:
+        url, extensions = request.url, request.extensions
+        if url.scheme not in _SCHEMES or not url.host:
+            raise self._http.UnsupportedProtocol(
+                f"{str(url)!r} is not http://service/path, nor https"
+            )
+        service = self._service(url.host)
+        options = read_options(extensions.get("rpcguard"), service.clock(), self._policies.retry)
+        body, replayable = self._body_of(request)
         plan = Plan(
             method=request.method,
             keyed="idempotency-key" in request.headers,
@@ -241,12 +253,13 @@ class Shell(Generic[ChildT]):
             replayable=replayable,
             **options,
         )
-        return Call(
+        call = Call(
             service,
             plan,
             no_node=functools.partial(self._no_node, service),
             on_denied=functools.partial(self._denied, service),
         )
+        return service, call, body
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
         if isinstance(request.stream, self._http.ByteStream):
@@ -273,9 +286,9 @@ class Shell(Generic[ChildT]):
         url = request.url
         extensions = {**request.extensions, "timeout": timeouts}
         extensions.pop("rpcguard", None)
-        scheme = node.scheme or url.scheme
+        scheme = node.scheme or _SCHEMES[url.scheme]
         if scheme == "https":
-            extensions.setdefault("sni_hostname", url.host)
+            extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if self._node_transport is not None or not self._stacks:
             url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         outgoing: httpx.Request = self._http.Request(
@@ -284,10 +297,12 @@ class Shell(Generic[ChildT]):
         return outgoing
 
     def _child_of(self, children: dict[ChildKey, Any], live: LiveNode, scheme: str) -> ChildT:
-        key = live, live.node.scheme or scheme
+        key = live, live.node.scheme or _SCHEMES[scheme]
         child: ChildT | None = children.get(key)
         if child is None:
             child = children.setdefault(key, self._new_child(live.node, key[1]))
+        if self._cut:
+            raise self._transport_closed("the transport was closed before the call was answered")
         return child
 
     def _new_child(self, node: Node, scheme: str) -> ChildT:

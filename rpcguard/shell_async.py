@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
-from rpcguard.call import Discard, Read, Send, Sleep
+from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
 from rpcguard.outcomes import classify_exception
 from rpcguard.shell import Shell, logger
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from rpcguard.call import Step
+    from rpcguard.call import Call, Step
     from rpcguard.live import LiveNode
     from rpcguard.service import Lease, Service
 
@@ -110,8 +110,7 @@ class Home:
             self.run_soon(self._sweep)
 
     async def _sweep(self) -> None:
-        while self._leaving:
-            await self._leaving.pop().aclose()
+        await _close_all(self._leaving)
 
     def run_soon(self, task: Callable[[], Any]) -> None:
         """Run a coroutine function on this loop, from any thread; not if the loop has ended."""
@@ -141,8 +140,15 @@ async def _until_loop_ends(
         leaving += children.values()
         children.clear()
         with anyio.CancelScope(shield=True):
-            while leaving:
-                await leaving.pop().aclose()
+            await _close_all(leaving)
+
+
+async def _close_all(children: list[Any]) -> None:
+    while children:
+        try:
+            await children.pop().aclose()
+        except Exception:  # the user's own child may raise anything, and the others are still open
+            logger.warning("a node's connections did not close", exc_info=True)
 
 
 class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
@@ -169,30 +175,30 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
         of the last attempt, with a note that lists the attempts.
         """
-        service = self._service(request.url.host)
+        service, call, body = self._prepare(request)
         if not service.ready:
-            timeout = self._policies.membership.first_snapshot_timeout
-            await _until(lambda: service.ready or service.closed, timeout)
+            longest = self._policies.membership.first_snapshot_timeout
+            await _until(lambda: service.ready or service.closed, min(longest, call.left))
         if not service.begin():
             raise self._refuse(service)
         try:
             home = await self._home()
             if self._direct and service.ready and not service.known:
                 return await self._send_direct(request, service, home)
-            return await self._drive(request, service, home)
+            return await self._drive(request, service, home, call, body)
         except BaseException:
             service.end()
             raise
 
-    async def _drive(self, request: httpx.Request, service: Service, home: Home) -> httpx.Response:
-        stream, replayable = self._body_of(request)
-        call = self._call(request, service, replayable)
+    async def _drive(
+        self, request: httpx.Request, service: Service, home: Home, call: Call, body: Any
+    ) -> httpx.Response:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = await self._take(step, request, stream, home)
+                    result = await self._take(step, request, body, home)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -201,12 +207,12 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     async def _take(
-        self, step: Step, request: httpx.Request, stream: Any, home: Home
+        self, step: Step, request: httpx.Request, body: Any, home: Home
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
             child = self._child_of(home.children, live, request.url.scheme)
-            outgoing = self._outgoing(request, stream, live.node, step.timeouts)
+            outgoing = self._outgoing(request, body, live.node, step.timeouts)
             return await child.handle_async_request(outgoing)
         if type(step) is Read:
             await self._read(step.reply)
@@ -228,8 +234,10 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         stream: Any = step.reply.stream
         try:
             if step.drain:
+                end = time.monotonic() + DRAIN_TIME
                 async for _ in stream:
-                    pass
+                    if time.monotonic() > end:
+                        break
         except self._http.TransportError as error:
             logger.debug("an answer that is thrown away broke off: %r", error)
         finally:
@@ -281,6 +289,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         try:
             await _until(lambda: not any(one.calls for one in services), self._drain_timeout)
         finally:
+            self._cut = True
             with anyio.CancelScope(shield=True):
                 await self._close_homes()
                 stopped = self._following.stop()

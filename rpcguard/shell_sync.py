@@ -6,7 +6,7 @@ import concurrent.futures
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rpcguard.call import Discard, Read, Send, Sleep
+from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
 from rpcguard.outcomes import classify_exception
 from rpcguard.shell import Shell, logger
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from rpcguard.call import Step
+    from rpcguard.call import Call, Step
     from rpcguard.live import LiveNode
-    from rpcguard.shell import ChildKey
     from rpcguard.service import Lease, Service
+    from rpcguard.shell import ChildKey
 
 _STOP_TIMEOUT = 1.0
 
@@ -97,28 +97,29 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
         of the last attempt, with a note that lists the attempts.
         """
-        service = self._service(request.url.host)
+        service, call, body = self._prepare(request)
         if not service.ready:
-            service.wait_ready(self._policies.membership.first_snapshot_timeout)
+            longest = self._policies.membership.first_snapshot_timeout
+            service.wait_ready(min(longest, call.left))
         if not service.begin():
             raise self._refuse(service)
         try:
             if self._direct and service.ready and not service.known:
                 return self._send_direct(request, service)
-            return self._drive(request, service)
+            return self._drive(request, service, call, body)
         except BaseException:
             service.end()
             raise
 
-    def _drive(self, request: httpx.Request, service: Service) -> httpx.Response:
-        stream, replayable = self._body_of(request)
-        call = self._call(request, service, replayable)
+    def _drive(
+        self, request: httpx.Request, service: Service, call: Call, body: Any
+    ) -> httpx.Response:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = self._take(step, request, stream)
+                    result = self._take(step, request, body)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -126,11 +127,11 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         except StopIteration as end:
             return self._hand_out(call, end.value, service)
 
-    def _take(self, step: Step, request: httpx.Request, stream: Any) -> httpx.Response | None:
+    def _take(self, step: Step, request: httpx.Request, body: Any) -> httpx.Response | None:
         if type(step) is Send:
             node = step.lease.live.node
             child = self._child_of(self._children, step.lease.live, request.url.scheme)
-            return child.handle_request(self._outgoing(request, stream, node, step.timeouts))
+            return child.handle_request(self._outgoing(request, body, node, step.timeouts))
         if type(step) is Read:
             self._read(step.reply)
         elif type(step) is Discard:
@@ -151,8 +152,10 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         stream = step.reply.stream
         try:
             if step.drain:
+                end = time.monotonic() + DRAIN_TIME
                 for _ in stream:
-                    pass
+                    if time.monotonic() > end:
+                        break
         except self._http.TransportError as error:
             logger.debug("an answer that is thrown away broke off: %r", error)
         finally:
@@ -171,7 +174,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         for scheme in ("http", "https"):
             child = self._children.pop((live, scheme), None)
             if child is not None:
-                child.close()
+                _close(child)
 
     def wait_ready(self, service: str, *, timeout: float) -> None:
         """Block until the first snapshot of a service is there.
@@ -195,9 +198,16 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         end = time.monotonic() + self._drain_timeout
         for service in services:
             service.wait_idle(max(end - time.monotonic(), 0.0))
+        self._cut = True
         stopped = self._following.stop()
         while self._children:
-            _, child = self._children.popitem()
-            child.close()
+            _close(self._children.popitem()[1])
         if stopped is not None:
             concurrent.futures.wait([stopped], _STOP_TIMEOUT)
+
+
+def _close(child: httpx.BaseTransport) -> None:
+    try:
+        child.close()
+    except Exception:  # the user's own child may raise anything, and the others are still open
+        logger.warning("a node's connections did not close", exc_info=True)
