@@ -13,6 +13,7 @@ import httpcore
 import httpx
 
 from rpcguard._exchange import Exchange, StaleConnection, Stream, timeouts
+from rpcguard.asyncio_stream import AsyncioBackend, AsyncioStream
 from rpcguard.stack import Counts, Lease
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class AsyncShell(Exchange):
 
     def _backend(self) -> Any:
         if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
-            return self._core.AnyIOBackend()
+            return AsyncioBackend(self._core, AsyncioStream)
         return self._core.TrioBackend()
 
     def _release(self, lease: Lease) -> bool:
@@ -276,9 +277,10 @@ class AsyncShell(Exchange):
         return bool(self._stack.doomed)
 
     async def _reap(self) -> None:
+        doomed = self._stack.doomed
         with anyio.CancelScope(shield=True):
-            for connection in self._stack.reap():
-                await connection.http.aclose()
+            while doomed:  # one by one: a cancelled task of asyncio breaks through the shield
+                await doomed.pop().http.aclose()
 
 
 class ConnectionStack(SyncShell, httpx.BaseTransport):
