@@ -1,0 +1,308 @@
+"""The registries `dns://` and `dns+srv://`: address and SRV records, asked for as they age."""
+
+from __future__ import annotations
+
+import math
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import anyio
+
+from rpcguard.errors import RegistryError
+from rpcguard.nodes import Node, Snapshot
+from rpcguard.registries.base import RegistryURL, parse_url
+
+try:
+    import dns.asyncbackend
+    import dns.asyncresolver
+    import dns.exception
+    import dns.name
+    import dns.nameserver
+    import dns.rdatatype
+    import dns.resolver
+except ModuleNotFoundError as error:
+    raise ImportError("dns:// needs dnspython: pip install 'rpcguard[dns]'") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dns.name import Name
+    from dns.rdatatype import RdataType
+    from dns.rdtypes.IN.SRV import SRV
+
+_EXAMPLES: Final = {
+    "dns": "dns://10.0.0.53/{service}.svc.cluster.local?port=8080",
+    "dns+srv": "dns+srv://10.0.0.53/_http._tcp.{service}.svc.cluster.local",
+}
+_PATTERNS: Final = {"dns": "{service}", "dns+srv": "_http._tcp.{service}"}
+_PLACE: Final = "{service}"
+_OPTIONS: Final = ("family", "min_ttl", "max_ttl", "protocol", "scheme", "timeout")
+_A, _AAAA, _SRV = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.SRV
+_FAMILIES: Final = {"any": (_A, _AAAA), "4": (_A,), "6": (_AAAA,)}
+_AT_ONCE: Final = 32
+_LEAST_WEIGHT: Final = 0.01
+
+
+class DnsRegistry:
+    """Ask name servers for the addresses of a service, again whenever the answer has aged.
+
+    URL forms: `dns://10.0.0.53:53,10.0.0.54/{service}.example.org?port=8080` for A and AAAA
+    records, `dns+srv://10.0.0.53/_http._tcp.{service}.example.org` for SRV records. Name servers
+    are IP addresses, port 53 by default, asked in turn until one answers; without any (`dns:///`)
+    those of `/etc/resolv.conf` are asked, and its search list applies. The path is the name to
+    ask for, by default `{service}`, for SRV `_http._tcp.{service}`; end it with a dot to keep the
+    search list out. Options: `port` (of the nodes, only with `dns://`; 80, for https 443);
+    `scheme` of the nodes (http or https); `family` 4, 6 or any (any: a node with two addresses
+    is then listed twice); `min_ttl` and `max_ttl`, seconds that bound the interval (1 and 30);
+    `protocol` udp or tcp (udp, and tcp for what is too long for it; Consul cuts its answers
+    short without saying so, ask it over tcp); `timeout` of one question in seconds (5).
+
+    It is polled: the lowest TTL of all records of an answer, held within the bounds, is the
+    advised interval. `id` is `address:port`; DNS tells no generation, zone, version, start or
+    status. An SRV record gives `priority`, `weight` (shared by the addresses of its target; 0,
+    which asks for next to nothing, counts as 0.01, or as 1 where nothing in its priority has
+    more) and its target as metadata `target`; addresses come from the additional section or are
+    asked for. A name that does not exist (NXDOMAIN) is an unknown service; one without such
+    records, or with the target `.`, an empty one. Any other answer (SERVFAIL, REFUSED, as from a
+    server that is still starting) and none at all raise `RegistryError`, and the list goes stale
+    rather than empty; where only some questions fail, the snapshot is not authoritative. Sources:
+    RFC 1035, 2308 (TTL of negative answers), 2782 (SRV), 8767 (serving stale). Works on asyncio
+    and trio; no connection outlives a `fetch`, so there is nothing to close.
+    """
+
+    def __init__(
+        self,
+        name_servers: Sequence[tuple[str, int]] = (),
+        *,
+        name: str = _PLACE,
+        srv: bool = False,
+        port: int = 80,
+        scheme: str | None = None,
+        family: str = "any",
+        min_ttl: float = 1.0,
+        max_ttl: float = 30.0,
+        tcp: bool = False,
+        timeout: float = 5.0,
+    ) -> None:
+        if not 0 < min_ttl <= max_ttl:
+            raise ValueError(f"min_ttl must be above 0 and at most max_ttl, not {min_ttl!r}")
+        if family not in _FAMILIES:
+            raise ValueError(f"family must be any, 4 or 6, not {family!r}")
+        self._name_servers = tuple(name_servers)
+        self._name = name
+        self._srv = srv
+        self._port = port
+        self._scheme = scheme
+        self._kinds = _FAMILIES[family]
+        self._ages = min_ttl, max_ttl
+        self._tcp = tcp
+        self._timeout = timeout
+        self._resolver: dns.asyncresolver.Resolver | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> DnsRegistry:
+        """Read a `dns://` or `dns+srv://` URL; raise `InvalidRegistryURL` naming what is wrong."""
+        scheme = url.partition(":")[0].lower()
+        srv = scheme == "dns+srv"
+        options = _OPTIONS if srv else (*_OPTIONS, "port")
+        parsed = parse_url(url, example=_EXAMPLES[scheme], default_port=53, options=options)
+        if parsed.username is not None or parsed.password is not None:
+            raise parsed.invalid("DNS has no user or password")
+        secure = _choice(parsed, "scheme", ("http", "https"), "") == "https"
+        least, most = parsed.number("min_ttl", 1.0), parsed.number("max_ttl", 30.0)
+        if least > most:
+            raise parsed.invalid("min_ttl (by default 1) is above max_ttl (by default 30)")
+        return cls(
+            [(_ip(parsed, host), port) for host, port in parsed.hosts],
+            name=_pattern(parsed),
+            srv=srv,
+            port=_port(parsed, 443 if secure else 80),
+            scheme=parsed.query.get("scheme"),
+            family=_choice(parsed, "family", _FAMILIES, "any"),
+            min_ttl=least,
+            max_ttl=most,
+            tcp=_choice(parsed, "protocol", ("udp", "tcp"), "udp") == "tcp",
+            timeout=parsed.number("timeout", 5.0),
+        )
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Ask for the list now; raise `RegistryError` where there is no usable answer."""
+        origin = dns.name.root if self._name_servers else None  # None: the search list applies
+        try:
+            name = dns.name.from_text(self._name.replace(_PLACE, service), origin)
+        except (dns.exception.DNSException, UnicodeError):
+            return Snapshot((), known=False)  # no record can have such a name
+        lookup = _Lookup(self._open(), self._kinds, tcp=self._tcp)
+        nodes = await (self._from_srv(lookup, name) if self._srv else self._from_a(lookup, name))
+        if lookup.faults and not nodes:
+            raise RegistryError(f"{self}: {lookup.faults[0]}")
+        shortest, longest = self._ages
+        return Snapshot(
+            sorted(nodes, key=lambda node: (node.priority, node.id)),
+            authoritative=not lookup.faults,
+            known=bool(nodes) or name not in lookup.missing,
+            max_age=min(max(lookup.ttl, shortest), longest),
+        )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{host} port {port}" for host, port in self._name_servers)
+        return f"DnsRegistry({self._name!r}, {shown or 'the name servers of this machine'})"
+
+    async def _from_a(self, lookup: _Lookup, name: Name) -> list[Node]:
+        found = await lookup.addresses([name])
+        return [Node(address, self._port, scheme=self._scheme) for address in found[name]]
+
+    async def _from_srv(self, lookup: _Lookup, name: Name) -> list[Node]:
+        records, given = await lookup.services(name)
+        bare = {record.target for record in records} - given.keys()
+        addresses = {**given, **await lookup.addresses(bare)}
+        weights = _weights(records)
+        return [
+            Node(
+                address,
+                record.port,
+                scheme=self._scheme,
+                priority=record.priority,
+                weight=weights[record] / len(addresses[record.target]),
+                metadata={"target": record.target.to_text(omit_final_dot=True)},
+            )
+            for record in records
+            for address in addresses[record.target]
+            if record.port
+        ]
+
+    def _open(self) -> dns.asyncresolver.Resolver:
+        if self._resolver is not None:
+            return self._resolver
+        try:
+            resolver = dns.asyncresolver.Resolver(configure=not self._name_servers)
+        except (dns.exception.DNSException, OSError) as error:
+            raise RegistryError(f"{self}: {error}") from error
+        if self._name_servers:
+            resolver.nameservers = [
+                dns.nameserver.Do53Nameserver(host, port) for host, port in self._name_servers
+            ]
+            self._resolver = resolver  # that of the machine is not kept: its file changes
+        resolver.lifetime = self._timeout
+        # A server that is silent must leave time for the others, and UDP for one more try.
+        resolver.timeout = self._timeout / (len(resolver.nameservers) + 1)
+        return resolver
+
+
+class _Lookup:
+    """Ask the questions of one fetch; keep the lowest TTL, what is missing and what went wrong."""
+
+    def __init__(
+        self, resolver: dns.asyncresolver.Resolver, kinds: tuple[RdataType, ...], *, tcp: bool
+    ) -> None:
+        self.ttl = math.inf
+        self.missing: set[Name] = set()
+        self.faults: list[str] = []
+        self._resolver = resolver
+        self._kinds = kinds
+        self._tcp = tcp
+
+    async def services(self, name: Name) -> tuple[list[SRV], dict[Name, list[str]]]:
+        """Give the SRV records of a name, and the addresses that came along with them."""
+        answer = await self._ask(name, _SRV)
+        if answer is None or answer.rrset is None:
+            return [], {}
+        records = [record for record in answer.rrset if record.target != dns.name.root]
+        targets = {record.target for record in records}
+        given: dict[Name, list[str]] = {}
+        for rrset in answer.response.additional:
+            if rrset.name in targets and rrset.rdtype in self._kinds:
+                given.setdefault(rrset.name, []).extend(record.to_text() for record in rrset)
+                self.ttl = min(self.ttl, rrset.ttl)
+        return records, given
+
+    async def addresses(self, names: Iterable[Name]) -> dict[Name, list[str]]:
+        """Give the addresses of names; an empty list where there are none."""
+        found: dict[Name, list[str]] = {name: [] for name in names}
+        at_once = anyio.CapacityLimiter(_AT_ONCE)
+
+        async def ask(name: Name, kind: RdataType) -> None:
+            async with at_once:
+                answer = await self._ask(name, kind)
+            if answer is not None and answer.rrset is not None:
+                found[name] += [record.to_text() for record in answer.rrset]
+
+        async with anyio.create_task_group() as group:
+            for name in found:
+                for kind in self._kinds:
+                    group.start_soon(ask, name, kind)
+        return found
+
+    async def _ask(self, name: Name, kind: RdataType) -> dns.resolver.Answer | None:
+        # Given by hand: dnspython would keep the library of the first loop for the whole process.
+        backend = dns.asyncbackend.get_backend(dns.asyncbackend.sniff())
+        try:
+            answer = await self._resolver.resolve(
+                name, kind, tcp=self._tcp, raise_on_no_answer=False, search=True, backend=backend
+            )
+        except dns.resolver.NXDOMAIN as missing:
+            for response in missing.responses().values():  # type: ignore[no-untyped-call]
+                self.ttl = min(self.ttl, response.resolve_chaining().minimum_ttl)
+            self.missing.add(name)
+            return None
+        except (dns.exception.DNSException, OSError) as error:
+            self.faults.append(str(error) or type(error).__name__)
+            return None
+        self.ttl = min(self.ttl, answer.chaining_result.minimum_ttl)
+        self._prefer(answer.nameserver, answer.port)
+        return answer
+
+    def _prefer(self, address: str | None, port: int | None) -> None:
+        # Else every question would first wait for a name server that is dead.
+        self._resolver.nameservers = sorted(
+            self._resolver.nameservers, key=lambda server: _place(server) != (address, port)
+        )
+
+
+def _place(server: str | dns.nameserver.Nameserver) -> tuple[str, int]:
+    return (
+        (server, 53)
+        if isinstance(server, str)
+        else (server.answer_nameserver(), server.answer_port())
+    )
+
+
+def _weights(records: list[SRV]) -> dict[SRV, float]:
+    weighed = {record.priority for record in records if record.weight}
+    return {
+        record: float(record.weight) or (_LEAST_WEIGHT if record.priority in weighed else 1.0)
+        for record in records
+    }
+
+
+def _pattern(parsed: RegistryURL) -> str:
+    pattern = unquote(parsed.path).strip("/") or _PATTERNS[parsed.scheme]
+    if _PLACE not in pattern:
+        raise parsed.invalid(f"the path must name the records of a service, with {_PLACE} in it")
+    try:
+        dns.name.from_text(pattern.replace(_PLACE, "service"))
+    except (dns.exception.DNSException, UnicodeError):
+        raise parsed.invalid("the path is no domain name") from None
+    return pattern
+
+
+def _ip(parsed: RegistryURL, host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        raise parsed.invalid(f"name server {host!r} is not an IP address") from None
+
+
+def _port(parsed: RegistryURL, default: int) -> int:
+    port = parsed.query.get("port", str(default))
+    if not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
+        raise parsed.invalid("option 'port' must be 1 to 65535")
+    return int(port)
+
+
+def _choice(parsed: RegistryURL, option: str, choices: Iterable[str], default: str) -> str:
+    value = parsed.query.get(option, default)
+    if option in parsed.query and value not in choices:
+        raise parsed.invalid(f"option {option!r} must be {' or '.join(choices)}")
+    return value
