@@ -31,7 +31,7 @@ UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 DEFAULT = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 SIDES = {"stack": UNLIMITED, "httpx, no limits": UNLIMITED, "httpx, default": DEFAULT}
 # in flight: calls per round; httpx without limits takes tens of milliseconds for each at 200
-SHAPES = {1: 300, 50: 400, 200: 400}
+SHAPES = {1: 300, 50: 500, 200: 1000}
 
 
 class Answering(asyncio.Protocol):

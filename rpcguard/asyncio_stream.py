@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _BUFFERED = 256 * 1024
+_PIECE = 64 * 1024
 _HAPPY_EYEBALLS = 0.25
 _EXTRA = {"client_addr": "sockname", "server_addr": "peername"}
 
@@ -32,9 +33,10 @@ class Protocol(asyncio.Protocol):
         self.reader: asyncio.Future[None] | None = None
         self.writer: asyncio.Future[None] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the transport."""
+    def connection_made(self, transport: Any) -> None:
+        """Use the transport, and let a write end only when the system has taken all of it."""
         self.transport = transport
+        transport.set_write_buffer_limits(1, 0)  # with 0 the one of TLS pauses for nothing
 
     def data_received(self, data: bytes) -> None:
         """Keep the data for the next read."""
@@ -102,16 +104,16 @@ class AsyncioStream:
         return b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of the buffer, waiting up to `timeout` seconds while the peer is slow."""
-        if not buffer:
-            return
-        protocol = self._protocol
-        if protocol.transport.is_closing():
-            raise self._core.WriteError(str(protocol.error or "the connection is closed"))
-        protocol.transport.write(buffer)
-        if protocol.full:
-            protocol.writer = asyncio.get_running_loop().create_future()
-            await _wait(protocol.writer, timeout, self._core.WriteTimeout)
+        """Write all of the buffer, waiting up to `timeout` seconds each time the peer is slow."""
+        protocol, view = self._protocol, memoryview(buffer)
+        # In pieces: the transport of TLS takes whatever it gets, but says so before the next.
+        for start in range(0, len(view), _PIECE):
+            if protocol.transport.is_closing():
+                raise self._core.WriteError(str(protocol.error or "the connection is closed"))
+            protocol.transport.write(view[start : start + _PIECE])
+            if protocol.full:
+                protocol.writer = asyncio.get_running_loop().create_future()
+                await _wait(protocol.writer, timeout, self._core.WriteTimeout)
 
     async def aclose(self) -> None:
         """Close at once; whoever still reads gets an error."""
@@ -132,7 +134,7 @@ class AsyncioStream:
             with _connect_errors(self._core):
                 async with asyncio.timeout(timeout):
                     protocol.secure = True
-                    protocol.transport = await loop.start_tls(
+                    transport = await loop.start_tls(
                         protocol.transport,
                         protocol,
                         ssl_context,
@@ -142,6 +144,7 @@ class AsyncioStream:
         except BaseException:
             protocol.transport.abort()
             raise
+        protocol.connection_made(transport)
         return type(self)(self._core, protocol)
 
     def get_extra_info(self, info: str) -> Any:

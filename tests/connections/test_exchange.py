@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -268,3 +270,87 @@ async def test_unix_sockets_addresses_and_options(make_node, make_caller, tmp_pa
     sock = stream.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_large_bodies_both_ways(make_node, make_caller, certified, trusting, tls) -> None:
+    """Megabytes go up to a slow reader and come down in one piece, and the connection is kept."""
+    size = 3_000_000
+    pattern = bytes(range(256)) * (size // 256 + 1)
+
+    def mirror(peer) -> None:
+        while head := peer.head():
+            body = head.partition(b"\r\n\r\n")[2]
+            while len(body) < size:
+                body += peer.recv()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            peer.send(body)
+
+    node = make_node(mirror, tls=certified("orders") if tls else None)
+    caller = make_caller(
+        node, scheme="https" if tls else "http", ssl_context=trusting, timeout=10.0
+    )
+    for _ in range(2):
+        response = await caller.call("/", method="POST", content=pattern[:size])
+        assert response.content == pattern[:size]
+    assert len(node.peers) == 1
+
+
+async def test_a_slow_reader_holds_the_node_back(make_node, make_caller, flavour, reached) -> None:
+    """What the caller does not read stays with the node: memory does not grow with the body."""
+    sent = []
+
+    def flood(peer) -> None:
+        peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        peer.sock.settimeout(0.3)
+        try:
+            for _ in range(1000):
+                peer.sock.sendall(bytes(100_000))
+                sent.append(100_000)
+        except OSError:
+            sent.append(0)
+
+    caller = make_caller(make_node(flood))
+    response = await caller.open("/")
+    await reached(lambda: sent and sent[-1] == 0)
+    assert sum(sent) < 20_000_000
+    await caller.end(response)
+    assert caller.books == (0, 0, 0)
+
+
+async def test_tls_inside_a_tunnel(make_node, make_caller, flavour, certified, trusting) -> None:
+    """`network_stream` can start TLS, after CONNECT or as an upgrade."""
+    context = certified("orders")
+
+    def tunnel(peer) -> None:
+        peer.answer(b"HTTP/1.1 200 OK\r\n\r\n")
+        with context.wrap_socket(peer.sock, server_side=True) as secure:
+            secure.sendall(secure.recv(100).upper())
+
+    caller = make_caller(make_node(tunnel))
+    response = await caller.open("/", method="CONNECT")
+    stream = response.extensions["network_stream"]
+    if flavour.sync:
+        secure = stream.start_tls(trusting, "orders", 2.0)
+        secure.write(b"hello")
+        assert secure.read(10) == b"HELLO"
+        secure.close()
+    else:
+        secure = await stream.start_tls(trusting, "orders", 2.0)
+        await secure.write(b"hello")
+        assert await secure.read(10) == b"HELLO"
+        await secure.aclose()
+    await caller.end(response)
+    assert caller.books == (0, 0, 0)
+
+
+async def test_a_node_may_have_a_name(make_node, make_caller) -> None:
+    """A node's host is resolved when it is a name, whatever addresses it has besides."""
+    caller = make_caller(make_node(), host="localhost")
+    assert (await caller.call("/")).text == "ok"
+
+
+def test_the_other_flavour_is_not_imported() -> None:
+    """Whoever uses httpx does not load httpx2."""
+    check = "import sys, rpcguard.connections; sys.exit('httpx2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

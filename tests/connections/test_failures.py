@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -59,7 +60,7 @@ def silence_mid_body(peer) -> None:
 
 
 BROKEN = [
-    (reset_at_once, None),  # a race of the reset with our write: the error is one of two
+    (reset_at_once, None),  # a race of the reset with our first steps: the error is one of three
     (close_at_once, None),
     (reset_after_request, "ReadError"),
     (close_after_request, "RemoteProtocolError"),
@@ -100,7 +101,7 @@ async def test_a_break_raises_what_the_own_transport_raises(
     ours = await failing(caller)
     theirs = await failing(make_caller(own=True, timeout=0.2), f"http://127.0.0.1:{node.port}/")
     if kind is None:
-        assert type(ours).__name__ in ("ReadError", "RemoteProtocolError")
+        assert type(ours).__name__ in ("ConnectError", "ReadError", "RemoteProtocolError")
     else:
         assert type(ours) is type(theirs) is getattr(flavour.http, kind)
         assert type(ours.__cause__) is type(theirs.__cause__)
@@ -263,3 +264,18 @@ async def test_no_time_left_is_a_timeout_at_every_stage(
     timeout[stage] = -0.5
     error = await failing(make_caller(make_node(silence)), extensions={"timeout": timeout})
     assert type(error) is getattr(flavour.http, f"{stage.title()}Timeout")
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # httpcore leaves the body
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_node_that_does_not_read(
+    make_node, make_caller, flavour, failing, certified, trusting, tls
+) -> None:
+    """An upload that nobody takes ends in `WriteTimeout`."""
+    done = threading.Event()
+    node = make_node(lambda _peer: done.wait(5), tls=certified("orders") if tls else None)
+    caller = make_caller(node, scheme="https" if tls else "http", ssl_context=trusting, timeout=0.3)
+    error = await failing(caller, method="POST", content=bytes(20_000_000))
+    done.set()
+    assert type(error) is flavour.http.WriteTimeout
+    assert caller.books == (0, 0, 0)
