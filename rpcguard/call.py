@@ -143,6 +143,11 @@ class Call:
         until = self._plan.until
         return math.inf if until is None else max(until - self._service.clock(), 0.0)
 
+    def break_off(self, lease: Lease, error: Exception) -> None:
+        """Take in a failure that came while the user read the body of the answer."""
+        self._break_off(lease, error)
+        error.add_note(self._note())
+
     def run(self) -> Generator[Step, Any, Answer]:
         """Yield the steps of the call; return its answer."""
         lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
@@ -192,10 +197,7 @@ class Call:
         try:
             yield Read(reply)
         except Exception as error:
-            verdict = classify_exception(error)
-            self._service.fail_body(lease, verdict)
-            self.attempts[-1] = self._told(lease, verdict)
-            return _Done(verdict, error=error)
+            return _Done(self._break_off(lease, error), error=error)
         finally:
             self._service.release(lease)
         return _Done(verdict, reply=reply, complete=True)
@@ -238,6 +240,12 @@ class Call:
     def _settle(self, lease: Lease, verdict: Verdict) -> None:
         self._service.settle(lease, verdict)
         self.attempts.append(self._told(lease, verdict))
+
+    def _break_off(self, lease: Lease, error: Exception) -> Verdict:
+        verdict = classify_exception(error)
+        self._service.fail_body(lease, verdict)
+        self.attempts[-1] = self._told(lease, verdict)
+        return verdict
 
     def _told(self, lease: Lease, verdict: Verdict) -> Attempt:
         return Attempt(lease.live.node, verdict.outcome, self._service.clock() - lease.started)

@@ -273,7 +273,7 @@ class Shell(Generic[ChildT]):
         if answer.complete:
             service.end()
         else:
-            response.stream = self._guarded(response.stream, service, answer.lease)
+            response.stream = self._guarded(response.stream, service, answer.lease, call)
         handed: httpx.Response = response
         return handed
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio
 
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
-from rpcguard.outcomes import classify_exception
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
@@ -51,19 +50,27 @@ class OneShotBody:
 class GuardedBody:
     """Stream an answer's body: its end gives the node back, its failure counts against it."""
 
-    def __init__(self, stream: Any, service: Service, lease: Lease | None) -> None:
+    def __init__(
+        self,
+        stream: Any,
+        service: Service,
+        lease: Lease | None = None,
+        call: Call | None = None,
+    ) -> None:
         self._stream = stream
         self._service = service
         self._lease = lease
+        self._call = call
         self._open = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
                 yield chunk
-        except Exception as error:
-            if self._lease is not None:
-                self._service.fail_body(self._lease, classify_exception(error))
+        except BaseException as error:
+            if isinstance(error, Exception) and self._call and self._lease:
+                self._call.break_off(self._lease, error)
+            await self.aclose()
             raise
 
     async def aclose(self) -> None:
@@ -234,10 +241,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         stream: Any = step.reply.stream
         try:
             if step.drain:
-                end = time.monotonic() + DRAIN_TIME
-                async for _ in stream:
-                    if time.monotonic() > end:
-                        break
+                await _drain(stream)
         except self._http.TransportError as error:
             logger.debug("an answer that is thrown away broke off: %r", error)
         finally:
@@ -250,7 +254,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         if key not in home.children:
             home.children[key] = self._direct_child()
         response: httpx.Response = await home.children[key].handle_async_request(request)
-        response.stream = self._guarded(response.stream, service, None)
+        response.stream = self._guarded(response.stream, service)
         return response
 
     async def _home(self) -> Home:
@@ -311,6 +315,16 @@ def _current_loop() -> Any:
         return asyncio.get_running_loop()
     except RuntimeError:
         return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+async def _drain(stream: Any) -> None:
+    end = time.monotonic() + DRAIN_TIME
+    chunks = aiter(stream)
+    async for _ in chunks:
+        if time.monotonic() > end:
+            # Left to the garbage collector a generator would end too late.
+            await getattr(chunks, "aclose", stream.aclose)()
+            return
 
 
 async def _until(condition: Callable[[], object], timeout: float) -> None:

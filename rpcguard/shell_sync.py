@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
-from rpcguard.outcomes import classify_exception
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
@@ -46,18 +45,26 @@ class OneShotBody:
 class GuardedBody:
     """Stream an answer's body: its end gives the node back, its failure counts against it."""
 
-    def __init__(self, stream: Any, service: Service, lease: Lease | None) -> None:
+    def __init__(
+        self,
+        stream: Any,
+        service: Service,
+        lease: Lease | None = None,
+        call: Call | None = None,
+    ) -> None:
         self._stream = stream
         self._service = service
         self._lease = lease
+        self._call = call
         self._open = True
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
-        except Exception as error:
-            if self._lease is not None:
-                self._service.fail_body(self._lease, classify_exception(error))
+        except BaseException as error:
+            if isinstance(error, Exception) and self._call and self._lease:
+                self._call.break_off(self._lease, error)
+            self.close()
             raise
 
     def close(self) -> None:
@@ -166,7 +173,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             (None, ""), self._direct_child()
         )
         response = child.handle_request(request)
-        response.stream = self._guarded(response.stream, service, None)
+        response.stream = self._guarded(response.stream, service)
         return response
 
     def retire(self, live: LiveNode) -> None:
