@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-import zlib
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import httpx
@@ -14,10 +13,11 @@ from anyio.lowlevel import RunVar
 
 from rpcguard._version import __version__
 from rpcguard.errors import RegistryError
+from rpcguard.registries._bodies import Lines, as_registry_error, read_body, reason
 from rpcguard.registries.base import MAX_BYTES, RegistryURL, json_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from anyio.lowlevel import RunvarToken
 
@@ -26,7 +26,6 @@ TLS_OPTIONS: Final = ("ca", "cert", "key")
 # Idle connections go before any common server drops them, so that a poll never meets a dead one.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=1.0)
 _CONNECT_TIMEOUT: Final = 2.0
-_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class TLSFiles:
             if self.cert:
                 context.load_cert_chain(self.cert, self.key, password=_no_password)
         except (OSError, ValueError) as error:
-            raise RegistryError(f"{self}: {_reason(error)}") from error
+            raise RegistryError(f"{self}: {reason(error)}") from error
         return context
 
 
@@ -83,6 +82,9 @@ class Answer:
     def error(self, reason: str | None = None) -> RegistryError:
         """Make the error for an answer that is of no use; without a reason its status is it."""
         return RegistryError(f"{self.url}: {reason or _status_reason(self.status)}")
+
+
+ReplyT = TypeVar("ReplyT", Answer, "Lines | Answer")
 
 
 class RegistryClient:
@@ -143,21 +145,45 @@ class RegistryClient:
         `target` is path and query, percent-encoded. An answer of any status is returned; one of
         500 or more only when no base has a better one. `timeout` replaces the client's own.
         """
+        limit = timeout or self._timeout
+        return await self._ask_in_turn(
+            lambda url: self._exchange(method, url, headers, json, limit), target
+        )
+
+    async def stream(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        idle: float,
+    ) -> Lines | Answer:
+        """Open an answer that goes on, at the first base that begins one within the timeout.
+
+        The lines must be closed. `idle` is how long in seconds they may be silent, `max_bytes`
+        holds for one line. An answer of any other status than 200 is given whole, as by `request`.
+        """
+        plain = {"Accept-Encoding": "identity", **(headers or {})}
+        return await self._ask_in_turn(
+            lambda url: self._begin(method, url, plain, json, idle), target
+        )
+
+    async def _ask_in_turn(self, ask: Callable[[str], Awaitable[ReplyT]], target: str) -> ReplyT:
         errors: list[RegistryError] = []
-        poor: Answer | None = None
+        poor: ReplyT | None = None
         first = self._preferred
         for turn in range(len(self._bases)):
             index = (first + turn) % len(self._bases)
-            url = f"{self._bases[index]}{target}"
             try:
-                answer = await self._exchange(method, url, headers, json, timeout or self._timeout)
+                reply = await ask(f"{self._bases[index]}{target}")
             except RegistryError as error:
                 errors.append(error)
                 continue
-            if answer.status < 500:
+            if reply.status < 500:
                 self._preferred = index
-                return answer
-            poor = answer
+                return reply
+            poor = reply
         if poor is not None:
             return poor
         if len(errors) == 1:
@@ -186,26 +212,43 @@ class RegistryClient:
         timeout: float,
     ) -> Answer:
         shown = url.partition("?")[0]
-        limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)).as_dict()
-        try:
-            merged = httpx.Headers(self._headers)
-            merged.update(headers)
-            request = httpx.Request(
-                method, url, headers=merged, json=json, extensions={"timeout": limits}
-            )
+        with as_registry_error(shown, f"no complete answer within {timeout:g} s"):
+            request = self._request(method, url, headers, json, read=timeout)
             with anyio.fail_after(timeout):
                 response = await self._open().handle_async_request(request)
-                try:
-                    body = await _read(response, self._max_bytes, shown)
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            raise RegistryError(f"{shown}: no complete answer within {timeout:g} s") from None
-        except httpx.LocalProtocolError:
-            # Its text, and so the chain, repeats the header that is at fault: maybe a password.
-            raise RegistryError(f"{shown}: a request header cannot be sent") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            raise RegistryError(f"{shown}: {_reason(error)}") from error
+                return await self._whole(response, shown)
+
+    async def _begin(
+        self, method: str, url: str, headers: Mapping[str, str], json: object, idle: float
+    ) -> Lines | Answer:
+        shown = url.partition("?")[0]
+        with as_registry_error(shown, f"no answer within {self._timeout:g} s"):
+            request = self._request(method, url, headers, json, read=idle)
+            with anyio.fail_after(self._timeout):
+                response = await self._open().handle_async_request(request)
+                if response.status_code != 200:
+                    return await self._whole(response, shown)
+            return Lines(response, limit=self._max_bytes, shown=shown)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        json: object,
+        *,
+        read: float,
+    ) -> httpx.Request:
+        limits = httpx.Timeout(read, connect=min(read, _CONNECT_TIMEOUT)).as_dict()
+        merged = httpx.Headers(self._headers)
+        merged.update(headers)
+        return httpx.Request(method, url, headers=merged, json=json, extensions={"timeout": limits})
+
+    async def _whole(self, response: httpx.Response, shown: str) -> Answer:
+        try:
+            body = await read_body(response, self._max_bytes, shown)
+        finally:
+            await response.aclose()
         return Answer(shown, response.status_code, response.headers, body)
 
     def _open(self) -> httpx.AsyncHTTPTransport:
@@ -225,65 +268,9 @@ class RegistryClient:
         return self._tls
 
 
-async def _read(response: httpx.Response, limit: int, shown: str) -> bytes:
-    encoding = response.headers.get("content-encoding", "").lower() or "identity"
-    if encoding not in ("gzip", "identity"):
-        raise RegistryError(f"{shown}: content encoding {encoding[:40]!r} was not asked for")
-    body = _Body(limit, packed=encoding == "gzip")
-    fault: ValueError | None = None
-    # Cancelled, not just left: trio warns of every generator below that does not come to an end.
-    with anyio.CancelScope() as scope:
-        async for chunk in response.aiter_raw():
-            try:
-                if fault is None:
-                    body.feed(chunk)
-            except ValueError as error:
-                fault = error
-                scope.cancel()
-    if fault is not None:
-        raise RegistryError(f"{shown}: {fault}") from fault
-    if body.is_cut:
-        raise RegistryError(f"{shown}: the answer is cut short")
-    return bytes(body.data)
-
-
-class _Body:
-    """Collect a body, unpacked, up to a limit: httpx unpacks a chunk before its size is known."""
-
-    def __init__(self, limit: int, *, packed: bool) -> None:
-        self.data = bytearray()
-        self._limit = limit
-        self._gzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if packed else None
-
-    @property
-    def is_cut(self) -> bool:
-        return self._gzip is not None and bool(self.data) and not self._gzip.eof
-
-    def feed(self, chunk: bytes) -> None:
-        """Take a chunk; raise `ValueError` when the body is too large or wrongly packed."""
-        if self._gzip is not None:
-            try:
-                chunk = self._gzip.decompress(chunk, self._limit + 1 - len(self.data))
-            except zlib.error as error:
-                raise ValueError(f"the answer is no gzip: {error}") from error
-            if self._gzip.unused_data:
-                raise ValueError("the answer has more than one gzip stream")
-        self.data += chunk
-        if len(self.data) > self._limit:
-            raise ValueError(f"the answer has more than {self._limit} bytes")
-
-
 def _no_password() -> str:
     # Else OpenSSL asks on the terminal, and the event loop stands still.
     raise ValueError("an encrypted key cannot be used")
-
-
-def _reason(error: BaseException) -> str:
-    name = type(error).__name__
-    told: BaseException | None = error
-    while told is not None and not str(told):  # on trio the cause alone says what it was
-        told = told.__cause__ or told.__context__
-    return f"{name}: {told}"[:_LONGEST_REASON] if told else name
 
 
 def _status_reason(status: int) -> str:

@@ -186,8 +186,8 @@ def nodes_from_json(
 
     Unknown fields are ignored. `where` names the source in the warning; with `faults` the same
     warning is not repeated for every poll. `read` makes a node of an entry of another form; it
-    may raise `ValueError` or `TypeError`, as `node_from_json` does. Raises `ValueError` when `entries` is no list, or has
-    entries and not one is good: such a list is broken rather than empty.
+    may raise `ValueError` or `TypeError`, as `node_from_json` does. Raises `ValueError` when
+    `entries` is no list, or has entries and not one is good: such a list is broken, not empty.
     """
     if not isinstance(entries, list):
         raise ValueError(f"a list of nodes is wanted, not {type(entries).__name__}")
