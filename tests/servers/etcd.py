@@ -48,6 +48,7 @@ class Etcd(Server):
             *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
             *("--initial-cluster", f"test={peer}"),
             self.progress,
+            *("--bcrypt-cost", "4"),
         ]
 
     def answers(self) -> bool:
