@@ -1,32 +1,31 @@
-"""Keep snapshots coming and probe nodes: one background event loop per process."""
+"""Keep snapshots coming and probe nodes, on the background loop."""
 
 from __future__ import annotations
 
-import atexit
 import errno
 import logging
 import math
-import os
 import random
-import threading
+import socket
 import time
 import weakref
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
+from rpcguard.background import background as background
+from rpcguard.nodes import Snapshot
 from rpcguard.registries.base import WatchableRegistry, registry_from_url
 from rpcguard.store import SnapshotStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from concurrent.futures import Future
     from pathlib import Path
 
+    from anyio.abc import TaskGroup
+
     from rpcguard.live import LiveNode
-    from rpcguard.nodes import Snapshot
     from rpcguard.registries.base import Registry
     from rpcguard.service import Service
 
@@ -35,68 +34,29 @@ logger = logging.getLogger("rpcguard")
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 30.0
 _FETCH_TIMEOUT = 30.0
+_SHORTEST_POLL = 1.0
 _CACHE_AFTER = 1.0
 _JITTER = 0.1
-_EXIT_TIMEOUT = 2.0
+_LOCAL_ERRNOS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, socket.EAI_AGAIN}
+)
 
 
-class Background:
-    """Run coroutines on an event loop in a daemon thread of its own.
+class Backoff:
+    """Give growing pauses: from 0.2 to 30 seconds, each jittered down to half."""
 
-    An httpx client may never be entered, be closed from another task, or block its loop: nothing
-    of the caller's loop can carry the list. Thread-safe.
-    """
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._next = _FIRST_BACKOFF
 
-    def __init__(self) -> None:
-        self._started = threading.Event()
-        self._portal: BlockingPortal
-        self._thread = threading.Thread(
-            target=anyio.run, args=(self._main,), name="rpcguard-discovery", daemon=True
-        )
-        self._thread.start()
-        self._started.wait()
+    def pause(self) -> float:
+        """Give the next pause."""
+        longest, self._next = self._next, min(self._next * 2.0, _LONGEST_BACKOFF)
+        return longest * self._rng.uniform(0.5, 1.0)
 
-    async def _main(self) -> None:
-        async with BlockingPortal() as portal:
-            self._portal = portal
-            self._started.set()
-            await portal.sleep_until_stopped()
-
-    def spawn(self, task: Callable[..., Awaitable[Any]], *args: object) -> Future[Any]:
-        """Start a task; cancelling the future cancels it."""
-        return self._portal.start_task_soon(task, *args)
-
-    def stop(self) -> None:
-        """Cancel every task and end the thread; bounded in time."""
-        if self._thread.is_alive():
-            self._portal.start_task_soon(self._portal.stop, True)  # noqa: FBT003
-            self._thread.join(_EXIT_TIMEOUT)
-
-
-_guard = threading.Lock()
-_background: Background | None = None
-
-
-def background() -> Background:
-    """Give the discovery loop of this process, started on first use and stopped at exit."""
-    global _background  # noqa: PLW0603
-    with _guard:
-        if _background is None:
-            _background = Background()
-            atexit.register(_background.stop)
-        return _background
-
-
-def _forget() -> None:
-    # Threads do not survive a fork, and the lock may have been held by one of them.
-    global _background, _guard  # noqa: PLW0603
-    _guard = threading.Lock()
-    if _background is not None:
-        atexit.unregister(_background.stop)
-    _background = None
-
-
-os.register_at_fork(after_in_child=_forget)
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._next = _FIRST_BACKOFF
 
 
 class Feed:
@@ -125,51 +85,65 @@ class Feed:
         self._store = store
         self._rng = rng or random.Random()
         self._on_refresh = on_refresh
-        self._failures = 0
+        self._group: TaskGroup
         self._watching: anyio.CancelScope | None = None
 
     async def run(self) -> None:
-        """Watch or poll until cancelled."""
-        async with anyio.create_task_group() as group:
+        """Watch or poll until cancelled, or until the service is gone."""
+        async with anyio.create_task_group() as self._group:
             if self._store is not None:
-                group.start_soon(self._use_store_if_late)
+                self._group.start_soon(self._use_store_if_late)
             if isinstance(self._registry, WatchableRegistry):
-                group.start_soon(self._watch, self._registry)
-                group.start_soon(self._resync)
+                self._group.start_soon(self._watch, self._registry)
+                self._group.start_soon(self._resync)
             else:
-                group.start_soon(self._poll)
+                self._group.start_soon(self._poll)
 
     async def _poll(self) -> None:
+        backoff = Backoff(self._rng)
         while True:
             snapshot = await self._fetch()
-            if snapshot is None:
-                await anyio.sleep(self._backoff())
+            if snapshot is None or self._take(snapshot) is None:
+                await anyio.sleep(backoff.pause())
                 continue
-            self._take(snapshot)
-            advised = snapshot.max_age
-            pause = self._policy.poll_interval if advised is None else advised
+            backoff.reset()
+            pause = self._policy.poll_interval
+            if snapshot.max_age is not None and snapshot.max_age >= 0.0:
+                pause = max(snapshot.max_age, min(pause, _SHORTEST_POLL))
             if pause == math.inf:
                 await anyio.sleep_forever()
             await anyio.sleep(self._spread(pause))
 
     async def _watch(self, registry: WatchableRegistry) -> None:
+        backoff = Backoff(self._rng)
+        pause = 0.0
         while True:
-            try:
-                with anyio.CancelScope() as self._watching:
-                    async with aclosing(registry.watch(self._name)) as snapshots:  # type: ignore[type-var]
-                        async for snapshot in snapshots:
-                            self._take(snapshot)
-                self._troubled("the watch ended")
-            except Exception as error:  # adapters of others may raise anything; none may end this
-                self._troubled(f"{type(error).__name__}: {error}")
-            await anyio.sleep(self._backoff())
+            began = anyio.current_time()
+            trouble: str | None = "the watch ended without a list"
+            with anyio.CancelScope() as self._watching:
+                snapshots = None
+                try:
+                    snapshots = registry.watch(self._name)
+                    async for snapshot in snapshots:
+                        if self._take(snapshot) is not None:
+                            trouble = None
+                except Exception as error:  # adapters of others may raise anything; go on anyway
+                    trouble = _spoken(error)
+                finally:
+                    await _close(snapshots)
+            if trouble is not None and not self._watching.cancelled_caught:
+                self._troubled(trouble)
+            if anyio.current_time() - began > pause:
+                backoff.reset()
+            pause = backoff.pause()
+            await anyio.sleep(pause)
 
     async def _resync(self) -> None:
         while True:
             await anyio.sleep(self._spread(self._policy.resync_interval))
             snapshot = await self._fetch()
             if snapshot is not None and self._take(snapshot) and self._watching is not None:
-                # The watch should have told: connected but silent counts as broken.
+                logger.debug("service %s: the watch is silent, it starts over", self._name)
                 self._watching.cancel()
 
     async def _fetch(self) -> Snapshot | None:
@@ -177,23 +151,27 @@ class Feed:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 return await self._registry.fetch(self._name)
         except Exception as error:  # adapters of others may raise anything; none may end this
-            self._troubled(f"{type(error).__name__}: {error}")
+            self._troubled(_spoken(error))
             return None
 
-    def _take(self, snapshot: Snapshot) -> bool:
+    def _take(self, snapshot: object) -> bool | None:
+        """Give the list what the registry said; True for news, None where it cannot be used."""
         service = self._service()
         if service is None:
-            return False
+            self._group.cancel_scope.cancel()
+            return None
+        if not isinstance(snapshot, Snapshot):
+            self._troubled(f"a Snapshot is wanted, not {type(snapshot).__name__}")
+            return None
         if self.trouble is not None:
             logger.info("service %s: the registry answers again", self._name)
         self.trouble = None
-        self._failures = 0
         self.refreshed_at = time.monotonic()
         self._on_refresh(self._name, None)
-        changed = service.reconcile(snapshot)
-        if changed and self._store is not None and snapshot.nodes:
+        news = service.reconcile(snapshot)
+        if news and self._store is not None and snapshot.nodes and snapshot.authoritative:
             self._store.save(self._name, snapshot.nodes)
-        return changed
+        return news
 
     def _troubled(self, trouble: str) -> None:
         if self.trouble is None:
@@ -222,13 +200,22 @@ class Feed:
             logger.warning("service %s: using the list kept on disk", self._name)
             service.reconcile(snapshot)
 
-    def _backoff(self) -> float:
-        self._failures += 1
-        longest = min(_FIRST_BACKOFF * 2.0 ** min(self._failures - 1, 30), _LONGEST_BACKOFF)
-        return longest * self._rng.uniform(0.5, 1.0)
-
     def _spread(self, seconds: float) -> float:
         return seconds * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
+
+
+def _spoken(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+async def _close(snapshots: object) -> None:
+    close = getattr(snapshots, "aclose", None)
+    if close is None:
+        return
+    try:
+        await close()
+    except Exception as error:  # the stream is broken anyway, and an adapter may raise anything
+        logger.debug("a watch did not close well: %r", error)
 
 
 class Following:
@@ -242,11 +229,14 @@ class Following:
         self.registry = registry_from_url(given) if isinstance(given, str) else given
         self._store = SnapshotStore(cache_dir) if cache_dir is not None else None
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
+        self._stopped = False
 
     def follow(self, service: Service) -> None:
         """Start to keep a service's list live."""
         feed = Feed(service, self.registry, store=self._store)
         self._feeds[service.name] = feed, background().spawn(feed.run)
+        if self._stopped:
+            self.stop()
 
     def trouble(self, service: str) -> str | None:
         """Say what is wrong with the registry, as far as a service's list goes."""
@@ -261,11 +251,12 @@ class Following:
 
     def stop(self) -> Future[None] | None:
         """Follow nothing any more; the future is done when the registry is closed."""
-        feeds = list(self._feeds.values())
-        self._feeds.clear()
-        for _, task in feeds:
+        self._stopped = True
+        begun = bool(self._feeds)
+        while self._feeds:
+            _, (_, task) = self._feeds.popitem()
             task.cancel()
-        return background().spawn(self._close) if feeds else None
+        return background().spawn(self._close) if begun else None
 
     async def _close(self) -> None:
         close = getattr(self.registry, "aclose", None)
@@ -279,33 +270,38 @@ async def probe(ref: weakref.ref[Service], live: LiveNode) -> None:
     if service is None:
         return
     policy = service.policies.ejection
-    host, port = live.node.host, live.node.port
     interval, before = policy.probe_interval, None
     while True:
-        alive = await _connects(host, port, policy.probe_timeout)
+        alive = await _connects(live.node.host, live.node.port, policy.probe_timeout)
         service = ref()
-        if service is None:
+        if service is None or service.closed:
             return
-        if alive is not None and not service.probed(live, alive=alive):
+        patience = math.inf if alive is None else service.probed(live, alive=alive)
+        if patience is None:
             return
-        if alive != before:
+        if alive not in (None, before):
             interval, before = policy.probe_interval, alive
-        pause = policy.probe_interval if service.in_panic else interval
+        pause = min(interval * service.rng.uniform(1.0 - _JITTER, 1.0), patience)
         interval = min(interval * 2.0, policy.probe_max_interval)
-        spread = service.rng.uniform(1.0 - _JITTER, 1.0)
         del service
-        await anyio.sleep(pause * spread)
+        await anyio.sleep(pause)
 
 
 async def _connects(host: str, port: int, timeout: float) -> bool | None:
+    """Tell whether a node takes connections; None when that could not be found out."""
     try:
         with anyio.fail_after(timeout):
             stream = await anyio.connect_tcp(host, port)
-    except TimeoutError:
+    except (TimeoutError, UnicodeError):  # the latter: a name that no resolver takes
         return False
     except OSError as error:
-        # Out of descriptors or ports: that tells of this process, not of the node.
-        local = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS)
-        return None if error.errno in local else False
+        # Out of descriptors or ports, no resolver: that tells of this process, not of the node.
+        return None if any(one.errno in _LOCAL_ERRNOS for one in _reasons(error)) else False
     await anyio.aclose_forcefully(stream)
     return True
+
+
+def _reasons(error: OSError) -> list[OSError]:
+    cause = error.__cause__
+    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
+    return [error, *(one for one in causes if isinstance(one, OSError))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -81,7 +80,11 @@ class EjectionPolicy:
 
 @dataclass(slots=True)
 class Ejection:
-    """Hold one node's ejection; `until` is infinite while only a probe can end it."""
+    """Hold one node's ejection; `until` is infinite while only a probe can end it.
+
+    `connect` says that a probe ends it, `dead` that a probe has failed too, `half_open` that it
+    has run out and one live call is to show whether the node is well.
+    """
 
     live: LiveNode
     reason: str
@@ -95,98 +98,115 @@ class Blacklist:
     """Hold the ejected nodes of one service.
 
     Not thread-safe: it lives under the lock of its service, which also calls `advance` before
-    anything else, so that an ejection that ends is always seen to end.
+    anything else, so that an ejection that ends is always seen to end. `waiting` are the half-open
+    ones whose trial call is still to come; `next_end` is at or before the next end.
     """
 
     def __init__(self, policy: EjectionPolicy, *, probes: bool, rng: Random) -> None:
         self.policy = policy
+        self.waiting: dict[str, Ejection] = {}
+        self.next_end = math.inf
         self._probes = probes
         self._rng = rng
-        self._now = 0.0
+        self._now = -math.inf
         self._frozen_until = -math.inf
+        self._ejections: dict[str, Ejection] = {}
         self._ends: TLRUCache[str, Ejection] = TLRUCache(
             math.inf, ttu=lambda _, ejection, __: ejection.until, timer=lambda: self._now
         )
-        self._half_open: dict[str, Ejection] = {}
-
-    def __iter__(self) -> Iterator[Ejection]:
-        yield from self._half_open.values()
-        for key in self._ends:
-            yield self._ends[key]
 
     def __len__(self) -> int:
-        return len(self._half_open) + len(self._ends)
+        return len(self._ejections)
 
     def get(self, live: LiveNode) -> Ejection | None:
         """Give the ejection of a node, if it is ejected."""
-        return self._half_open.get(live.node.id) or self._ends.get(live.node.id)
+        return self._ejections.get(live.node.id)
 
     def advance(self, now: float) -> None:
         """Move the clock; ejections that have run out are half-open from now on."""
         self._now = now
-        for _, ejection in self._ends.expire():
+        if now < self.next_end:
+            return
+        for key, ejection in self._ends.expire():
             ejection.half_open = True
-            self._half_open[ejection.live.node.id] = ejection
+            self.waiting[key] = ejection
+        self.next_end = min(
+            (one.until for one in self._ejections.values() if not one.half_open), default=math.inf
+        )
 
-    def next_end(self) -> float:
-        """Give the time at which the next ejection runs out, infinite if none does."""
-        return min((self._ends[key].until for key in self._ends), default=math.inf)
-
-    def trial(self, *, patient: bool) -> Ejection | None:
-        """Give a half-open node that waits for its one live call.
+    def trials(self, *, patient: bool) -> list[Ejection]:
+        """Give the half-open nodes that wait for their one live call.
 
         `patient` passes over nodes that became half-open only lately, so that a call that could
         not be repeated is used only when no other kind came along.
         """
-        for ejection in self._half_open.values():
-            waited = self._now - ejection.until
-            if not ejection.live.trial and (not patient or waited >= self.policy.duration):
-                return ejection
-        return None
+        since = self._now - (self.policy.duration if patient else 0.0)
+        return [ejection for ejection in self.waiting.values() if ejection.until <= since]
+
+    def begin_trial(self, live: LiveNode) -> None:
+        """Note that a half-open node has its one call."""
+        del self.waiting[live.node.id]
+        live.trial = True
+
+    def end_trial(self, live: LiveNode) -> None:
+        """Note that the one call has said nothing: the node waits for another."""
+        ejection = self.get(live)
+        if live.trial and ejection is not None:
+            self.waiting[live.node.id] = ejection
+        live.trial = False
 
     def eject(self, live: LiveNode, reason: str, blame: Blamed, listed: int) -> Ejection | None:
         """Eject a node unless the cap or a freeze forbids it; `listed` counts the whole list."""
-        connect = blame == "connect" and self._probes
-        old = self.get(live)
-        if old is None and not self._allowed(listed, blame):
+        if self.get(live) is None and not self._allowed(listed, blame):
             return None
-        self.discard(live)
-        until = self._now + self.policy.length(live.level, self._rng)
-        ejection = Ejection(live, reason, math.inf if connect else until, connect)
-        ejection.dead = connect and old is not None and old.dead
-        live.level += 1
-        live.clean = 0
-        self._ends[live.node.id] = ejection
-        return ejection
-
-    def condemn(self, live: LiveNode) -> Ejection:
-        """Note that a probe failed too: the node is dead, which needs no judgement and no cap."""
-        ejection = self.get(live)
-        if ejection is None:
-            ejection = Ejection(live, "cannot connect", math.inf, connect=True)
+        length = self.policy.length(live.level, self._rng)
+        if length < self.policy.max_duration:
             live.level += 1
+        connect = blame == "connect" and self._probes
+        return self._put(live, reason, math.inf if connect else self._now + length)
+
+    def condemn(self, live: LiveNode) -> None:
+        """Note that a probe failed too: the node is dead, which needs no judgement and no cap."""
+        if self.get(live) is None:
+            live.level += 1
+        self._put(live, "cannot connect", math.inf).dead = True
+
+    def _put(self, live: LiveNode, reason: str, until: float) -> Ejection:
+        self.discard(live)
+        live.clean = 0
+        ejection = Ejection(live, reason, until, connect=until == math.inf)
+        self._ejections[live.node.id] = ejection
+        if not ejection.connect:
             self._ends[live.node.id] = ejection
-        ejection.dead = True
+            self.next_end = min(self.next_end, until)
         return ejection
 
-    def discard(self, live: LiveNode) -> Ejection | None:
+    def discard(self, live: LiveNode) -> None:
         """Take a node off the blacklist."""
-        ejection = self._half_open.pop(live.node.id, None) or self._ends.pop(live.node.id, None)
+        if self._ejections.pop(live.node.id, None) is not None:
+            self._ends.pop(live.node.id, None)
+            self.waiting.pop(live.node.id, None)
         live.trial = False
-        return ejection
 
-    def lift(self) -> list[LiveNode]:
-        """Freeze judgement for a window and give the nodes that were ejected on it.
+    def freeze(self, listed: int) -> list[LiveNode]:
+        """Stop judging for a window if most nodes fail together; give those ejected on judgement.
 
-        When most nodes fail together without being dead, the cause is not the node.
+        Most nodes failing without being dead means that the cause is not the node.
         """
+        judged = [one.live for one in self._ejections.values() if not one.connect]
+        most = 2 * (len(judged) + 1) > listed - self._dead()
+        if not judged or not most or self._now < self._frozen_until:
+            return []
         self._frozen_until = self._now + self.policy.window
-        return [ejection.live for ejection in self if not ejection.connect]
+        return judged
+
+    def _dead(self) -> int:
+        return sum(ejection.dead for ejection in self._ejections.values())
 
     def _allowed(self, listed: int, blame: Blamed) -> bool:
         if blame != "connect" and self._now < self._frozen_until:
             return False
-        dead = sum(ejection.dead for ejection in self)
+        dead = self._dead()
         alive = listed - dead
         cap = max(int(alive * self.policy.max_share), 1 if alive >= 2 else 0)
         return len(self) - dead < cap

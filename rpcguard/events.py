@@ -43,30 +43,15 @@ class Surroundings(Protocol):
         ...
 
 
-class Outbox:
+class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
     """Collect under the lock of a service what is to be done once it is given back."""
-
-    __slots__ = ("events", "probes", "retired")
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.probes: list[LiveNode] = []
-        self.retired: list[LiveNode] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.events or self.probes or self.retired)
-
-    def probe(self, live: LiveNode) -> None:
-        """Ask for a probe, unless one is already at work."""
-        if not live.probing:
-            live.probing = True
-            self.probes.append(live)
 
     def deliver(self, service: Service, surroundings: Surroundings) -> None:
         """Hand everything over."""
-        for event in self.events:
-            surroundings.tell(event)
-        for live in self.probes:
-            surroundings.probe(service, live)
-        for live in self.retired:
-            surroundings.retire(live)
+        for item in self:
+            if isinstance(item, Event):
+                surroundings.tell(item)
+            elif item[0] == "probe":
+                surroundings.probe(service, item[1])
+            else:
+                surroundings.retire(item[1])

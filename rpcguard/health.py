@@ -37,7 +37,7 @@ class Health:
     ) -> None:
         """Leave an event for the outside."""
         node = live.node.id if live is not None else None
-        self.outbox.events.append(Event(kind, self._service, node, reason, enforced))
+        self.outbox.append(Event(kind, self._service, node, reason, enforced))
 
     def tick(self, now: float) -> None:
         """Let time do its work: ejections, marks and doubts that end, ramps that rise."""
@@ -48,9 +48,14 @@ class Health:
             self._come_back(live, "the mark has expired", now)
         hold = self._policies.membership.shrink_hold
         for live in [live for live in roster.doubted if _over(live, now - hold)]:
-            self._strike_off(live)
+            self.strike_off(live)
             self.tell("changed", live, "left out of the snapshot and not listed since")
-        self._settle(now)
+        self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """Bring ramps and `next_tick` up to date after nodes have come, gone or moved."""
+        self._roster.retune(now)
+        self.next_tick = self._roster.next_change(now)
 
     # Attempts
 
@@ -58,27 +63,26 @@ class Health:
         self, live: LiveNode, blame: Blamed, seconds: float, now: float, *, proof: bool
     ) -> None:
         """Take in a failure that is the node's; `proof` marks a trial or a call in panic."""
-        policy = self._policies.ejection
+        policy, roster = self._policies.ejection, self._roster
         live.fail(seconds, now, policy.window)
         if live.gone:
             return
-        if live.doubted_at is not None:
-            self._strike_off(live)
-            self.tell("changed", live, "left out of the snapshot, and failed")
-            return
-        old = self._roster.blacklist.get(live)
+        ejection = roster.blacklist.get(live)
         reason = policy.tripped(live, blame)
-        if old is None and reason is not None:
+        if ejection is not None:
+            if proof and live.trial:
+                self._eject(live, reason or ejection.reason, blame, now)
+        elif reason is not None and live.doubted_at is not None and roster.trusted:
+            self.strike_off(live)
+            self.tell("changed", live, f"left out of the snapshot, and {reason}")
+            self.settle(now)
+        elif reason is not None:
             self._eject(live, reason, blame, now)
-        elif old is not None and proof and not old.connect:
-            self._eject(live, reason or old.reason, blame, now)
-        if proof:
-            live.trial = False
 
     def recovered(self, live: LiveNode, now: float, *, proof: bool) -> None:
         """Take in a good answer of a node with a history."""
         live.denied = False
-        if proof and self._roster.blacklist.get(live) is not None:
+        if proof and not live.gone and self._roster.blacklist.get(live) is not None:
             self._restore(live, "a call succeeded", now)
         elif live.level and live.clean >= self._policies.ejection.forgive_after:
             live.level -= 1
@@ -94,7 +98,7 @@ class Health:
         elif verdict.outcome == "cancelled" and seconds > live.latency > 0.0:
             live.observe(seconds, now)
         if proof:
-            live.trial = False
+            self._roster.blacklist.end_trial(live)
 
     def _eject(self, live: LiveNode, reason: str, blame: Blamed, now: float) -> None:
         roster = self._roster
@@ -108,10 +112,10 @@ class Health:
             self._hold_back(live, reason, blame, now)
             return
         roster.place(live)
-        self._settle(now)
+        self.settle(now)
         self.tell("ejected", live, reason)
         if ejection.connect:
-            self.outbox.probe(live)
+            self._probe(live)
 
     def _hold_back(self, live: LiveNode, reason: str, blame: Blamed, now: float) -> None:
         if not live.denied:
@@ -119,9 +123,9 @@ class Health:
             self.tell("ejected", live, reason, enforced=False)
         if blame == "connect":
             if self._policies.probes:
-                self.outbox.probe(live)
+                self._probe(live)
             return
-        lifted = self._roster.blacklist.lift()
+        lifted = self._roster.blacklist.freeze(self._roster.serving)
         for other in lifted:
             self._restore(other, "most nodes fail together", now, warm=False)
         if lifted:
@@ -139,92 +143,115 @@ class Health:
             if warm:
                 self._roster.warm(live, now)
             self.tell("restored", live, reason)
-        self._settle(now)
-
-    def _settle(self, now: float) -> None:
-        self._roster.retune(now)
-        self.next_tick = self._roster.next_change(now)
+        self.settle(now)
 
     # Notices, marks, probes
 
     def noticed(self, live: LiveNode, notice: Notice, now: float) -> None:
         """Follow what a node said of itself, as far as the policy allows."""
-        roster, policy = self._roster, self._policies.offline
         if live.gone:
             return
         if notice.source == "foreign":
             self.tell("signal", live, f"{notice.reason} names another node", enforced=False)
             return
-        if roster.marks.get(live) is None:
-            others = roster.eligible - live.in_pool
-            allowed = roster.marks.allowed(roster.serving, others) and policy.enforce
+        if self._roster.marks.get(live) is None:
+            allowed = self._policies.offline.enforce and self._may_mark(live)
             self.tell("signal", live, notice.reason, enforced=allowed)
             if not allowed:
                 return
         self.mark(live, notice, now)
 
+    def _may_mark(self, live: LiveNode) -> bool:
+        roster = self._roster
+        if live.state == "draining":
+            return True
+        marked = sum(mark.live.state != "draining" for mark in roster.marks)
+        cap = max(int(roster.serving * self._policies.offline.max_share), 1)
+        return marked < cap and roster.eligible > live.in_pool
+
     def mark(self, live: LiveNode, notice: Notice, now: float) -> None:
         """Put or renew an offline mark."""
-        fresh = self._roster.marks.get(live) is None
-        self._roster.marks.advance(now)
-        mark = self._roster.marks.put(live, notice)
+        roster = self._roster
+        fresh = roster.marks.get(live) is None
+        roster.marks.advance(now)
+        mark = roster.marks.put(live, notice)
         if fresh:
             self.tell("offline", live, mark.reason)
-            self._roster.place(live)
-            self._settle(now)
+        roster.place(live)
+        self.settle(now)
         if mark.proof:
-            self.outbox.probe(live)
+            self._probe(live)
 
     def unmark(self, live: LiveNode, now: float) -> None:
         """Take back an offline mark and an ejection, on the user's word."""
         self._roster.marks.discard(live)
         self._restore(live, "marked online", now)
 
-    def probed(self, live: LiveNode, now: float, *, alive: bool) -> bool:
-        """Take in the result of a probe; True while another one is wanted."""
+    def _probe(self, live: LiveNode) -> None:
+        if not live.probing:
+            live.probing = True
+            self.outbox.append(("probe", live))
+
+    def probed(self, live: LiveNode, now: float, *, alive: bool) -> float | None:
+        """Take in the result of a probe; give the seconds that the next may wait at most, if any.
+
+        That is infinite where nothing is urgent, None where no other probe is wanted.
+        """
         roster = self._roster
         if live.gone:
-            return False
-        if not alive and (live.denied or roster.blacklist.get(live) is not None):
-            roster.blacklist.advance(now)
+            return None
+        self.tick(now)
+        ejection = roster.blacklist.get(live)
+        if not alive and (live.denied or ejection is not None):
             roster.blacklist.condemn(live)
             roster.place(live)
-            self._settle(now)
-        if roster.marks.probed(live, alive=alive):
+            self.settle(now)
+        ended = roster.marks.probed(live, alive=alive)
+        if ended:
             roster.marks.discard(live)
-            roster.place(live)
-            self._come_back(live, "a probe succeeded", now)
-        ejection = roster.blacklist.get(live)
-        if alive and ejection is not None and ejection.connect:
-            self._restore(live, "a probe succeeded", now)
-            ejection = None
         if alive:
             live.denied = False
-        mark = roster.marks.get(live)
-        return bool((ejection and ejection.connect) or (mark and mark.proof))
+            if ended or (ejection is not None and ejection.connect):
+                self._back_from_probe(live, now)
+        return self._patience(live, now)
+
+    def _back_from_probe(self, live: LiveNode, now: float) -> None:
+        ejection = self._roster.blacklist.get(live)
+        if ejection is not None and ejection.connect:
+            self._roster.blacklist.discard(live)
+        self._roster.place(live)
+        self._come_back(live, "a probe succeeded", now)
+
+    def _patience(self, live: LiveNode, now: float) -> float | None:
+        roster, policy = self._roster, self._policies.ejection
+        ejection, mark = roster.blacklist.get(live), roster.marks.get(live)
+        if not (ejection and ejection.connect) and not (mark and mark.proof):
+            return None
+        if not roster.eligible:
+            return policy.probe_interval
+        return max(mark.until - now, 0.0) if mark and mark.proof and not mark.overdue else math.inf
 
     # Membership
 
-    def apply(self, plan: Plan, now: float, wall: float, *, warm: bool) -> None:
-        """Carry out a part of what a snapshot changes."""
+    def apply(self, part: Plan, now: float, wall: float, *, warm: bool) -> None:
+        """Carry out a part of what a snapshot changes; `settle` is due after the last one."""
         roster = self._roster
-        for node in plan.replaced:
-            self._strike_off(roster.nodes[node.id])
-        for node in (*plan.added, *plan.replaced):
-            self._list(node, now, wall, warm=warm)
-        for node in plan.updated:
+        for node in part.replaced:
             if node.id in roster.nodes:
-                roster.update(roster.nodes[node.id], node)
-        for key in plan.removed:
+                self.strike_off(roster.nodes[node.id])
+        for node in (*part.trusted, *part.added, *part.replaced, *part.updated):
+            live = roster.nodes.get(node.id)
+            if live is None:
+                self._list(node, now, wall, warm=warm)
+            else:
+                roster.doubt(live, None)
+                roster.update(live, node)
+        for key in (*part.removed, *part.confirmed):
             if key in roster.nodes:
-                self._strike_off(roster.nodes[key])
-        for key in plan.doubted:
+                self.strike_off(roster.nodes[key])
+        for key in part.doubted:
             if key in roster.nodes:
                 roster.doubt(roster.nodes[key], now)
-        for key in plan.trusted:
-            if key in roster.nodes:
-                roster.doubt(roster.nodes[key], None)
-        self._settle(now)
 
     def _list(self, node: Node, now: float, wall: float, *, warm: bool) -> None:
         live = self._roster.enter(node, now)
@@ -232,10 +259,15 @@ class Health:
             head_start = self._policies.slow_start.head_start(node.started_at, wall)
             self._roster.warm(live, now, head_start=head_start)
 
-    def _strike_off(self, live: LiveNode) -> None:
+    def strike_off(self, live: LiveNode) -> None:
+        """Take a node off the list; what it keeps is retired once it is idle."""
         self._roster.leave(live)
         if not live.in_flight:
-            self.outbox.retired.append(live)
+            self.retire(live)
+
+    def retire(self, live: LiveNode) -> None:
+        """Ask for the end of what is kept for a node that has left and is idle."""
+        self.outbox.append(("retire", live))
 
 
 def _over(live: LiveNode, since: float) -> bool:

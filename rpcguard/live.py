@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from rpcguard.nodes import Node, State
 
 TIME_CONSTANT = 10.0
-"""Seconds in which an old latency fades to 1/e."""
+"""Seconds in which an old latency has 1/e of the say in the average."""
+
+FADE = 20.0
+"""Seconds in which the load of a node that is left alone fades to 1/e, slowly first.
+
+So a node somewhat slower than the others is tried about every 20 s, not every moment, and one a
+hundred times slower is not left out for minutes.
+"""
 
 FAILURE_PEAK = 5.0
 """Seconds that a repeated failure costs in the load, however fast it came."""
@@ -23,7 +30,8 @@ class LiveNode:
     Changed only under the lock of its service. `weight` is the registry's, `ramp` the share of it
     that slow start allows, `in_flight` counts from the pick to the close of the response stream,
     `turns` is the number of picks divided by the effective weight at each of them, `latency` the
-    peak EWMA in seconds (0 without history).
+    peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
+    `clean` the good answers since the last failure.
     """
 
     __slots__ = (
@@ -89,22 +97,19 @@ class LiveNode:
         """Give the weight that slow start leaves."""
         return self.weight * self.ramp
 
-    def load(self, now: float, typical: float) -> float:
+    def load(self, typical: float) -> float:
         """Give what the balancer compares: latency · (in flight + 1), in seconds.
 
-        Peak EWMA as in Finagle, with one change: the average decays only while nothing is in
-        flight. `typical` stands in for a node without history.
+        `typical` stands in for the latency of a node without history.
         """
-        latency = self.latency or typical
-        if self.in_flight:
-            return latency * (self.in_flight + 1)
-        return latency * math.exp((self.stamp - now) / TIME_CONSTANT)
+        return (self.latency or typical) * (self.in_flight + 1)
+
+    def faded(self, load: float, now: float) -> float:
+        """Give what is left of a load: it fades while nothing is in flight, and only then."""
+        return load if self.in_flight else load * math.exp(-(((now - self.stamp) / FADE) ** 2))
 
     def begin(self, now: float) -> None:
         """Count a pick."""
-        if not self.in_flight and self.latency:
-            self.latency *= math.exp((self.stamp - now) / TIME_CONSTANT)
-            self.stamp = now
         self.in_flight += 1
         self.turns += 1.0 / (self.weight * self.ramp or 1.0)
         self.last_pick = now
@@ -137,8 +142,11 @@ class LiveNode:
             self.recent = RollingCounts(window, now)
         self.recent.add(now, 1, 1)
         calls, failed = self.recent.first, self.recent.second
-        repeated = self.streak > 1 or (failed >= 3 and failed >= 0.05 * calls)
-        self.observe(max(seconds, FAILURE_PEAK if repeated else 2.0 * self.latency), now)
+        if self.streak > 1 or (failed >= 3 and failed >= 0.05 * calls):
+            self.observe(max(seconds, FAILURE_PEAK), now)
+        elif self.latency:
+            # Without history the typical latency stands in, and that is more than a quick failure.
+            self.observe(max(seconds, 2.0 * self.latency), now)
 
     def forget_load(self, now: float) -> None:
         """Drop the load history of a node that starts over."""

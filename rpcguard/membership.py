@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rpcguard._checks import require_amounts, require_positive, require_shares
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
     from rpcguard.nodes import Node, Snapshot
+
+_PAUSE_EVERY = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,52 +43,83 @@ class MembershipPolicy:
 
 
 class Listed(Protocol):
-    """Say what the plan needs to know of a node of the live list.
-
-    `leaving` is true where its absence needs no second word: the registry drained it, it said that
-    it leaves, or it fails. `doubted_at` is when a snapshot first left it out.
-    """
+    """Say what the plan needs to know of a node of the live list."""
 
     @property
-    def node(self) -> Node: ...
+    def node(self) -> Node:
+        """Give what the registry last said of the node."""
+        ...
+
     @property
-    def leaving(self) -> bool: ...
+    def leaving(self) -> bool:
+        """Tell whether its absence is no news."""
+        ...
+
     @property
-    def doubted_at(self) -> float | None: ...
+    def doubted_at(self) -> float | None:
+        """Give the time since when it is missing."""
+        ...
 
 
 @dataclass(slots=True)
 class Plan:
-    """Hold what a snapshot changes, by node id."""
+    """Hold what a snapshot changes.
 
+    `trusted` are doubted nodes that are listed again, `confirmed` those that a second snapshot
+    leaves out too.
+    """
+
+    trusted: list[Node] = field(default_factory=list)
     added: list[Node] = field(default_factory=list)
     replaced: list[Node] = field(default_factory=list)
     updated: list[Node] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
-    trusted: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
 
+    @property
+    def news(self) -> bool:
+        """Tell whether the snapshot says something that no snapshot before it has said."""
+        return any(getattr(self, name) for name in self.__slots__ if name != "confirmed")
+
+    def parts(self, size: int) -> Iterator[Plan]:
+        """Cut the plan into plans of at most `size` changes."""
+        for name in self.__slots__:
+            items = getattr(self, name)
+            for start in range(0, len(items), size):
+                part = Plan()
+                setattr(part, name, items[start : start + size])
+                yield part
+
 
 def plan(
-    current: Mapping[str, Listed], snapshot: Snapshot, *, now: float, policy: MembershipPolicy
+    current: Mapping[str, Listed],
+    snapshot: Snapshot,
+    *,
+    now: float,
+    policy: MembershipPolicy,
+    pause: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Compare a snapshot with the live list; pure, no node is touched.
+    """Compare a snapshot with the live list; no node is touched.
 
-    A changed generation or address replaces a node, any other change updates it in place.
+    A changed generation or address replaces a node, any other change updates it in place. `pause`
+    is called now and then, so that a long list does not keep other threads waiting.
     """
     result = Plan()
     named = set()
-    for node in snapshot.nodes:
+    for number, node in enumerate(snapshot.nodes, 1):
+        if not number % _PAUSE_EVERY:
+            pause()
         named.add(node.id)
         old = current.get(node.id)
         if old is None:
             result.added.append(node)
             continue
         if old.doubted_at is not None:
-            result.trusted.append(node.id)
+            result.trusted.append(node)
         if old.node is node or old.node == node:
             continue
         same = old.node.generation == node.generation and old.node.address == node.address
@@ -98,7 +132,7 @@ def plan(
 def _drop(
     result: Plan,
     current: Mapping[str, Listed],
-    named: Iterable[str],
+    named: set[str],
     now: float,
     policy: MembershipPolicy,
 ) -> None:
@@ -110,7 +144,7 @@ def _drop(
         elif old.doubted_at is None:
             unexplained.append(key)
         elif now - old.doubted_at >= policy.confirm_after:
-            result.removed.append(key)
-    believed = sum(old.doubted_at is None for old in current.values())
+            result.confirmed.append(key)
+    believed = sum(old.doubted_at is None and not old.leaving for old in current.values())
     shrunk = len(unexplained) > believed * policy.shrink_share
     (result.doubted if shrunk or not named else result.removed).extend(unexplained)

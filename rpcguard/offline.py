@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +11,8 @@ from cachetools import TLRUCache
 from rpcguard._checks import require_positive, require_shares
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rpcguard.live import LiveNode
 
 Key = tuple[str, object]
@@ -52,12 +53,17 @@ class Notice:
 
 @dataclass(slots=True)
 class Mark:
-    """Hold one node's offline mark. `proof` says that it ends only after a good probe."""
+    """Hold one node's offline mark.
+
+    `proof` says that it ends only by a good probe, `overdue` that its time has run out and the
+    probe is all that is missing, `seen_down` that the last probe failed.
+    """
 
     live: LiveNode
     reason: str
     until: float
     proof: bool
+    overdue: bool = False
     seen_down: bool = False
 
 
@@ -65,67 +71,63 @@ class OfflineMarks:
     """Hold the offline marks of one service, by node id and generation.
 
     Not thread-safe: it lives under the lock of its service, which also calls `advance` before
-    anything else, so that a mark that ends is always seen to end.
+    anything else, so that a mark that ends is always seen to end. `next_end` is at or before the
+    next end.
     """
 
     def __init__(self, policy: OfflinePolicy, *, probes: bool) -> None:
         self.policy = policy
+        self.next_end = math.inf
         self._probes = probes
-        self._now = 0.0
-        self._marks: TLRUCache[Key, Mark] = TLRUCache(
+        self._now = -math.inf
+        self._marks: dict[Key, Mark] = {}
+        self._ends: TLRUCache[Key, Mark] = TLRUCache(
             math.inf, ttu=lambda _, mark, __: mark.until, timer=lambda: self._now
         )
-        self._unproven: dict[Key, Mark] = {}
 
     def __iter__(self) -> Iterator[Mark]:
-        yield from self._unproven.values()
-        for key in self._marks:
-            yield self._marks[key]
+        return iter(self._marks.values())
 
     def __len__(self) -> int:
-        return len(self._unproven) + len(self._marks)
+        return len(self._marks)
 
     def get(self, live: LiveNode) -> Mark | None:
         """Give the mark of a node, if it has one."""
-        key = _key(live)
-        return self._unproven.get(key) or self._marks.get(key)
+        return self._marks.get(_key(live))
 
     def advance(self, now: float) -> list[LiveNode]:
         """Move the clock; give the nodes whose mark has ended by itself."""
         self._now = now
+        if now < self.next_end:
+            return []
         ended = []
-        for key, mark in self._marks.expire():
+        for key, mark in self._ends.expire():
             if mark.proof:
-                self._unproven[key] = mark
+                mark.overdue = True
             else:
                 ended.append(mark.live)
+                del self._marks[key]
+        self.next_end = min((one.until for one in self if not one.overdue), default=math.inf)
         return ended
-
-    def next_end(self) -> float:
-        """Give the time at which the next mark runs out, infinite if none does."""
-        return min((self._marks[key].until for key in self._marks), default=math.inf)
-
-    def allowed(self, listed: int, usable_others: int) -> bool:
-        """Tell whether one more node may be marked on its own word."""
-        cap = max(int(listed * self.policy.max_share), 1 if listed >= 2 else 0)
-        return usable_others > 0 and len(self) < cap
 
     def put(self, live: LiveNode, notice: Notice) -> Mark:
         """Mark a node, or renew its mark."""
         policy = self.policy
-        if notice.source == "retry-after":
-            length = min(notice.ttl or policy.ttl, policy.max_retry_after)
-        else:
-            length = min(notice.ttl or policy.ttl, policy.max_ttl)
-        old = self.discard(live)
+        old = self.get(live)
+        brief = notice.source == "retry-after"
+        if brief and old is not None and old.proof:
+            return old  # a node that leaves is not back because its last answers ask for a pause
+        length = min(notice.ttl or policy.ttl, policy.max_retry_after if brief else policy.max_ttl)
+        self.discard(live)
         mark = Mark(
             live=live,
             reason=notice.reason,
             until=self._now + length,
-            proof=self._probes and notice.source != "retry-after",
+            proof=self._probes and not brief,
             seen_down=old is not None and old.seen_down,
         )
-        self._marks[_key(live)] = mark
+        self._marks[_key(live)] = self._ends[_key(live)] = mark
+        self.next_end = min(self.next_end, mark.until)
         return mark
 
     def probed(self, live: LiveNode, *, alive: bool) -> bool:
@@ -136,12 +138,12 @@ class OfflineMarks:
         if not alive:
             mark.seen_down = True
             return False
-        return mark.seen_down or _key(live) in self._unproven
+        return mark.seen_down or mark.overdue
 
-    def discard(self, live: LiveNode) -> Mark | None:
+    def discard(self, live: LiveNode) -> None:
         """Take the mark off a node."""
-        key = _key(live)
-        return self._unproven.pop(key, None) or self._marks.pop(key, None)
+        if self._marks.pop(_key(live), None) is not None:
+            self._ends.pop(_key(live), None)
 
 
 def _key(live: LiveNode) -> Key:

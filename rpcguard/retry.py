@@ -71,11 +71,12 @@ class RetryBudget:
         """Count a call."""
         self._counts.add(now, 1, 0)
 
-    def withdraw(self, now: float) -> bool:
-        """Pay for one retry; False when the budget is used up."""
+    def allows(self, now: float) -> bool:
+        """Tell whether one more retry can be paid."""
         counts = self._counts
         counts.advance(now)
-        if counts.second + 1 > self._ratio * counts.first + self._floor:
-            return False
-        counts.add(now, 0, 1)
-        return True
+        return counts.second + 1 <= self._ratio * counts.first + self._floor
+
+    def withdraw(self, now: float) -> None:
+        """Pay for one retry."""
+        self._counts.add(now, 0, 1)

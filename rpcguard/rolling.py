@@ -33,9 +33,11 @@ class RollingCounts:
     def advance(self, now: float) -> None:
         """Forget what the window has left behind; `first` and `second` are then up to date."""
         epoch = int(now / self._width)
+        if epoch <= self._epoch:
+            return
         for step in range(min(epoch - self._epoch, _BUCKETS)):
             slot = (self._epoch + 1 + step) % _BUCKETS
             self.first -= self._first[slot]
             self.second -= self._second[slot]
             self._first[slot] = self._second[slot] = 0
-        self._epoch = max(epoch, self._epoch)
+        self._epoch = epoch

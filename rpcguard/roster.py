@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
 _RAMP_STEPS = 500
 _SHOWN = 50
+_HOPELESS = 3.0
+_ZONE_TRIES = 5
 
 
 class Roster:
     """Hold the nodes of one service and keep those that are eligible in their pools.
 
     One pool, and one balancer, for each priority. Not thread-safe: it lives under the lock of its
-    service. `out` are the listed nodes that are in no pool, `warming` those in slow start, `doubted`
-    those that the last snapshot left out and that are kept for a while.
+    service. `out` are the listed nodes that are in no pool, `warming` those in slow start,
+    `doubted` those that the last snapshot left out and that are kept for a while, `compared` what
+    the last pick compared. `serving` counts the nodes that the registry does not keep out itself.
     """
 
     def __init__(self, policies: Policies, rng: Random) -> None:
@@ -39,37 +42,38 @@ class Roster:
         self.warming: set[LiveNode] = set()
         self.doubted: set[LiveNode] = set()
         self.out: dict[LiveNode, None] = {}
+        self.compared: tuple[tuple[LiveNode, float], ...] = ()
+        self.serving = 0
         self._new_balancer = policies.balancer
         self._pools: dict[int, Balancer] = {}
-        self._order: list[int] = []
+        self._in_order: list[Balancer] = []
         self._weight = 0.0
-        self._drained = 0
         self._exclusions: tuple[tuple[str, str], ...] | None = ()
-
-    @property
-    def serving(self) -> int:
-        """Count the nodes that the registry has not drained."""
-        return len(self.nodes) - self._drained
 
     @property
     def eligible(self) -> int:
         """Count the nodes that can be picked."""
         return len(self.nodes) - len(self.out)
 
+    @property
+    def trusted(self) -> int:
+        """Count the nodes that can be picked and that the last snapshot lists."""
+        return self.eligible - sum(live.in_pool for live in self.doubted)
+
     def enter(self, node: Node, now: float) -> LiveNode:
         """List a node."""
         live = LiveNode(node, now)
         self.nodes[node.id] = live
         self.out[live] = None
+        self.serving += _serves(node)
         self.place(live)
         return live
 
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
         self._leave_pool(live)
-        if live.state == "draining":
-            self._drained -= 1
-        self.out.pop(live, None)
+        self.serving -= _serves(live.node)
+        del self.out[live]
         self.warming.discard(live)
         self.doubted.discard(live)
         self.blacklist.discard(live)
@@ -80,16 +84,16 @@ class Roster:
 
     def update(self, live: LiveNode, node: Node) -> None:
         """Take what the registry now says of a node; what was learned of it stays."""
-        self._leave_pool(live)
+        if node.weight != live.weight or node.priority != live.node.priority:
+            self._leave_pool(live)
+        self.serving += _serves(node) - _serves(live.node)
         live.node = node
         live.weight = float(node.weight)
         self.place(live)
 
     def place(self, live: LiveNode) -> None:
         """Put a node where it belongs after something about it has changed."""
-        drained = live.state == "draining"
         live.state, live.reason = self._standing(live)
-        self._drained += (live.state == "draining") - drained
         if live.state == "available":
             self._enter_pool(live)
         else:
@@ -114,11 +118,11 @@ class Roster:
         priority = live.node.priority
         if priority not in self._pools:
             self._pools[priority] = self._new_balancer()
-            self._order = sorted(self._pools)
+            self._in_order = [self._pools[key] for key in sorted(self._pools)]
         self._pools[priority].add(live)
         live.in_pool = True
         self._weight += live.weight
-        self.out.pop(live, None)
+        del self.out[live]
 
     def _leave_pool(self, live: LiveNode) -> None:
         if not live.in_pool:
@@ -129,9 +133,10 @@ class Roster:
         self._weight = self._weight - live.weight if self.eligible else 0.0
 
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
-        """Start the ramp of a node."""
+        """Start the ramp of a node; `retune` is due after it."""
         live.warm_since = now - head_start
         live.warm_calls = 0
+        live.ramp = self.slow_start.ramp(head_start, 0)
         self.warming.add(live)
 
     def doubt(self, live: LiveNode, since: float | None) -> None:
@@ -144,22 +149,17 @@ class Roster:
         if not self.warming:
             return
         ramp = self.slow_start.ramp
-        done = []
         for live in self.warming:
             live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
-            if live.ramp >= 1.0:
-                done.append(live)
-        self.warming.difference_update(done)
-        for live in done:
-            live.warm_since = None
+        self.warming = {live for live in self.warming if live.ramp < 1.0}
         warm_weight = sum(live.weight for live in self.warming if live.in_pool)
         if warm_weight * 2.0 >= self._weight:
             for live in self.warming:
                 live.ramp = 1.0
 
     def next_change(self, now: float) -> float:
-        """Give the time at which something changes by itself, infinite if nothing will."""
-        ends = min(self.blacklist.next_end(), self.marks.next_end())
+        """Give a time at or before that at which something changes by itself, else infinity."""
+        ends = min(self.blacklist.next_end, self.marks.next_end)
         if self.warming:
             ends = min(ends, now + self.slow_start.window / _RAMP_STEPS)
         hold = self.membership.shrink_hold
@@ -168,25 +168,46 @@ class Roster:
 
     def pick(self, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
         """Pick an eligible node of the lowest priority that has one."""
-        for priority in self._order:
-            live = self._pools[priority].pick(now, tried)
+        for pool in self._in_order:
+            live = pool.pick(now, tried)
             if live is not None:
+                self.compared = pool.considered
                 return live
         return None
 
-    def considered(self, live: LiveNode) -> tuple[tuple[LiveNode, float], ...]:
-        """Give what the balancer compared when it picked this node."""
-        return self._pools[live.node.priority].considered
+    def pick_again(self, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
+        """Pick an untried node, of another zone than the last one if a few draws give one."""
+        first = found = self.pick(now, tried)
+        zone, passed, compared = tried[-1].node.zone, [*tried], self.compared
+        while first is not None and found is not None and zone is not None:
+            if found.node.priority != first.node.priority or len(passed) > _ZONE_TRIES:
+                break
+            if found.node.zone != zone:
+                return found
+            passed.append(found)
+            found = self.pick(now, passed)
+        self.compared = compared
+        return first
+
+    def trial(self, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
+        """Give a half-open node its one live call, unless something else keeps it out as well."""
+        for ejection in self.blacklist.trials(patient=patient):
+            live = ejection.live
+            wanted = live.state == "ejected" and live.node.status == "up"
+            if wanted and live not in tried and self.marks.get(live) is None:
+                self.blacklist.begin_trial(live)
+                return live
+        return None
 
     def least_bad(self, tried: Collection[LiveNode]) -> LiveNode | None:
-        """Pick a node that is out: one that leaves but still serves, else the least ejected."""
-        hopeless = self.eligible > 0
-        best, best_rank = None, (math.inf,)
+        """Pick a node that is out: one that leaves but still serves, else the least ejected.
+
+        A node without hope is picked only where nothing is eligible.
+        """
+        best = None
+        best_rank: tuple[float, ...] = (_HOPELESS if self.eligible else math.inf,)
         for live in self.out:
             if live.state == "draining" or live in tried:
-                continue
-            ejection = self.blacklist.get(live)
-            if ejection is not None and ejection.dead and hopeless:
                 continue
             rank = self._badness(live)
             if rank < best_rank:
@@ -194,13 +215,13 @@ class Roster:
         return best
 
     def _badness(self, live: LiveNode) -> tuple[float, ...]:
-        if live.state == "offline":
-            return 0.0, live.in_flight, live.last_pick
-        ejection = self.blacklist.get(live)
-        if ejection is None:
-            return 3.0, live.last_pick
-        # Nothing tells two dead nodes apart, so they take turns: one of them may be back.
-        return (2.0, live.last_pick) if ejection.dead else (1.0, live.level, live.last_pick)
+        ejection, mark = self.blacklist.get(live), self.marks.get(live)
+        if (ejection and ejection.dead) or (mark and mark.seen_down):
+            # Nothing tells two dead nodes apart, so they take turns: one of them may be back.
+            return _HOPELESS, live.last_pick
+        if ejection is not None:
+            return 2.0 if ejection.connect else 1.0, live.level, live.last_pick
+        return (0.0, live.in_flight, live.last_pick) if mark else (_HOPELESS + 1.0, live.last_pick)
 
     def exclusions(self) -> tuple[tuple[str, str], ...]:
         """Give the first of the nodes that are out, each with the reason."""
@@ -208,3 +229,7 @@ class Roster:
             shown = islice(self.out, _SHOWN)
             self._exclusions = tuple((live.node.id, live.reason or live.state) for live in shown)
         return self._exclusions
+
+
+def _serves(node: Node) -> bool:
+    return node.status == "up" and node.weight > 0.0

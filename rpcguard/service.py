@@ -8,45 +8,35 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
+from rpcguard._checks import is_amount, require
+from rpcguard.events import Outbox
 from rpcguard.health import Health
-from rpcguard.membership import Plan, plan
+from rpcguard.membership import plan
 from rpcguard.nodes import Snapshot
 from rpcguard.offline import Notice
+from rpcguard.picks import Lease as Lease
+from rpcguard.picks import explained
 from rpcguard.retry import RetryBudget
 from rpcguard.roster import Roster
-from rpcguard.views import PickRecord, view
+from rpcguard.views import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from rpcguard.events import Surroundings
     from rpcguard.live import LiveNode
+    from rpcguard.membership import Plan
     from rpcguard.nodes import NodeView
     from rpcguard.outcomes import Verdict
+    from rpcguard.picks import Compared, PickRecord, Taken
     from rpcguard.policies import Policies
 
 _RECORDS = 64
-_CHUNK = 256
-_CHANGES = ("added", "replaced", "updated", "removed")
+_CHUNK = 64
+_BREATH = 50e-6
+_CHANGES = ("added", "replaced", "updated", "removed", "confirmed")
 
 Denial = Literal["budget", "no_other_node"]
-Compared = tuple[tuple["LiveNode", float], ...]
-Exclusions = tuple[tuple[str, str], ...]
-
-
-class Lease:
-    """Hold one attempt's claim on a node, from the pick to the close of its response.
-
-    `proof` is true for the trial of a half-open node and for a pick in panic: there a success
-    restores the node.
-    """
-
-    __slots__ = ("live", "proof", "started")
-
-    def __init__(self, live: LiveNode, started: float, *, proof: bool) -> None:
-        self.live = live
-        self.started = started
-        self.proof = proof
 
 
 class Service:
@@ -75,6 +65,7 @@ class Service:
         self.known = False
         self.closed = False
         self.calls = 0
+        self._panics = False
         self._wall = wall
         self._surroundings = surroundings
         self._lock = threading.Lock()
@@ -82,9 +73,7 @@ class Service:
         self._roster = Roster(policies, self.rng)
         self._health = Health(name, self._roster, policies)
         self._budget = RetryBudget(policies.retry, clock())
-        self._records: deque[tuple[Lease, Compared, tuple[LiveNode, ...], Exclusions]] = deque(
-            maxlen=_RECORDS
-        )
+        self._records: deque[Taken] = deque(maxlen=_RECORDS)
 
     # The life of a call
 
@@ -111,7 +100,8 @@ class Service:
         """
         with self._lock:
             lease = self._pick((), repeatable=repeatable)
-        self._deliver()
+        if self._health.outbox:
+            self._deliver()
         return lease
 
     def pick_again(self, tried: tuple[LiveNode, ...], *, same_node: bool = False) -> Lease | Denial:
@@ -120,13 +110,16 @@ class Service:
         `same_node` allows the last node again where no other is left.
         """
         with self._lock:
+            now = self.clock()
+            if not self._budget.allows(now):
+                return "budget"
             lease = self._pick(tried, repeatable=True)
             if lease is None and same_node and not tried[-1].gone:
-                lease = self._lease(tried[-1], self.clock(), (), tried, proof=False)
-            if lease is not None and not self._budget.withdraw(self.clock()):
-                self._give_back(lease)
-                return "budget"
-        self._deliver()
+                lease = self._lease(tried[-1], now, (), tried, proof=False)
+            if lease is not None:
+                self._budget.withdraw(now)
+        if self._health.outbox:
+            self._deliver()
         return lease or "no_other_node"
 
     def _pick(self, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
@@ -134,33 +127,24 @@ class Service:
         if now >= self._health.next_tick:
             self._health.tick(now)
         roster = self._roster
-        if len(roster.blacklist):
-            trial = roster.blacklist.trial(patient=not repeatable)
-            if trial is not None and trial.live not in tried:
-                trial.live.trial = True
-                return self._lease(trial.live, now, (), tried, proof=True)
-        live = roster.pick(now, tried)
-        if live is not None:
-            if tried:
-                live = self._in_another_zone(live, now, tried)
-            return self._lease(live, now, roster.considered(live), tried, proof=False)
-        live = roster.least_bad(tried)
+        if roster.blacklist.waiting:
+            live = roster.trial(tried, patient=not repeatable)
+            if live is not None:
+                return self._lease(live, now, ((live, live.load(0.0)),), tried, proof=True)
+        live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
+        if live is None:
+            return self._pick_in_panic(now, tried)
+        self._panics = False
+        return self._lease(live, now, roster.compared, tried, proof=False)
+
+    def _pick_in_panic(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
+        live = self._roster.least_bad(tried)
         if live is None:
             return None
-        if not roster.eligible:
+        if not self._roster.eligible and not self._panics:
+            self._panics = True
             self._health.tell("panic", live, f"nothing is eligible; {live.reason}")
         return self._lease(live, now, (), tried, proof=True)
-
-    def _in_another_zone(self, live: LiveNode, now: float, tried: tuple[LiveNode, ...]) -> LiveNode:
-        zone = tried[-1].node.zone
-        found: LiveNode | None = live
-        passed = [*tried]
-        while found is not None and zone is not None and len(passed) < len(tried) + 4:
-            if found.node.zone != zone:
-                return found
-            passed.append(found)
-            found = self._roster.pick(now, passed)
-        return live
 
     def _lease(
         self,
@@ -176,11 +160,6 @@ class Service:
         self._records.append((lease, compared, tried, self._roster.exclusions()))
         return lease
 
-    def _give_back(self, lease: Lease) -> None:
-        lease.live.in_flight -= 1
-        if lease.proof:
-            lease.live.trial = False
-
     def settle(self, lease: Lease, verdict: Verdict) -> None:
         """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
         live, health = lease.live, self._health
@@ -195,18 +174,20 @@ class Service:
                 health.neutral(live, verdict, seconds, now, proof=lease.proof)
             else:
                 live.succeed(seconds, now)
-                if live.level or live.denied:
+                if lease.proof or live.level or live.denied:
                     health.recovered(live, now, proof=lease.proof)
-        self._deliver()
+        if health.outbox:
+            self._deliver()
 
     def fail_body(self, lease: Lease, verdict: Verdict) -> None:
         """Take in a failure that came while the body of an answer was read."""
-        if verdict.blame != "none":
-            with self._lock:
-                now = self.clock()
-                self._health.failed(
-                    lease.live, verdict.blame, now - lease.started, now, proof=lease.proof
-                )
+        if verdict.blame == "none":
+            return
+        with self._lock:
+            now = self.clock()
+            seconds = now - lease.started
+            self._health.failed(lease.live, verdict.blame, seconds, now, proof=False)
+        if self._health.outbox:
             self._deliver()
 
     def release(self, lease: Lease) -> None:
@@ -215,32 +196,39 @@ class Service:
         with self._lock:
             live.in_flight -= 1
             if live.gone and not live.in_flight:
-                self._health.outbox.retired.append(live)
-        self._deliver()
+                self._health.retire(live)
+        if self._health.outbox:
+            self._deliver()
 
     # What comes from the background
 
     def reconcile(self, snapshot: Snapshot) -> bool:
-        """Merge a snapshot into the list; True when it changed something.
+        """Merge a snapshot into the list; True when it said something new.
 
         Called by one thread at a time. A long list is merged in parts, so that picks go on.
         """
         with self._lock:
             current = dict(self._roster.nodes)
-        membership = self.policies.membership
-        changes = plan(current, snapshot, now=self.clock(), policy=membership)
+        changes = plan(
+            current,
+            snapshot,
+            now=self.clock(),
+            policy=self.policies.membership,
+            pause=_let_others_run,
+        )
         warm = self.ready
-        for part in _parts(changes):
+        for part in changes.parts(_CHUNK):
             with self._lock:
                 self._health.apply(part, self.clock(), self._wall(), warm=warm)
             self._deliver()
         with self._lock:
+            self._health.settle(self.clock())
             self._summarise(changes)
-            self.known = snapshot.known
+            self.known = snapshot.known or bool(self._roster.nodes)
             self.ready = True
             self._changed.notify_all()
         self._deliver()
-        return bool(changes)
+        return changes.news
 
     def _summarise(self, changes: Plan) -> None:
         tell = self._health.tell
@@ -252,17 +240,16 @@ class Service:
         if changes.doubted:
             tell("doubted", None, f"the snapshot lacks {len(changes.doubted)} nodes at once")
 
-    def probed(self, live: LiveNode, *, alive: bool) -> bool:
-        """Take in the result of a probe; True while another one is wanted."""
-        with self._lock:
-            live.probing = again = self._health.probed(live, self.clock(), alive=alive)
-        self._deliver()
-        return again
+    def probed(self, live: LiveNode, *, alive: bool) -> float | None:
+        """Take in the result of a probe; give the seconds that the next may wait at most, if any.
 
-    @property
-    def in_panic(self) -> bool:
-        """Tell whether no node is eligible."""
-        return not self._roster.eligible
+        That is infinite where nothing is urgent, None where no other probe is wanted.
+        """
+        with self._lock:
+            patience = self._health.probed(live, self.clock(), alive=alive)
+            live.probing = patience is not None
+        self._deliver()
+        return patience
 
     # What the user sees and says
 
@@ -277,21 +264,14 @@ class Service:
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
         with self._lock:
-            records = list(self._records)
-        return [
-            PickRecord(
-                at=lease.started,
-                picked=lease.live.node.id,
-                candidates=tuple((live.node.id, load) for live, load in compared),
-                tried=tuple(live.node.id for live in tried),
-                excluded=excluded,
-                panic=lease.proof and not compared,
-            )
-            for lease, compared, tried, excluded in records
-        ]
+            return explained(self._records)
 
     def mark_offline(self, node: str, ttl: float | None) -> None:
-        """Mark a node, given by id or `host:port`, on the user's word."""
+        """Mark a node, given by id or `host:port`, on the user's word.
+
+        Raises `ValueError` for a node that is not listed and a `ttl` that is not above 0.
+        """
+        require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
         with self._lock:
             notice = Notice("signal", "marked by the caller", ttl)
             self._health.mark(self._find(node), notice, self.clock())
@@ -345,17 +325,11 @@ class Service:
         return heir
 
     def _deliver(self) -> None:
-        if not self._health.outbox:
-            return
         with self._lock:
-            outbox, self._health.outbox = self._health.outbox, type(self._health.outbox)()
+            outbox, self._health.outbox = self._health.outbox, Outbox()
         outbox.deliver(self, self._surroundings)
 
 
-def _parts(changes: Plan) -> Iterator[Plan]:
-    for name in Plan.__slots__:
-        items = getattr(changes, name)
-        for start in range(0, len(items), _CHUNK):
-            part = Plan()
-            setattr(part, name, items[start : start + _CHUNK])
-            yield part
+def _let_others_run() -> None:
+    # A thread that computes keeps the others waiting for 5 ms at a time, unless it sleeps.
+    time.sleep(_BREATH)

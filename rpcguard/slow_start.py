@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from rpcguard._checks import is_whole, require, require_amounts, require_positive, require_shares
@@ -31,7 +32,7 @@ class SlowStart:
         """Give the share of its weight, `floor` to 1, that a node of this age carries."""
         if age >= self.window or good_calls >= self.calls:
             return 1.0
-        return max(self.floor, (max(age, 0.0) / self.window) ** self.curve)
+        return max(self.floor, math.pow(max(age, 0.0) / self.window, self.curve))
 
     def head_start(self, started_at: float | None, wall: float) -> float:
         """Give the seconds by which the registry's start time shortens the ramp.

@@ -50,9 +50,13 @@ class SnapshotStore:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # mkstemp makes the file with mode 0600.
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=".rpcguard-")
-            with os.fdopen(descriptor, "w") as file:
-                file.write(document)
-            os.replace(temporary, path)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(document)
+                os.replace(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+                raise
         except OSError as error:
             logger.warning("snapshot cache %s cannot be written: %s", path, error)
 

@@ -1,34 +1,16 @@
-"""What a service shows of itself: its nodes now, and its last picks."""
+"""What a service shows of a node."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpcguard.nodes import NodeView
+from rpcguard.picks import PickRecord as PickRecord
 
 if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.roster import Roster
-
-
-@dataclass(frozen=True, slots=True)
-class PickRecord:
-    """Tell how one pick came about.
-
-    `at` is by the monotonic clock, in seconds. `candidates` are the node ids that were compared,
-    each with its load, the picked one first; `tried` the nodes that the call had used before;
-    `excluded` the nodes that could not be picked, each with the reason (the first 50). `panic` is
-    true where nothing was eligible.
-    """
-
-    at: float
-    picked: str
-    candidates: tuple[tuple[str, float], ...]
-    tried: tuple[str, ...]
-    excluded: tuple[tuple[str, str], ...]
-    panic: bool
 
 
 def view(live: LiveNode, roster: Roster, now: float) -> NodeView:
@@ -39,10 +21,11 @@ def view(live: LiveNode, roster: Roster, now: float) -> NodeView:
         until = ejection.until - now
         reason = f"{reason}, trial pending" if ejection.half_open else reason
     elif state == "offline" and mark is not None:
-        until = mark.until - now
-    elif state == "available" and live in roster.warming:
-        state, reason = "warming", "slow start"
-        until = live.warm_since + roster.slow_start.window - now if live.warm_since else math.inf
+        until = math.inf if mark.overdue else mark.until - now
+        reason = f"{reason}, probe pending" if mark.overdue else reason
+    elif state == "available" and live in roster.warming and live.warm_since is not None:
+        state, reason = "warming", "slow start" if live.ramp < 1.0 else "slow start, suspended"
+        until = live.warm_since + roster.slow_start.window - now
     elif live.doubted_at is not None:
         reason = "left out of the last snapshot, which is doubted"
         until = live.doubted_at + roster.membership.shrink_hold - now
@@ -54,7 +37,7 @@ def view(live: LiveNode, roster: Roster, now: float) -> NodeView:
         weight=live.weight,
         effective_weight=live.effective_weight if live.in_pool else 0.0,
         in_flight=live.in_flight,
-        load=live.load(now, live.latency),
+        load=live.load(0.0),
         successes=live.successes,
         failures=live.failures,
     )
