@@ -1,0 +1,205 @@
+"""The registries `polaris://` and `polaris+https://`: Polaris' discovery by revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from rpcguard.nodes import Snapshot
+from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._fields import address, number, part, started_at
+from rpcguard.registries._fields import scheme as scheme_of
+from rpcguard.registries.base import (
+    MAX_BYTES,
+    FaultLog,
+    RegistryURL,
+    json_from_bytes,
+    node_from_json,
+    nodes_from_json,
+    parse_url,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rpcguard.errors import RegistryError
+    from rpcguard.nodes import Node, Status
+
+_EXAMPLE: Final = "polaris://:TOKEN@10.0.0.1:8090,10.0.0.2:8090/default?interval=2"
+_OPTIONS: Final = ("interval", *TLS_OPTIONS)
+_SCHEMES: Final = {"polaris": "http", "polaris+https": "https"}
+
+_OK, _SAME, _UNKNOWN = 200000, 200001, 400202
+_INTERVAL: Final = 2.0
+_FULL_WEIGHT: Final = 100.0
+_LONGEST_INFO: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    revision: str
+    snapshot: Snapshot
+
+
+class PolarisRegistry:
+    """Poll services in Polaris by `POST /v1/Discover`, which answers by revision.
+
+    URL form: `polaris://:TOKEN@h1:8090,h2:8090/NAMESPACE`, or `polaris+https://`, with the port of
+    the HTTP API (8090 where none is given) and an access token in place of the password, its `/`
+    and `+` percent-encoded. Without a path the namespace is `default`. Options: `interval` is the
+    pause between polls in seconds (2, as in Polaris' own clients), `ca`, `cert` and `key` name PEM
+    files. Several addresses are one cluster: the next is asked when one fails.
+
+    Live: Polaris pushes nothing to clients; each poll carries the last revision, and the answer is
+    empty where nothing has changed.
+
+    Node: `id` is `id`, which follows from service, host and port; `generation` is `ctime`, which is
+    new where a node registers after it had left. `weight` is the share of the usual 100. `zone` is
+    `location.zone`, `version` is `version`, `scheme` is `protocol` where that is http or https.
+    `started_at` is what the metadata says (`started_at` in seconds, or milliseconds by Dubbo's or
+    Sermant's names); `ctime` has no time zone and is of no use for it. `status` is draining where
+    the node is isolated, else down where it is not healthy, else up.
+
+    An unknown service or namespace answers code 400202 and gives `known=False`; an empty service
+    is known. A wrong token raises `RegistryError`, and so does every other code. Protocol:
+    polarismesh/polaris, `apiserver/httpserver`, and polarismesh/specification. Works on asyncio and
+    trio; `aclose` it in the event loop that used it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        parsed = _parse(url)
+        scheme = _SCHEMES[parsed.scheme]
+        self._namespace = unquote(parsed.path.strip("/")) or "default"
+        self._interval = parsed.number("interval", _INTERVAL)
+        hosts = ",".join(address(*pair) for pair in parsed.hosts)
+        self._shown = f"{parsed.scheme}://{hosts}/{self._namespace}"
+        self._client = RegistryClient(
+            [f"{scheme}://{address(*pair)}" for pair in parsed.hosts],
+            headers={"X-Polaris-Token": parsed.password} if parsed.password else None,
+            tls=ssl_context or TLSFiles.from_url(parsed, secure=scheme == "https"),
+            timeout=timeout,
+            max_bytes=max_bytes,
+        )
+        self._last: dict[str, _Last] = {}
+        self._faults = FaultLog()
+
+    @classmethod
+    def from_url(cls, url: str) -> PolarisRegistry:
+        """Read a `polaris://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        return cls(url)
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Ask for the list now; raise `RegistryError` where there is no usable answer."""
+        last = self._last.get(service)
+        answer = await self._client.request(
+            "POST", "/v1/Discover", json=self._question(service, last)
+        )
+        document = _document(answer)
+        code = document.get("code")
+        if code == _SAME and last is not None:
+            return last.snapshot
+        self._last.pop(service, None)
+        if code == _UNKNOWN:
+            return Snapshot((), known=False, max_age=self._interval)
+        if code != _OK:
+            raise _error(answer, document)
+        return self._keep(service, answer, document)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def __repr__(self) -> str:
+        return f"PolarisRegistry({self._shown!r})"
+
+    def _question(self, service: str, last: _Last | None) -> dict[str, object]:
+        about = {"namespace": self._namespace, "name": service}
+        if last is not None:
+            about["revision"] = last.revision
+        return {"type": "INSTANCE", "service": about}
+
+    def _keep(self, service: str, answer: Answer, document: Mapping[str, object]) -> Snapshot:
+        where = f"{answer.url}, service {service!r}"
+        try:
+            nodes = nodes_from_json(
+                document.get("instances"), where=where, faults=self._faults, read=_node
+            )
+            revision = part(document, "service").get("revision")
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+        snapshot = Snapshot(nodes, max_age=self._interval)
+        if isinstance(revision, str) and revision:
+            self._last[service] = _Last(revision, snapshot)
+        return snapshot
+
+
+def _parse(url: str) -> RegistryURL:
+    parsed = parse_url(url, example=_EXAMPLE, default_port=8090, options=_OPTIONS)
+    if parsed.scheme not in _SCHEMES:
+        raise parsed.invalid(f"the scheme must be polaris or polaris+https, not {parsed.scheme!r}")
+    if not parsed.hosts:
+        raise parsed.invalid("no address is given")
+    if parsed.username:
+        raise parsed.invalid("clients have no user: write the token as password, ':TOKEN@'")
+    if "/" in parsed.path.strip("/"):
+        raise parsed.invalid("the path is the namespace alone")
+    return parsed
+
+
+def _document(answer: Answer) -> Mapping[str, object]:
+    try:
+        document = json_from_bytes(answer.body)
+    except ValueError as error:
+        if answer.status != 200:
+            raise answer.error() from error
+        raise answer.error(f"the answer is no JSON: {error}") from error
+    if not isinstance(document, Mapping):
+        raise answer.error("the answer is no object: is this Polaris?")
+    return document
+
+
+def _error(answer: Answer, document: Mapping[str, object]) -> RegistryError:
+    code, info = document.get("code"), str(document.get("info"))[:_LONGEST_INFO]
+    if answer.status in (401, 403):
+        return answer.error(
+            f"code {code}, {info}: the credentials are missing, wrong or not enough"
+        )
+    return answer.error(f"status {answer.status}, code {code}, {info}")
+
+
+def _node(entry: object) -> Node:
+    metadata = part(entry, "metadata")
+    location = part(entry, "location")
+    assert isinstance(entry, Mapping)  # `part` has seen to it
+    weight = number(entry.get("weight"))
+    protocol = {"scheme": entry.get("protocol") or ""}
+    return node_from_json(
+        {
+            "host": entry.get("host"),
+            "port": entry.get("port"),
+            "id": entry.get("id"),
+            "scheme": scheme_of(protocol) or scheme_of(metadata),
+            "weight": None if weight is None else weight / _FULL_WEIGHT,
+            "status": _status(entry),
+            "zone": location.get("zone") or metadata.get("zone") or None,
+            "version": entry.get("version") or metadata.get("version") or None,
+            "started_at": started_at(metadata),
+            "generation": entry.get("ctime"),
+            "metadata": metadata,
+        }
+    )
+
+
+def _status(entry: Mapping[str, object]) -> Status:
+    if entry.get("isolate"):
+        return "draining"
+    return "down" if entry.get("healthy") is False else "up"
