@@ -151,8 +151,9 @@ async def failure_or_status(call) -> httpx.TransportError | int:
 # On trio httpcore leaves the body of a request that breaks off to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Async generator", "ignore:Exception ignored in")
 async def test_a_connection_that_breaks_at_once_may_have_taken_a_post(make_node, make_caller):
-    """A reset before a byte was read looks like one after it: no second POST, unless the
-    connection did not come about at all, which the race of the two ends may bring as well.
+    """A reset before a byte was read looks like one after it: no second POST.
+
+    Unless the connection did not come about at all, which the race may bring as well.
     """
     bad, good = make_node(reset_on_accept), make_node()
     caller = make_caller(bad, good)
