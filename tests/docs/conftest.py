@@ -1,0 +1,83 @@
+"""Nodes of a service `orders` on ports that a page names."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import uvicorn
+
+from rpcguard.provider import OfflineASGI
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+async def orders(scope, receive, send) -> None:
+    """Answer as the pages' service does: an order for a GET, 201 for a POST."""
+    while (await receive()).get("more_body"):
+        pass
+    number = scope["path"].rpartition("/")[2]
+    order = {"id": int(number) if number.isdigit() else 7, "state": "paid"}
+    status = 201 if scope["method"] == "POST" else 200
+    body = json.dumps(order).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class SignallingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets=None) -> None:
+        await super().startup(sockets=sockets)
+        self.up.set()
+
+
+@contextmanager
+def running(port: int) -> Iterator[None]:
+    config = uvicorn.Config(
+        OfflineASGI(orders), host="127.0.0.1", port=port, lifespan="off", log_level="critical"
+    )
+    server = SignallingServer(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.up.wait(10), f"no node on port {port}"
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def nodes_at() -> Iterator[Callable[[list[int]], None]]:
+    """Start a node on each of the ports given."""
+    with ExitStack() as stack:
+
+        def start(ports: list[int]) -> None:
+            for port in ports:
+                stack.enter_context(running(port))
+
+        yield start
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Find ports that are free now."""
+
+    def find(count: int) -> list[int]:
+        with ExitStack() as stack:
+            sockets = [
+                stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+            ]
+            return [one.getsockname()[1] for one in sockets]
+
+    return find

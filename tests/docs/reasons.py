@@ -1,0 +1,54 @@
+"""Why a block of a page is not run: it is still compiled or parsed, and its names are checked."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.docs.blocks import Block
+
+OWN_NODES = {"docs/tutorial.md", "docs/guides/release.md"}
+"""Pages that start the nodes on the ports that they use."""
+
+NEEDS = {
+    "docs/guides/release.md": ("gunicorn",),
+    "docs/guides/recipes.md": ("fastapi", "django", "flask", "celery"),
+    "docs/guides/migrate.md": ("tenacity", "httpx_retries"),
+}
+"""What a page needs beyond the group `test`."""
+
+GIVEN = {
+    ("README.md", "client.post("): (
+        'client = httpx.Client(base_url="http://orders",'
+        ' transport=rpcguard.Transport("static://127.0.0.1:8001"))'
+    ),
+    ("README.md", "OfflineASGI(app)"): "from tests.docs.conftest import orders as app",
+}
+"""What stands before a block that shows a part of a program, by page and a part of the block."""
+
+REASONS = {
+    ("README.md", ".[demo]"): "installs the package; .ci/run does that, tests/demo the demo",
+    ("README.md", ".[all]"): "installs the package and runs the tests; .ci/run does that",
+    ("docs/tutorial.md", "pip install rpcguard uvicorn"): "installs what the tests run",
+    ("docs/guides/release.md", "rpcguard demo --plain"): "tests/demo runs it from end to end",
+    ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",
+    ("docs/observability.md", ""): "needs collectors; the tests of telemetry run its commands",
+    ("docs/performance.md", ""): "shows what benchmarks/run.py does, for minutes",
+}
+"""By page (a pattern) and a part of the block."""
+
+
+def reason_not_to_run(block: Block) -> str | None:
+    return _of(REASONS, block)
+
+
+def given(block: Block) -> str:
+    return _of(GIVEN, block) or ""
+
+
+def _of(table: dict[tuple[str, str], str], block: Block) -> str | None:
+    for (page, fragment), entry in table.items():
+        if fnmatch(block.page, page) and fragment in block.text:
+            return entry
+    return None
