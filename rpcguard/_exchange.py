@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -102,24 +103,23 @@ def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
 class Exchange:
     """Turn requests and responses of one library into those of the other, and their errors.
 
-    A subclass names the libraries: `_http` is httpx or httpx2, `_core` httpcore or httpcore2.
+    A subclass names the libraries: `_http` is httpx or httpx2, `_core` httpcore or httpcore2, or
+    the name of it.
     """
 
     _http: ClassVar[ModuleType]
-    _core: ClassVar[ModuleType]
+    _core: ClassVar[Any]
     _event: ClassVar[type[Event]]
     _stream: ClassVar[type[Stream]]
     _errors: ClassVar[dict[type, Callable[[str], Exception]]]
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "_core" in cls.__dict__:
-            cls._bind(cls._http, cls._core)
-
     @classmethod
-    def _bind(cls, http: ModuleType, core: ModuleType) -> None:
-        cls._errors = {getattr(core, name): getattr(http, name) for name in _ERRORS}
-        cls._errors[StackClosed] = http.ConnectError
+    def _bind(cls) -> None:
+        """Make the classes that need the libraries, with the first stack: httpcore loads slowly."""
+        if isinstance(cls._core, str):
+            cls._core = import_module(cls._core)
+        errors = {getattr(cls._core, name): getattr(cls._http, name) for name in _ERRORS}
+        cls._errors = {**errors, StackClosed: cls._http.ConnectError}
 
     def __init__(
         self,
@@ -134,6 +134,8 @@ class Exchange:
         socket_options: Iterable[SocketOption] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if "_stream" not in type(self).__dict__:  # the last one that is bound
+            self._bind()
         self._tls = scheme == "https"
         self._address = f"{host}:{port}" if uds is None else uds
         self._ssl_context = ssl_context

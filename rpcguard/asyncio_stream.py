@@ -169,17 +169,17 @@ class AsyncioBackend:
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncioStream:
-        """Open a TCP connection, trying addresses of both families side by side."""
+        """Open a TCP connection, to whichever of its addresses answers when the host is a name."""
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {}
+        if local_address is not None:
+            options["local_addr"] = local_address, 0
+        # uvloop has no race; one address needs none, and a race that is cancelled loses its socket.
+        if isinstance(loop, asyncio.BaseEventLoop) and not _is_address(host):
+            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS
         with _connect_errors(self._core):
             async with asyncio.timeout(timeout):
-                _, protocol = await asyncio.get_running_loop().create_connection(
-                    Protocol,
-                    host,
-                    port,
-                    local_addr=None if local_address is None else (local_address, 0),
-                    # A race of one address gains nothing, and loses its socket when cancelled.
-                    happy_eyeballs_delay=None if _is_address(host) else _HAPPY_EYEBALLS,
-                )
+                _, protocol = await loop.create_connection(Protocol, host, port, **options)
             return self._ready(protocol, socket_options)
 
     async def connect_unix_socket(

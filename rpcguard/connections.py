@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
-import httpcore
 import httpx
 
 from rpcguard._exchange import Exchange, StaleConnection, Stream, timeouts
@@ -73,10 +72,10 @@ class SyncShell(Exchange):
     _body: ClassVar[type[SyncBody]]
 
     @classmethod
-    def _bind(cls, http: ModuleType, core: ModuleType) -> None:
-        super()._bind(http, core)
-        cls._body = type("Body", (SyncBody, http.SyncByteStream), {})
-        cls._stream = type("Stream", (Stream, core.NetworkStream), {"core": core})
+    def _bind(cls) -> None:
+        super()._bind()
+        cls._body = type("Body", (SyncBody, cls._http.SyncByteStream), {})
+        cls._stream = type("Stream", (Stream, cls._core.NetworkStream), {"core": cls._core})
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -203,10 +202,10 @@ class AsyncShell(Exchange):
     _body: ClassVar[type[AsyncBody]]
 
     @classmethod
-    def _bind(cls, http: ModuleType, core: ModuleType) -> None:
-        super()._bind(http, core)
-        cls._body = type("Body", (AsyncBody, http.AsyncByteStream), {})
-        cls._stream = type("Stream", (Stream, core.AsyncNetworkStream), {"core": core})
+    def _bind(cls) -> None:
+        super()._bind()
+        cls._body = type("Body", (AsyncBody, cls._http.AsyncByteStream), {})
+        cls._stream = type("Stream", (Stream, cls._core.AsyncNetworkStream), {"core": cls._core})
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
@@ -296,7 +295,7 @@ class ConnectionStack(SyncShell, httpx.BaseTransport):
     """
 
     _http: ClassVar[ModuleType] = httpx
-    _core: ClassVar[ModuleType] = httpcore
+    _core: ClassVar[Any] = "httpcore"
 
 
 class AsyncConnectionStack(AsyncShell, httpx.AsyncBaseTransport):
@@ -306,7 +305,7 @@ class AsyncConnectionStack(AsyncShell, httpx.AsyncBaseTransport):
     """
 
     _http: ClassVar[ModuleType] = httpx
-    _core: ClassVar[ModuleType] = httpcore
+    _core: ClassVar[Any] = "httpcore"
 
 
 def _traced(

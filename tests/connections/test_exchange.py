@@ -350,7 +350,46 @@ async def test_a_node_may_have_a_name(make_node, make_caller) -> None:
     assert (await caller.call("/")).text == "ok"
 
 
-def test_the_other_flavour_is_not_imported() -> None:
-    """Whoever uses httpx does not load httpx2."""
-    check = "import sys, rpcguard.connections; sys.exit('httpx2' in sys.modules)"
+async def test_a_small_read_leaves_the_rest(make_node, make_caller, flavour) -> None:
+    """A raw read takes no more than it asks for; what is left comes with the next."""
+
+    def talk(peer) -> None:
+        peer.answer(b"HTTP/1.1 200 OK\r\n\r\n")
+        peer.recv()
+        peer.send(b"abcdef")
+
+    caller = make_caller(make_node(talk))
+    response = await caller.open("/", method="CONNECT")
+    stream = response.extensions["network_stream"]
+    parts = b""
+    if flavour.sync:
+        stream.write(b"go")
+        while part := stream.read(4):
+            assert len(part) <= 4
+            parts += part
+    else:
+        await stream.write(b"go")
+        while part := await stream.read(4):
+            assert len(part) <= 4
+            parts += part
+    assert parts == b"abcdef"
+    await caller.end(response)
+
+
+async def test_the_default_context_checks_certificates(
+    make_node, make_caller, certified, flavour
+) -> None:
+    """Without a context of its own a stack trusts the system's authorities only."""
+    caller = make_caller(make_node(tls=certified("orders")), scheme="https")
+    with pytest.raises(flavour.http.ConnectError):
+        await caller.call("/")
+    assert caller.books == (0, 0, 0)
+
+
+def test_what_is_not_used_is_not_imported() -> None:
+    """Whoever uses httpx does not load httpx2, nor httpcore before the first stack is made."""
+    check = (
+        "import sys, rpcguard.connections;"
+        "sys.exit('httpx2' in sys.modules or 'httpcore' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

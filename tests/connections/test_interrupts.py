@@ -71,14 +71,14 @@ def test_an_interrupt_at_each_step(make_node, warm, until) -> None:
         with httpx.Client(transport=transport, trust_env=False) as client:
             if warm:
                 client.get("http://orders/")
-            interrupter = Interrupter(nth)
+            interrupter, before = Interrupter(nth), sys.gettrace()
             sys.settrace(interrupter)
             try:
                 client.get("http://orders/")
             except KeyboardInterrupt:
                 pass
             finally:
-                sys.settrace(None)
+                sys.settrace(before)
             if interrupter.where is None:
                 break
             if transport.counts.in_use:
