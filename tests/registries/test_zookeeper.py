@@ -1,0 +1,579 @@
+"""The ZooKeeper registry: its layouts, and its connection against a real server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio
+import pytest
+import trustme
+from kazoo.client import KazooClient
+from kazoo.security import make_digest_acl
+
+from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.nodes import Node, Snapshot
+from rpcguard.registries._znodes import LAYOUTS, Layout, Znode
+from rpcguard.registries.base import registry_from_url
+from rpcguard.registries.zookeeper import ZooKeeperRegistry
+from tests.servers.zookeeper import ZooKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_silent = logging.getLogger("tests.zookeeper")
+_silent.setLevel(logging.CRITICAL)
+
+CURATOR: dict[str, Any] = {
+    "name": "orders",
+    "id": "n1",
+    "address": "10.0.0.7",
+    "port": 8080,
+    "sslPort": None,
+    "payload": {"metadata": {"instance_status": "UP", "zone": "z1", "weight": "2"}},
+    "registrationTimeUTC": 1795288399961,
+    "serviceType": "DYNAMIC",
+}
+
+
+def layout(name: str, **options: str) -> Layout:
+    given: dict[str, Any] = {"protocols": ("rest", "tri"), "group": None, "version": None}
+    return LAYOUTS[name](**{**given, **options})
+
+
+def curator(name: str = "curator", **changes: object) -> Node:
+    data = json.dumps({**CURATOR, **changes}).encode()
+    return layout(name).node(Znode("/services/orders/n1", data, 7, 5.0))
+
+
+def payload(**metadata: object) -> dict[str, object]:
+    return {"metadata": metadata}
+
+
+def dubbo(*urls: str, **options: str) -> list[Node]:
+    given = layout("dubbo", **options)
+    return [given.node(url) for url in given.chosen([Znode(f"/x/{quote(u, '')}") for u in urls])]
+
+
+# --- layouts
+
+
+def test_a_curator_znode_gives_every_field() -> None:
+    """Proves the mapping of the curator layout."""
+    assert curator() == Node(
+        "10.0.0.7",
+        8080,
+        id="n1",
+        generation=7,
+        weight=2.0,
+        zone="z1",
+        started_at=1795288399.961,
+        metadata={"instance_status": "UP", "zone": "z1", "weight": "2"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"payload": None}, "up"),
+        ({"payload": payload(instance_status="OUT_OF_SERVICE")}, "draining"),
+        ({"payload": payload(instance_status="DOWN")}, "down"),
+        ({"payload": payload(instance_status="STARTING")}, "down"),
+        ({"enabled": True}, "up"),
+        ({"enabled": False}, "draining"),
+    ],
+)
+def test_curator_status(changes: dict[str, object], status: str) -> None:
+    """Proves which words drain a node and which take it down."""
+    assert curator(**changes).status == status
+
+
+def test_curator_details() -> None:
+    """Proves TLS ports, odd weights and missing times."""
+    node = curator(
+        sslPort=8443, port=None, payload=payload(weight="much"), registrationTimeUTC=None
+    )
+    assert (node.port, node.scheme, node.weight, node.started_at) == (8443, "https", 1.0, 5.0)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"address": 5}', b'{"payload": 5}'])
+def test_a_znode_without_sense_is_a_bad_node(data: bytes) -> None:
+    """Proves that rubbish is refused by an error that the list reader counts."""
+    with pytest.raises((ValueError, TypeError)):
+        layout("curator").node(Znode("/services/orders/n1", data))
+
+
+def test_a_dubbo_application_has_its_port_in_metadata() -> None:
+    """Proves that the first wanted protocol is used, and that others alone are no HTTP node."""
+    endpoints = [{"port": 20880, "protocol": "dubbo"}, {"port": 50051, "protocol": "tri"}]
+    metadata = {"dubbo.endpoints": json.dumps(endpoints), "timestamp": "1795288300000"}
+    node = curator("dubbo-app", payload=payload(**metadata))
+    assert (node.port, node.started_at) == (50051, 1795288300.0)
+    assert curator("dubbo-app").port == 8080
+    only = {"dubbo.endpoints": json.dumps(endpoints[:1])}
+    with pytest.raises(ValueError, match="its protocols are dubbo, wanted is rest or tri"):
+        curator("dubbo-app", payload=payload(**only))
+
+
+PROVIDER = "tri://10.0.0.7:50051/org.x.Foo?application=a&version=1.0.0&group=g&timestamp=2000"
+
+
+def test_a_dubbo_provider_gives_every_field() -> None:
+    """Proves the mapping of the dubbo layout."""
+    (node,) = dubbo(f"{PROVIDER}&weight=200&zone=z1&disabled=false")
+    assert node.id == "10.0.0.7:50051"
+    assert (node.weight, node.zone, node.version, node.status) == (2.0, "z1", "1.0.0", "up")
+    assert (node.started_at, node.generation) == (2.0, "2000")
+    assert node.metadata["application"] == "a"
+    assert node.metadata["protocol"] == "tri"
+
+
+def test_only_wanted_providers_are_listed() -> None:
+    """Proves the filters by protocol, group and version, and that the newest of an address wins."""
+    other = "dubbo://10.0.0.7:20880/org.x.Foo?timestamp=1"
+    newer = PROVIDER.replace("timestamp=2000", "timestamp=3000")
+    assert [node.generation for node in dubbo(other, newer, PROVIDER)] == ["3000"]
+    assert len(dubbo(PROVIDER, group="g", version="1.0.0")) == 1
+    assert dubbo(PROVIDER, group="h") == []
+    assert dubbo(PROVIDER, version="2.0.0") == []
+
+
+@pytest.mark.parametrize(
+    ("override", "weight", "status"),
+    [
+        ("override://10.0.0.7:50051/org.x.Foo?weight=50", 0.5, "up"),
+        ("override://10.0.0.7/org.x.Foo?disabled=true", 1.0, "draining"),
+        ("override://0.0.0.0/org.x.Foo?weight=0&enabled=true", 0.0, "up"),
+        ("override://0.0.0.0/org.x.Foo?weight=0&enabled=false", 1.0, "up"),
+        ("override://0.0.0.0/org.x.Foo?weight=0&application=one-caller", 1.0, "up"),
+        ("override://10.0.0.8/org.x.Foo?weight=0", 1.0, "up"),
+        ("override://10.0.0.7:1/org.x.Foo?weight=0", 1.0, "up"),
+        ("override://0.0.0.0/org.x.Foo?timeout=5", 1.0, "up"),
+    ],
+)
+def test_configurators_apply_to_whom_they_name(override: str, weight: float, status: str) -> None:
+    """Proves that an operator's weight and disabled arrive, and only where they are meant."""
+    (node,) = dubbo(PROVIDER, override)
+    assert (node.weight, node.status) == (weight, status)
+
+
+def test_the_special_configurator_wins() -> None:
+    """Proves that one for an address comes after one for all."""
+    special, general = (f"override://{host}/org.x.Foo?weight=" for host in ("10.0.0.7", "0.0.0.0"))
+    assert dubbo(PROVIDER, f"{special}70", f"{general}30")[0].weight == 0.7
+
+
+@pytest.mark.parametrize("url", ["tri://[::1", "tri://10.0.0.7:99999/x", "tri://:80/x", "tri://h"])
+def test_a_provider_without_address_is_a_bad_node(url: str) -> None:
+    """Proves that a broken URL is counted as bad rather than lost."""
+    with pytest.raises(ValueError, match=r"host|port"):
+        dubbo(url)
+
+
+# --- a real server
+
+
+@pytest.fixture(scope="module")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
+    if not ZooKeeper.available():
+        reason = "no zookeeper here; get it with: python -m tests.servers get zookeeper"
+        if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = ZooKeeper(tmp_path_factory.mktemp("zookeeper"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def operator(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
+    client = KazooClient(
+        f"127.0.0.1:{zookeeper.port}",
+        timeout=5.0,
+        auth_data=[("digest", "user:r1ght")],
+        logger=_silent,
+    )
+    client.start()
+    for root in ("/services", "/dubbo"):
+        if client.exists(root):
+            client.delete(root, recursive=True)
+    yield client
+    client.stop()
+    client.close()
+
+
+@pytest.fixture
+def url(zookeeper: ZooKeeper, operator: KazooClient) -> str:
+    return f"zookeeper://127.0.0.1:{zookeeper.port}/?timeout=3&session_timeout=2"
+
+
+def add(operator: KazooClient, name: str, service: str = "orders", **changes: object) -> None:
+    data = json.dumps({**CURATOR, **changes}).encode()
+    operator.create(f"/services/{service}/{name}", data, makepath=True)
+
+
+def addresses(snapshot: Snapshot) -> list[str]:
+    return sorted(node.address for node in snapshot.nodes)
+
+
+def threads() -> int:
+    """Count those that no event loop keeps for its own use."""
+    return sum(not t.name.startswith(("AnyIO", "Trio")) for t in threading.enumerate())
+
+
+async def test_the_watch_tells_every_change(url: str, operator: KazooClient) -> None:
+    """Proves, on both event loops, that lists and data arrive from kazoo's threads, and quickly."""
+    registry = registry_from_url(url)
+    assert isinstance(registry, ZooKeeperRegistry)
+    took = []
+    async with aclosing(registry.watch("orders")) as watch:
+        assert await anext(watch) == Snapshot((), known=False)
+        for change, wanted in [
+            (lambda: operator.ensure_path("/services"), []),
+            (lambda: add(operator, "n1"), ["10.0.0.7:8080"]),
+            (lambda: add(operator, "n2", port=81), ["10.0.0.7:8080", "10.0.0.7:81"]),
+            (
+                lambda: operator.set(
+                    "/services/orders/n2", json.dumps({**CURATOR, "port": 82}).encode()
+                ),
+                ["10.0.0.7:8080", "10.0.0.7:82"],
+            ),
+            (lambda: operator.delete("/services/orders/n1"), ["10.0.0.7:82"]),
+            (lambda: operator.delete("/services/orders", recursive=True), []),
+            (lambda: add(operator, "n3"), ["10.0.0.7:8080"]),
+        ]:
+            await anyio.to_thread.run_sync(change)
+            begin = time.monotonic()
+            with anyio.fail_after(5):
+                while addresses(await anext(watch)) != wanted:
+                    pass
+            took.append(time.monotonic() - begin)
+    await registry.aclose()
+    assert sorted(took)[len(took) // 2] < 0.2
+
+
+async def test_only_what_has_changed_is_read_again(
+    url: str, operator: KazooClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a change among many nodes costs one read of data."""
+    for number in range(30):
+        add(operator, f"n{number}", port=8000 + number)
+    asked: list[str] = []
+    get = KazooClient.get_async
+
+    def counted(self: KazooClient, path: str, watch: object = None) -> object:
+        asked.append(path)
+        return get(self, path, watch)
+
+    monkeypatch.setattr(KazooClient, "get_async", counted)
+    registry = ZooKeeperRegistry.from_url(url)
+    async with aclosing(registry.watch("orders")) as watch:
+        assert len((await anext(watch)).nodes) == 30
+        assert len(asked) == 30
+        asked.clear()
+        changed = json.dumps({**CURATOR, "port": 9}).encode()
+        await anyio.to_thread.run_sync(lambda: operator.set("/services/orders/n7", changed))
+        with anyio.fail_after(5):
+            while "10.0.0.7:9" not in addresses(await anext(watch)):
+                pass
+    await registry.aclose()
+    assert asked == ["/services/orders/n7"]
+
+
+async def test_a_service_is_found_in_any_case(url: str, operator: KazooClient) -> None:
+    """Proves that a host name, which httpx lowers, finds a Java interface."""
+    name = "org.x.DemoService"
+    provider = quote("tri://10.0.0.7:50051/org.x.DemoService?timestamp=1", safe="")
+    operator.create(f"/dubbo/{name}/providers/{provider}", makepath=True)
+    operator.ensure_path("/dubbo/org.x.Other/consumers")
+    registry = ZooKeeperRegistry.from_url(f"{url}&layout=dubbo")
+    assert addresses(await registry.fetch(name.lower())) == ["10.0.0.7:50051"]
+    assert not (await registry.fetch("org.x.other")).known
+    async with aclosing(registry.watch("org.x.other")) as watch:
+        assert not (await anext(watch)).known
+        path = f"/dubbo/org.x.Other/providers/{provider}"
+        await anyio.to_thread.run_sync(lambda: operator.create(path, makepath=True))
+        with anyio.fail_after(5):
+            while not (await anext(watch)).nodes:
+                pass
+    await registry.aclose()
+
+
+@pytest.mark.parametrize("service", ["", ".", "..", "a/b"])
+async def test_a_name_that_would_walk_the_tree_is_unknown(url: str, service: str) -> None:
+    """Proves that a service name is one step of the path."""
+    registry = ZooKeeperRegistry.from_url(url)
+    assert await registry.fetch(service) == Snapshot((), known=False)
+    await registry.aclose()
+
+
+async def test_empty_and_bad_services(
+    url: str, operator: KazooClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves that empty is known, one bad node costs itself, and only bad ones are an error."""
+    operator.ensure_path("/services/empty")
+    add(operator, "n1", "mixed")
+    operator.create("/services/mixed/n2", b"rubbish")
+    operator.create("/services/bad/n1", b"rubbish", makepath=True)
+    registry = ZooKeeperRegistry.from_url(url)
+    assert await registry.fetch("empty") == Snapshot(())
+    assert addresses(await registry.fetch("mixed")) == ["10.0.0.7:8080"]
+    assert "1 bad nodes left out" in caplog.text
+    with pytest.raises(RegistryError, match="none of 1 nodes"):
+        await registry.fetch("bad")
+    await registry.aclose()
+
+
+async def test_a_lost_connection_ends_the_watch(
+    zookeeper: ZooKeeper, url: str, operator: KazooClient
+) -> None:
+    """Proves that a loss raises, gives no empty list, and that the next watch works again."""
+    add(operator, "n1")
+    registry = ZooKeeperRegistry.from_url(url)
+    async with aclosing(registry.watch("orders")) as watch:
+        await anext(watch)
+        await anyio.to_thread.run_sync(zookeeper.kill)
+        with pytest.raises(RegistryError, match="lost"), anyio.fail_after(5):
+            await anext(watch)
+    with pytest.raises(RegistryError):
+        await registry.fetch("orders")
+    await anyio.to_thread.run_sync(zookeeper.start)
+    async with aclosing(registry.watch("orders")) as watch:
+        assert addresses(await anext(watch)) == ["10.0.0.7:8080"]
+    await registry.aclose()
+
+
+async def test_wrong_credentials_are_told_and_never_shown(
+    zookeeper: ZooKeeper, operator: KazooClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves the digest, the error for a wrong one, and that kazoo's own log keeps it secret."""
+    caplog.set_level(1)
+    acl = [make_digest_acl("user", "r1ght", all=True)]
+    operator.create("/services/orders/n1", json.dumps(CURATOR).encode(), acl=acl, makepath=True)
+    for password in ("r1ght", "wr0ng"):
+        registry = ZooKeeperRegistry.from_url(
+            f"zookeeper://user:{password}@127.0.0.1:{zookeeper.port}"
+        )
+        if password == "r1ght":
+            assert addresses(await registry.fetch("orders")) == ["10.0.0.7:8080"]
+        else:
+            with pytest.raises(RegistryError, match="credentials") as raised:
+                await registry.fetch("orders")
+            assert password not in repr(raised.value)
+        assert password not in repr(registry)
+        await registry.aclose()
+    assert "r1ght" not in caplog.text
+    assert "wr0ng" not in caplog.text
+
+
+async def test_closing_ends_the_threads(url: str, operator: KazooClient) -> None:
+    """Proves that `aclose` leaves no thread behind, may be repeated, and that a fetch reopens."""
+    before = threads()
+    registry = ZooKeeperRegistry.from_url(url)
+    for _ in range(2):
+        await registry.fetch("orders")
+        assert threads() == before + 3
+        await registry.aclose()
+        await registry.aclose()
+        assert threads() == before
+
+
+FORK = """
+import os, sys, anyio
+from rpcguard.registries.zookeeper import ZooKeeperRegistry
+registry = ZooKeeperRegistry.from_url(sys.argv[1])
+def look():
+    nodes = anyio.run(registry.fetch, "orders").nodes
+    print(os.getpid() == parent, [node.address for node in nodes], flush=True)
+parent = os.getpid()
+look()
+child = os.fork()
+look()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    look()
+"""
+
+
+def test_a_fork_and_an_exit_without_close_do_no_harm(url: str, operator: KazooClient) -> None:
+    """Proves that a child reads by a connection of its own, and that threads hold up no exit."""
+    add(operator, "n1")
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert sorted(done.stdout.splitlines()) == [
+        "False ['10.0.0.7:8080']",
+        *["True ['10.0.0.7:8080']"] * 3,
+    ]
+    assert time.monotonic() - begin < 10
+
+
+# --- servers that are none
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[bytes], int]]:
+    """Give a function that starts a server which says one thing to everybody."""
+    servers = []
+
+    def start(greeting: bytes) -> int:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    with closing(connection):
+                        connection.recv(1000)
+                        connection.sendall(greeting)
+                        connection.recv(1000) if not greeting else None
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        return server.getsockname()[1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\x25" + b"\xff" * 37, b"\0" * 99],
+    ids=["silence", "http", "ones", "zeros"],
+)
+async def test_a_server_that_is_no_zookeeper_is_an_error(
+    listen: Callable[[bytes], int], greeting: bytes
+) -> None:
+    """Proves that silence and nonsense end with an error in time and leave no thread behind."""
+    registry = ZooKeeperRegistry.from_url(f"zookeeper://127.0.0.1:{listen(greeting)}?timeout=0.5")
+    for _ in range(2):
+        with anyio.fail_after(8), pytest.raises(RegistryError):
+            await registry.fetch("orders")
+    await registry.aclose()
+
+
+# --- TLS
+
+
+@pytest.fixture
+def tls_front(zookeeper: ZooKeeper) -> Iterator[tuple[int, trustme.CA]]:
+    """Give a port that takes TLS with a client certificate and passes on to the server."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass  # one side has gone, so the other goes too
+        finally:
+            for end in (source, target):
+                end.close()
+
+    def serve() -> None:
+        while True:
+            try:
+                plain, _ = server.accept()
+            except OSError:
+                return
+            try:
+                front = context.wrap_socket(plain, server_side=True)
+            except OSError:
+                continue
+            back = socket.create_connection(("127.0.0.1", zookeeper.port))
+            for ends in ((front, back), (back, front)):
+                threading.Thread(target=copy, args=ends, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield server.getsockname()[1], authority
+    server.close()
+
+
+# kazoo leaves it to the garbage collector to close the socket of a failed handshake.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_tls_with_a_client_certificate(
+    tls_front: tuple[int, trustme.CA], operator: KazooClient, tmp_path: Path
+) -> None:
+    """Proves CA file, client certificate and host name check."""
+    port, authority = tls_front
+    add(operator, "n1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    mine = authority.issue_cert("caller")
+    mine.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "me.pem"))
+    files = f"ca={tmp_path}/ca.pem&cert={tmp_path}/me.pem&timeout=3"
+    registry = ZooKeeperRegistry.from_url(f"zookeeper+tls://localhost:{port}?{files}")
+    assert addresses(await registry.fetch("orders")) == ["10.0.0.7:8080"]
+    await registry.aclose()
+    strange = trustme.CA()
+    strange.cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    registry = ZooKeeperRegistry.from_url(
+        f"zookeeper+tls://localhost:{port}?ca={tmp_path}/other.pem&timeout=1"
+    )
+    with pytest.raises(RegistryError):
+        await registry.fetch("orders")
+    await registry.aclose()
+
+
+# --- URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("zookeeper:///services", "no address"),
+        ("zookeeper://h1?layout=eureka", "'layout' must be one of curator, spring, dubbo"),
+        ("zookeeper://h1?timeout=0", "'timeout'"),
+        ("zookeeper://h1?session_timeout=x", "'session_timeout'"),
+        ("zookeeper://h1?chroot=/a", "unknown option 'chroot'"),
+        ("zookeeper://h1?ca=/etc/ca.pem", "TLS"),
+        ("zookeeper+tls://h1?key=/etc/key.pem", "key needs cert"),
+        ("zookeeper://user:s3cret@h1:0", "port"),
+    ],
+)
+def test_a_wrong_url_is_told_in_full(url: str, part: str) -> None:
+    """Proves that the wrong part is named, a right URL shown, and no password repeated."""
+    with pytest.raises(InvalidRegistryURL) as raised:
+        registry_from_url(url)
+    assert part in str(raised.value)
+    assert "zookeeper://user:password@h1:2181,h2:2181/services" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_roots_and_ports() -> None:
+    """Proves the defaults, and that a chroot is part of the path."""
+    shown = {
+        "zookeeper://H1,h2:99": "h1:2181,h2:99/services",
+        "zookeeper://h1/?layout=dubbo": "h1:2181/dubbo",
+        "zookeeper://h1/my/root/": "h1:2181/my/root",
+        "zookeeper+tls://[::1]/": "[::1]:2281/services",
+    }
+    for url, wanted in shown.items():
+        assert repr(registry_from_url(url)) == f"ZooKeeperRegistry({wanted!r})"
+    with pytest.raises(ValueError, match="layout"):
+        ZooKeeperRegistry([("h1", 1)], layout="none")
