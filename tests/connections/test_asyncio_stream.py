@@ -58,7 +58,6 @@ async def test_what_came_while_the_loop_was_blocked(make_node, make_caller, unti
 
 async def test_unasked_data_makes_a_connection_unusable(make_node, make_caller, reached) -> None:
     """A kept connection on which something arrived between calls is not used again."""
-
     answered = threading.Event()
 
     def talkative(peer) -> None:
