@@ -1,0 +1,208 @@
+"""The registries `eureka+http://` and `eureka+https://`: Netflix' and Spring Cloud's Eureka."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from rpcguard.errors import RegistryError
+from rpcguard.nodes import Snapshot
+from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._fields import address, number, part, started_at
+from rpcguard.registries.base import (
+    MAX_BYTES,
+    FaultLog,
+    RegistryURL,
+    node_from_json,
+    nodes_from_json,
+    parse_url,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rpcguard.nodes import Node, Status
+
+_EXAMPLE: Final = "eureka+http://user:password@10.0.0.1:8761,10.0.0.2:8761/eureka?interval=5"
+_OPTIONS: Final = ("address", "interval", "secure", *TLS_OPTIONS)
+_SCHEMES: Final = {"eureka+http": "http", "eureka+https": "https"}
+_ADDRESSES: Final = {"ip": ("ipAddr", "hostName"), "hostname": ("hostName", "ipAddr")}
+_STATUSES: Final[Mapping[object, Status]] = {"UP": "up", "OUT_OF_SERVICE": "draining"}
+
+
+class EurekaRegistry:
+    """Poll services in Eureka by `GET /apps/NAME`, the name in capitals.
+
+    URL form: `eureka+http://user:password@h1:8761,h2:8761/eureka`, or `eureka+https://`. The port
+    is 8761 where none is given, the path `/eureka` as in Spring Cloud; a plain Netflix server has
+    `/eureka/v2`. User and password are sent as basic authentication. Options: `interval` is the
+    pause between polls in seconds, `address` is `ip` (the default) or `hostname`, `secure=true`
+    prefers the secure port of a node that has both, and `ca`, `cert` and `key` name PEM files.
+    Several addresses are peers of one registry: one is asked until it fails, then the next. A
+    peer that answers 403 has no list yet, which it says for up to 5 minutes after its start.
+
+    Live: Eureka pushes nothing. Its own answers are up to 30 s old
+    (`eureka.server.response-cache-update-interval-ms`), so a poll more often than every few
+    seconds tells nothing new.
+
+    Node: `id` is `instanceId`, `generation` is `lastDirtyTimestamp`, which the provider sets anew
+    with each registration and every peer repeats. `zone` is `metadata.zone`, else Amazon's
+    availability zone; `version` and `weight` are from the metadata. `started_at` is what the
+    metadata says (`started_at` in seconds, or milliseconds by Dubbo's or Sermant's names), else
+    `lastDirtyTimestamp`. `scheme` is https with the secure port. `status` is up for UP, draining
+    for OUT_OF_SERVICE, down for everything else.
+
+    Eureka answers 404 alike for an unknown service and an empty one: `known` is False until this
+    object has seen a node of it. The first answer of a peer other than the last adds and changes
+    nodes only, since peers disagree for a while. Wrong credentials raise `RegistryError`, and so
+    does every other answer. Protocol: Netflix/eureka, `eureka-core/.../resources`. Works on
+    asyncio and trio; `aclose` it in the event loop that used it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        parsed = _parse(url)
+        scheme = _SCHEMES[parsed.scheme]
+        path = parsed.path.rstrip("/") or "/eureka"
+        bases = [f"{scheme}://{address(*pair)}{path}" for pair in parsed.hosts]
+        tls = ssl_context or TLSFiles.from_url(parsed, secure=scheme == "https")
+        # One client for each peer, since 403 of one means: ask another.
+        self._peers = [
+            RegistryClient(
+                [base],
+                username=parsed.username,
+                password=parsed.password,
+                tls=tls,
+                timeout=timeout,
+                max_bytes=max_bytes,
+            )
+            for base in bases
+        ]
+        self._preferred = 0
+        self._interval = parsed.number("interval", 0.0) or None
+        self._secure = parsed.query.get("secure") == "true"
+        self._address = _ADDRESSES[parsed.query.get("address", "ip")]
+        self._shown = ", ".join(bases)
+        self._told: dict[str, int] = {}
+        self._seen: set[str] = set()
+        self._faults = FaultLog()
+
+    @classmethod
+    def from_url(cls, url: str) -> EurekaRegistry:
+        """Read an `eureka+http(s)://` URL; raise `InvalidRegistryURL` naming what is wrong."""
+        return cls(url)
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Ask for the list now; raise `RegistryError` where there is no usable answer."""
+        if not service.strip("."):
+            return Snapshot((), known=False)  # "." and ".." would walk up the path
+        peer, answer = await self._ask(f"/apps/{quote(service.upper(), safe='')}")
+        nodes = self._read(service, answer) if answer.status == 200 else []
+        if nodes:
+            self._seen.add(service)
+        same = self._told.setdefault(service, peer) == peer
+        self._told[service] = peer
+        return Snapshot(
+            nodes,
+            authoritative=same,
+            known=answer.status == 200 or service in self._seen,
+            max_age=self._interval,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for peer in self._peers:
+            await peer.aclose()
+
+    def __repr__(self) -> str:
+        return f"EurekaRegistry({self._shown!r})"
+
+    async def _ask(self, target: str) -> tuple[int, Answer]:
+        errors: list[RegistryError] = []
+        first = self._preferred
+        for turn in range(len(self._peers)):
+            index = (first + turn) % len(self._peers)
+            try:
+                answer = await self._peers[index].request("GET", target)
+            except RegistryError as error:
+                errors.append(error)
+                continue
+            if answer.status in (200, 404):
+                self._preferred = index
+                return index, answer
+            errors.append(_error(answer))
+        if len(errors) == 1:
+            raise errors[0]
+        raise RegistryError("; ".join(map(str, errors)))
+
+    def _read(self, service: str, answer: Answer) -> list[Node]:
+        where = f"{answer.url}, service {service!r}"
+        try:
+            application = part(answer.json(), "application")
+            entries = application.get("instance", [])
+            if not application or entries is None:
+                raise ValueError('an object "application" with "instance" is wanted')
+            if isinstance(entries, Mapping):
+                entries = [entries]  # so did old servers write a list of one
+            return nodes_from_json(entries, where=where, faults=self._faults, read=self._node)
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+
+    def _node(self, entry: object) -> Node:
+        port, secure = part(entry, "port"), part(entry, "securePort")
+        metadata = {k: v for k, v in part(entry, "metadata").items() if k != "@class"}
+        center = part(part(entry, "dataCenterInfo"), "metadata")
+        assert isinstance(entry, Mapping)  # `part` has seen to it
+        is_secure = _enabled(secure) and (self._secure or not _enabled(port))
+        dirty = number(entry.get("lastDirtyTimestamp"))
+        found = number((secure if is_secure else port).get("$"))
+        host = next(filter(None, map(entry.get, self._address)), None)
+        return node_from_json(
+            {
+                "host": host,
+                "port": int(found) if found else None,
+                "id": entry.get("instanceId") or f"{entry.get('hostName')}:{found:.0f}",
+                "scheme": "https" if is_secure else None,
+                "weight": number(metadata.get("weight")),
+                "status": _STATUSES.get(entry.get("status"), "down"),
+                "zone": metadata.get("zone") or center.get("availability-zone"),
+                "version": metadata.get("version"),
+                "started_at": started_at(metadata) or (dirty and dirty / 1000),
+                "generation": entry.get("lastDirtyTimestamp"),
+                "metadata": metadata,
+            }
+        )
+
+
+def _parse(url: str) -> RegistryURL:
+    parsed = parse_url(url, example=_EXAMPLE, default_port=8761, options=_OPTIONS)
+    if parsed.scheme not in _SCHEMES:
+        raise parsed.invalid(
+            f"the scheme must be eureka+http or eureka+https, not {parsed.scheme!r}"
+        )
+    if not parsed.hosts:
+        raise parsed.invalid("no address is given")
+    if parsed.query.get("address", "ip") not in _ADDRESSES:
+        raise parsed.invalid("option 'address' must be ip or hostname")
+    if parsed.query.get("secure", "true") not in ("true", "false"):
+        raise parsed.invalid("option 'secure' must be true or false")
+    return parsed
+
+
+def _enabled(port: Mapping[str, object]) -> bool:
+    return str(port.get("@enabled")).lower() == "true"
+
+
+def _error(answer: Answer) -> RegistryError:
+    if answer.status == 403:
+        return answer.error(
+            "status 403: this peer has no list yet, or the credentials are not enough"
+        )
+    return answer.error()
