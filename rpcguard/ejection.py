@@ -134,13 +134,13 @@ class Blacklist:
             (one.until for one in self._ejections.values() if not one.half_open), default=math.inf
         )
 
-    def trials(self, *, patient: bool) -> list[Ejection]:
+    def trials(self, now: float, *, patient: bool) -> list[Ejection]:
         """Give the half-open nodes that wait for their one live call.
 
         `patient` passes over nodes that became half-open only lately, so that a call that could
         not be repeated is used only when no other kind came along.
         """
-        since = self._now - (self.policy.duration if patient else 0.0)
+        since = now - (self.policy.duration if patient else 0.0)
         return [ejection for ejection in self.waiting.values() if ejection.until <= since]
 
     def begin_trial(self, live: LiveNode) -> None:

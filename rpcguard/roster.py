@@ -189,9 +189,9 @@ class Roster:
         self.compared = compared
         return first
 
-    def trial(self, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
+    def trial(self, now: float, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
         """Give a half-open node its one live call, unless something else keeps it out as well."""
-        for ejection in self.blacklist.trials(patient=patient):
+        for ejection in self.blacklist.trials(now, patient=patient):
             live = ejection.live
             wanted = live.state == "ejected" and live.node.status == "up"
             if wanted and live not in tried and self.marks.get(live) is None:

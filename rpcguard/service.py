@@ -128,7 +128,7 @@ class Service:
             self._health.tick(now)
         roster = self._roster
         if roster.blacklist.waiting:
-            live = roster.trial(tried, patient=not repeatable)
+            live = roster.trial(now, tried, patient=not repeatable)
             if live is not None:
                 return self._lease(live, now, ((live, live.load(0.0)),), tried, proof=True)
         live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
@@ -259,7 +259,9 @@ class Service:
             now = self.clock()
             if now >= self._health.next_tick:
                 self._health.tick(now)
-            return [view(live, self._roster, now) for live in self._roster.nodes.values()]
+            views = [view(live, self._roster, now) for live in self._roster.nodes.values()]
+        self._deliver()
+        return views
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
