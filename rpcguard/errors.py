@@ -9,7 +9,7 @@ class RpcguardError(Exception):
     """Be the common base of every error that rpcguard itself raises."""
 
 
-class NoAvailableNode(RpcguardError, httpx.ConnectError):
+class NoAvailableNode(RpcguardError, httpx.ConnectError):  # noqa: N818
     """Report that a service has no node to send to.
 
     Raised at once, before anything is sent, so the call is safe to repeat. The message names the
@@ -17,13 +17,16 @@ class NoAvailableNode(RpcguardError, httpx.ConnectError):
     """
 
 
-class TransportClosed(RpcguardError, httpx.TransportError):
-    """Report a call on a transport that is closing or closed; nothing was sent."""
+class TransportClosed(RpcguardError, httpx.TransportError):  # noqa: N818
+    """Report a call on a transport that is closing or closed.
+
+    Nothing was sent, unless the notes list attempts: then closing cut the call at `drain_timeout`.
+    """
 
 
 class RegistryError(RpcguardError):
     """Report that a registry did not give a usable answer; the last good list stays in use."""
 
 
-class InvalidRegistryURL(RpcguardError, ValueError):
-    """Report a registry URL that cannot be understood: which part, and what a right one looks like."""
+class InvalidRegistryURL(RpcguardError, ValueError):  # noqa: N818
+    """Report a registry URL that cannot be understood: which part, and how a right one looks."""
