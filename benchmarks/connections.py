@@ -24,7 +24,7 @@ import httpx
 from rpcguard.connections import AsyncConnectionStack, ConnectionStack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world"
 UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -72,19 +72,26 @@ def transport(side: str, port: int, *, sync: bool) -> httpx.BaseTransport:
     )
 
 
-def sync_round(client: httpx.Client, url: str, in_flight: int, calls: int) -> None:
+def sync_round(client: httpx.Client, url: str, in_flight: int, calls: int) -> int:
+    """Return how many calls failed: httpcore's pool closes connections that threads still use."""
+    failed: list[httpx.TransportError] = []
+
     def work() -> None:
         for _ in range(calls // in_flight):
-            client.get(url)
+            try:
+                client.get(url)
+            except httpx.TransportError as error:
+                failed.append(error)
 
     if in_flight == 1:
         work()
-        return
+        return len(failed)
     threads = [threading.Thread(target=work) for _ in range(in_flight)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return len(failed)
 
 
 async def async_round(client: httpx.AsyncClient, url: str, in_flight: int, calls: int) -> None:
@@ -97,13 +104,6 @@ async def async_round(client: httpx.AsyncClient, url: str, in_flight: int, calls
             group.start_soon(work)
 
 
-def cost(call: Callable[[], object], calls: int) -> float:
-    """Return the CPU time per call in microseconds."""
-    started = time.process_time()
-    call()
-    return (time.process_time() - started) / calls * 1e6
-
-
 def sync_costs(port: int, in_flight: int, calls: int, rounds: int) -> dict[str, list[float]]:
     url = f"http://127.0.0.1:{port}/"
     clients = {
@@ -112,9 +112,12 @@ def sync_costs(port: int, in_flight: int, calls: int, rounds: int) -> dict[str, 
     costs: dict[str, list[float]] = {side: [] for side in SIDES}
     for turn in range(rounds + 1):
         for side, client in clients.items():
-            spent = cost(partial(sync_round, client, url, in_flight, calls), calls)
+            started = time.process_time()
+            failed = sync_round(client, url, in_flight, calls)
             if turn:
-                costs[side].append(spent)
+                costs[side].append((time.process_time() - started) / calls * 1e6)
+            if failed:
+                print(f"{side}: {failed} of {calls} calls failed")
     for client in clients.values():
         client.close()
     return costs
