@@ -38,6 +38,11 @@ class EtcdBackend(Backend):
         super().__init__(directory, server)
         self._etcd = cast(Etcd, server)
         self._dead_port = free_ports(1)[0]
+        self._client = httpx.Client(
+            base_url=f"http://{self._etcd.address}/v3/",
+            timeout=10.0,
+            limits=httpx.Limits(max_keepalive_connections=0),  # the server comes and goes
+        )
         self._nodes: dict[tuple[str, str], Node] = {}
         self._set_up_access()
 
@@ -84,6 +89,9 @@ class EtcdBackend(Backend):
         super().start_server()
         self._set_up_access()
 
+    def close(self) -> None:
+        self._client.close()
+
     def _key(self, service: str, node_id: str) -> str:
         begin = f"{self.prefix}/{service}" if self.prefix else service
         return _base64(f"{begin}/{node_id}")
@@ -119,9 +127,7 @@ class EtcdBackend(Backend):
 
     def _post(self, path: str, request: object) -> httpx.Response:
         headers = {"Authorization": self._token} if self._token else {}
-        return httpx.post(
-            f"http://{self._etcd.address}/v3/{path}", json=request, headers=headers, timeout=10.0
-        )
+        return self._client.post(path, json=request, headers=headers)
 
 
 class RawBackend(EtcdBackend):
