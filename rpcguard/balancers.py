@@ -146,8 +146,9 @@ class LeastLoaded(_Pool):
     Loads within half of each other count as equal: then the node with fewer turns, that is fewer
     picks for its effective weight, is taken, which spreads idle traffic as evenly as round robin.
     The load of a node that is left alone fades, so that it is tried again, until it counts as
-    equal. A warming node that is ahead of its turns gives way whatever its load, so it gets what
-    its ramp allows, no more, and a share of its own even when hardly anything is called.
+    equal. A warming node that is ahead of its turns gives way to any node that is not overloaded by
+    the measure of its ramp, so it gets what its ramp allows, no more, and a share of its own even
+    when hardly anything is called.
     """
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
@@ -173,7 +174,9 @@ class LeastLoaded(_Pool):
             self._learn()
         first, second = self._two() if not excluded else self._two_but(excluded)
         if first is None or second is None:
-            self.considered = ((first, first.load(self._latency)),) if first is not None else ()
+            self.considered = (
+                ((first, first.load(self._latency, now)),) if first is not None else ()
+            )
             return first
         return self._better(first, second, now)
 
@@ -198,12 +201,12 @@ class LeastLoaded(_Pool):
         return first, self._draw_but((*excluded, first)) if first is not None else None
 
     def _better(self, first: LiveNode, second: LiveNode, now: float) -> LiveNode:
-        one, two = first.load(self._latency), second.load(self._latency)
+        one, two = first.load(self._latency, now), second.load(self._latency, now)
         if one > two:
             first, second, one, two = second, first, two, one
         if first.turns > second.turns and (
             two <= one * _NEARLY
-            or first.ramp < 1.0
+            or (first.ramp < 1.0 and two * first.ramp <= one)
             or (not second.in_flight and second.faded(two, now) <= one * _NEARLY)
         ):
             first, second, one, two = second, first, two, one

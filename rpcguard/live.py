@@ -40,6 +40,7 @@ class LiveNode:
         "doubted_at",
         "failures",
         "gone",
+        "heard_at",
         "in_flight",
         "in_pool",
         "last_pick",
@@ -56,6 +57,7 @@ class LiveNode:
         "successes",
         "trial",
         "turns",
+        "unanswered",
         "warm_calls",
         "warm_since",
         "weight",
@@ -71,6 +73,8 @@ class LiveNode:
         self.reason: str | None = None
         self.in_pool = False
         self.in_flight = 0
+        self.unanswered = 0
+        self.heard_at = now
         self.turns = 0.0
         self.last_pick = 0.0
         self.latency = 0.0
@@ -97,12 +101,19 @@ class LiveNode:
         """Give the weight that slow start leaves."""
         return self.weight * self.ramp
 
-    def load(self, typical: float) -> float:
+    def load(self, typical: float, now: float) -> float:
         """Give what the balancer compares: latency · (in flight + 1), in seconds.
 
-        `typical` stands in for the latency of a node without history.
+        `typical` stands in for the latency of a node without history. A node that owes answers
+        and has been silent for longer than its latency is at least as slow as it has been silent:
+        a frozen one stops to attract calls long before the first of them times out.
         """
-        return (self.latency or typical) * (self.in_flight + 1)
+        latency = self.latency or typical
+        if self.unanswered:
+            silence = now - self.heard_at
+            if silence > latency:
+                latency = silence
+        return latency * (self.in_flight + 1)
 
     def faded(self, load: float, now: float) -> float:
         """Give what is left of a load: it fades while nothing is in flight, and only then."""
@@ -110,9 +121,18 @@ class LiveNode:
 
     def begin(self, now: float) -> None:
         """Count a pick."""
+        if not self.unanswered:
+            self.heard_at = now
+        self.unanswered += 1
         self.in_flight += 1
         self.turns += 1.0 / (self.weight * self.ramp or 1.0)
         self.last_pick = now
+
+    def answer(self, now: float, *, heard: bool) -> None:
+        """Count an attempt that has come to its headers or its end; `heard` if the node spoke."""
+        self.unanswered -= 1
+        if heard:
+            self.heard_at = now
 
     def observe(self, seconds: float, now: float) -> None:
         """Take a latency into the average: a peak counts at once, a lower one by and by."""

@@ -130,7 +130,7 @@ class Service:
         if roster.blacklist.waiting:
             live = roster.trial(now, tried, patient=not repeatable)
             if live is not None:
-                return self._lease(live, now, ((live, live.load(0.0)),), tried, proof=True)
+                return self._lease(live, now, ((live, live.load(0.0, now)),), tried, proof=True)
         live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
         if live is None:
             return self._pick_in_panic(now, tried)
@@ -166,6 +166,7 @@ class Service:
         with self._lock:
             now = self.clock()
             seconds = now - lease.started
+            live.answer(now, heard=verdict.good or not verdict.failed)
             if verdict.notice is not None:
                 health.noticed(live, verdict.notice, now)
             if verdict.blame != "none":

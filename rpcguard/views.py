@@ -37,7 +37,7 @@ def view(live: LiveNode, roster: Roster, now: float) -> NodeView:
         weight=live.weight,
         effective_weight=live.effective_weight if live.in_pool else 0.0,
         in_flight=live.in_flight,
-        load=live.load(0.0),
+        load=live.load(0.0, now),
         successes=live.successes,
         failures=live.failures,
     )
