@@ -210,7 +210,7 @@ class Stage:
     """
 
     def __init__(
-        self, behave: Callable[[float], Verdict | None], balancer: Callable[[], Balancer]
+        self, behave: Callable[[float], Verdict | None], balancer: Callable[..., Balancer]
     ) -> None:
         self.now = 0.0
         self.seen: list[tuple[float, str]] = []
@@ -220,7 +220,7 @@ class Stage:
         self._nodes = [Node(f"10.0.0.{number}", 80) for number in range(1, 7)]
         self.service = Service(
             "orders",
-            policies=Policies(balancer=balancer),
+            policies=Policies(balancer=lambda: balancer(rng=random.Random(7))),
             surroundings=self,
             clock=lambda: self.now,
             wall=lambda: self.now,

@@ -32,6 +32,7 @@ REASONS = {
     ("README.md", ".[all]"): "installs the package and runs the tests; .ci/run does that",
     ("docs/tutorial.md", "pip install rpcguard uvicorn"): "installs what the tests run",
     ("docs/guides/release.md", "rpcguard demo --plain"): "tests/demo runs it from end to end",
+    ("docs/write-a-registry.md", "[project.entry-points"): "is of another package",
     ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",
     ("docs/observability.md", ""): "needs collectors; the tests of telemetry run its commands",
     ("docs/performance.md", ""): "shows what benchmarks/run.py does, for minutes",
