@@ -155,15 +155,17 @@ class Blacklist:
             self.waiting[live.node.id] = ejection
         live.trial = False
 
-    def eject(self, live: LiveNode, reason: str, blame: Blamed, listed: int) -> Ejection | None:
+    def eject(
+        self, live: LiveNode, reason: str, blame: Blamed, now: float, *, listed: int
+    ) -> Ejection | None:
         """Eject a node unless the cap or a freeze forbids it; `listed` counts the whole list."""
-        if self.get(live) is None and not self._allowed(listed, blame):
+        if self.get(live) is None and not self._allowed(now, listed, blame):
             return None
         length = self.policy.length(live.level, self._rng)
         if length < self.policy.max_duration:
             live.level += 1
         connect = blame == "connect" and self._probes
-        return self._put(live, reason, math.inf if connect else self._now + length)
+        return self._put(live, reason, math.inf if connect else now + length)
 
     def condemn(self, live: LiveNode) -> None:
         """Note that a probe failed too: the node is dead, which needs no judgement and no cap."""
@@ -188,23 +190,23 @@ class Blacklist:
             self.waiting.pop(live.node.id, None)
         live.trial = False
 
-    def freeze(self, listed: int) -> list[LiveNode]:
+    def freeze(self, now: float, listed: int) -> list[LiveNode]:
         """Stop judging for a window if most nodes fail together; give those ejected on judgement.
 
         Most nodes failing without being dead means that the cause is not the node.
         """
         judged = [one.live for one in self._ejections.values() if not one.connect]
         most = 2 * (len(judged) + 1) > listed - self._dead()
-        if not judged or not most or self._now < self._frozen_until:
+        if not judged or not most or now < self._frozen_until:
             return []
-        self._frozen_until = self._now + self.policy.window
+        self._frozen_until = now + self.policy.window
         return judged
 
     def _dead(self) -> int:
         return sum(ejection.dead for ejection in self._ejections.values())
 
-    def _allowed(self, listed: int, blame: Blamed) -> bool:
-        if blame != "connect" and self._now < self._frozen_until:
+    def _allowed(self, now: float, listed: int, blame: Blamed) -> bool:
+        if blame != "connect" and now < self._frozen_until:
             return False
         dead = self._dead()
         alive = listed - dead

@@ -106,8 +106,7 @@ class Health:
             self.tell("ejected", live, reason, enforced=False)
             live.streak, live.recent = 0, None
             return
-        roster.blacklist.advance(now)
-        ejection = roster.blacklist.eject(live, reason, blame, roster.serving)
+        ejection = roster.blacklist.eject(live, reason, blame, now, listed=roster.serving)
         if ejection is None:
             self._hold_back(live, reason, blame, now)
             return
@@ -125,7 +124,7 @@ class Health:
             if self._policies.probes:
                 self._probe(live)
             return
-        lifted = self._roster.blacklist.freeze(self._roster.serving)
+        lifted = self._roster.blacklist.freeze(now, self._roster.serving)
         for other in lifted:
             self._restore(other, "most nodes fail together", now, warm=False)
         if lifted:
@@ -173,8 +172,7 @@ class Health:
         """Put or renew an offline mark."""
         roster = self._roster
         fresh = roster.marks.get(live) is None
-        roster.marks.advance(now)
-        mark = roster.marks.put(live, notice)
+        mark = roster.marks.put(live, notice, now)
         if fresh:
             self.tell("offline", live, mark.reason)
         roster.place(live)

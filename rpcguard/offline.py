@@ -110,7 +110,7 @@ class OfflineMarks:
         self.next_end = min((one.until for one in self if not one.overdue), default=math.inf)
         return ended
 
-    def put(self, live: LiveNode, notice: Notice) -> Mark:
+    def put(self, live: LiveNode, notice: Notice, now: float) -> Mark:
         """Mark a node, or renew its mark."""
         policy = self.policy
         old = self.get(live)
@@ -122,7 +122,7 @@ class OfflineMarks:
         mark = Mark(
             live=live,
             reason=notice.reason,
-            until=self._now + length,
+            until=now + length,
             proof=self._probes and not brief,
             seen_down=old is not None and old.seen_down,
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from rpcguard.balancers import LeastLoaded
 from rpcguard.nodes import Node, Snapshot
 from rpcguard.outcomes import Safety, Verdict
 from rpcguard.policies import Policies
@@ -28,6 +29,7 @@ SICK = Verdict("500", failed=True, safety=Safety.MAYBE, blame="failure")
 REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNSENT, blame="connect")
 
 EPOCH = 1_700_000_000.0
+START = 1000.0
 
 
 def always(_: float) -> bool:
@@ -101,7 +103,7 @@ class Simulation:
         seed: int = 1,
         repeatable: bool = True,
     ) -> None:
-        self.now = 1000.0
+        self.now = START
         self.rng = random.Random(seed)
         self.providers = providers
         self.repeatable = repeatable
@@ -110,16 +112,21 @@ class Simulation:
         self._order = count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self.services = [
-            Service(
-                "orders",
-                policies=policies or Policies(),
-                surroundings=self,
-                clock=lambda: self.now,
-                wall=lambda: EPOCH + self.now,
-                rng=random.Random(seed * 1000 + number),
-            )
+            self._caller(policies or Policies(), random.Random(seed * 1000 + number))
             for number in range(callers)
         ]
+
+    def _caller(self, policies: Policies, rng: random.Random) -> Service:
+        if policies.balancer is LeastLoaded:
+            policies = replace(policies, balancer=lambda: LeastLoaded(rng=rng))
+        return Service(
+            "orders",
+            policies=policies,
+            surroundings=self,
+            clock=lambda: self.now,
+            wall=lambda: EPOCH + self.now,
+            rng=rng,
+        )
 
     def list_nodes(self, names: Iterable[str] | None = None, **fields: dict[str, object]) -> None:
         """Give every caller the snapshot of these nodes; `fields` are more fields, by node."""
@@ -212,8 +219,9 @@ class Simulation:
     def probe(self, service: Service, live: LiveNode) -> None:
         def once(pause: float) -> None:
             provider = self.providers[live.node.id]
-            if service.probed(live, alive=not provider.dead(self.now)):
-                self.at(pause, lambda: once(min(pause * 2.0, 60.0)))
+            patience = service.probed(live, alive=not provider.dead(self.now))
+            if patience is not None:
+                self.at(min(pause, patience), lambda: once(min(pause * 2.0, 60.0)))
 
         self.at(0.0, lambda: once(1.0))
 
@@ -222,16 +230,21 @@ class Simulation:
 
     # What came of it
 
-    def share(self, node: str, since: float, until: float = float("inf")) -> float:
-        """Give the share of the attempts of a span, in seconds of the run, that a node got."""
-        went = [
-            name for call in self.calls if since <= call.at - 1000.0 < until for name in call.nodes
-        ]
+    @property
+    def elapsed(self) -> float:
+        """Give the seconds of the run so far."""
+        return self.now - START
+
+    def span(self, since: float = 0.0, until: float = float("inf")) -> list[Call]:
+        """Give the calls that began in a span, in seconds of the run."""
+        return [call for call in self.calls if since <= call.at - START < until]
+
+    def share(self, node: str, since: float = 0.0, until: float = float("inf")) -> float:
+        """Give the share of the attempts of a span that a node got."""
+        went = [name for call in self.span(since, until) for name in call.nodes]
         return went.count(node) / len(went) if went else 0.0
 
     def percentile(self, share: float, since: float = 0.0, until: float = float("inf")) -> float:
-        """Give a percentile of the calls' durations."""
-        spans = sorted(
-            c.seconds for c in self.calls if since <= c.at - 1000.0 < until and c.verdict
-        )
+        """Give a percentile of the durations of a span's calls."""
+        spans = sorted(call.seconds for call in self.span(since, until) if call.verdict)
         return spans[min(int(len(spans) * share), len(spans) - 1)]

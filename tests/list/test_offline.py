@@ -148,6 +148,17 @@ def test_without_probes_a_mark_ends_by_itself():
     assert stage.kinds("n0")[-1] == "restored"
 
 
+def test_a_mark_that_has_run_out_ends_whatever_is_marked_next():
+    """The end of a mark is not lost when another node is marked before time was looked at."""
+    stage = Stage(*ids(6), probes=False)
+    held = stage.lease("n1")
+    stage.on("n0", leaving(ttl=1))
+    stage.clock.advance(2)
+    stage.end(held, leaving(ttl=100))
+    assert stage.states()["n0"] == "warming"
+    assert stage.view("n1").until == 100
+
+
 @pytest.mark.parametrize(("ttl", "lives"), [(None, 30), (5, 5), (1000, 120)])
 def test_the_time_that_a_signal_asks_for(ttl, lives):
     """30 s unless the node says otherwise, and at most 120 s."""
