@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.conformance.backends import all_backends
 from tests.conformance.backends.base import CAPABILITIES, Backend
 from tests.conformance.providers import Providers
+from tests.conformance.require import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def backend(
     directory = tmp_path_factory.mktemp(made.name)
     server = None
     if made.server_class is not None:
-        _require(made.server_class.name, there=made.server_class.available())
+        require(made.server_class)
         server = made.server_class(directory)
         server.start()
     try:
@@ -60,15 +60,6 @@ def backend(
     finally:
         if server is not None:
             server.stop()
-
-
-def _require(name: str, *, there: bool) -> None:
-    if there:
-        return
-    reason = f"no {name} here; get it with: python -m tests.servers get {name}"
-    if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from contextlib import aclosing
 from itertools import count
@@ -251,6 +252,30 @@ async def test_queries_are_held_back(server: ScriptedServer, consul: ConsulRegis
             async for _ in snapshots:
                 pass
     assert 5 <= len(server.seen) <= 5 + 5 * (time.monotonic() - begin)
+
+
+async def test_an_agent_that_went_silent(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a query that blocks for longer than it was asked to counts as broken."""
+    monkeypatch.setattr("rpcguard.registries.consul._SLACK", 0.1)
+    stop = threading.Event()
+
+    def script(seen: Seen) -> bytes:
+        if "index=" in seen.target:
+            stop.wait(10)
+        return server.answer("[]", X_Consul_Index="5")
+
+    server.script = script
+    registry = ConsulRegistry(f"consul://{server.address}?wait=0.1")
+    try:
+        async with aclosing(registry.watch("web")) as snapshots:
+            await anext(snapshots)
+            with pytest.raises(RegistryError, match=r"no complete answer within 0\.2"):
+                await anext(snapshots)
+    finally:
+        stop.set()
+        await registry.aclose()
 
 
 async def test_options_go_to_consul(server: ScriptedServer) -> None:

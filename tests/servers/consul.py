@@ -39,37 +39,29 @@ class Consul(Server):
 
     def command(self) -> list[str | Path]:
         config = self.directory / "consul.json"
-        config.write_text(
-            json.dumps(
-                {
-                    "server": True,
-                    "bootstrap_expect": 1,
-                    "node_name": "test",
-                    "datacenter": "dc1",
-                    "data_dir": str(self.data),
-                    "bind_addr": "127.0.0.1",
-                    "client_addr": "127.0.0.1",
-                    "ports": {
-                        "http": self.port,
-                        "server": self._server,
-                        "serf_lan": self._serf,
-                        "serf_wan": self._wan,
-                        "dns": -1,
-                        "grpc": -1,
-                    },
-                    "performance": {"raft_multiplier": 1},
-                    "disable_update_check": True,
-                    "check_update_interval": "0s",
-                    "log_level": "WARN",
-                    "acl": {
-                        "enabled": True,
-                        "default_policy": "deny",
-                        "tokens": {"master": self.token, "agent": self.token},
-                    },
-                }
-            )
-        )
+        config.write_text(json.dumps(self.settings()))
         return [self._binary(), "agent", "-config-file", config]
+
+    def settings(self) -> dict[str, object]:
+        """Give the configuration."""
+        ports = {"http": self.port, "server": self._server}
+        ports |= {"serf_lan": self._serf, "serf_wan": self._wan, "dns": -1, "grpc": -1}
+        tokens = {"master": self.token, "agent": self.token}
+        return {
+            "server": True,
+            "bootstrap_expect": 1,
+            "node_name": "test",
+            "datacenter": "dc1",
+            "data_dir": str(self.data),
+            "bind_addr": "127.0.0.1",
+            "client_addr": "127.0.0.1",
+            "ports": ports,
+            "performance": {"raft_multiplier": 1},
+            "disable_update_check": True,
+            "check_update_interval": "0s",
+            "log_level": "WARN",
+            "acl": {"enabled": True, "default_policy": "deny", "tokens": tokens},
+        }
 
     def answers(self) -> bool:
         url = f"http://127.0.0.1:{self.port}/v1/health/service/consul"

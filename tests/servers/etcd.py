@@ -36,11 +36,16 @@ class Etcd(Server):
         return cls._binary().is_file()
 
     @property
+    def url(self) -> str:
+        """Give the address that clients use."""
+        return f"http://{self.address}"
+
+    @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def command(self) -> list[str | Path]:
-        client, peer = f"http://{self.address}", f"http://127.0.0.1:{self._peer}"
+        client, peer = self.url, f"http://127.0.0.1:{self._peer}"
         return [
             self._binary(),
             *("--name", "test", "--data-dir", self.data),
@@ -52,7 +57,7 @@ class Etcd(Server):
         ]
 
     def answers(self) -> bool:
-        url = f"http://{self.address}/v3/kv/range"
+        url = f"{self.url}/v3/kv/range"
         # Unprivileged, with or without access control: an answer is enough, if there is a leader.
         return httpx.post(url, json={"key": "AA=="}).status_code in (200, 400, 403)
 
