@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
@@ -86,9 +88,11 @@ class SyncShell(Shell["httpx.BaseTransport"]):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._children: dict[ChildKey, httpx.BaseTransport] = {}
+        weakref.finalize(self, _close_ours, self._children, os.getpid())
 
     def _part_with_children(self) -> object:
         children, self._children = self._children, {}
+        weakref.finalize(self, _close_ours, self._children, os.getpid())
         return children
 
     def __init_subclass__(cls) -> None:
@@ -207,10 +211,20 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             service.wait_idle(max(end - time.monotonic(), 0.0))
         self._cut = True
         stopped = self._following.stop()
-        while self._children:
-            _close(self._children.popitem()[1])
+        _close_all(self._children)
         if stopped is not None:
             concurrent.futures.wait([stopped], _STOP_TIMEOUT)
+
+
+def _close_all(children: dict[ChildKey, httpx.BaseTransport]) -> None:
+    while children:
+        _close(children.popitem()[1])
+
+
+def _close_ours(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None:
+    # In a forked child the sockets are still those of the parent.
+    if pid == os.getpid():
+        _close_all(children)
 
 
 def _close(child: httpx.BaseTransport) -> None:

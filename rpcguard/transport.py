@@ -22,7 +22,8 @@ class Transport(SyncShell, httpx.BaseTransport):
     `trust_env`, `http1`, `http2`, `limits` (per node), `local_address` and `socket_options` apply
     as in `httpx.HTTPTransport`.
 
-    Thread-safe. Whoever makes it closes it, by `close` or with the client. Wrong options raise
+    Thread-safe. Whoever makes it closes it, by `close` or with the client; what nobody closes is
+    closed at the end of the program. Wrong options raise
     `ValueError`, a wrong registry URL `InvalidRegistryURL`.
     """
 

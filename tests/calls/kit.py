@@ -308,6 +308,10 @@ class Caller:
     async def end(self, response) -> None:
         await settle(response.close() if self.flavour.sync else response.aclose())
 
+    async def settle_list(self) -> None:
+        """Wait until the list of the service is there."""
+        await settle(self.transport.wait_ready("orders", timeout=PATIENCE))
+
     async def close(self) -> None:
         await settle(self.client.close() if self.flavour.sync else self.client.aclose())
 
