@@ -48,6 +48,10 @@ class Background:
             self._started.set_exception(error)
 
     async def _main(self) -> None:
+        # Here, since importing it takes longer than importing rpcguard may take.
+        from rpcguard.telemetry import hush
+
+        hush()
         self._stopping = asyncio.Event()
         self._context = contextvars.copy_context()
         self._started.set_result(asyncio.get_running_loop())

@@ -63,8 +63,9 @@ class Feed:
     """Keep the list of one service live from its registry.
 
     `trouble` says what is wrong with the registry, None while all is well; `refreshed_at` is the
-    monotonic time of the last answer. Runs on the discovery loop; holds its service weakly, and
-    ends when it is gone.
+    monotonic time of the last answer, None before it and for a list that is fixed. `on_refresh`
+    hears of each answer, and of each failure with its type. Runs on the discovery loop; holds its
+    service weakly, and ends when it is gone.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Feed:
             if snapshot.max_age is not None and snapshot.max_age >= 0.0:
                 pause = max(snapshot.max_age, min(pause, _SHORTEST_POLL))
             if pause == math.inf:
+                self.refreshed_at = None
                 await anyio.sleep_forever()
             await anyio.sleep(self._spread(pause))
 
@@ -120,6 +122,7 @@ class Feed:
         while True:
             began = anyio.current_time()
             trouble: str | None = "the watch ended without a list"
+            failure = "watch_ended"
             with anyio.CancelScope() as self._watching:
                 snapshots = None
                 try:
@@ -128,11 +131,11 @@ class Feed:
                         if self._take(snapshot) is not None:
                             trouble = None
                 except Exception as error:  # adapters of others may raise anything; go on anyway
-                    trouble = _spoken(error)
+                    trouble, failure = _spoken(error), type(error).__name__
                 finally:
                     await _close(snapshots)
             if trouble is not None and not self._watching.cancelled_caught:
-                self._troubled(trouble)
+                self._troubled(trouble, failure)
             if anyio.current_time() - began > pause:
                 backoff.reset()
             pause = backoff.pause()
@@ -151,7 +154,7 @@ class Feed:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 return await self._registry.fetch(self._name)
         except Exception as error:  # adapters of others may raise anything; none may end this
-            self._troubled(_spoken(error))
+            self._troubled(_spoken(error), type(error).__name__)
             return None
 
     def _take(self, snapshot: object) -> bool | None:
@@ -161,7 +164,7 @@ class Feed:
             self._group.cancel_scope.cancel()
             return None
         if not isinstance(snapshot, Snapshot):
-            self._troubled(f"a Snapshot is wanted, not {type(snapshot).__name__}")
+            self._troubled(f"a Snapshot is wanted, not {type(snapshot).__name__}", "not_a_snapshot")
             return None
         if self.trouble is not None:
             logger.info("service %s: the registry answers again", self._name)
@@ -173,7 +176,7 @@ class Feed:
             self._store.save(self._name, snapshot.nodes)
         return news
 
-    def _troubled(self, trouble: str) -> None:
+    def _troubled(self, trouble: str, error_type: str) -> None:
         if self.trouble is None:
             logger.warning(
                 "service %s: registry %r gives no list (%s); the last one stays in use",
@@ -182,7 +185,7 @@ class Feed:
                 trouble,
             )
         self.trouble = trouble
-        self._on_refresh(self._name, trouble)
+        self._on_refresh(self._name, error_type)
         service = self._service()
         if service is not None and not service.ready:
             self._use_store()
@@ -224,16 +227,23 @@ class Following:
     Thread-safe. A registry given as a URL is ours, and closed with the transport.
     """
 
-    def __init__(self, given: str | Registry, *, cache_dir: str | Path | None) -> None:
+    def __init__(
+        self,
+        given: str | Registry,
+        *,
+        cache_dir: str | Path | None,
+        on_refresh: Callable[[str, str | None], None],
+    ) -> None:
         self._url = given if isinstance(given, str) else None
         self.registry = registry_from_url(given) if isinstance(given, str) else given
         self._store = SnapshotStore(cache_dir) if cache_dir is not None else None
+        self._on_refresh = on_refresh
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
         self._stopped = False
 
     def follow(self, service: Service) -> None:
         """Start to keep a service's list live."""
-        feed = Feed(service, self.registry, store=self._store)
+        feed = Feed(service, self.registry, store=self._store, on_refresh=self._on_refresh)
         self._feeds[service.name] = feed, background().spawn(feed.run)
         if self._stopped:
             self.stop()
@@ -242,6 +252,12 @@ class Following:
         """Say what is wrong with the registry, as far as a service's list goes."""
         feed, _ = self._feeds.get(service, (None, None))
         return feed.trouble if feed is not None else None
+
+    def age(self, service: str) -> float | None:
+        """Give the seconds since the registry last answered; None before, and for a fixed list."""
+        feed, _ = self._feeds.get(service, (None, None))
+        at = feed.refreshed_at if feed is not None else None
+        return None if at is None else time.monotonic() - at
 
     def renew(self) -> None:
         """Start over in a forked child, whose parent's connections are not its own."""

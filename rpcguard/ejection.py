@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cachetools import TLRUCache
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from rpcguard.live import LiveNode
 
 Blamed = Literal["failure", "connect", "handshake"]
+
+
+class Trip(NamedTuple):
+    """Say why a node is to be ejected: in one word of few, for metrics, and for people."""
+
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +63,23 @@ class EjectionPolicy:
         require_positive(self, "probe_interval", "probe_max_interval", "probe_timeout")
         require_shares(self, "failure_rate", "jitter", "max_share")
 
-    def tripped(self, live: LiveNode, blame: Blamed) -> str | None:
-        """Give the reason for which a node that has just failed is to be ejected, if there is."""
+    def tripped(self, live: LiveNode, blame: Blamed) -> Trip | None:
+        """Say why a node that has just failed is to be ejected, if there is."""
         if blame == "connect":
-            return "cannot connect"
+            return Trip("connect", "cannot connect")
         if blame == "handshake":
-            return "TLS handshake failed"
+            return Trip("handshake", "TLS handshake failed")
         if live.trial:
-            return "trial call failed"
+            return Trip("trial", "trial call failed")
         if live.streak >= self.consecutive:
-            return f"{live.streak} failures in a row"
+            return Trip("consecutive", f"{live.streak} failures in a row")
         counts = live.recent
         if counts is None or counts.first < self.min_calls:
             return None
         share = counts.second / counts.first
-        return f"{share:.0%} of {counts.first} calls failed" if share >= self.failure_rate else None
+        if share < self.failure_rate:
+            return None
+        return Trip("failure_rate", f"{share:.0%} of {counts.first} calls failed")
 
     def length(self, level: int, rng: Random) -> float:
         """Give the seconds that an ejection of the given level, counted from 0, lasts."""

@@ -17,7 +17,8 @@ class Event:
     """Tell one thing that happened to a service's list.
 
     `node` is a node id, None where it is about the list. `enforced` is False for what was decided
-    and not done: the cap, a freeze or a policy with `enforce=False` held it back.
+    and not done: the cap, a freeze or a policy with `enforce=False` held it back. `code` is the
+    reason of an ejection or a signal in one word of few, for metrics.
     """
 
     kind: Kind
@@ -25,6 +26,7 @@ class Event:
     node: str | None
     reason: str
     enforced: bool = True
+    code: str = ""
 
 
 class Surroundings(Protocol):

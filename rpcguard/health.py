@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rpcguard.ejection import Trip
 from rpcguard.events import Event, Kind, Outbox
 
 if TYPE_CHECKING:
@@ -33,11 +34,17 @@ class Health:
         self._policies = policies
 
     def tell(
-        self, kind: Kind, live: LiveNode | None, reason: str, *, enforced: bool = True
+        self,
+        kind: Kind,
+        live: LiveNode | None,
+        reason: str,
+        *,
+        enforced: bool = True,
+        code: str = "",
     ) -> None:
         """Leave an event for the outside."""
         node = live.node.id if live is not None else None
-        self.outbox.append(Event(kind, self._service, node, reason, enforced))
+        self.outbox.append(Event(kind, self._service, node, reason, enforced, code))
 
     def tick(self, now: float) -> None:
         """Let time do its work: ejections, marks and doubts that end, ramps that rise."""
@@ -68,16 +75,16 @@ class Health:
         if live.gone:
             return
         ejection = roster.blacklist.get(live)
-        reason = policy.tripped(live, blame)
+        trip = policy.tripped(live, blame)
         if ejection is not None:
             if proof and live.trial:
-                self._eject(live, reason or ejection.reason, blame, now)
-        elif reason is not None and live.doubted_at is not None and roster.trusted:
+                self._eject(live, trip or Trip("trial", ejection.reason), blame, now)
+        elif trip is not None and live.doubted_at is not None and roster.trusted:
             self.strike_off(live)
-            self.tell("changed", live, f"left out of the snapshot, and {reason}")
+            self.tell("changed", live, f"left out of the snapshot, and {trip.reason}")
             self.settle(now)
-        elif reason is not None:
-            self._eject(live, reason, blame, now)
+        elif trip is not None:
+            self._eject(live, trip, blame, now)
 
     def recovered(self, live: LiveNode, now: float, *, proof: bool) -> None:
         """Take in a good answer of a node with a history."""
@@ -100,26 +107,26 @@ class Health:
         if proof:
             self._roster.blacklist.end_trial(live)
 
-    def _eject(self, live: LiveNode, reason: str, blame: Blamed, now: float) -> None:
+    def _eject(self, live: LiveNode, trip: Trip, blame: Blamed, now: float) -> None:
         roster = self._roster
         if not self._policies.ejection.enforce:
-            self.tell("ejected", live, reason, enforced=False)
+            self.tell("ejected", live, trip.reason, enforced=False, code=trip.code)
             live.streak, live.recent = 0, None
             return
-        ejection = roster.blacklist.eject(live, reason, blame, now, listed=roster.serving)
+        ejection = roster.blacklist.eject(live, trip.reason, blame, now, listed=roster.serving)
         if ejection is None:
-            self._hold_back(live, reason, blame, now)
+            self._hold_back(live, trip, blame, now)
             return
         roster.place(live)
         self.settle(now)
-        self.tell("ejected", live, reason)
+        self.tell("ejected", live, trip.reason, code=trip.code)
         if ejection.connect:
             self._probe(live)
 
-    def _hold_back(self, live: LiveNode, reason: str, blame: Blamed, now: float) -> None:
+    def _hold_back(self, live: LiveNode, trip: Trip, blame: Blamed, now: float) -> None:
         if not live.denied:
             live.denied = True
-            self.tell("ejected", live, reason, enforced=False)
+            self.tell("ejected", live, trip.reason, enforced=False, code=trip.code)
         if blame == "connect":
             if self._policies.probes:
                 self._probe(live)
@@ -151,11 +158,12 @@ class Health:
         if live.gone:
             return
         if notice.source == "foreign":
-            self.tell("signal", live, f"{notice.reason} names another node", enforced=False)
+            reason = f"{notice.reason} names another node"
+            self.tell("signal", live, reason, enforced=False, code=notice.reason)
             return
         if self._roster.marks.get(live) is None:
             allowed = self._policies.offline.enforce and self._may_mark(live)
-            self.tell("signal", live, notice.reason, enforced=allowed)
+            self.tell("signal", live, notice.reason, enforced=allowed, code=notice.reason)
             if not allowed:
                 return
         self.mark(live, notice, now)

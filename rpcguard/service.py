@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Literal
 
 from rpcguard._checks import is_amount, require
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rpcguard.events import Surroundings
     from rpcguard.live import LiveNode
     from rpcguard.membership import Plan
-    from rpcguard.nodes import NodeView
+    from rpcguard.nodes import NodeView, State
     from rpcguard.outcomes import Verdict
     from rpcguard.picks import Compared, PickRecord, Taken
     from rpcguard.policies import Policies
@@ -263,6 +263,15 @@ class Service:
             views = [view(live, self._roster, now) for live in self._roster.nodes.values()]
         self._deliver()
         return views
+
+    def states(self) -> Counter[State]:
+        """Count the listed nodes by state."""
+        with self._lock:
+            warming = self._roster.warming
+            return Counter(
+                "warming" if live in warming and live.in_pool else live.state
+                for live in self._roster.nodes.values()
+            )
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""

@@ -15,6 +15,7 @@ from rpcguard.call import Call
 from rpcguard.discovery import Following, background, probe
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.journal import Journal
 from rpcguard.membership import MembershipPolicy
 from rpcguard.offline import OfflinePolicy
 from rpcguard.options import Plan, read_options
@@ -22,18 +23,21 @@ from rpcguard.policies import Policies
 from rpcguard.retry import RetryPolicy
 from rpcguard.service import Service
 from rpcguard.slow_start import SlowStart
+from rpcguard.status import ServiceView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
     import httpx
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
     from rpcguard.balancers import Balancer
     from rpcguard.call import Answer
     from rpcguard.events import Event
     from rpcguard.live import LiveNode
-    from rpcguard.nodes import Node, NodeView
+    from rpcguard.nodes import Node, NodeView, State
     from rpcguard.registries.base import Registry
     from rpcguard.views import PickRecord
 
@@ -44,7 +48,6 @@ ChildT = TypeVar("ChildT")
 ChildKey = tuple["LiveNode | None", str]
 _SHOWN = 10
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-_LEVELS = {"panic": logging.WARNING, "doubted": logging.WARNING, "frozen": logging.WARNING}
 
 
 class Shell(Generic[ChildT]):
@@ -83,6 +86,8 @@ class Shell(Generic[ChildT]):
         limits: httpx.Limits | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         if unknown_service not in ("error", "direct"):
             raise ValueError(f"unknown_service must be error or direct, not {unknown_service!r}")
@@ -126,7 +131,18 @@ class Shell(Generic[ChildT]):
             raise InvalidRegistryURL(
                 f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
             )
-        self._following = Following(given, cache_dir=self._policies.membership.cache_dir)
+        # Here, since it takes a third of the time that importing rpcguard may take.
+        from rpcguard.telemetry import Telemetry
+
+        self._journal = Journal()
+        self._telemetry = Telemetry(
+            self, tracer_provider=tracer_provider, meter_provider=meter_provider
+        )
+        self._following = Following(
+            given,
+            cache_dir=self._policies.membership.cache_dir,
+            on_refresh=self._telemetry.refreshed,
+        )
         weakref.finalize(self, self._following.stop).atexit = False
 
     # What the user sees and says
@@ -134,6 +150,21 @@ class Shell(Generic[ChildT]):
     def nodes(self, service: str) -> list[NodeView]:
         """Show the live list of a service; empty while its first snapshot is awaited."""
         return self._service(service.lower()).nodes()
+
+    def services(self) -> list[ServiceView]:
+        """Show the services that were called so far, and how their registry does."""
+        registry = repr(self._following.registry)
+        return [
+            ServiceView(
+                name=name,
+                registry=registry,
+                ready=service.ready,
+                known=service.known,
+                age=self._following.age(name),
+                trouble=self._following.trouble(name),
+            )
+            for name, service in list(self._services.items())
+        ]
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""
@@ -217,19 +248,17 @@ class Shell(Generic[ChildT]):
     # What services ask for
 
     def tell(self, event: Event) -> None:
-        """Log an event of a service."""
-        level = _LEVELS.get(event.kind, logging.INFO)
-        about = f" node {event.node}" if event.node else ""
-        held_back = "" if event.enforced else " (not enforced)"
-        logger.log(
-            level,
-            "service %s:%s %s%s: %s",
-            event.service,
-            about,
-            event.kind,
-            held_back,
-            event.reason,
-        )
+        """Log and count an event of a service."""
+        self._journal.tell(event)
+        self._telemetry.count(event)
+
+    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
+        """Give each service with its nodes by state and the age of its list, for the gauges."""
+        if self._closed or self._pid != os.getpid():
+            return  # after a fork the locks may be held for ever
+        for name, service in list(self._services.items()):
+            if service.known:
+                yield name, service.states(), self._following.age(name)
 
     def probe(self, service: Service, live: LiveNode) -> None:
         """Probe a node in the background."""
@@ -282,11 +311,13 @@ class Shell(Generic[ChildT]):
 
     def _denied(self, service: Service, reason: str) -> None:
         logger.debug("service %s: no retry: %s", service.name, reason)
+        self._telemetry.denied(service.name, reason)
 
     def _outgoing(
         self, request: httpx.Request, stream: Any, node: Node, timeouts: Mapping[str, Any]
     ) -> httpx.Request:
         url = request.url
+        logger.debug("service %s: sending to node %s", url.host, node.id)
         extensions = {**request.extensions, "timeout": timeouts}
         extensions.pop("rpcguard", None)
         scheme = node.scheme or _SCHEMES[url.scheme]
@@ -298,6 +329,16 @@ class Shell(Generic[ChildT]):
             request.method, url, headers=request.headers, stream=stream, extensions=extensions
         )
         return outgoing
+
+    def _copied(self, request: httpx.Request) -> httpx.Request:
+        copy: httpx.Request = self._http.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return copy
 
     def _child_of(self, children: dict[ChildKey, Any], live: LiveNode, scheme: str) -> ChildT:
         key = live, live.node.scheme or _SCHEMES[scheme]

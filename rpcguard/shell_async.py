@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rpcguard.call import Call, Step
     from rpcguard.live import LiveNode
     from rpcguard.service import Lease, Service
+    from rpcguard.watch import AnyWatch
 
 _STOP_TIMEOUT = 1.0
 _POLL = 0.001
@@ -182,6 +183,16 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
         of the last attempt, with a note that lists the attempts.
         """
+        watch = self._telemetry.watch(request)
+        try:
+            response = await self._serve(request, watch)
+        except BaseException as error:
+            watch.failed(error)
+            raise
+        watch.answered()
+        return response
+
+    async def _serve(self, request: httpx.Request, watch: AnyWatch) -> httpx.Response:
         service, call, body = self._prepare(request)
         if not service.ready:
             longest = self._policies.membership.first_snapshot_timeout
@@ -191,21 +202,27 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         try:
             home = await self._home()
             if self._direct and service.ready and not service.known:
-                return await self._send_direct(request, service, home)
-            return await self._drive(request, service, home, call, body)
+                return await self._send_direct(request, service, home, watch)
+            return await self._drive(request, service, home, call, body, watch)
         except BaseException:
             service.end()
             raise
 
     async def _drive(
-        self, request: httpx.Request, service: Service, home: Home, call: Call, body: Any
+        self,
+        request: httpx.Request,
+        service: Service,
+        home: Home,
+        call: Call,
+        body: Any,
+        watch: AnyWatch,
     ) -> httpx.Response:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = await self._take(step, request, body, home)
+                    result = await self._take(step, request, body, home, watch)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -214,13 +231,14 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     async def _take(
-        self, step: Step, request: httpx.Request, body: Any, home: Home
+        self, step: Step, request: httpx.Request, body: Any, home: Home, watch: AnyWatch
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
             child = self._child_of(home.children, live, request.url.scheme)
             outgoing = self._outgoing(request, body, live.node, step.timeouts)
-            return await child.handle_async_request(outgoing)
+            with watch.attempt(outgoing, step) as attempt:
+                return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             await self._read(step.reply)
         elif type(step) is Discard:
@@ -248,12 +266,15 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             await stream.aclose()
 
     async def _send_direct(
-        self, request: httpx.Request, service: Service, home: Home
+        self, request: httpx.Request, service: Service, home: Home, watch: AnyWatch
     ) -> httpx.Response:
         key = (None, "")
         if key not in home.children:
             home.children[key] = self._direct_child()
-        response: httpx.Response = await home.children[key].handle_async_request(request)
+        outgoing = self._copied(request)
+        with watch.attempt(outgoing, None) as attempt:
+            answer = await home.children[key].handle_async_request(outgoing)
+            response = attempt.received(answer)
         response.stream = self._guarded(response.stream, service)
         return response
 

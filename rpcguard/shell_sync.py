@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.service import Lease, Service
     from rpcguard.shell import ChildKey
+    from rpcguard.watch import AnyWatch
 
 _STOP_TIMEOUT = 1.0
 
@@ -108,6 +109,16 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
         of the last attempt, with a note that lists the attempts.
         """
+        watch = self._telemetry.watch(request)
+        try:
+            response = self._serve(request, watch)
+        except BaseException as error:
+            watch.failed(error)
+            raise
+        watch.answered()
+        return response
+
+    def _serve(self, request: httpx.Request, watch: AnyWatch) -> httpx.Response:
         service, call, body = self._prepare(request)
         if not service.ready:
             longest = self._policies.membership.first_snapshot_timeout
@@ -116,21 +127,21 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             raise self._refuse(service)
         try:
             if self._direct and service.ready and not service.known:
-                return self._send_direct(request, service)
-            return self._drive(request, service, call, body)
+                return self._send_direct(request, service, watch)
+            return self._drive(request, service, call, body, watch)
         except BaseException:
             service.end()
             raise
 
     def _drive(
-        self, request: httpx.Request, service: Service, call: Call, body: Any
+        self, request: httpx.Request, service: Service, call: Call, body: Any, watch: AnyWatch
     ) -> httpx.Response:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = self._take(step, request, body)
+                    result = self._take(step, request, body, watch)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -138,11 +149,15 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         except StopIteration as end:
             return self._hand_out(call, end.value, service)
 
-    def _take(self, step: Step, request: httpx.Request, body: Any) -> httpx.Response | None:
+    def _take(
+        self, step: Step, request: httpx.Request, body: Any, watch: AnyWatch
+    ) -> httpx.Response | None:
         if type(step) is Send:
             node = step.lease.live.node
             child = self._child_of(self._children, step.lease.live, request.url.scheme)
-            return child.handle_request(self._outgoing(request, body, node, step.timeouts))
+            outgoing = self._outgoing(request, body, node, step.timeouts)
+            with watch.attempt(outgoing, step) as attempt:
+                return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             self._read(step.reply)
         elif type(step) is Discard:
@@ -172,11 +187,15 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         finally:
             stream.close()
 
-    def _send_direct(self, request: httpx.Request, service: Service) -> httpx.Response:
+    def _send_direct(
+        self, request: httpx.Request, service: Service, watch: AnyWatch
+    ) -> httpx.Response:
         child = self._children.get((None, "")) or self._children.setdefault(
             (None, ""), self._direct_child()
         )
-        response = child.handle_request(request)
+        outgoing = self._copied(request)
+        with watch.attempt(outgoing, None) as attempt:
+            response = attempt.received(child.handle_request(outgoing))
         response.stream = self._guarded(response.stream, service)
         return response
 

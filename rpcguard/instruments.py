@@ -1,0 +1,117 @@
+"""The metrics: their names, units and buckets, and the gauges that report every live list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol, get_args
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry import metrics
+from opentelemetry.metrics import Observation
+
+from rpcguard._version import __version__
+from rpcguard.nodes import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from opentelemetry.metrics import CallbackOptions, MeterProvider
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+
+_STATES: tuple[State, ...] = get_args(State)
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+
+class Source(Protocol):
+    """Be a transport, as far as the gauges go."""
+
+    def census(self) -> Iterable[tuple[str, Mapping[State, int], float | None]]:
+        """Give each service with its nodes by state and the seconds since its registry answered."""
+        ...
+
+
+class Instruments:
+    """Hold the instruments of one meter provider; the names are in `docs/observability.md`.
+
+    All transports of a provider share them and are `sources` of the gauges, held weakly: the nodes
+    of a service that several transports follow are added up, and the oldest list counts.
+    """
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
+        self.sources: WeakSet[Source] = WeakSet()
+        self.request_duration = meter.create_histogram(
+            "http.client.request.duration",
+            "s",
+            "Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.call_duration = meter.create_histogram(
+            "rpcguard.call.duration",
+            "s",
+            "Duration of calls, with all their attempts and waits.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.call_attempts = meter.create_histogram(
+            "rpcguard.call.attempts",
+            "{attempt}",
+            "Attempts per call.",
+            explicit_bucket_boundaries_advisory=(0, 1, 2, 3, 4, 5),
+        )
+        count = meter.create_counter
+        self.ejections = count("rpcguard.ejections", "{ejection}", "Ejections of nodes.")
+        self.signals = count(
+            "rpcguard.offline.signals", "{signal}", "Signals of nodes that they leave."
+        )
+        self.retries = count("rpcguard.retries", "{retry}", "Attempts after the first of a call.")
+        self.denied = count(
+            "rpcguard.retries.denied", "{retry}", "Retries that were wanted and not made."
+        )
+        self.refreshes = count(
+            "rpcguard.registry.refreshes", "{refresh}", "Answers and failures of the registry."
+        )
+        self.panics = count(
+            "rpcguard.panics", "{panic}", "Times that a list ran out of eligible nodes."
+        )
+        meter.create_observable_gauge(
+            "rpcguard.nodes", [self._nodes], "{node}", "Nodes in the live list, by state."
+        )
+        meter.create_observable_gauge(
+            "rpcguard.registry.age", [self._age], "s", "Time since the registry last answered."
+        )
+
+    def _nodes(self, _: CallbackOptions) -> Iterable[Observation]:
+        totals: Counter[tuple[str, State]] = Counter()
+        for source in list(self.sources):
+            for service, states, _age in source.census():
+                for state in _STATES:
+                    totals[service, state] += states.get(state, 0)
+        return [
+            Observation(number, {"server.address": service, "rpcguard.node.state": state})
+            for (service, state), number in totals.items()
+        ]
+
+    def _age(self, _: CallbackOptions) -> Iterable[Observation]:
+        oldest: dict[str, float] = {}
+        for source in list(self.sources):
+            for service, _states, age in source.census():
+                if age is not None:
+                    oldest[service] = max(age, oldest.get(service, 0.0))
+        return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
+
+
+# A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set.
+_of_provider: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
+_of_global: list[Instruments] = []
+
+
+def instruments_of(provider: MeterProvider | None) -> Instruments:
+    """Give the instruments of a meter provider, of the global one for None."""
+    if provider is None or provider is metrics.get_meter_provider():
+        if not _of_global:
+            _of_global.append(Instruments(None))
+        return _of_global[0]
+    if provider not in _of_provider:
+        _of_provider[provider] = Instruments(provider)
+    return _of_provider[provider]
