@@ -7,12 +7,10 @@ import shutil
 import socket
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from tests.servers.base import Server, cache, run
-
-JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
-MAVEN = ("mvn", "--quiet", "--batch-mode", "package")
 
 
 class BuiltServer(Server):
@@ -23,31 +21,82 @@ class BuiltServer(Server):
     product: ClassVar[str]
 
     @classmethod
-    def file(cls) -> Path:
-        """Give the built file in the cache."""
+    def home(cls) -> Path:
+        """Give the folder of this build in the cache."""
         tree = Path(__file__).parent / cls.source
         content = sha256()
         for path in sorted(tree.rglob("*")):
             if path.is_file():
                 content.update(path.relative_to(tree).as_posix().encode() + path.read_bytes())
-        return cache(f"{cls.source}-{content.hexdigest()[:12]}", Path(cls.product).name)
+        return cache(f"{cls.source}-{content.hexdigest()[:12]}")
+
+    @classmethod
+    def file(cls) -> Path:
+        """Give the built file."""
+        return cls.home() / Path(cls.product).name
 
     @classmethod
     def get(cls) -> None:
-        file = cls.file()
-        if file.is_file():
+        if cls.file().is_file():
             return
         work = cache(f".{cls.source}.part")
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(Path(__file__).parent / cls.source, work)
         run(["nice", "-n", "15", *cls.build], cwd=work)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        (work / cls.product).rename(file)
+        cls.unpack(work / cls.product, work / "home")
+        shutil.rmtree(cls.home(), ignore_errors=True)
+        (work / "home").rename(cls.home())
         shutil.rmtree(work)
+
+    @classmethod
+    def unpack(cls, product: Path, home: Path) -> None:
+        """Bring what was built to its folder."""
+        home.mkdir()
+        product.rename(home / product.name)
 
     @classmethod
     def available(cls) -> bool:
         return cls.file().is_file()
+
+
+class SpringServer(BuiltServer):
+    """Build a Spring Boot application; it starts three times as fast with its classes archived."""
+
+    build = ("mvn", "--quiet", "--batch-mode", "package")
+    heap: ClassVar[str]
+
+    @classmethod
+    def archive(cls) -> Path:
+        """Give the file of archived classes."""
+        return cls.file().with_suffix(".jsa")
+
+    @classmethod
+    def get(cls) -> None:
+        super().get()
+        if cls.archive().is_file():
+            return
+        with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+            server = cls(Path(directory))
+            server.start()
+            server.stop()  # that writes it
+            (Path(directory) / cls.archive().name).rename(cls.archive())
+
+    @classmethod
+    def available(cls) -> bool:
+        return super().available() and cls.archive().is_file()
+
+    @classmethod
+    def unpack(cls, product: Path, home: Path) -> None:
+        extract = ["java", "-Djarmode=tools", "-jar", product, "extract", "--destination", home]
+        run(extract, cwd=product.parent)
+
+    def java(self, *arguments: str | Path) -> list[str | Path]:
+        """Give the command that runs the application."""
+        shared = f"-XX:SharedArchiveFile={self.archive()}"
+        if not self.archive().is_file():
+            shared = f"-XX:ArchiveClassesAtExit={self.directory / self.archive().name}"
+        small = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Xmx{self.heap}")
+        return ["java", *small, shared, *arguments]
 
 
 def quiet_port(*offsets: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.servers.built import JAVA, MAVEN, BuiltServer, quiet_port
+from tests.servers.built import SpringServer, quiet_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,13 @@ _QUICK = {  # the defaults are minutes
 }
 
 
-class Eureka(BuiltServer):
+class Eureka(SpringServer):
     """Run one server that has no peer; it keeps nothing over a restart."""
 
     name = "eureka"
     source = "eureka-app"
-    build = MAVEN
     product = "target/eureka.jar"
+    heap = "256m"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -46,7 +46,7 @@ class Eureka(BuiltServer):
         }
         file = self.directory / "application.properties"
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        return [*JAVA, "-Xmx256m", "-jar", self.file()]
+        return self.java("-jar", self.file())
 
     def answers(self) -> bool:
         url = f"http://127.0.0.1:{self.port}/eureka/apps"

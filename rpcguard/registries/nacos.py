@@ -1,0 +1,302 @@
+"""The registry `nacos://`: Nacos' HTTP API of any age, polled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import anyio
+
+from rpcguard.nodes import Snapshot
+from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._fields import address, number, part, scheme, started_at
+from rpcguard.registries.base import (
+    MAX_BYTES,
+    FaultLog,
+    RegistryURL,
+    json_from_bytes,
+    node_from_json,
+    nodes_from_json,
+    parse_url,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rpcguard.nodes import Node, Status
+
+_EXAMPLE: Final = "nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod"
+_OPTIONS: Final = ("cluster", "group", "interval", "namespace", *TLS_OPTIONS)
+_SCHEMES: Final = {"nacos": "http", "nacos+https": "https"}
+
+# Statuses of an API that this server does not have: never had, put away, turned off.
+_ABSENT: Final = (404, 405, 410, 501)
+_NO_SERVICE: Final = (20004, 21008)
+_SHORTEST_INTERVAL, _LONGEST_INTERVAL = 1.0, 60.0
+_DEFAULT_CLUSTER: Final = "DEFAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class _API:
+    """Name what differs between the generations of the API."""
+
+    list: str
+    login: str
+    clusters: str
+    any_cluster: str
+
+
+# A list of no names: Nacos before 3.2 takes a missing clusterName for DEFAULT and shows no other.
+_V3: Final = _API("/v3/client/ns/instance/list", "/v3/auth/user/login", "clusterName", ",")
+_V1: Final = _API("/v1/ns/instance/list", "/v1/auth/login", "clusters", "")
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """Hold what either generation says of a service; `lies` if `healthy` is not to be believed."""
+
+    hosts: object
+    interval: float | None = None
+    lies: bool = False
+    complete: bool = True
+
+
+class NacosRegistry:
+    """Poll services in Nacos by the v3 client API, or by v1 where a server has no v3.
+
+    URL form: `nacos://user:password@h1:8848,h2:8848/nacos`, or `nacos+https://`; the port is 8848
+    where none is given, the path is the context path (`/nacos`). Options: `namespace` (its id),
+    `group` (`DEFAULT_GROUP`), `cluster` (names with commas; all without it), `interval` is the
+    pause between polls in seconds, `ca`, `cert` and `key` name PEM files. Several addresses are
+    one cluster: the next is asked when one fails. With a user, the object logs in before its first
+    question and again when its token is refused.
+
+    Live: the HTTP API pushes nothing. Without `interval` v1 is polled as it advises by
+    `cacheMillis` (10 s by default, held between 1 and 60 s), v3, which advises nothing, as the
+    transport's `poll_interval` says.
+
+    Node: `id` is `ip#port#cluster`, `weight` is Nacos' weight, 0 of which is the operator's way to
+    drain a node; one with `enabled=false` is not listed at all. `zone` is `metadata.zone`, else
+    the cluster's name unless it is DEFAULT; `version` and `scheme` are from the metadata, https
+    also where `secure` is `true`. `started_at` is what the metadata says (`started_at` in seconds,
+    or milliseconds by Dubbo's or Sermant's names), and is also the `generation`: Nacos itself has
+    no mark of a registration. `status` is down where `healthy` is false.
+
+    Where the healthy share is at or below the service's `protectThreshold`, Nacos calls every node
+    healthy. v1 says so: then nobody's `healthy` counts, and the list is not authoritative. v3 does
+    not say so, and it is for the failure blacklist to find the dead.
+
+    Nacos answers alike for an unknown service and an empty one: `known` is False until this object
+    has seen a node of it. Wrong credentials raise `RegistryError`; so does a server that is still
+    starting, which answers 403 to right ones for some seconds, or 503. Protocol: alibaba/nacos,
+    `InstanceOpenApiController` (v3) and `InstanceController` (v1). Works on asyncio and trio;
+    `aclose` it in the event loop that used it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        parsed = _parse(url)
+        web = _SCHEMES[parsed.scheme]
+        self._base = parsed.path.rstrip("/") or "/nacos"
+        self._query = {"groupName": parsed.query.get("group", "DEFAULT_GROUP")}
+        if parsed.query.get("namespace"):
+            self._query["namespaceId"] = parsed.query["namespace"]
+        self._clusters = parsed.query.get("cluster", "")
+        self._interval = parsed.number("interval", 0.0) or None
+        self._login_form = _login_form(parsed)
+        hosts = ",".join(address(*pair) for pair in parsed.hosts)
+        self._shown = f"{parsed.scheme}://{hosts}{self._base}"
+        self._client = RegistryClient(
+            [f"{web}://{address(*pair)}" for pair in parsed.hosts],
+            tls=ssl_context or TLSFiles.from_url(parsed, secure=web == "https"),
+            timeout=timeout,
+            max_bytes=max_bytes,
+        )
+        self._api = _V3
+        self._token: str | None = None
+        self._logging_in = anyio.Lock()
+        self._seen: set[str] = set()
+        self._faults = FaultLog()
+
+    @classmethod
+    def from_url(cls, url: str) -> NacosRegistry:
+        """Read a `nacos://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        return cls(url)
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Ask for the list now; raise `RegistryError` where there is no usable answer."""
+        answer = await self._ask_either(service)
+        where = f"{answer.url}, service {service!r}"
+        try:
+            found = _read(answer)
+            nodes = nodes_from_json(
+                found.hosts,
+                where=where,
+                faults=self._faults,
+                read=lambda entry: _node(entry, lies=found.lies),
+            )
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+        if nodes:
+            self._seen.add(service)
+        return Snapshot(
+            nodes,
+            authoritative=found.complete and not found.lies,
+            known=service in self._seen,
+            max_age=self._interval or found.interval,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def __repr__(self) -> str:
+        return f"NacosRegistry({self._shown!r})"
+
+    async def _ask_either(self, service: str) -> Answer:
+        first = self._api
+        for api in (first, _V1 if first is _V3 else _V3):
+            answer = await self._ask(api, service)
+            if not _is_absent(answer):
+                self._api = api
+                return answer
+        raise answer.error("neither the v3 nor the v1 API is there: is this Nacos, and its path?")
+
+    async def _ask(self, api: _API, service: str) -> Answer:
+        query = {**self._query, "serviceName": service}
+        if clusters := self._clusters or api.any_cluster:
+            query[api.clusters] = clusters
+        target = f"{self._base}{api.list}?{urlencode(query)}"
+        if self._login_form is None:
+            answer = await self._client.request("GET", target)
+        else:
+            token = self._token or await self._new_token(None)
+            answer = await self._ask_with(token, target)
+            if answer.status in (401, 403):
+                answer = await self._ask_with(await self._new_token(token), target)
+        return answer
+
+    async def _ask_with(self, token: str, target: str) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self._client.request("GET", target, headers=headers)
+
+    async def _new_token(self, refused: str | None) -> str:
+        async with self._logging_in:
+            if self._token is None or self._token == refused:
+                self._token = None
+                self._token = await self._login()
+            return self._token
+
+    async def _login(self) -> str:
+        for api in (_V3, _V1):
+            answer = await self._client.request(
+                "POST",
+                f"{self._base}{api.login}",
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                json=self._login_form,
+            )
+            if answer.status == 200:
+                token = part({"": answer.json()}, "").get("accessToken")
+                if isinstance(token, str) and token:
+                    return token
+            if answer.status not in _ABSENT:
+                raise answer.error(
+                    f"login refused with status {answer.status}: the credentials are wrong,"
+                    " or the server is still starting"
+                )
+        raise answer.error("there is no login: is this Nacos, and its path?")
+
+
+def _parse(url: str) -> RegistryURL:
+    parsed = parse_url(url, example=_EXAMPLE, default_port=8848, options=_OPTIONS)
+    if parsed.scheme not in _SCHEMES:
+        raise parsed.invalid(f"the scheme must be nacos or nacos+https, not {parsed.scheme!r}")
+    if not parsed.hosts:
+        raise parsed.invalid("no address is given")
+    return parsed
+
+
+def _login_form(parsed: RegistryURL) -> str | None:
+    if parsed.username is None and parsed.password is None:
+        return None
+    form = urlencode({"username": parsed.username or "", "password": parsed.password or ""})
+    # Sent as a JSON string, which the client can: its quotes end up in two fields of no name.
+    return f"&{form}&"
+
+
+def _is_absent(answer: Answer) -> bool:
+    return answer.status in _ABSENT and _code(answer) not in _NO_SERVICE
+
+
+def _code(answer: Answer) -> object:
+    try:
+        document = json_from_bytes(answer.body)
+    except ValueError:
+        return None
+    return document.get("code") if isinstance(document, Mapping) else None
+
+
+def _read(answer: Answer) -> _List:
+    if _code(answer) in _NO_SERVICE:
+        return _List([])
+    if answer.status != 200:
+        raise answer.error()
+    document = answer.json()
+    if not isinstance(document, Mapping):
+        raise ValueError("an object is wanted")
+    if "code" in document:
+        if document["code"] != 0 or "data" not in document:
+            raise ValueError(f"code {str(document['code'])[:20]} is no usable answer")
+        return _List(document["data"])
+    if "cacheMillis" not in document:
+        raise ValueError("neither v3's list nor v1's service is there")
+    hosts = document.get("hosts")
+    return _List(
+        hosts or [],
+        interval=_interval(document["cacheMillis"]),
+        lies=document.get("reachProtectionThreshold") is True,
+        complete=hosts is not None,  # null is no list, as Nacos' own client has it
+    )
+
+
+def _interval(milliseconds: object) -> float | None:
+    advised = number(milliseconds)
+    if not advised:
+        return None
+    return min(max(advised / 1000, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
+
+
+def _node(entry: object, *, lies: bool) -> Node:
+    metadata = part(entry, "metadata")
+    assert isinstance(entry, Mapping)  # `part` has seen to it
+    cluster = entry.get("clusterName") or _DEFAULT_CLUSTER
+    started = started_at(metadata)
+    return node_from_json(
+        {
+            "host": entry.get("ip"),
+            "port": entry.get("port"),
+            "id": f"{entry.get('ip')}#{entry.get('port')}#{cluster}",
+            "scheme": scheme(metadata),
+            "weight": entry.get("weight"),
+            "status": _status(entry, lies=lies),
+            "zone": metadata.get("zone") or (None if cluster == _DEFAULT_CLUSTER else cluster),
+            "version": metadata.get("version"),
+            "started_at": started,
+            "generation": None if started is None else f"{started:.3f}",
+            "metadata": metadata,
+        }
+    )
+
+
+def _status(entry: Mapping[str, object], *, lies: bool) -> Status:
+    if entry.get("enabled") is False:
+        return "draining"  # not listed by Nacos itself, but by servers that only speak like it
+    return "down" if entry.get("healthy") is False and not lies else "up"
