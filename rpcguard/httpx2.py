@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, ClassVar
+
 try:
-    import httpcore2
     import httpx2
 except ImportError as error:
     raise ImportError("rpcguard.httpx2 needs httpx2: pip install 'rpcguard[httpx2]'") from error
@@ -12,52 +13,59 @@ from rpcguard import connections, errors
 from rpcguard.shell_async import AsyncShell
 from rpcguard.shell_sync import SyncShell
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+# The shells are written once and typed for httpx; here they serve httpx2, whose classes have the
+# same interface and are not related.
+
 __all__ = ["AsyncTransport", "NoAvailableNode", "Transport", "TransportClosed"]
 
 
-class NoAvailableNode(errors.NoAvailableNode, httpx2.ConnectError):
+class NoAvailableNode(errors.NoAvailableNode, httpx2.ConnectError):  # type: ignore[misc]
     """Report that a service has no node to send to; an `httpx2.ConnectError` too."""
 
 
-class TransportClosed(errors.TransportClosed, httpx2.TransportError):
+class TransportClosed(errors.TransportClosed, httpx2.TransportError):  # type: ignore[misc]
     """Report a call on a transport that is closing or closed; an `httpx2.TransportError` too."""
 
 
-class ConnectionStack(connections.SyncShell, httpx2.BaseTransport):
+class ConnectionStack(connections.SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
     """Keep the HTTP/1.1 connections of one node; see `rpcguard.connections`."""
 
-    _http = httpx2
-    _core = httpcore2
+    _http: ClassVar[ModuleType] = httpx2
+    _core: ClassVar[ModuleType | str] = "httpcore2"
 
 
-class AsyncConnectionStack(connections.AsyncShell, httpx2.AsyncBaseTransport):
+class AsyncConnectionStack(connections.AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[misc]
     """Keep the HTTP/1.1 connections of one node; see `rpcguard.connections`."""
 
-    _http = httpx2
-    _core = httpcore2
+    _http: ClassVar[ModuleType] = httpx2
+    _core: ClassVar[ModuleType | str] = "httpcore2"
 
 
-class Transport(SyncShell, httpx2.BaseTransport):
+class Transport(SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
     """Send each call of an `httpx2.Client` to a good node of the service that its URL names.
 
     Everything else is as in `rpcguard.Transport`.
     """
 
-    _http = httpx2
-    _stack = ConnectionStack
-    _pooled = httpx2.HTTPTransport
-    _no_available_node = NoAvailableNode
-    _transport_closed = TransportClosed
+    _http: ClassVar[ModuleType] = httpx2
+    _stack: ClassVar[Callable[..., Any]] = ConnectionStack
+    _pooled: ClassVar[Callable[..., Any]] = httpx2.HTTPTransport
+    _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
+    _transport_closed: ClassVar[type[Exception]] = TransportClosed
 
 
-class AsyncTransport(AsyncShell, httpx2.AsyncBaseTransport):
+class AsyncTransport(AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[misc]
     """Send each call of an `httpx2.AsyncClient` to a good node of the service that its URL names.
 
     Everything else is as in `rpcguard.AsyncTransport`.
     """
 
-    _http = httpx2
-    _stack = AsyncConnectionStack
-    _pooled = httpx2.AsyncHTTPTransport
-    _no_available_node = NoAvailableNode
-    _transport_closed = TransportClosed
+    _http: ClassVar[ModuleType] = httpx2
+    _stack: ClassVar[Callable[..., Any]] = AsyncConnectionStack
+    _pooled: ClassVar[Callable[..., Any]] = httpx2.AsyncHTTPTransport
+    _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
+    _transport_closed: ClassVar[type[Exception]] = TransportClosed
