@@ -114,8 +114,10 @@ class Shell(Generic[ChildT]):
         }
         self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
         self._stacks = http1 and not http2
+        # Bound to no transport: a child that outlives it must not keep it alive.
+        new_context = self._http.create_ssl_context
         self._tls = functools.cache(
-            lambda: self._http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+            lambda: new_context(verify=verify, cert=cert, trust_env=trust_env)
         )
         if verify is not True or cert is not None:
             self._tls()

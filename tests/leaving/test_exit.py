@@ -43,7 +43,8 @@ def test_exit_of_a_forked_child(make_node):
         client.close()
     """
     node = make_node(stopping)
-    check_quiet(run_python(code, node, timeout=10), "firstlast firstlast\n")
+    done = run_python(code, node, timeout=10)
+    assert (done.stdout, done.returncode) == ("firstlast firstlast\n", 0)
     assert len(node.peers) == 1
 
 
