@@ -64,7 +64,7 @@ class PolarisBackend(Backend):
         fresh = []
         for node in nodes:
             known = self._known.get(node.id)
-            self._known[node.id] = _instance(service, node)
+            self._known[node.id] = self.instance(service, node)
             if known is not None:
                 self._change(node.id)
             else:
@@ -72,7 +72,7 @@ class PolarisBackend(Backend):
         for first in range(0, len(fresh), BATCH):
             self._ask("POST", "/naming/v1/instances", fresh[first : first + BATCH])
         # What clients are shown is up to a second old.
-        while not self._listed(service).issuperset(instance["id"] for instance in fresh):
+        while not self.listed(service).issuperset(instance["id"] for instance in fresh):
             time.sleep(0.05)
 
     def deregister(self, service: str, node_id: str) -> None:
@@ -104,12 +104,29 @@ class PolarisBackend(Backend):
     def close(self) -> None:
         self._api.close()
 
+    def instance(self, service: str, node: Node) -> dict[str, Any]:
+        """Give what the console's API takes for a node."""
+        return {
+            "id": node.id,
+            "service": service,
+            "namespace": "default",
+            "host": node.host,
+            "port": node.port,
+            "weight": round(node.weight * 100),
+            "version": node.version,
+            "location": {"zone": node.zone},
+            "metadata": dict(node.metadata),
+            "healthy": True,
+            "isolate": False,
+        }
+
     def _change(self, node_id: str, **fields: object) -> None:
         # What is not repeated is emptied.
         self._known[node_id].update(fields)
         self._ask("PUT", "/naming/v1/instances", [self._known[node_id]])
 
-    def _listed(self, service: str) -> set[str]:
+    def listed(self, service: str) -> set[str]:
+        """Give the ids of the nodes that clients are shown now."""
         about = {"namespace": "default", "name": service}
         answer = self._api.post("/v1/Discover", json={"type": "INSTANCE", "service": about})
         return {instance["id"] for instance in answer.json()["instances"]}
@@ -120,20 +137,32 @@ class PolarisBackend(Backend):
         assert code in (200000, 200001), answer.text
 
 
-def _instance(service: str, node: Node) -> dict[str, Any]:
-    return {
-        "id": node.id,
-        "service": service,
-        "namespace": "default",
-        "host": node.host,
-        "port": node.port,
-        "weight": round(node.weight * 100),
-        "version": node.version,
-        "location": {"zone": node.zone},
-        "metadata": dict(node.metadata),
-        "healthy": True,
-        "isolate": False,
-    }
+class NacosV1Backend(PolarisBackend):
+    """Read the same lists as Nacos clients do: Polaris speaks v1 of that, and no v3."""
+
+    name = "nacos-v1"
+    capabilities = PolarisBackend.capabilities - {"generation", "unknown", "auth"}
+
+    def node_id(self, host: str, port: int) -> str:
+        return f"{host}#{port}#DEFAULT"
+
+    def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
+        dead = f"127.0.0.1:{self._dead_port}," if dead_member else ""
+        return f"nacos://{dead}127.0.0.1:{self._polaris.nacos_port}?interval=0.2"
+
+    def instance(self, service: str, node: Node) -> dict[str, Any]:
+        return {**super().instance(service, node), "weight": round(node.weight)}
+
+    def listed(self, service: str) -> set[str]:
+        url = f"http://127.0.0.1:{self._polaris.nacos_port}/nacos/v1/ns/instance/list"
+        hosts = httpx.get(url, params={"serviceName": service}).json().get("hosts") or []
+        return {self.node_id(host["ip"], host["port"]) for host in hosts}
+
+    def drain(self, service: str, node_id: str) -> None:
+        self._change(node_id, weight=0)
+
+    def undrain(self, service: str, node_id: str) -> None:
+        self._change(node_id, weight=2)
 
 
-backends = (PolarisBackend,)
+backends = (PolarisBackend, NacosV1Backend)
