@@ -33,7 +33,7 @@ def run_python(code: str, *nodes: Node, timeout: float = 20.0) -> subprocess.Com
     addresses = ",".join(f"{node.host}:{node.port}" for node in nodes)
     given = f"REGISTRY = 'static:///orders={addresses}'\n"
     return subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", given + textwrap.dedent(code)],
+        [sys.executable, "-W", "error", "-c", given + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -92,13 +92,20 @@ def test_exit_while_a_registry_watches(make_node):
 def test_exit_by_ctrl_c(make_node):
     """Ctrl-C under a call ends the program with the usual traceback, and nothing else."""
     code = """
-        import httpx, os, rpcguard, signal, threading
-        client = httpx.Client(transport=rpcguard.Transport(REGISTRY), timeout=60)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        import httpx, os, rpcguard, signal, threading, time
+        transport = rpcguard.Transport(REGISTRY)
+        client = httpx.Client(transport=transport, timeout=60)
+        transport.wait_ready("orders", timeout=5)
+        def interrupt():
+            while not transport.nodes("orders")[0].in_flight:
+                time.sleep(0.01)
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=interrupt).start()
         try:
             client.get("http://orders/")
         except KeyboardInterrupt:
-            print([view.in_flight for view in client._transport.nodes("orders")])
+            print([view.in_flight for view in transport.nodes("orders")])
         client.close()
     """
     check_quiet(run_python(code, make_node(hang), timeout=10), "[0]\n")
