@@ -65,8 +65,8 @@ class Listed(Protocol):
 class Plan:
     """Hold what a snapshot changes.
 
-    `trusted` are doubted nodes that are listed again, `confirmed` those that a second snapshot
-    leaves out too.
+    `trusted` are doubted nodes that are listed again, changed or not, `confirmed` those that a
+    second snapshot leaves out too.
     """
 
     trusted: list[Node] = field(default_factory=list)
@@ -118,15 +118,20 @@ def plan(
         if old is None:
             result.added.append(node)
             continue
-        if old.doubted_at is not None:
+        known = old.node is node or old.node == node
+        if not known and not _is_same(old.node, node):
+            result.replaced.append(node)
+        elif old.doubted_at is not None:
             result.trusted.append(node)
-        if old.node is node or old.node == node:
-            continue
-        same = old.node.generation == node.generation and old.node.address == node.address
-        (result.updated if same else result.replaced).append(node)
+        elif not known:
+            result.updated.append(node)
     if snapshot.authoritative and not named.issuperset(current):
         _drop(result, current, named, now, policy)
     return result
+
+
+def _is_same(old: Node, new: Node) -> bool:
+    return old.generation == new.generation and old.address == new.address
 
 
 def _drop(

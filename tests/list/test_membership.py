@@ -192,6 +192,18 @@ def test_a_doubted_node_that_is_listed_again_is_as_before():
     assert stage.listed() == set(ids(3))
 
 
+def test_a_doubted_node_that_registers_anew_starts_fresh():
+    """A new generation of a doubted and marked node leaves nothing behind of the old one."""
+    stage = Stage(*nodes("a", "b", generation=1), probes=False)
+    stage.list()
+    stage.service.mark_offline("a", 5)
+    stage.list(*nodes("a", "b", generation=2))
+    assert stage.states() == {"a": "warming", "b": "warming"}
+    stage.clock.advance(10)
+    assert stage.picked() == {"a", "b"}
+    assert "restored" not in stage.kinds()
+
+
 def test_a_service_stays_known_while_its_nodes_are_doubted():
     """A registry that forgets the service for a moment does not make it unknown."""
     stage = Stage("a", "b")
