@@ -23,7 +23,7 @@ class Gate:
     def _wait(self) -> None:
         with self._lock:
             self.waiting += 1
-        self._open.wait(10)
+        self._open.wait(50)
 
     def answer(self, peer: Peer) -> None:
         """Hold the whole answer back."""

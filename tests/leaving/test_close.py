@@ -53,8 +53,8 @@ async def test_500_calls_in_flight_finish(flavour, make_node, make_caller):
     before = open_sockets()
     gate = Gate()
     answering, streaming = make_node(gate.answer), make_node(gate.stream)
-    caller = make_caller(answering, **roomy(flavour), client={"timeout": 20})
-    streams = make_caller(streaming, **roomy(flavour), client={"timeout": 20})
+    caller = make_caller(answering, **roomy(flavour), client={"timeout": 50})
+    streams = make_caller(streaming, **roomy(flavour), client={"timeout": 50})
     texts: list[str] = []
 
     async def call() -> None:
@@ -68,7 +68,7 @@ async def test_500_calls_in_flight_finish(flavour, make_node, make_caller):
         for _ in range(CALLS // 2):
             group.start_soon(call)
             group.start_soon(stream)
-        await soon(lambda: gate.waiting == CALLS, "not all in flight", 10)
+        await soon(lambda: gate.waiting == CALLS, "not all in flight", 40)
         group.start_soon(caller.transport.aclose)
         group.start_soon(streams.transport.aclose)
         await anyio.sleep(0.01)
@@ -90,7 +90,7 @@ async def test_100_threads_in_flight_finish(flavour, make_node, make_caller):
     """`close` refuses new calls at once; calls and streams of 100 threads all end well."""
     gate = Gate()
     node = make_node(gate.answer, *[gate.stream, gate.answer] * 50)
-    caller = make_caller(node, **roomy(flavour), client={"timeout": 20})
+    caller = make_caller(node, **roomy(flavour), client={"timeout": 50})
     texts: list[str] = []
     threads = [
         threading.Thread(target=lambda: texts.append(caller.client.get("/").text))
@@ -98,7 +98,7 @@ async def test_100_threads_in_flight_finish(flavour, make_node, make_caller):
     ]
     for thread in threads:
         thread.start()
-    eventually(lambda: gate.waiting == 100, "not all in flight", 10)
+    eventually(lambda: gate.waiting == 100, "not all in flight", 40)
     closing = threading.Thread(target=caller.transport.close)
     closing.start()
     eventually(lambda: is_closed(caller), "new calls were not refused")
