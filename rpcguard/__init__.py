@@ -18,6 +18,7 @@ from rpcguard.offline import OfflinePolicy
 from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_url
 from rpcguard.retry import RetryPolicy
 from rpcguard.slow_start import SlowStart
+from rpcguard.status import ServiceView, asgi_status
 from rpcguard.transport import AsyncTransport, Transport
 from rpcguard.views import PickRecord
 
@@ -42,11 +43,13 @@ __all__ = [
     "RetryPolicy",
     "RoundRobin",
     "RpcguardError",
+    "ServiceView",
     "SlowStart",
     "Snapshot",
     "Transport",
     "TransportClosed",
     "WatchableRegistry",
     "__version__",
+    "asgi_status",
     "registry_from_url",
 ]

@@ -20,7 +20,8 @@ class Transport(SyncShell, httpx.BaseTransport):
     the registry does not know is called as an ordinary URL. `node_transport` makes the child
     transport of a node; without it rpcguard makes its own, to which `verify`, `cert`,
     `trust_env`, `http1`, `http2`, `limits` (per node), `local_address` and `socket_options` apply
-    as in `httpx.HTTPTransport`.
+    as in `httpx.HTTPTransport`. Spans and metrics go to `tracer_provider` and `meter_provider`, by
+    default to the global ones of OpenTelemetry.
 
     Thread-safe. Whoever makes it closes it, by `close` or with the client; what nobody closes is
     closed at the end of the program. Wrong options raise
