@@ -48,8 +48,7 @@ _PROTOCOLS: Final = ("rest", "http", "https", "tri")
 _RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
 _SETTLE: Final = 0.01
 
-# kazoo logs each request with all that it holds, passwords too, and every try of an outage. What
-# matters of it is in the errors here.
+# kazoo logs every request, passwords included; what matters of it is in the errors here.
 _quiet = logging.getLogger("rpcguard.zookeeper")
 _quiet.addFilter(lambda record: record.levelno >= logging.ERROR)
 
@@ -258,7 +257,8 @@ class _Bell:
     """Wake a task from kazoo's threads; keep which znodes have changed."""
 
     def __init__(self) -> None:
-        token: Any = lowlevel.current_token().native_token
+        current = lowlevel.current_token()
+        token: Any = getattr(current, "native_token", current)  # anyio 4.11 wraps it
         # Neither waits for the loop, which may be closing while kazoo's threads are joined.
         self._soon = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
         self._event = anyio.Event()

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from conftest import ScriptedServer
 
 Document = dict[str, Any]
 
@@ -50,6 +49,32 @@ async def fetch(control: ControlPlane, options: str = "", service: str = "orders
 
 def locality(*endpoints: Document, **more: object) -> Document:
     return {"lb_endpoints": list(endpoints), **more}
+
+
+class Scripted(ControlPlane):
+    """Give the answers of `script` in turn, the last one again and again."""
+
+    script: list[tuple[int, str]]
+
+    @property
+    def place(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def say(self, body: str, status: int = 200) -> None:
+        self.script = [(status, body)]
+
+    def answer(self, path: str, authorization: str | None, body: bytes) -> tuple[int, bytes]:
+        self.requests.append(json.loads(body))
+        status, text = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return status, text.encode()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Scripted]:
+    scripted = Scripted(tmp_path)
+    scripted.start()
+    yield scripted
+    scripted.stop()
 
 
 # --- the protocol
@@ -100,30 +125,18 @@ async def test_empty_and_no_longer_named(control: ControlPlane) -> None:
 
 
 async def test_a_broken_version_is_refused_and_the_one_before_stays(
-    server: ScriptedServer,
+    server: Scripted,
 ) -> None:
     """Proves the NACK: the next request has the old version and says what was wrong."""
     good = {"version_info": "1", "resources": [assignment(locality(lb_endpoint("10.0.0.1", 80)))]}
     bad = {"version_info": "2", "resources": [assignment({"lb_endpoints": "none"})]}
-    answers = [good, bad, good]
-    requests: list[Document] = []
-
-    def script(_: object) -> bytes:
-        return server.answer(json.dumps(answers.pop(0)), Connection="close")
-
-    server.script = script
-    async with registry_at(server.address) as registry:
-        send = registry._client.request
-
-        async def spy(*args: Any, **options: Any) -> Any:
-            requests.append(options["json"])
-            return await send(*args, **options)
-
-        registry._client.request = spy  # type: ignore[method-assign]
+    server.script = [(200, json.dumps(answer)) for answer in (good, bad, good)]
+    async with registry_at(server.place) as registry:
         await registry.fetch("orders")
         with pytest.raises(RegistryError, match="lb_endpoints must be a list"):
             await registry.fetch("orders")
         await registry.fetch("orders")
+    requests = server.requests
     assert [request.get("version_info") for request in requests] == [None, "1", "1"]
     assert "error_detail" not in requests[1]
     assert requests[2]["error_detail"] == {
@@ -136,10 +149,10 @@ async def test_a_broken_version_is_refused_and_the_one_before_stays(
     ("status", "reason"),
     [(304, "304"), (401, "credentials"), (403, "credentials"), (404, "404"), (503, "503")],
 )
-async def test_another_status_is_an_error(server: ScriptedServer, status: int, reason: str) -> None:
+async def test_another_status_is_an_error(server: Scripted, status: int, reason: str) -> None:
     """Proves that the list stays in use, also for a 304 that nobody asked for."""
-    server.say(b"", status, Connection="close")
-    async with registry_at(server.address) as registry:
+    server.say("", status)
+    async with registry_at(server.place) as registry:
         with pytest.raises(RegistryError, match=reason):
             await registry.fetch("orders")
 
@@ -151,14 +164,14 @@ def assignment(*localities: Document, **more: object) -> Document:
     return {"@type": TYPE, "cluster_name": "orders", "endpoints": list(localities), **more}
 
 
-async def read(server: ScriptedServer, *resources: Document) -> Snapshot:
+async def read(server: Scripted, *resources: Document) -> Snapshot:
     answer = {"version_info": "1", "type_url": TYPE, "resources": resources}
-    server.say(json.dumps(answer), Connection="close")  # it does not read the bodies of requests
-    async with registry_at(server.address) as registry:
+    server.say(json.dumps(answer))
+    async with registry_at(server.place) as registry:
         return await registry.fetch("orders")
 
 
-async def test_every_field(server: ScriptedServer) -> None:
+async def test_every_field(server: Scripted) -> None:
     """Proves the mapping of an endpoint and its locality."""
     endpoint = lb_endpoint(
         "10.0.0.1",
@@ -189,7 +202,7 @@ async def test_every_field(server: ScriptedServer) -> None:
     )
 
 
-async def test_both_spellings_and_wrapped_resources(server: ScriptedServer) -> None:
+async def test_both_spellings_and_wrapped_resources(server: Scripted) -> None:
     """Proves JSON names, numbers for enumerations, and resources with a TTL around them."""
     place = {"socketAddress": {"address": "10.0.0.1", "portValue": 80}}
     endpoints = [{"endpoint": {"address": place}, "healthStatus": 3, "loadBalancingWeight": 2}]
@@ -203,8 +216,8 @@ async def test_both_spellings_and_wrapped_resources(server: ScriptedServer) -> N
             "endpoints": [{"locality": {"region": "r1", "subZone": "s"}, "lbEndpoints": endpoints}],
         },
     }
-    server.say(json.dumps({"versionInfo": "1", "resources": [resource]}), Connection="close")
-    async with registry_at(server.address) as registry:
+    server.say(json.dumps({"versionInfo": "1", "resources": [resource]}))
+    async with registry_at(server.place) as registry:
         (node,) = (await registry.fetch("orders")).nodes
     assert (node.address, node.status, node.weight, node.zone) == (
         "10.0.0.1:80",
@@ -227,14 +240,14 @@ async def test_both_spellings_and_wrapped_resources(server: ScriptedServer) -> N
         ("DEGRADED", "up", 131),
     ],
 )
-async def test_health(server: ScriptedServer, health: object, status: str, priority: int) -> None:
+async def test_health(server: Scripted, health: object, status: str, priority: int) -> None:
     """Proves what each health status means, and that a degraded node is the last resort."""
     endpoint = lb_endpoint("10.0.0.1", 80, health_status=health)
     (node,) = (await read(server, assignment(locality(endpoint, priority=2)))).nodes
     assert (node.status, node.priority) == (status, priority)
 
 
-async def test_locality_weights_count_where_all_have_one(server: ScriptedServer) -> None:
+async def test_locality_weights_count_where_all_have_one(server: Scripted) -> None:
     """Proves that localities share by weight within a priority, and endpoints within them."""
 
     def localities(*weights: int | None) -> list[Document]:
@@ -269,7 +282,7 @@ def at(**place: object) -> Document:
     ],
 )
 async def test_an_endpoint_that_cannot_be_called_is_left_out(
-    server: ScriptedServer, caplog: pytest.LogCaptureFixture, endpoint: Document
+    server: Scripted, caplog: pytest.LogCaptureFixture, endpoint: Document
 ) -> None:
     """Proves that one odd endpoint costs itself and a warning, and only odd ones an error."""
     snapshot = await read(server, assignment(locality(endpoint, lb_endpoint("10.0.0.2", 80))))
@@ -291,10 +304,10 @@ async def test_an_endpoint_that_cannot_be_called_is_left_out(
         '[{"priority": "x", "lb_endpoints": [{}]}]}]}',
     ],
 )
-async def test_another_shape_is_an_error(server: ScriptedServer, body: str) -> None:
+async def test_another_shape_is_an_error(server: Scripted, body: str) -> None:
     """Proves that a broken answer never becomes an empty list."""
-    server.say(body, Connection="close")
-    async with registry_at(server.address) as registry:
+    server.say(body)
+    async with registry_at(server.place) as registry:
         with pytest.raises(RegistryError):
             await registry.fetch("orders")
 
