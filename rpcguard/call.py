@@ -45,6 +45,7 @@ class Reply(Protocol):
     """Be an answer whose body is not read yet: what httpx and httpx2 responses share."""
 
     status_code: int
+    stream: Any
 
     @property
     def headers(self) -> Any:

@@ -183,7 +183,7 @@ def _offline(_: int, value: str, __: Node, ___: Callable[[], float]) -> Notice |
         return None
     ttl = None
     for option in options:
-        name, _, given = option.partition("=")
+        name, _equals, given = option.partition("=")
         if name.strip().lower() == "ttl":
             ttl = _seconds(given.strip())
     return Notice("signal", "X-RpcGuard-Offline", ttl)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import ssl
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from rpcguard.balancers import LeastLoaded
 from rpcguard.call import Call
+from rpcguard.children import SCHEMES, Children, ChildT
 from rpcguard.discovery import Following, background, probe
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import InvalidRegistryURL, RegistryError
@@ -26,6 +26,7 @@ from rpcguard.slow_start import SlowStart
 from rpcguard.status import ServiceView
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("rpcguard")
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
-ChildT = TypeVar("ChildT")
 ChildKey = tuple["LiveNode | None", str]
 _SHOWN = 10
-_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 class Shell(Generic[ChildT]):
@@ -105,24 +104,20 @@ class Shell(Generic[ChildT]):
         )
         self._drain_timeout = drain_timeout
         self._direct = unknown_service == "direct"
-        self._node_transport = node_transport
-        self._options: dict[str, Any] = {
-            # Below the idle timeout of common servers (5 s), or both ends close at once.
-            "limits": limits or self._http.Limits(max_connections=100, keepalive_expiry=4.0),
-            "local_address": local_address,
-            "socket_options": None if socket_options is None else list(socket_options),
-        }
-        self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
-        self._stacks = http1 and not http2
-        # Bound to no transport: a child that outlives it must not keep it alive.
-        new_context = self._http.create_ssl_context
-        self._tls = functools.cache(
-            lambda: new_context(verify=verify, cert=cert, trust_env=trust_env)
+        self._make: Children[ChildT] = Children(
+            self._http,
+            self._stack,
+            self._pooled,
+            node_transport=node_transport,
+            verify=verify,
+            cert=cert,
+            trust_env=trust_env,
+            http1=http1,
+            http2=http2,
+            limits=limits,
+            local_address=local_address,
+            socket_options=socket_options,
         )
-        if verify is not True or cert is not None:
-            self._tls()
-        if not self._stacks:
-            self._pooled(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **self._pool_options)
         self._closed = False
         self._cut = False
         self._forking = threading.Lock()
@@ -249,6 +244,10 @@ class Shell(Generic[ChildT]):
 
     # What services ask for
 
+    def retire(self, live: LiveNode) -> None:
+        """Close what is kept for a node that has left and is idle."""
+        raise NotImplementedError
+
     def tell(self, event: Event) -> None:
         """Log and count an event of a service."""
         self._journal.tell(event)
@@ -270,7 +269,7 @@ class Shell(Generic[ChildT]):
 
     def _prepare(self, request: httpx.Request) -> tuple[Service, Call, Any]:
         url, extensions = request.url, request.extensions
-        if url.scheme not in _SCHEMES or not url.host:
+        if url.scheme not in SCHEMES or not url.host:
             raise self._http.UnsupportedProtocol(
                 f"{str(url)!r} is not http://service/path, nor https"
             )
@@ -315,55 +314,14 @@ class Shell(Generic[ChildT]):
         logger.debug("service %s: no retry: %s", service.name, reason)
         self._telemetry.denied(service.name, reason)
 
-    def _outgoing(
-        self, request: httpx.Request, stream: Any, node: Node, timeouts: Mapping[str, Any]
-    ) -> httpx.Request:
-        url = request.url
-        logger.debug("service %s: sending to node %s", url.host, node.id)
-        extensions = {**request.extensions, "timeout": timeouts}
-        extensions.pop("rpcguard", None)
-        scheme = node.scheme or _SCHEMES[url.scheme]
-        if scheme == "https":
-            extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
-        if self._node_transport is not None or not self._stacks:
-            url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
-        outgoing: httpx.Request = self._http.Request(
-            request.method, url, headers=request.headers, stream=stream, extensions=extensions
-        )
-        return outgoing
-
-    def _copied(self, request: httpx.Request) -> httpx.Request:
-        copy: httpx.Request = self._http.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            stream=request.stream,
-            extensions=request.extensions,
-        )
-        return copy
-
-    def _child_of(self, children: dict[ChildKey, Any], live: LiveNode, scheme: str) -> ChildT:
-        key = live, live.node.scheme or _SCHEMES[scheme]
-        child: ChildT | None = children.get(key)
+    def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
+        key = live, live.node.scheme or SCHEMES[scheme]
+        child = children.get(key)
         if child is None:
-            child = children.setdefault(key, self._new_child(live.node, key[1]))
+            child = children.setdefault(key, self._make.child(live.node, key[1]))
         if self._cut:
             raise self._transport_closed("the transport was closed before the call was answered")
         return child
-
-    def _new_child(self, node: Node, scheme: str) -> ChildT:
-        if self._node_transport is not None:
-            return self._node_transport(node)
-        if not self._stacks:
-            return self._direct_child()
-        stack: ChildT = self._stack(
-            scheme=scheme, host=node.host, port=node.port, ssl_context=self._tls, **self._options
-        )
-        return stack
-
-    def _direct_child(self) -> ChildT:
-        pooled: ChildT = self._pooled(verify=self._tls(), **self._pool_options, **self._options)
-        return pooled
 
 
 def _always() -> bool:

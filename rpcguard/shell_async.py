@@ -2,161 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from rpcguard.bodies import AsyncGuardedBody, AsyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
+from rpcguard.homes import Home, current_loop
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import Callable
 
     import httpx
 
     from rpcguard.call import Call, Step
     from rpcguard.live import LiveNode
-    from rpcguard.service import Lease, Service
+    from rpcguard.service import Service
     from rpcguard.watch import AnyWatch
 
 _STOP_TIMEOUT = 1.0
 _POLL = 0.001
 _LONGEST_POLL = 0.02
-
-
-class OneShotBody:
-    """Send a body that cannot be sent twice, and remember whether it was begun."""
-
-    consumed: ClassVar[type[Exception]]
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.touched = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self.touched:
-            raise self.consumed
-        self.touched = True
-        async for chunk in self._stream:
-            yield chunk
-
-    async def aclose(self) -> None:
-        """Close the caller's stream."""
-        await self._stream.aclose()
-
-
-class GuardedBody:
-    """Stream an answer's body: its end gives the node back, its failure counts against it."""
-
-    def __init__(
-        self,
-        stream: Any,
-        service: Service,
-        lease: Lease | None = None,
-        call: Call | None = None,
-    ) -> None:
-        self._stream = stream
-        self._service = service
-        self._lease = lease
-        self._call = call
-        self._open = True
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._stream:
-                yield chunk
-        except BaseException as error:
-            if isinstance(error, Exception) and self._call and self._lease:
-                self._call.break_off(self._lease, error)
-            await self.aclose()
-            raise
-
-    async def aclose(self) -> None:
-        """Give the node back and close the child's stream; once, however often it is called."""
-        if not self._open:
-            return
-        self._open = False
-        # Before anything is awaited, so that a cancelled scope cannot skip it.
-        if self._lease is not None:
-            self._service.release(self._lease)
-        self._service.end()
-        await self._stream.aclose()
-
-
-class Home:
-    """Hold what an async transport keeps for one event loop: the children that live there.
-
-    Closes them when the loop ends: an async generator that was begun on a loop is closed by it
-    (`loop.shutdown_asyncgens`, trio likewise), which needs no cooperation of the caller.
-    """
-
-    def __init__(self, loop: Any, forget: Callable[[Any], object]) -> None:
-        self.loop = loop
-        self.children: dict[tuple[LiveNode | None, str], Any] = {}
-        self._leaving: list[Any] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._end = _until_loop_ends(self.children, self._leaving, loop, forget)
-
-    async def begin(self) -> None:
-        """Tie the children to the loop that runs this."""
-        await anext(self._end)
-
-    async def end(self) -> None:
-        """Close all children."""
-        await self._end.aclose()
-
-    def retire(self, live: LiveNode) -> None:
-        """Close the children of a node soon; any thread may call."""
-        for scheme in ("http", "https"):
-            child = self.children.pop((live, scheme), None)
-            if child is not None:
-                self._leaving.append(child)
-        if self._leaving:
-            self.run_soon(self._sweep)
-
-    async def _sweep(self) -> None:
-        await _close_all(self._leaving)
-
-    def run_soon(self, task: Callable[[], Any]) -> None:
-        """Run a coroutine function on this loop, from any thread; not if the loop has ended."""
-        try:
-            if isinstance(self.loop, asyncio.AbstractEventLoop):
-                self.loop.call_soon_threadsafe(self._start_task, task)
-            else:
-                import trio
-
-                self.loop.run_sync_soon(trio.lowlevel.spawn_system_task, task)
-        except RuntimeError:
-            logger.debug("the event loop of a leaving node's connections has ended")
-
-    def _start_task(self, task: Callable[[], Any]) -> None:
-        started = self.loop.create_task(task())
-        self._tasks.add(started)
-        started.add_done_callback(self._tasks.discard)
-
-
-async def _until_loop_ends(
-    children: dict[Any, Any], leaving: list[Any], loop: Any, forget: Callable[[Any], object]
-) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        forget(loop)
-        leaving += children.values()
-        children.clear()
-        with anyio.CancelScope(shield=True):
-            await _close_all(leaving)
-
-
-async def _close_all(children: list[Any]) -> None:
-    while children:
-        try:
-            await children.pop().aclose()
-        except Exception:  # the user's own child may raise anything, and the others are still open
-            logger.warning("a node's connections did not close", exc_info=True)
 
 
 class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
@@ -165,9 +33,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         http = cls._http
-        cls._one_shot = type("Body", (OneShotBody, http.AsyncByteStream), {})
-        cls._one_shot.consumed = http.StreamConsumed
-        cls._guarded = type("Body", (GuardedBody, http.AsyncByteStream), {})
+        consumed = {"consumed": http.StreamConsumed}
+        cls._one_shot = type("Body", (AsyncOneShotBody, http.AsyncByteStream), consumed)
+        cls._guarded = type("Body", (AsyncGuardedBody, http.AsyncByteStream), {})
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -236,7 +104,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         if type(step) is Send:
             live = step.lease.live
             child = self._child_of(home.children, live, request.url.scheme)
-            outgoing = self._outgoing(request, body, live.node, step.timeouts)
+            outgoing = self._make.request(request, body, live.node, step.timeouts)
             with watch.attempt(outgoing, step) as attempt:
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
@@ -270,8 +138,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
     ) -> httpx.Response:
         key = (None, "")
         if key not in home.children:
-            home.children[key] = self._direct_child()
-        outgoing = self._copied(request)
+            home.children[key] = self._make.direct()
+        outgoing = self._make.direct_request(request)
         with watch.attempt(outgoing, None) as attempt:
             answer = await home.children[key].handle_async_request(outgoing)
             response = attempt.received(answer)
@@ -279,7 +147,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         return response
 
     async def _home(self) -> Home:
-        loop = _current_loop()
+        loop = current_loop()
         home = self._homes.get(loop)
         if home is None:
             home = self._homes[loop] = Home(loop, lambda loop: self._homes.pop(loop, None))
@@ -322,20 +190,13 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                     await _until(stopped.done, _STOP_TIMEOUT)
 
     async def _close_homes(self) -> None:
-        here = _current_loop()
+        here = current_loop()
         for home in list(self._homes.values()):
             if home.loop is here:
                 await home.end()
             else:
                 home.run_soon(home.end)
         await _until(lambda: not self._homes, _STOP_TIMEOUT)
-
-
-def _current_loop() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return sys.modules["trio"].lowlevel.current_trio_token()
 
 
 async def _drain(stream: Any) -> None:

@@ -6,81 +6,22 @@ import concurrent.futures
 import os
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from rpcguard.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import httpx
 
     from rpcguard.call import Call, Step
     from rpcguard.live import LiveNode
-    from rpcguard.service import Lease, Service
+    from rpcguard.service import Service
     from rpcguard.shell import ChildKey
     from rpcguard.watch import AnyWatch
 
 _STOP_TIMEOUT = 1.0
-
-
-class OneShotBody:
-    """Send a body that cannot be sent twice, and remember whether it was begun."""
-
-    consumed: ClassVar[type[Exception]]
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.touched = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        if self.touched:
-            raise self.consumed
-        self.touched = True
-        yield from self._stream
-
-    def close(self) -> None:
-        """Close the caller's stream."""
-        self._stream.close()
-
-
-class GuardedBody:
-    """Stream an answer's body: its end gives the node back, its failure counts against it."""
-
-    def __init__(
-        self,
-        stream: Any,
-        service: Service,
-        lease: Lease | None = None,
-        call: Call | None = None,
-    ) -> None:
-        self._stream = stream
-        self._service = service
-        self._lease = lease
-        self._call = call
-        self._open = True
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._stream
-        except BaseException as error:
-            if isinstance(error, Exception) and self._call and self._lease:
-                self._call.break_off(self._lease, error)
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the child's stream and give the node back; once, however often it is called."""
-        if not self._open:
-            return
-        self._open = False
-        try:
-            self._stream.close()
-        finally:
-            if self._lease is not None:
-                self._service.release(self._lease)
-            self._service.end()
 
 
 class SyncShell(Shell["httpx.BaseTransport"]):
@@ -99,9 +40,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         http = cls._http
-        cls._one_shot = type("Body", (OneShotBody, http.SyncByteStream), {})
-        cls._one_shot.consumed = http.StreamConsumed
-        cls._guarded = type("Body", (GuardedBody, http.SyncByteStream), {})
+        consumed = {"consumed": http.StreamConsumed}
+        cls._one_shot = type("Body", (SyncOneShotBody, http.SyncByteStream), consumed)
+        cls._guarded = type("Body", (SyncGuardedBody, http.SyncByteStream), {})
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request to a node of the service that its URL names.
@@ -155,7 +96,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         if type(step) is Send:
             node = step.lease.live.node
             child = self._child_of(self._children, step.lease.live, request.url.scheme)
-            outgoing = self._outgoing(request, body, node, step.timeouts)
+            outgoing = self._make.request(request, body, node, step.timeouts)
             with watch.attempt(outgoing, step) as attempt:
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
@@ -191,9 +132,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         self, request: httpx.Request, service: Service, watch: AnyWatch
     ) -> httpx.Response:
         child = self._children.get((None, "")) or self._children.setdefault(
-            (None, ""), self._direct_child()
+            (None, ""), self._make.direct()
         )
-        outgoing = self._copied(request)
+        outgoing = self._make.direct_request(request)
         with watch.attempt(outgoing, None) as attempt:
             response = attempt.received(child.handle_request(outgoing))
         response.stream = self._guarded(response.stream, service)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ClassVar
+
 import httpx
 
 from rpcguard.connections import AsyncConnectionStack, ConnectionStack
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from rpcguard.shell_async import AsyncShell
 from rpcguard.shell_sync import SyncShell
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 class Transport(SyncShell, httpx.BaseTransport):
@@ -28,7 +33,7 @@ class Transport(SyncShell, httpx.BaseTransport):
     `ValueError`, a wrong registry URL `InvalidRegistryURL`.
     """
 
-    _http = httpx
+    _http: ClassVar[ModuleType] = httpx
     _stack = ConnectionStack
     _pooled = httpx.HTTPTransport
     _no_available_node = NoAvailableNode
@@ -43,7 +48,7 @@ class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
     leaves open is closed when that loop ends.
     """
 
-    _http = httpx
+    _http: ClassVar[ModuleType] = httpx
     _stack = AsyncConnectionStack
     _pooled = httpx.AsyncHTTPTransport
     _no_available_node = NoAvailableNode

@@ -1,0 +1,104 @@
+"""The child transports of the nodes: how they are made, and what is sent to them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import ssl
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+
+    import httpx
+
+    from rpcguard.nodes import Node
+
+logger = logging.getLogger("rpcguard")
+
+ChildT = TypeVar("ChildT")
+
+SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""The schemes of a call's URL, and over what each is spoken."""
+
+
+class Children(Generic[ChildT]):
+    """Make the children of one transport, all with one TLS context, and the requests for them.
+
+    Keeps none, and does not know its transport: a child that outlives that must not keep it alive.
+    """
+
+    def __init__(
+        self,
+        http: ModuleType,
+        stack: Callable[..., ChildT],
+        pooled: Callable[..., ChildT],
+        *,
+        node_transport: Callable[[Node], ChildT] | None,
+        verify: ssl.SSLContext | str | bool,
+        cert: Any,
+        trust_env: bool,
+        http1: bool,
+        http2: bool,
+        limits: httpx.Limits | None,
+        local_address: str | None,
+        socket_options: Iterable[Any] | None,
+    ) -> None:
+        self._http, self._stack, self._pooled = http, stack, pooled
+        self._node_transport = node_transport
+        self._options: dict[str, Any] = {
+            # Below the idle timeout of common servers (5 s), or both ends close at once.
+            "limits": limits or http.Limits(max_connections=100, keepalive_expiry=4.0),
+            "local_address": local_address,
+            "socket_options": None if socket_options is None else list(socket_options),
+        }
+        self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
+        self._stacks = http1 and not http2
+        self._tls: Callable[[], ssl.SSLContext] = functools.cache(
+            lambda: http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+        )
+        # What is wrong with the options is to be told now, not at the first call.
+        if verify is not True or cert is not None:
+            self._tls()
+        if not self._stacks:
+            pooled(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **self._pool_options)
+
+    def child(self, node: Node, scheme: str) -> ChildT:
+        """Make the child of a node, for http or https."""
+        if self._node_transport is not None:
+            return self._node_transport(node)
+        if not self._stacks:
+            return self.direct()
+        return self._stack(
+            scheme=scheme, host=node.host, port=node.port, ssl_context=self._tls, **self._options
+        )
+
+    def direct(self) -> ChildT:
+        """Make a child that goes wherever a URL says."""
+        return self._pooled(verify=self._tls(), **self._pool_options, **self._options)
+
+    def request(
+        self, request: httpx.Request, body: Any, node: Node, timeouts: Mapping[str, Any]
+    ) -> httpx.Request:
+        """Make the request of one attempt: it goes to the node, and names the service."""
+        url = request.url
+        logger.debug("service %s: sending to node %s", url.host, node.id)
+        extensions = {**request.extensions, "timeout": timeouts}
+        extensions.pop("rpcguard", None)
+        scheme = node.scheme or SCHEMES[url.scheme]
+        if scheme == "https":
+            extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
+        if self._node_transport is not None or not self._stacks:
+            url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
+        return self._made(request, url, body, extensions)
+
+    def direct_request(self, request: httpx.Request) -> httpx.Request:
+        """Copy a request that goes where its URL says."""
+        return self._made(request, request.url, request.stream, request.extensions)
+
+    def _made(self, request: httpx.Request, url: Any, body: Any, extensions: Any) -> httpx.Request:
+        made: httpx.Request = self._http.Request(
+            request.method, url, headers=request.headers, stream=body, extensions=extensions
+        )
+        return made
