@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WRONG_PASSWORD = "wr0ng-nacos-passw0rd"
 NEVER, SOON = 3_600_000, 500
+CLUSTER = "blue"  # any but DEFAULT, which v3 shows without being asked
 
 
 class NacosBackend(Backend):
@@ -45,7 +46,7 @@ class NacosBackend(Backend):
         )
 
     def node_id(self, host: str, port: int) -> str:
-        return f"{host}#{port}#DEFAULT"
+        return f"{host}#{port}#{CLUSTER}"
 
     def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
         password = WRONG_PASSWORD if wrong_credentials else self._nacos.password
@@ -112,7 +113,9 @@ class NacosBackend(Backend):
         self._ask("PUT", "/admin/ns/instance", instance)
 
     def _listed(self, service: str) -> set[str]:
-        answer = self._ask("GET", "/client/ns/instance/list", {"serviceName": service})
+        answer = self._ask(
+            "GET", "/client/ns/instance/list", {"serviceName": service, "clusterName": CLUSTER}
+        )
         return {f"{node['ip']}:{node['port']}" for node in answer["data"]}
 
     def _ask(self, method: str, path: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +139,7 @@ def _instance(service: str, node: Node, started: str) -> dict[str, Any]:
         "serviceName": service,
         "ip": node.host,
         "port": node.port,
+        "clusterName": CLUSTER,
         "weight": node.weight,
         "ephemeral": "true",
         "metadata": {**described, **patience, **node.metadata},
