@@ -103,14 +103,14 @@ class Feed:
     async def _poll(self) -> None:
         backoff = Backoff(self._rng)
         while True:
-            snapshot = await self._fetch()
-            if snapshot is None or self._take(snapshot) is None:
+            answer = await self._ask()
+            if answer is None:
                 await anyio.sleep(backoff.pause())
                 continue
             backoff.reset()
-            pause = self._policy.poll_interval
-            if snapshot.max_age is not None and snapshot.max_age >= 0.0:
-                pause = max(snapshot.max_age, min(pause, _SHORTEST_POLL))
+            pause, advised = self._policy.poll_interval, answer[0].max_age
+            if advised is not None and advised >= 0.0:
+                pause = max(advised, min(pause, _SHORTEST_POLL))
             if pause == math.inf:
                 self.refreshed_at = None
                 await anyio.sleep_forever()
@@ -128,8 +128,8 @@ class Feed:
                 try:
                     snapshots = registry.watch(self._name)
                     async for snapshot in snapshots:
-                        if self._take(snapshot) is not None:
-                            trouble = None
+                        self._take(snapshot)
+                        trouble = None
                 except Exception as error:  # adapters of others may raise anything; go on anyway
                     trouble, failure = _spoken(error), type(error).__name__
                 finally:
@@ -144,34 +144,34 @@ class Feed:
     async def _resync(self) -> None:
         while True:
             await anyio.sleep(self._spread(self._policy.resync_interval))
-            snapshot = await self._fetch()
-            if snapshot is not None and self._take(snapshot) and self._watching is not None:
+            answer = await self._ask()
+            if answer is not None and answer[1] and self._watching is not None:
                 logger.debug("service %s: the watch is silent, it starts over", self._name)
                 self._watching.cancel()
 
-    async def _fetch(self) -> Snapshot | None:
+    async def _ask(self) -> tuple[Snapshot, bool] | None:
         try:
             with anyio.fail_after(_FETCH_TIMEOUT):
-                return await self._registry.fetch(self._name)
+                snapshot = await self._registry.fetch(self._name)
+            return snapshot, self._take(snapshot)
         except Exception as error:  # adapters of others may raise anything; none may end this
             self._troubled(_spoken(error), type(error).__name__)
             return None
 
-    def _take(self, snapshot: object) -> bool | None:
-        """Give the list what the registry said; True for news, None where it cannot be used."""
+    def _take(self, snapshot: object) -> bool:
+        """Give the list what the registry said; True for news. Raises whatever it does wrong."""
         service = self._service()
         if service is None:
             self._group.cancel_scope.cancel()
-            return None
+            return False
         if not isinstance(snapshot, Snapshot):
-            self._troubled(f"a Snapshot is wanted, not {type(snapshot).__name__}", "not_a_snapshot")
-            return None
+            raise TypeError(f"a Snapshot is wanted, not {type(snapshot).__name__}")
+        news = service.reconcile(snapshot)
         if self.trouble is not None:
             logger.info("service %s: the registry answers again", self._name)
         self.trouble = None
         self.refreshed_at = time.monotonic()
         self._on_refresh(self._name, None)
-        news = service.reconcile(snapshot)
         if news and self._store is not None and snapshot.nodes and snapshot.authoritative:
             self._store.save(self._name, snapshot.nodes)
         return news
