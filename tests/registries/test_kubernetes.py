@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import httpx
     from conftest import ScriptedServer, Seen
 
+    from rpcguard.registries._endpoint_slices import EndpointSlices
+
 Document = dict[str, Any]
 HTTP = {"name": "http", "port": 8080, "protocol": "TCP"}
 
@@ -482,6 +484,40 @@ async def test_ten_slices_of_a_hundred(real: tuple[Kubernetes, httpx.Client]) ->
             )
             assert len((await anext(watch)).nodes) == 999
     await registry.aclose()
+
+
+async def test_a_forgotten_version_lists_anew(
+    real: tuple[Kubernetes, httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves, against the real server, that a watch from before its history starts over."""
+    server, client = real
+    folder = f"/apis/discovery.k8s.io/v1/namespaces/{server.namespace}/endpointslices"
+    made = a_slice("late", pod("p1", "10.1.0.1"))
+    made["metadata"] = {"name": "late", "labels": {"kubernetes.io/service-name": "late"}}
+    client.post(folder, json=made)
+    await anyio.to_thread.run_sync(server.forget)
+    registry = KubernetesRegistry.from_url(
+        f"kubernetes://{server.namespace}?server={server.url}"
+        f"&token={server.token_file}&ca={server.ca_file}"
+    )
+    listing = registry._list
+    lists = []
+
+    async def first_from_long_ago(target: str) -> EndpointSlices:
+        slices = await listing(target)
+        if not lists:
+            slices.by_name.clear()
+            slices.version = "2"
+        lists.append(slices.version)
+        return slices
+
+    monkeypatch.setattr(registry, "_list", first_from_long_ago)
+    async with aclosing(registry.watch("late")) as watch:
+        assert not (await anext(watch)).known
+        with anyio.fail_after(10):
+            assert [node.id for node in (await anext(watch)).nodes] == ["p1"]
+    await registry.aclose()
+    assert len(lists) == 2
 
 
 # --- URLs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -352,6 +353,49 @@ async def test_a_lost_connection_ends_the_watch(
     await anyio.to_thread.run_sync(zookeeper.start)
     async with aclosing(registry.watch("orders")) as watch:
         assert addresses(await anext(watch)) == ["10.0.0.7:8080"]
+    await registry.aclose()
+
+
+async def test_an_expired_session_ends_the_watch(url: str, operator: KazooClient) -> None:
+    """Proves that a session which the server has ended gives no empty list but a new one."""
+    add(operator, "n1")
+    registry = ZooKeeperRegistry.from_url(url)
+    async with aclosing(registry.watch("orders")) as watch:
+        await anext(watch)
+        client = registry._session._client
+        assert client is not None
+
+        def expire() -> None:
+            thief = KazooClient(
+                url[12:].partition("/")[0], client_id=client.client_id, logger=_silent
+            )
+            thief.start()
+            thief.stop()  # which ends the session that both have
+            thief.close()
+
+        await anyio.to_thread.run_sync(expire)
+        with pytest.raises(RegistryError, match="lost"), anyio.fail_after(5):
+            await anext(watch)
+    async with aclosing(registry.watch("orders")) as watch:
+        assert addresses(await anext(watch)) == ["10.0.0.7:8080"]
+    await registry.aclose()
+
+
+async def test_a_silent_server_counts_as_lost(
+    zookeeper: ZooKeeper, url: str, operator: KazooClient
+) -> None:
+    """Proves that a server which is stopped in its tracks, connection open, ends the watch."""
+    add(operator, "n1")
+    registry = ZooKeeperRegistry.from_url(url)
+    try:
+        async with aclosing(registry.watch("orders")) as watch:
+            await anext(watch)
+            zookeeper.signal(signal.SIGSTOP)
+            with pytest.raises(RegistryError, match="lost"), anyio.fail_after(6):
+                await anext(watch)
+    finally:
+        zookeeper.signal(signal.SIGCONT)
+    assert addresses(await registry.fetch("orders")) == ["10.0.0.7:8080"]
     await registry.aclose()
 
 

@@ -67,6 +67,11 @@ class ZooKeeper(Server):
             sock.sendall(b"srvr")
             return b"Mode: standalone" in sock.recv(4096)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the server, as to stop it in its tracks."""
+        for process in self._processes:
+            process.send_signal(number)
+
     @staticmethod
     def _jars() -> list[Path]:
         folder = cache("zookeeper/usr/share/java")
