@@ -22,12 +22,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import rpcguard
-from rpcguard.watch import SILENCE
+from rpcguard.telemetry_spans import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rpcguard.watch import Silence
+    from rpcguard.telemetry_spans import Silence
 
 NONE, API, SDK = "no telemetry", "telemetry on, no SDK", "SDK, batches to memory"
 
@@ -35,7 +35,7 @@ NONE, API, SDK = "no telemetry", "telemetry on, no SDK", "SDK, batches to memory
 class Nothing:
     """Stand in for the telemetry of a transport, and do nothing."""
 
-    def watch(self, _request: object) -> Silence:
+    def observe(self, _request: object) -> Silence:
         return SILENCE
 
     def count(self, _event: object) -> None: ...

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rpcguard.call import Call, Step
     from rpcguard.live import LiveNode
     from rpcguard.service import Service
-    from rpcguard.watch import AnyWatch
+    from rpcguard.telemetry_spans import AnyObserver
 
 _STOP_TIMEOUT = 1.0
 _POLL = 0.001
@@ -51,16 +51,16 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
         of the last attempt, with a note that lists the attempts.
         """
-        watch = self._telemetry.watch(request)
+        observer = self._telemetry.observe(request)
         try:
-            response = await self._serve(request, watch)
+            response = await self._serve(request, observer)
         except BaseException as error:
-            watch.failed(error)
+            observer.failed(error)
             raise
-        watch.answered()
+        observer.answered()
         return response
 
-    async def _serve(self, request: httpx.Request, watch: AnyWatch) -> httpx.Response:
+    async def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
         service, call, body = self._prepare(request)
         if not service.ready:
             longest = self._policies.membership.first_snapshot_timeout
@@ -70,8 +70,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         try:
             home = await self._home()
             if self._direct and service.ready and not service.known:
-                return await self._send_direct(request, service, home, watch)
-            return await self._drive(request, service, home, call, body, watch)
+                return await self._send_direct(request, service, home, observer)
+            return await self._drive(request, service, home, call, body, observer)
         except BaseException:
             service.end()
             raise
@@ -83,14 +83,14 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         home: Home,
         call: Call,
         body: Any,
-        watch: AnyWatch,
+        observer: AnyObserver,
     ) -> httpx.Response:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = await self._take(step, request, body, home, watch)
+                    result = await self._take(step, request, body, home, observer)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -99,13 +99,13 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     async def _take(
-        self, step: Step, request: httpx.Request, body: Any, home: Home, watch: AnyWatch
+        self, step: Step, request: httpx.Request, body: Any, home: Home, observer: AnyObserver
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
             child = self._child_of(home.children, live, request.url.scheme)
             outgoing = self._make.request(request, body, live.node, step.timeouts)
-            with watch.attempt(outgoing, step) as attempt:
+            with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             await self._read(step.reply)
@@ -134,13 +134,13 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             await stream.aclose()
 
     async def _send_direct(
-        self, request: httpx.Request, service: Service, home: Home, watch: AnyWatch
+        self, request: httpx.Request, service: Service, home: Home, observer: AnyObserver
     ) -> httpx.Response:
         key = (None, "")
         if key not in home.children:
             home.children[key] = self._make.direct()
         outgoing = self._make.direct_request(request)
-        with watch.attempt(outgoing, None) as attempt:
+        with observer.attempt(outgoing, None) as attempt:
             answer = await home.children[key].handle_async_request(outgoing)
             response = attempt.received(answer)
         response.stream = self._guarded(response.stream, service)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.service import Service
     from rpcguard.shell import ChildKey
-    from rpcguard.watch import AnyWatch
+    from rpcguard.telemetry_spans import AnyObserver
 
 _STOP_TIMEOUT = 1.0
 
@@ -50,16 +50,16 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
         of the last attempt, with a note that lists the attempts.
         """
-        watch = self._telemetry.watch(request)
+        observer = self._telemetry.observe(request)
         try:
-            response = self._serve(request, watch)
+            response = self._serve(request, observer)
         except BaseException as error:
-            watch.failed(error)
+            observer.failed(error)
             raise
-        watch.answered()
+        observer.answered()
         return response
 
-    def _serve(self, request: httpx.Request, watch: AnyWatch) -> httpx.Response:
+    def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
         service, call, body = self._prepare(request)
         if not service.ready:
             longest = self._policies.membership.first_snapshot_timeout
@@ -68,21 +68,21 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             raise self._refuse(service)
         try:
             if self._direct and service.ready and not service.known:
-                return self._send_direct(request, service, watch)
-            return self._drive(request, service, call, body, watch)
+                return self._send_direct(request, service, observer)
+            return self._drive(request, service, call, body, observer)
         except BaseException:
             service.end()
             raise
 
     def _drive(
-        self, request: httpx.Request, service: Service, call: Call, body: Any, watch: AnyWatch
+        self, request: httpx.Request, service: Service, call: Call, body: Any, observer: AnyObserver
     ) -> httpx.Response:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = self._take(step, request, body, watch)
+                    result = self._take(step, request, body, observer)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -91,13 +91,13 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     def _take(
-        self, step: Step, request: httpx.Request, body: Any, watch: AnyWatch
+        self, step: Step, request: httpx.Request, body: Any, observer: AnyObserver
     ) -> httpx.Response | None:
         if type(step) is Send:
             node = step.lease.live.node
             child = self._child_of(self._children, step.lease.live, request.url.scheme)
             outgoing = self._make.request(request, body, node, step.timeouts)
-            with watch.attempt(outgoing, step) as attempt:
+            with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             self._read(step.reply)
@@ -129,13 +129,13 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             stream.close()
 
     def _send_direct(
-        self, request: httpx.Request, service: Service, watch: AnyWatch
+        self, request: httpx.Request, service: Service, observer: AnyObserver
     ) -> httpx.Response:
         child = self._children.get((None, "")) or self._children.setdefault(
             (None, ""), self._make.direct()
         )
         outgoing = self._make.direct_request(request)
-        with watch.attempt(outgoing, None) as attempt:
+        with observer.attempt(outgoing, None) as attempt:
             response = attempt.received(child.handle_request(outgoing))
         response.stream = self._guarded(response.stream, service)
         return response

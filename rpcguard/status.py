@@ -198,7 +198,8 @@ thead th { font-size: .85em; color: GrayText; white-space: nowrap; }
 tbody th { font: 14px ui-monospace, monospace; min-width: 10rem; }
 tbody th, td { overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.state { white-space: nowrap; padding: .1rem .5rem; border-radius: 1rem; color: #fff; background: #555; }
+.state { white-space: nowrap; padding: .1rem .5rem; border-radius: 1rem; }
+.state { color: #fff; background: #555; }
 .available { background: #1a7f37; }
 .warming { background: #9a6700; }
 .ejected { background: #cf222e; }

@@ -10,8 +10,8 @@ from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 
 from rpcguard._version import __version__
-from rpcguard.instruments import SCHEMA_URL, instruments_of
-from rpcguard.watch import QUIET, SILENCE, Silence, Watch
+from rpcguard.telemetry_metrics import SCHEMA_URL, instruments_of
+from rpcguard.telemetry_spans import QUIET, SILENCE, Observer, Silence
 
 if TYPE_CHECKING:
     import httpx
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from rpcguard.events import Event
-    from rpcguard.instruments import Source
-    from rpcguard.watch import AnyWatch
+    from rpcguard.telemetry_metrics import Source
+    from rpcguard.telemetry_spans import AnyObserver
 
 # The plain key is the one that is kept for compatibility; exporters and the instrumentation of
 # others set those that the API has not made public.
@@ -35,7 +35,7 @@ _METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
 
 
 class Telemetry:
-    """Watch the calls of one transport and count what happens to its lists.
+    """Observer the calls of one transport and count what happens to its lists.
 
     The providers are the global ones by default; where they are set later, what comes 0.05 s after
     it is recorded. Thread-safe. Costs next to nothing while neither provider is that of an SDK.
@@ -59,14 +59,14 @@ class Telemetry:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
 
-    def watch(self, request: httpx.Request) -> AnyWatch:
-        """Begin to watch a call, in the context of its caller."""
+    def observe(self, request: httpx.Request) -> AnyObserver:
+        """Begin to observe a call, in the context of its caller."""
         here = otel.get_current()
         if not here:
-            return Watch(self, request, here) if self._listened_to() else SILENCE
+            return Observer(self, request, here) if self._listened_to() else SILENCE
         if _is_quiet(here):
             return SILENCE
-        return Watch(self, request, here) if self._listened_to() else Silence(here)
+        return Observer(self, request, here) if self._listened_to() else Silence(here)
 
     def _listened_to(self) -> bool:
         if self.tracing and self._measuring:

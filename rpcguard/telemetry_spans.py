@@ -1,4 +1,4 @@
-"""Watch one call and its attempts: spans, durations, and the context that goes out."""
+"""Observer one call and its attempts: spans, durations, and the context that goes out."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ QUIET = "suppress_instrumentation"
 
 _PORTS = {"http": 80, "https": 443}
 _SECRETS = re.compile(r"(?<=[?&])(AWSAccessKeyId|Signature|sig|X-Goog-Signature)=[^&#]*")
+_EVENTS = {"ejected": "rpcguard.ejected", "offline": "rpcguard.offline"}
 _OF_CALL = ("http.response.status_code", "error.type")
 
 
 class Silence:
-    """Be the watch, and the attempts, of a call that nobody watches.
+    """Be the observer, and the attempts, of a call that nobody observes.
 
     What the caller has in its context, such as baggage, is passed on to the node all the same,
     unless the caller wants no instrumentation.
@@ -67,7 +68,7 @@ class Silence:
 SILENCE = Silence()
 
 
-class Watch:
+class Observer:
     """Follow one call: a span and a duration for each attempt, a duration for the whole.
 
     A call lasts until its answer's body is closed. An attempt's span is ended by the next thing
@@ -143,6 +144,7 @@ class Attempt:
         "_context",
         "_error",
         "_finished",
+        "_observer",
         "_outgoing",
         "_seconds",
         "_span",
@@ -150,19 +152,18 @@ class Attempt:
         "_state",
         "_step",
         "_token",
-        "_watch",
         "last",
         "outcome",
     )
 
-    def __init__(self, watch: Watch, outgoing: httpx.Request, step: Send | None) -> None:
+    def __init__(self, observer: Observer, outgoing: httpx.Request, step: Send | None) -> None:
         self.outcome: dict[str, Any] = {}
         self.last = False
-        self._watch = watch
+        self._observer = observer
         self._outgoing = outgoing
         self._step = step
         self._state = step.lease.live.state if step is not None else None
-        self._context = watch.here
+        self._context = observer.here
         self._span: Span | None = None
         self._token: Token[Context] | None = None
         self._error: Exception | None = None
@@ -172,34 +173,34 @@ class Attempt:
     def __enter__(self) -> Self:
         self._start = time.time_ns()
         self._began = time.perf_counter()
-        if self._watch.telemetry.tracing:
+        if self._observer.telemetry.tracing:
             self._begin_span()
         propagate.inject(self._outgoing.headers, self._context)
         return self
 
     def _begin_span(self) -> None:
-        watch = self._watch
-        method = watch.attributes["http.request.method"]
-        span = watch.telemetry.tracer.start_span(
+        observer = self._observer
+        method = observer.attributes["http.request.method"]
+        span = observer.telemetry.tracer.start_span(
             "HTTP" if method == "_OTHER" else method,
-            watch.here,
+            observer.here,
             SpanKind.CLIENT,
             self._attributes(),
             start_time=self._start,
         )
-        parent = trace.get_current_span(watch.here).get_span_context()
+        parent = trace.get_current_span(observer.here).get_span_context()
         if span.get_span_context().span_id == parent.span_id:
             return  # a tracer that makes no spans: whatever instruments the child keeps its own
         because = self._step.resent_because if self._step is not None else None
         if because is not None:
             span.add_event("rpcguard.retry", {"rpcguard.retry.reason": because}, self._start)
         self._span = span
-        self._context = otel.set_value(QUIET, True, trace.set_span_in_context(span, watch.here))
+        self._context = otel.set_value(QUIET, True, trace.set_span_in_context(span, observer.here))
         self._token = otel.attach(self._context)
 
     def _attributes(self) -> dict[str, Any]:
-        request, step = self._watch.request, self._step
-        attributes = {**self._watch.attributes, "url.full": _redacted(request.url)}
+        request, step = self._observer.request, self._step
+        attributes = {**self._observer.attributes, "url.full": _redacted(request.url)}
         if attributes["http.request.method"] == "_OTHER":
             attributes["http.request.method_original"] = request.method
         if step is None:
@@ -254,7 +255,7 @@ class Attempt:
         """Take in that the body is closed."""
         self.note_end()
         if self.last and not self._finished:
-            self._watch.end(self)
+            self._observer.end(self)
 
     def finish(self) -> None:
         """Record the attempt, once."""
@@ -263,9 +264,9 @@ class Attempt:
         self._finished = True
         self.note_end()
         seconds = self._seconds or 0.0
-        watch, span = self._watch, self._span
-        attributes = {**watch.attributes, **self.outcome}
-        watch.telemetry.instruments.request_duration.record(seconds, attributes, self._context)
+        observer, span = self._observer, self._span
+        attributes = {**observer.attributes, **self.outcome}
+        observer.telemetry.instruments.request_duration.record(seconds, attributes, self._context)
         if span is not None and span.is_recording():
             self._end_span(span, self._start + int(seconds * 1e9))
 
@@ -275,9 +276,9 @@ class Attempt:
             span.set_status(Status(StatusCode.ERROR, _described(self._error)))
         if self._step is not None:
             live = self._step.lease.live
-            if live.state != self._state and live.state in ("ejected", "offline"):
+            if live.state != self._state and live.state in _EVENTS:
                 attributes = {"rpcguard.node.reason": live.reason or ""}
-                span.add_event(f"rpcguard.{live.state}", attributes, end)
+                span.add_event(_EVENTS[live.state], attributes, end)
         span.end(end)
 
 
@@ -323,7 +324,7 @@ class Body:
         await self._stream.aclose()
 
 
-AnyWatch = Watch | Silence
+AnyObserver = Observer | Silence
 
 
 def _name(error: BaseException) -> str:
