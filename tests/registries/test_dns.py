@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socketserver
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -477,3 +478,11 @@ def test_it_says_what_it_asks() -> None:
     registry = registry_from_url("dns+srv://10.0.0.53,[fd00::53]:5353/")
     shown = "DnsRegistry('_http._tcp.{service}', 10.0.0.53 port 53, fd00::53 port 5353)"
     assert repr(registry) == shown
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that whoever has not installed the extra is told how."""
+    monkeypatch.setitem(sys.modules, "dns.asyncbackend", None)
+    monkeypatch.delitem(sys.modules, "rpcguard.registries.dns")
+    with pytest.raises(ImportError, match=r"pip install 'rpcguard\[dns\]'"):
+        registry_from_url("dns://10.0.0.1/")

@@ -621,3 +621,11 @@ def test_roots_and_ports() -> None:
         assert repr(registry_from_url(url)) == f"ZooKeeperRegistry({wanted!r})"
     with pytest.raises(ValueError, match="layout"):
         ZooKeeperRegistry([("h1", 1)], layout="none")
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that whoever has not installed the extra is told how."""
+    monkeypatch.setitem(sys.modules, "kazoo.client", None)
+    monkeypatch.delitem(sys.modules, "rpcguard.registries.zookeeper")
+    with pytest.raises(ImportError, match=r"pip install 'rpcguard\[zookeeper\]'"):
+        registry_from_url("zookeeper://10.0.0.1/")
