@@ -204,7 +204,8 @@ class NacosRegistry:
                 json=self._login_form,
             )
             if answer.status == 200:
-                token = part({"": answer.json()}, "").get("accessToken")
+                document = answer.json()
+                token = document.get("accessToken") if isinstance(document, Mapping) else None
                 if isinstance(token, str) and token:
                     return token
             if answer.status not in _ABSENT:

@@ -171,7 +171,8 @@ async def test_an_object_is_a_list_of_one(api: JsonApi, registry: EurekaRegistry
     old = instance()
     del old["instanceId"]
     api.say(PATH, (200, {"application": {"name": "ORDERS", "instance": old}}))
-    assert [node.id for node in (await registry.fetch("orders")).nodes] == ["h1:8080"]
+    (node,) = (await registry.fetch("orders")).nodes
+    assert (node.id, node.metadata) == ("h1:8080", {})
 
 
 async def test_not_found_is_unknown_until_a_node_was_seen(
