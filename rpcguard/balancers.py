@@ -6,7 +6,7 @@ import heapq
 import math
 import random
 from bisect import bisect
-from itertools import accumulate, count
+from itertools import count
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,6 +55,7 @@ class _Pool:
 
     Nodes whose weights lie within a power of two share a bin: a bin is drawn by what it weighs at
     most, then a node of it, and a light one is refused in proportion (so at most half of them).
+    One random number says it all.
     """
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
@@ -64,8 +65,9 @@ class _Pool:
         self._bins: dict[int, list[LiveNode]] = {}
         self._places: dict[LiveNode, int] = {}
         self._settled = True
-        self._spread: list[tuple[list[LiveNode], float]] = []
+        self._spread: list[tuple[list[LiveNode], float, float]] = []
         self._heights: list[float] = []
+        self._height = 0.0
 
     def __len__(self) -> int:
         return len(self._places)
@@ -95,23 +97,31 @@ class _Pool:
         return exponent - (mantissa == 0.5)
 
     def _settle(self) -> None:
-        self._spread = [
-            (nodes, math.ldexp(self._unit, exponent)) for exponent, nodes in self._bins.items()
-        ]
-        self._heights = list(accumulate(top * len(nodes) for nodes, top in self._spread))
+        self._spread, self._heights, self._height = [], [], 0.0
+        for exponent, nodes in self._bins.items():
+            top = math.ldexp(self._unit, exponent)
+            self._spread.append((nodes, top, self._height))
+            self._height += top * len(nodes)
+            self._heights.append(self._height)
+        del self._heights[-1:]
         self._settled = True
 
-    def _draw(self) -> LiveNode:
+    def _draw(self, other: LiveNode | None = None) -> LiveNode:
+        """Draw a node; only if many draws give nothing else is it the `other`."""
         if not self._settled:
             self._settle()
-        rand, spread = self._random, self._spread
-        nodes, top = spread[0]
+        rand, height, heights, spread = self._random, self._height, self._heights, self._spread
+        live = spread[0][0][0]
         for _ in range(_TRIES):
-            if len(spread) > 1:
-                at = bisect(self._heights, rand() * self._heights[-1])
-                nodes, top = spread[min(at, len(spread) - 1)]
-            live = nodes[int(rand() * len(nodes))]
-            if live.weight >= top or rand() * top < live.weight:
+            point = rand() * height
+            nodes, top, below = spread[bisect(heights, point)]
+            point = (point - below) / top
+            place = int(point)
+            try:
+                live = nodes[place]
+            except IndexError:  # rounded up beyond the last of the bin
+                continue
+            if (point - place) * top <= live.weight and live is not other:
                 break
         return live
 
@@ -183,7 +193,7 @@ class LeastLoaded(_Pool):
     def _two(self) -> tuple[LiveNode, LiveNode | None]:
         if not self._settled:
             self._settle()
-        nodes, top = self._spread[0]
+        nodes, top, _ = self._spread[0]
         size = len(nodes)
         if size == len(self._places):
             if size == 1:
@@ -193,8 +203,12 @@ class LeastLoaded(_Pool):
             first, second = nodes[at], nodes[other + (other >= at)]
             if first.weight >= top and second.weight >= top:
                 return first, second
+        if len(self._places) == 2:
+            first, second = self._places
+            return first, second
         first = self._draw()
-        return first, self._draw_but((first,))
+        second = self._draw(first)
+        return first, second if second is not first else self._draw_but((first,))
 
     def _two_but(self, excluded: Collection[LiveNode]) -> tuple[LiveNode | None, LiveNode | None]:
         first = self._draw_but(excluded)

@@ -24,6 +24,11 @@ FAILURE_PEAK = 5.0
 """Seconds that a repeated failure costs in the load, however fast it came."""
 
 
+def weight_of(node: Node) -> float:
+    """Give a node's weight, cut to what sums and ratios of it can bear; 0 stays 0."""
+    return min(max(float(node.weight), 1e-9), 1e12) if node.weight else 0.0
+
+
 class LiveNode:
     """Hold what is learned of one node since it was listed; a balancer compares these.
 
@@ -65,7 +70,7 @@ class LiveNode:
 
     def __init__(self, node: Node, now: float) -> None:
         self.node = node
-        self.weight = float(node.weight)
+        self.weight = weight_of(node)
         self.ramp = 1.0
         self.warm_since: float | None = None
         self.warm_calls = 0

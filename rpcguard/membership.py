@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rpcguard.nodes import Node, Snapshot
 
-_PAUSE_EVERY = 512
+_PAUSE_EVERY = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,7 @@ class Plan:
 def plan(
     current: Mapping[str, Listed],
     snapshot: Snapshot,
+    believed: int,
     *,
     now: float,
     policy: MembershipPolicy,
@@ -105,8 +106,9 @@ def plan(
 ) -> Plan:
     """Compare a snapshot with the live list; no node is touched.
 
-    A changed generation or address replaces a node, any other change updates it in place. `pause`
-    is called now and then, so that a long list does not keep other threads waiting.
+    A changed generation or address replaces a node, any other change updates it in place.
+    `believed` counts the listed nodes that are neither leaving nor doubted. `pause` is called now
+    and then, so that a long list does not keep other threads waiting.
     """
     result = Plan()
     named = set()
@@ -126,7 +128,8 @@ def plan(
         elif not known:
             result.updated.append(node)
     if snapshot.authoritative and not named.issuperset(current):
-        _drop(result, current, named, now, policy)
+        pause()
+        _drop(result, current, named, believed, now, policy)
     return result
 
 
@@ -138,6 +141,7 @@ def _drop(
     result: Plan,
     current: Mapping[str, Listed],
     named: set[str],
+    believed: int,
     now: float,
     policy: MembershipPolicy,
 ) -> None:
@@ -150,6 +154,5 @@ def _drop(
             unexplained.append(key)
         elif now - old.doubted_at >= policy.confirm_after:
             result.confirmed.append(key)
-    believed = sum(old.doubted_at is None and not old.leaving for old in current.values())
     shrunk = len(unexplained) > believed * policy.shrink_share
     (result.doubted if shrunk or not named else result.removed).extend(unexplained)

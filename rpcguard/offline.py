@@ -88,9 +88,6 @@ class OfflineMarks:
     def __iter__(self) -> Iterator[Mark]:
         return iter(self._marks.values())
 
-    def __len__(self) -> int:
-        return len(self._marks)
-
     def get(self, live: LiveNode) -> Mark | None:
         """Give the mark of a node, if it has one."""
         return self._marks.get(_key(live))

@@ -23,10 +23,10 @@ class Lease:
 
     __slots__ = ("live", "proof", "started")
 
-    def __init__(self, live: LiveNode, started: float, *, proof: bool) -> None:
+    def __init__(self, live: LiveNode, started: float) -> None:
         self.live = live
         self.started = started
-        self.proof = proof
+        self.proof = False
 
 
 Taken = tuple[Lease, Compared, tuple["LiveNode", ...], Exclusions]

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rpcguard.ejection import Blacklist
-from rpcguard.live import LiveNode
+from rpcguard.live import LiveNode, weight_of
 from rpcguard.offline import OfflineMarks
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class Roster:
     One pool, and one balancer, for each priority. Not thread-safe: it lives under the lock of its
     service. `out` are the listed nodes that are in no pool, `warming` those in slow start,
     `doubted` those that the last snapshot left out and that are kept for a while, `compared` what
-    the last pick compared. `serving` counts the nodes that the registry does not keep out itself.
+    the last pick compared, `excluded` the first nodes that are out as `list_excluded` has shown
+    them, None since something has changed. `serving` counts the nodes that the registry does not
+    keep out itself.
     """
 
     def __init__(self, policies: Policies, rng: Random) -> None:
@@ -48,7 +50,7 @@ class Roster:
         self._pools: dict[int, Balancer] = {}
         self._in_order: list[Balancer] = []
         self._weight = 0.0
-        self._exclusions: tuple[tuple[str, str], ...] | None = ()
+        self.excluded: tuple[tuple[str, str], ...] | None = ()
 
     @property
     def eligible(self) -> int:
@@ -80,15 +82,15 @@ class Roster:
         self.marks.discard(live)
         del self.nodes[live.node.id]
         live.gone = True
-        self._exclusions = None
+        self.excluded = None
 
     def update(self, live: LiveNode, node: Node) -> None:
         """Take what the registry now says of a node; what was learned of it stays."""
-        if node.weight != live.weight or node.priority != live.node.priority:
+        if weight_of(node) != live.weight or node.priority != live.node.priority:
             self._leave_pool(live)
         self.serving += _serves(node) - _serves(live.node)
         live.node = node
-        live.weight = float(node.weight)
+        live.weight = weight_of(node)
         self.place(live)
 
     def place(self, live: LiveNode) -> None:
@@ -98,7 +100,7 @@ class Roster:
             self._enter_pool(live)
         else:
             self._leave_pool(live)
-        self._exclusions = None
+        self.excluded = None
 
     def _standing(self, live: LiveNode) -> tuple[State, str | None]:
         node = live.node
@@ -223,12 +225,11 @@ class Roster:
             return 2.0 if ejection.connect else 1.0, live.level, live.last_pick
         return (0.0, live.in_flight, live.last_pick) if mark else (_HOPELESS + 1.0, live.last_pick)
 
-    def exclusions(self) -> tuple[tuple[str, str], ...]:
-        """Give the first of the nodes that are out, each with the reason."""
-        if self._exclusions is None:
-            shown = islice(self.out, _SHOWN)
-            self._exclusions = tuple((live.node.id, live.reason or live.state) for live in shown)
-        return self._exclusions
+    def list_excluded(self) -> tuple[tuple[str, str], ...]:
+        """Give the first of the nodes that are out, each with the reason; fill `excluded`."""
+        shown = islice(self.out, _SHOWN)
+        self.excluded = tuple((live.node.id, live.reason or live.state) for live in shown)
+        return self.excluded
 
 
 def _serves(node: Node) -> bool:

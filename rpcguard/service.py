@@ -115,7 +115,7 @@ class Service:
                 return "budget"
             lease = self._pick(tried, repeatable=True)
             if lease is None and same_node and not tried[-1].gone:
-                lease = self._lease(tried[-1], now, (), tried, proof=False)
+                lease = self._lease(tried[-1], now, (), tried)
             if lease is not None:
                 self._budget.withdraw(now)
         if self._health.outbox:
@@ -130,12 +130,12 @@ class Service:
         if roster.blacklist.waiting:
             live = roster.trial(now, tried, patient=not repeatable)
             if live is not None:
-                return self._lease(live, now, ((live, live.load(0.0, now)),), tried, proof=True)
+                return self._prove(live, now, ((live, live.load(0.0, now)),), tried)
         live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
         if live is None:
             return self._pick_in_panic(now, tried)
         self._panics = False
-        return self._lease(live, now, roster.compared, tried, proof=False)
+        return self._lease(live, now, roster.compared, tried)
 
     def _pick_in_panic(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
         live = self._roster.least_bad(tried)
@@ -144,20 +144,23 @@ class Service:
         if not self._roster.eligible and not self._panics:
             self._panics = True
             self._health.tell("panic", live, f"nothing is eligible; {live.reason}")
-        return self._lease(live, now, (), tried, proof=True)
+        return self._prove(live, now, (), tried)
 
     def _lease(
-        self,
-        live: LiveNode,
-        now: float,
-        compared: Compared,
-        tried: tuple[LiveNode, ...],
-        *,
-        proof: bool,
+        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
     ) -> Lease:
         live.begin(now)
-        lease = Lease(live, now, proof=proof)
-        self._records.append((lease, compared, tried, self._roster.exclusions()))
+        lease, excluded = Lease(live, now), self._roster.excluded
+        if excluded is None:
+            excluded = self._roster.list_excluded()
+        self._records.append((lease, compared, tried, excluded))
+        return lease
+
+    def _prove(
+        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+    ) -> Lease:
+        lease = self._lease(live, now, compared, tried)
+        lease.proof = True
         return lease
 
     def settle(self, lease: Lease, verdict: Verdict) -> None:
@@ -186,8 +189,8 @@ class Service:
             return
         with self._lock:
             now = self.clock()
-            seconds = now - lease.started
-            self._health.failed(lease.live, verdict.blame, seconds, now, proof=False)
+            span = now - lease.started
+            self._health.failed(lease.live, verdict.blame, span, now, proof=False)
         if self._health.outbox:
             self._deliver()
 
@@ -209,14 +212,9 @@ class Service:
         Called by one thread at a time. A long list is merged in parts, so that picks go on.
         """
         with self._lock:
-            current = dict(self._roster.nodes)
-        changes = plan(
-            current,
-            snapshot,
-            now=self.clock(),
-            policy=self.policies.membership,
-            pause=_let_others_run,
-        )
+            current, believed = dict(self._roster.nodes), self._roster.trusted
+        now, policy = self.clock(), self.policies.membership
+        changes = plan(current, snapshot, believed, now=now, policy=policy, pause=_let_others_run)
         warm = self.ready
         for part in changes.parts(_CHUNK):
             with self._lock:

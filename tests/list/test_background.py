@@ -227,6 +227,13 @@ def test_a_registry_made_from_a_url_is_closed_and_a_given_one_is_not(given, monk
     assert stage.service.wait_ready(5)
     assert following.trouble("orders") is None
     assert following.trouble("billing") is None
+    age = following.age("orders")
+    assert age is not None
+    assert 0 <= age < 5
+    assert following.age("billing") is None
+    following.renew()
+    assert following.age("orders") is None
+    following.follow(stage.service)
     closing = following.stop()
     assert closing is not None
     closing.result(5)

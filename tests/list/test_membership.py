@@ -331,12 +331,12 @@ def test_the_plan_tells_news_from_confirmation():
     stage = Stage("a", "b")
     current = stage.service._roster.nodes
     policy = MembershipPolicy()
-    assert not plan(current, Snapshot(nodes("a", "b")), now=0.0, policy=policy)
-    doubted = plan(current, Snapshot(), now=0.0, policy=policy)
+    assert not plan(current, Snapshot(nodes("a", "b")), 2, now=0.0, policy=policy)
+    doubted = plan(current, Snapshot(), 2, now=0.0, policy=policy)
     assert doubted.news
     assert doubted.doubted
     stage.list()
-    confirmed = plan(current, Snapshot(), now=stage.clock() + 10, policy=policy)
+    confirmed = plan(current, Snapshot(), 0, now=stage.clock() + 10, policy=policy)
     assert sorted(confirmed.confirmed) == ["a", "b"]
     assert confirmed
     assert not confirmed.news
