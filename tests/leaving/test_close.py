@@ -71,7 +71,7 @@ async def test_500_calls_in_flight_finish(flavour, make_node, make_caller):
         await soon(lambda: gate.waiting == CALLS, "not all in flight", 40)
         group.start_soon(caller.transport.aclose)
         group.start_soon(streams.transport.aclose)
-        await anyio.sleep(0.01)
+        await soon(lambda: caller.transport._closed and streams.transport._closed, "not begun")
         for one in (caller, streams):
             start = time.monotonic()
             with pytest.raises(TransportClosed):
