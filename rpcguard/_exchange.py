@@ -8,6 +8,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rpcguard._wire import NO_BODY, Outgoing, Target, some_time
 from rpcguard.stack import Connection, Counts, Lease, Stack, StackClosed
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from rpcguard._wire import Stream
     from rpcguard.stack import Event
 
 SocketOption = (
@@ -38,62 +40,6 @@ class StaleConnection(Exception):  # noqa: N818
     """
 
 
-class Stream:
-    """Pass on to a network stream, count the reads of a call, cut each step to its deadline.
-
-    Plain methods serve both kinds of stream: an asynchronous one returns its awaitable.
-    """
-
-    core: ClassVar[ModuleType]
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._read, self._write = stream.read, stream.write
-        self.get_extra_info = stream.get_extra_info
-        self.reads = 0
-        self.clamp: Callable[[float | None], float | None] | None = None
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> Any:
-        """Read, as the stream does."""
-        self.reads += 1
-        if self.clamp is not None:
-            timeout = some_time(self.clamp(timeout), self.core.ReadTimeout)
-        return self._read(max_bytes, timeout)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> Any:
-        """Write, as the stream does."""
-        if self.clamp is not None:
-            timeout = some_time(self.clamp(timeout), self.core.WriteTimeout)
-        return self._write(buffer, timeout)
-
-    def close(self) -> None:
-        """Close, as a synchronous stream does."""
-        self._stream.close()
-
-    def aclose(self) -> Any:
-        """Close, as an asynchronous stream does."""
-        return self._stream.aclose()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        """Start TLS, as the stream does."""
-        return self._stream.start_tls(ssl_context, server_hostname, timeout)
-
-
-def some_time(timeout: float | None, error: type[Exception]) -> float | None:
-    """Raise the error when there is no time left.
-
-    Sockets and event loops disagree on what a timeout of zero or less means.
-    """
-    if timeout is not None and timeout <= 0:
-        raise error("no time left")
-    return timeout
-
-
 def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
     """Find the timeouts of a request; ask when a stage begins, for a deadline shrinks them."""
     found: Mapping[str, float | None] = request.extensions.get("timeout", _NO_TIMEOUTS)
@@ -111,6 +57,8 @@ class Exchange:
     _core: ClassVar[Any]
     _event: ClassVar[type[Event]]
     _stream: ClassVar[type[Stream]]
+    _target: ClassVar[type[Target]]
+    _request: ClassVar[type[Outgoing]]
     _errors: ClassVar[dict[type, Callable[[str], Exception]]]
 
     @classmethod
@@ -120,6 +68,8 @@ class Exchange:
             cls._core = import_module(cls._core)
         errors = {getattr(cls._core, name): getattr(cls._http, name) for name in _ERRORS}
         cls._errors = {**errors, StackClosed: cls._http.ConnectError}
+        cls._target = type("Target", (Target, cls._core.URL), {})
+        cls._request = type("Request", (Outgoing, cls._core.Request), {})
 
     def __init__(
         self,
@@ -141,6 +91,7 @@ class Exchange:
         self._ssl_context = ssl_context
         self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
         self._origin = self._core.URL(**self._url).origin
+        self._parts = {**self._url, "origin": self._origin}
         self._where: dict[str, Any] = {"host": host, "port": port, "local_address": local_address}
         if uds is not None:
             self._where = {"path": uds}
@@ -165,16 +116,22 @@ class Exchange:
         return name or request.url.raw_host.decode("ascii")
 
     def _outgoing(self, request: httpx.Request, connection: Connection) -> Any:
+        extensions, target = request.extensions, request.url.raw_path
         connection.stream.reads = 0
-        connection.stream.clamp = getattr(request.extensions.get("timeout"), "clamp", None)
-        outgoing = self._core.Request(
+        connection.stream.clamp = getattr(extensions.get("timeout"), "clamp", None)
+        if "target" not in extensions and request.method.isascii():
+            body: Any = request.stream
+            if isinstance(body, self._http.ByteStream) and not any(body):
+                body = NO_BODY
+            return self._request(request, self._target(target, **self._parts), body)
+        url = self._core.URL(**self._url, target=target)  # to be checked, or refused
+        return self._core.Request(
             request.method,
-            self._core.URL(**self._url, target=request.url.raw_path),
+            url,
+            headers=request.headers.raw,
             content=request.stream,
-            extensions=request.extensions,
+            extensions=extensions,
         )
-        outgoing.headers = request.headers.raw  # httpx checked them
-        return outgoing
 
     def _incoming(self, request: httpx.Request, answer: Any, lease: Lease) -> httpx.Response:
         if answer.status == 101 or (request.method == "CONNECT" and 200 <= answer.status < 300):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio
 import httpx
 
-from rpcguard._exchange import Exchange, StaleConnection, Stream, timeouts
+from rpcguard._exchange import Exchange, StaleConnection, timeouts
+from rpcguard._wire import Stream, SyncStream
 from rpcguard.asyncio_stream import AsyncioBackend, AsyncioStream
 from rpcguard.stack import Counts, Lease
 
@@ -75,7 +76,7 @@ class SyncShell(Exchange):
     def _bind(cls) -> None:
         super()._bind()
         cls._body = type("Body", (SyncBody, cls._http.SyncByteStream), {})
-        cls._stream = type("Stream", (Stream, cls._core.NetworkStream), {"core": cls._core})
+        cls._stream = type("Stream", (SyncStream, cls._core.NetworkStream), {"core": cls._core})
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
