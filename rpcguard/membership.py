@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from rpcguard._checks import require_amounts, require_positive, require_shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from rpcguard.nodes import Node, Snapshot
 
-_PAUSE_EVERY = 256
+_PAUSE_EVERY = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def plan(
     and then, so that a long list does not keep other threads waiting.
     """
     result = Plan()
-    named = set()
+    named, matched = set(), 0
     for number, node in enumerate(snapshot.nodes, 1):
         if not number % _PAUSE_EVERY:
             pause()
@@ -120,6 +120,7 @@ def plan(
         if old is None:
             result.added.append(node)
             continue
+        matched += 1
         known = old.node is node or old.node == node
         if not known and not _is_same(old.node, node):
             result.replaced.append(node)
@@ -127,9 +128,14 @@ def plan(
             result.trusted.append(node)
         elif not known:
             result.updated.append(node)
-    if snapshot.authoritative and not named.issuperset(current):
-        pause()
-        _drop(result, current, named, believed, now, policy)
+    if snapshot.authoritative and matched < len(current):
+        missing = []
+        for number, (key, old) in enumerate(current.items(), 1):
+            if not number % _PAUSE_EVERY:
+                pause()
+            if key not in named:
+                missing.append(old)
+        _drop(result, missing, now, policy, none_left=not named, believed=believed)
     return result
 
 
@@ -139,20 +145,20 @@ def _is_same(old: Node, new: Node) -> bool:
 
 def _drop(
     result: Plan,
-    current: Mapping[str, Listed],
-    named: set[str],
-    believed: int,
+    missing: Iterable[Listed],
     now: float,
     policy: MembershipPolicy,
+    *,
+    none_left: bool,
+    believed: int,
 ) -> None:
     unexplained = []
-    for key in current.keys() - named:
-        old = current[key]
+    for old in missing:
         if old.leaving:
-            result.removed.append(key)
+            result.removed.append(old.node.id)
         elif old.doubted_at is None:
-            unexplained.append(key)
+            unexplained.append(old.node.id)
         elif now - old.doubted_at >= policy.confirm_after:
-            result.confirmed.append(key)
+            result.confirmed.append(old.node.id)
     shrunk = len(unexplained) > believed * policy.shrink_share
-    (result.doubted if shrunk or not named else result.removed).extend(unexplained)
+    (result.doubted if shrunk or none_left else result.removed).extend(unexplained)

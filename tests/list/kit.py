@@ -135,7 +135,7 @@ class Stage:
             lease = self.pick()
         for other in others:
             self.end(other, cancelled())
-        assert lease.live.node.id == node, f"{node} is never picked: {self.states()}"
+        assert lease.live.node.id == node, f"{node} is never picked"
         return lease
 
     def on(self, node: str, verdict: Verdict, times: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rpcguard import EjectionPolicy, MembershipPolicy, Node, Snapshot
+from rpcguard import membership as membership_module
 from rpcguard import service as service_module
 from rpcguard.membership import plan
 from tests.list.kit import GOOD, REFUSED, SICK, Stage, ids, leaving, nodes
@@ -287,43 +288,45 @@ def test_a_retry_spills_over_to_the_next_priority():
 
 def test_a_node_struck_off_while_the_snapshot_is_read_is_listed_again(monkeypatch):
     """Nothing breaks, and nothing is missing, when a node fails between the plan and its doing."""
-    names = ids(1200)
+    names = ids(40)
     stage = Stage(*names, ejection=EjectionPolicy(probe=False))
-    stage.list(*names[:500])
-    held = [stage.lease(name) for name in names[600:604]]
-
-    def fail_meanwhile() -> None:
-        for lease in held:
-            stage.end(lease, REFUSED)
-        held.clear()
-
-    monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
-    changed = [
-        *nodes(*names[600:601], weight=2.0),
-        *nodes(*names[601:602], generation="new"),
-        *nodes(*names[602:603]),
-    ]
-    assert stage.list(*names[:600], *changed, *names[604:]) is True
-    assert not held
-    assert set(names) - stage.listed() == {names[603]}
-    assert stage.view(names[600]).weight == 2.0
-
-
-def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
-    """A planned removal or doubt of a node that is already gone is skipped."""
-    names = ids(1100)
-    stage = Stage(*names)
-    stage.list(*names[:400])
-    stage.clock.advance(10)
-    held = [stage.lease(name) for name in names[500:510]]
+    stage.list(*names[:10])
+    held = [stage.lease(name) for name in names[20:24]]
 
     def fail_meanwhile() -> None:
         while held:
             stage.end(held.pop(), REFUSED)
 
     monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
-    stage.list(*names[:399], *ids(300, "x"))
-    assert stage.listed() == {*names[:399], *ids(300, "x")}
+    monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 30)
+    changed = [
+        *nodes(*names[20:21], weight=2.0),
+        *nodes(*names[21:22], generation="new"),
+        *nodes(*names[22:23]),
+    ]
+    assert stage.list(*names[:20], *changed, *names[24:]) is True
+    assert not held
+    assert set(names) - stage.listed() == {names[23]}
+    assert stage.view(names[20]).weight == 2.0
+
+
+def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
+    """A planned removal or doubt of a node that is already gone is skipped."""
+    names = ids(40)
+    stage = Stage(*names)
+    stage.list(*names[:15])
+    stage.clock.advance(10)
+    held = [stage.lease(name) for name in names[20:25]]
+
+    def fail_meanwhile() -> None:
+        while held:
+            stage.end(held.pop(), REFUSED)
+
+    monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
+    monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 20)
+    stage.list(*names[:14], *ids(20, "x"))
+    assert not held
+    assert stage.listed() == {*names[:14], *ids(20, "x")}
 
 
 def test_the_plan_tells_news_from_confirmation():
