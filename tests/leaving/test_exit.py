@@ -143,6 +143,28 @@ def test_an_async_transport_that_is_dropped(backend, make_node):
     eventually(lambda: node.open == 0, "a connection was left open")
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_that_ends_waits_for_its_children(backend, make_node):
+    """A child that needs a moment to close gets it, although its loop is on its way out."""
+    closed = []
+
+    class Slow(httpx.MockTransport):
+        async def aclose(self) -> None:
+            await anyio.sleep(0.01)
+            closed.append(True)
+
+    async def main() -> None:
+        transport = rpcguard.AsyncTransport(
+            registry(make_node()), node_transport=lambda _: Slow(lambda _: httpx.Response(200))
+        )
+        await httpx.AsyncClient(transport=transport).get("http://orders/")
+        kept.append(transport)
+
+    kept: list[rpcguard.AsyncTransport] = []
+    anyio.run(main, backend=backend)
+    assert closed == [True]
+
+
 def test_nothing_is_started_before_it_is_needed(make_node):
     """A transport that is made and never used starts no thread and opens nothing."""
     code = """
