@@ -28,6 +28,11 @@ class Transport(SyncShell, httpx.BaseTransport):
     as in `httpx.HTTPTransport`. Spans and metrics go to `tracer_provider` and `meter_provider`, by
     default to the global ones of OpenTelemetry.
 
+    A call may say more of itself in `extensions={"rpcguard": {...}}`: `idempotent` (may it run
+    twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds.
+    They cut httpx's timeouts, so with a `node_transport` a head or body that comes drop by drop
+    may outlast them. `response.extensions["rpcguard"]` is the `CallInfo`.
+
     Thread-safe. Whoever makes it closes it, by `close` or with the client; what nobody closes is
     closed at the end of the program. Wrong options raise
     `ValueError`, a wrong registry URL `InvalidRegistryURL`.
