@@ -1,4 +1,4 @@
-"""Where telemetry goes: Jaeger, built from its own module, and Prometheus as Debian has it."""
+"""Where telemetry goes: Jaeger, built from its own module, Prometheus and Chromium of Debian."""
 
 from __future__ import annotations
 
@@ -143,4 +143,20 @@ class Prometheus(Server):
         return result
 
 
-servers = (Jaeger, Prometheus)
+class Chromium(Server):
+    """Be the browser that looks at pages; it is run by hand, not started."""
+
+    name: ClassVar[str] = "chromium"
+
+    @classmethod
+    def get(cls) -> None:
+        if not cls.available():
+            run(["apt-get", "-q", "update"], cwd=cache().parent)
+            run(["apt-get", "-qy", "install", "chromium"], cwd=cache().parent)
+
+    @classmethod
+    def available(cls) -> bool:
+        return shutil.which("chromium") is not None
+
+
+servers = (Jaeger, Prometheus, Chromium)

@@ -49,10 +49,10 @@ def started(server: type[Server], *arguments: object) -> Server:
 class Caller:
     """Run the page's caller until it waits for its reader, and count what it printed."""
 
-    def __init__(self, directory: Path, jaeger: Jaeger, node: Provider) -> None:
-        dead, self.metrics_port = free_ports(2)
+    def __init__(self, directory: Path, jaeger: Jaeger, node: Provider, metrics_port: int) -> None:
+        (dead,) = free_ports(1)
         for name, text in blocks("python").items():
-            text = text.replace("9464", str(self.metrics_port)).replace("8001", str(dead))
+            text = text.replace("9464", str(metrics_port)).replace("8001", str(dead))
             (directory / name).write_text(text.replace("8002", str(node.port)))
         self.dead, self.node = dead, node.port
         self._process = subprocess.Popen(
@@ -89,10 +89,12 @@ def scene(tmp_path_factory):
     """Start the back-ends and the page's caller, and wait until it has made its calls."""
     jaeger = started(Jaeger, tmp_path_factory.mktemp("jaeger"))
     node = Provider(*SCRIPT)
-    caller = Caller(tmp_path_factory.mktemp("caller"), jaeger, node)
-    target = f"127.0.0.1:{caller.metrics_port}"
     assert "127.0.0.1:9464" in blocks("yaml")["prometheus.yml"]
-    prometheus = started(Prometheus, tmp_path_factory.mktemp("prometheus"), target)
+    (port,) = free_ports(1)
+    # First, so that it sees the numbers grow: a rate needs two scrapes that differ.
+    prometheus = started(Prometheus, tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{port}")
+    eventually(lambda: prometheus.query("up"))
+    caller = Caller(tmp_path_factory.mktemp("caller"), jaeger, node, port)
     assert caller.waiting.wait(40)
     yield jaeger, prometheus, caller
     caller.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import httpx
+import httpx2
 import pytest
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import SpanKind, StatusCode
 
 import rpcguard
+import rpcguard.httpx2
 
 from .conftest import CUT, OFFLINE, OK, UNAVAILABLE, InOrder
 
@@ -367,6 +369,28 @@ async def test_an_exporter_that_uses_httpx_makes_no_spans(calling, recorded, pro
     assert posted == [200]
     assert [span.attributes["server.address"] for span in recorded.spans()] == ["orders"]
     assert "traceparent" not in collector.requests[0]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("flavour", ["async-asyncio"], indirect=True)
+async def test_the_httpx2_flavour_is_traced_too(recorded, provider, dead_port, kind, flavour):
+    """Clients of httpx2 get the same spans, with that library's exceptions."""
+    assert flavour
+    node = provider()
+    registry = f"static://127.0.0.1:{dead_port},{node.id}"
+    options = {"balancer": InOrder, **recorded.options}
+    if kind == "sync":
+        transport = rpcguard.httpx2.Transport(registry, **options)
+        with httpx2.Client(transport=transport) as client:
+            client.get("http://orders/")
+    else:
+        transport = rpcguard.httpx2.AsyncTransport(registry, **options)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            await client.get("http://orders/")
+    first, second = recorded.spans()
+    assert first.attributes["error.type"] == "httpx2.ConnectError"
+    assert second.attributes["http.request.resend_count"] == 1
+    assert parent_in(node.requests[0]) == ids(second)
 
 
 async def test_an_ordinary_url_is_traced_too(calling, recorded, provider):

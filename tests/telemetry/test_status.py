@@ -251,7 +251,7 @@ def served():
 def browser(directory, *arguments: str) -> str:
     command = shutil.which("chromium")
     if command is None:
-        reason = "no chromium here; get it with: apt-get install -y chromium"
+        reason = "no chromium here; get it with: python -m tests.servers get chromium"
         if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
