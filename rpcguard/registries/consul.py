@@ -219,6 +219,8 @@ def _next_index(last: int, answer: Answer) -> int:
 
 
 def _is_fresh(answer: Answer) -> bool:
+    if answer.headers.get("x-consul-query-backend") == "streaming":
+        return True  # such an answer never knows its leader; a stream that broke is an error
     contact = answer.headers.get("x-consul-lastcontact", "")
     lag = int(contact) if contact.isascii() and contact.isdigit() else 0
     return answer.headers.get("x-consul-knownleader") != "false" and lag <= _STALE_MS

@@ -34,6 +34,8 @@ _EXAMPLE: Final = "etcd://user:password@10.0.0.1:2379,10.0.0.2:2379/microservice
 _OPTIONS: Final = ("layout", "prefix", "idle", *TLS_OPTIONS)
 _IDLE: Final = 75.0
 _PAUSE: Final = 0.1
+# Else a member that is cut off from the others keeps a watch open in which nothing ever comes.
+_NEEDS_LEADER: Final = {"Grpc-Metadata-Hasleader": "true"}
 
 KeyValue = Mapping[str, object]
 ReplyT = TypeVar("ReplyT", Answer, "Lines | Answer")
@@ -49,7 +51,8 @@ class EtcdRegistry:
     addresses are members of one cluster: the next is asked when one fails.
 
     Live: a linearizable range, then a watch from the next revision. A compacted or cancelled
-    watch, silence, and a revision that went backwards (a restored store) read the list anew.
+    watch, silence, and a revision that went backwards (a restored store) read the list anew. A
+    member without a leader ends the watch.
 
     Layouts, by the value of a key: `raw` (the default) is a NODE as in `file://` or just
     `host:port`; `kratos` the JSON of its registry, prefix `/microservices` where none is given,
@@ -155,7 +158,7 @@ class EtcdRegistry:
             lambda headers: self._client.stream(
                 "POST",
                 "/v3/watch",
-                headers=headers,
+                headers={**headers, **_NEEDS_LEADER},
                 json={"create_request": create},
                 idle=self._idle,
             )

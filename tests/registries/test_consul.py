@@ -199,6 +199,8 @@ async def test_a_list_that_the_token_may_not_see(
         ({"X_Consul_LastContact": "10001"}, False),
         ({"X_Consul_KnownLeader": "true", "X_Consul_LastContact": "900"}, True),
         ({"X_Consul_LastContact": "garbage"}, True),
+        ({"X_Consul_KnownLeader": "false", "X_Consul_Query_Backend": "streaming"}, True),
+        ({"X_Consul_KnownLeader": "false", "X_Consul_Query_Backend": "blocking-query"}, False),
     ],
 )
 async def test_a_server_that_lost_its_leader(

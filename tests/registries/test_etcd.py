@@ -34,6 +34,7 @@ class FakeEtcd:
         self.watches: list[list[Message] | tuple[int, Any]] = []
         self.logins: list[tuple[int, Any]] = []
         self.seen: list[tuple[str, Any, str | None]] = []
+        self.needs_leader: list[str | None] = []
         self.stopped = threading.Event()
 
     def targets(self) -> list[str]:
@@ -55,6 +56,7 @@ def _handler(fake: FakeEtcd) -> type[BaseHTTPRequestHandler]:
             if not self.path.endswith("/watch"):
                 self._whole(*fake.answer(self.path))
                 return
+            fake.needs_leader.append(self.headers["Grpc-Metadata-Hasleader"])
             script: Any = fake.watches.pop(0) if fake.watches else []
             if isinstance(script, tuple):
                 self._whole(*script)
@@ -157,6 +159,7 @@ async def test_list_then_events(fake: FakeEtcd, etcd: EtcdRegistry) -> None:
         assert await ids(snapshots, 1) == [["b"]]
     assert fake.seen[0][1] == {"key": b64("/s/web/"), "range_end": b64("/s/web0")}
     assert fake.seen[1][1]["create_request"]["start_revision"] == 6
+    assert fake.needs_leader == ["true"]
 
 
 @pytest.mark.parametrize(

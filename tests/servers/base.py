@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -30,15 +32,18 @@ def cache(*parts: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Give ports that nobody listens on, on any loopback address."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("", 0))  # never listened on: it only reserves the number for a moment
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """Give ports that nobody listens on, on any loopback address.
+
+    They are none of those that the system hands out, so that a stopped server finds its port free
+    when it comes back.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("", port))
+            found.add(port)
+    return list(found)
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

@@ -1,13 +1,14 @@
-"""Consul 1.8, the last that Debian has (in bullseye); it runs from an unpacked package."""
+"""Consul: 1.8, the last that Debian has (in bullseye), and a newer one built from its module."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import httpx
 
 from tests.servers.base import Server, cache, debian_package, free_ports
+from tests.servers.built import BuiltServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,32 +16,22 @@ if TYPE_CHECKING:
 AGENT_TOKEN = "c0ffee00-0000-4000-8000-00000000a9e7"
 
 
-class Consul(Server):
+class ConsulAgent(Server):
     """Run one agent that is its own server, with access control: `token` may do everything."""
-
-    name: ClassVar[str] = "consul"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.port, self._server, self._serf, self._wan = free_ports(4)
         self.token = AGENT_TOKEN
 
-    @classmethod
-    def _binary(cls) -> Path:
-        return cache(cls.name, "usr/bin/consul")
-
-    @classmethod
-    def get(cls) -> None:
-        debian_package(cls.name, ["consul"], suite="bullseye")
-
-    @classmethod
-    def available(cls) -> bool:
-        return cls._binary().is_file()
+    def binary(self) -> Path:
+        """Give the program."""
+        raise NotImplementedError
 
     def command(self) -> list[str | Path]:
         config = self.directory / "consul.json"
         config.write_text(json.dumps(self.settings()))
-        return [self._binary(), "agent", "-config-file", config]
+        return [self.binary(), "agent", "-config-file", config]
 
     def settings(self) -> dict[str, object]:
         """Give the configuration."""
@@ -69,4 +60,40 @@ class Consul(Server):
         return answer.status_code == 200 and bool(answer.json())
 
 
-servers = (Consul,)
+class Consul(ConsulAgent):
+    """Run 1.8."""
+
+    name = "consul"
+
+    @classmethod
+    def get(cls) -> None:
+        debian_package(cls.name, ["consul"], suite="bullseye")
+
+    @classmethod
+    def available(cls) -> bool:
+        return cls._unpacked().is_file()
+
+    @classmethod
+    def _unpacked(cls) -> Path:
+        return cache(cls.name, "usr/bin/consul")
+
+    def binary(self) -> Path:
+        return self._unpacked()
+
+
+class NewerConsul(BuiltServer, ConsulAgent):
+    """Run 1.13, which streams changes and tells when access control hid something."""
+
+    name = "consul-newer"
+    source = "consul-app"
+    build = (
+        *("go", "build", "-mod=mod", "-p=1", "-trimpath", "-ldflags=-s -w"),
+        *("-o=consul", "github.com/hashicorp/consul"),
+    )
+    product = "consul"
+
+    def binary(self) -> Path:
+        return self.file()
+
+
+servers = (Consul, NewerConsul)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import httpx
 
 from tests.conformance.backends.base import Backend
 from tests.servers.base import Server, free_ports
-from tests.servers.consul import Consul
+from tests.servers.consul import Consul, ConsulAgent, NewerConsul
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ class ConsulBackend(Backend):
     """Each service has a check of its own, which its node must renew or an operator sets."""
 
     name = "consul"
-    server_class = Consul
+    server_class: ClassVar[type[ConsulAgent]] = Consul
     push = True
     capabilities = frozenset(
         {
@@ -34,7 +34,7 @@ class ConsulBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self._consul = cast(Consul, server)
+        self._consul = cast(ConsulAgent, server)
         self._dead_port = free_ports(1)[0]
         self._agent = httpx.Client(
             base_url=f"http://127.0.0.1:{self._consul.port}/v1/agent",
@@ -99,4 +99,11 @@ def _check(node_id: str) -> str:
     return f"alive:{_service_id(node_id)}"
 
 
-backends = (ConsulBackend,)
+class NewerConsulBackend(ConsulBackend):
+    """The same, where the agent streams changes from its servers."""
+
+    name = "consul-newer"
+    server_class = NewerConsul
+
+
+backends = (ConsulBackend, NewerConsulBackend)
