@@ -248,6 +248,12 @@ class Following:
         if self._stopped:
             self.stop()
 
+    def forget(self, service: str) -> None:
+        """Follow a service no longer."""
+        _, task = self._feeds.pop(service, (None, None))
+        if task is not None:
+            task.cancel()
+
     def trouble(self, service: str) -> str | None:
         """Say what is wrong with the registry, as far as a service's list goes."""
         feed, _ = self._feeds.get(service, (None, None))

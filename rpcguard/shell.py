@@ -47,6 +47,7 @@ logger = logging.getLogger("rpcguard")
 ENVIRONMENT = "RPCGUARD_REGISTRY"
 ChildKey = tuple["LiveNode | None", str]
 _SHOWN = 10
+_MOST_STRANGERS = 256
 
 
 class Shell(Generic[ChildT]):
@@ -190,8 +191,16 @@ class Shell(Generic[ChildT]):
             if self._closed:
                 service.close()
             elif service is fresh:
+                self._forget_strangers()
                 self._following.follow(service)
         return service
+
+    def _forget_strangers(self) -> None:
+        # Names may come from URLs that somebody else chooses: only so many are kept an eye on.
+        idle = [one for one in list(self._services.values()) if not one.known and not one.calls]
+        for service in idle[:-_MOST_STRANGERS]:
+            if self._services.pop(service.name, None) is not None:
+                self._following.forget(service.name)
 
     def _part_with_children(self) -> object:
         raise NotImplementedError
