@@ -221,7 +221,7 @@ class LeastLoaded(_Pool):
         if first.turns > second.turns and (
             two <= one * _NEARLY
             or (first.ramp < 1.0 and two * first.ramp <= one)
-            or (not second.in_flight and second.faded(two, now) <= one * _NEARLY)
+            or (not second.in_flight and second.faded(two, now) <= one)
         ):
             first, second, one, two = second, first, two, one
         self.considered = ((first, one), (second, two))

@@ -85,6 +85,7 @@ class Call:
     seconds: float = 0.0
     nodes: list[str] = field(default_factory=list)
     verdict: Verdict | None = None
+    ended: bool = False
 
     @property
     def good(self) -> bool:
@@ -177,6 +178,7 @@ class Simulation:
         self.calls.append(call)
         lease = self.services[caller].pick(repeatable=self.repeatable)
         if lease is None:
+            call.ended = True
             self.at(0.001, then)
             return
         self._attempt(call, lease, (), then)
@@ -209,6 +211,7 @@ class Simulation:
             if isinstance(following, Lease):
                 self._attempt(call, following, tried, then)
                 return
+        call.ended = True
         then()
 
     # What the services ask for
@@ -245,6 +248,8 @@ class Simulation:
         return went.count(node) / len(went) if went else 0.0
 
     def percentile(self, share: float, since: float = 0.0, until: float = float("inf")) -> float:
-        """Give a percentile of the durations of a span's calls."""
-        spans = sorted(call.seconds for call in self.span(since, until) if call.verdict)
+        """Give a percentile of the durations of a span's calls, unfinished ones as they stand."""
+        spans = sorted(
+            call.seconds if call.ended else self.now - call.at for call in self.span(since, until)
+        )
         return spans[min(int(len(spans) * share), len(spans) - 1)]

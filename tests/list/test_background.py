@@ -275,6 +275,16 @@ def test_the_scripted_registry_says_what_it_is_told():
     assert anyio.run(ScriptedRegistry().fetch, "orders").known is False
 
 
+async def test_a_change_between_two_lists_is_not_missed():
+    """What is set while the last list is being worked on comes next."""
+    registry = ScriptedRegistry({"orders": nodes("a")})
+    watching = registry.watch("orders")
+    assert (await anext(watching)).nodes[0].id == "a"
+    registry.set("orders", nodes("b"))
+    assert (await anext(watching)).nodes[0].id == "b"
+    await watching.aclose()
+
+
 async def test_the_scripted_registry_does_not_wait_for_its_own_thread():
     """A watch on the loop of the test itself goes on when the test does."""
     registry = ScriptedRegistry({"orders": nodes("a")})
