@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol, get_args
 from weakref import WeakKeyDictionary, WeakSet
@@ -101,17 +103,29 @@ class Instruments:
         return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
 
 
-# A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set.
+# A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set, and
+# what is made before an SDK is there is kept for good.
 _of_provider: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
 _of_global: list[Instruments] = []
+_making = threading.Lock()
 
 
 def instruments_of(provider: MeterProvider | None) -> Instruments:
-    """Give the instruments of a meter provider, of the global one for None."""
-    if provider is None or provider is metrics.get_meter_provider():
-        if not _of_global:
-            _of_global.append(Instruments(None))
-        return _of_global[0]
-    if provider not in _of_provider:
-        _of_provider[provider] = Instruments(provider)
-    return _of_provider[provider]
+    """Give the instruments of a meter provider, of the global one for None; thread-safe."""
+    with _making:
+        if provider is None or provider is metrics.get_meter_provider():
+            if not _of_global:
+                _of_global.append(Instruments(None))
+            return _of_global[0]
+        if provider not in _of_provider:
+            _of_provider[provider] = Instruments(provider)
+        return _of_provider[provider]
+
+
+def _forget() -> None:
+    # The lock may have been held by a thread that a fork does not bring along.
+    global _making
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from opentelemetry.sdk.metrics import MeterProvider
 
 from rpcguard.events import Event
 from rpcguard.journal import Journal
+from rpcguard.telemetry_metrics import instruments_of
 
 
 def run(script: str) -> str:
@@ -72,6 +78,50 @@ def test_global_providers_may_be_set_at_any_time():
         "[2]",
         "[2]",
     ]
+
+
+def test_instruments_are_made_once():
+    """Threads that come at the same moment share the instruments: a second gauge would be lost."""
+    barrier = threading.Barrier(2)
+
+    class Slow(MeterProvider):
+        def get_meter(self, *args, **options):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(0.2)  # met only by a thread that makes them too
+            return super().get_meter(*args, **options)
+
+    provider = Slow()
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(instruments_of, [provider, provider])
+    provider.shutdown()
+    assert first is second
+    assert barrier.broken
+
+
+def test_transports_without_an_sdk_leave_nothing_behind():
+    """Clients that are made for one call each do not pile up in the API of OpenTelemetry."""
+    told = run("""
+        import gc, tracemalloc, httpx, rpcguard
+
+        answer = httpx.MockTransport(lambda _: httpx.Response(200))
+        url, options = "static://10.0.0.1:80", {"node_transport": lambda _: answer}
+        def use(count):
+            for _ in range(count):
+                transport = rpcguard.Transport(url, **options)
+                with httpx.Client(transport=transport) as client:
+                    client.get("http://orders/")
+            gc.collect()
+        use(50)
+        tracemalloc.start()
+        use(100)
+        kept = sum(
+            stat.size
+            for stat in tracemalloc.take_snapshot().statistics("filename")
+            if "opentelemetry" in str(stat.traceback) or "telemetry" in str(stat.traceback)
+        )
+        print(kept < 20_000, kept)
+    """)
+    assert told.startswith("True"), told
 
 
 def test_a_forked_child_reports_no_list_that_it_inherited():
