@@ -26,8 +26,10 @@ class Protocol(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.chunks: deque[bytes] = deque()
-        self.size = 0
-        self.ended = self.full = self.secure = False
+        self.size: int = 0
+        self.ended: bool = False
+        self.full: bool = False
+        self.secure: bool = False
         self.error: Exception | None = None
         self.transport: Any = None
         self.reader: asyncio.Future[None] | None = None

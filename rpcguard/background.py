@@ -16,7 +16,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 _EXIT_TIMEOUT = 2.0
 

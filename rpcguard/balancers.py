@@ -137,6 +137,8 @@ class _Pool:
 class Random(_Pool):
     """Pick at random, by effective weight; a warming node is thinned."""
 
+    considered: tuple[tuple[LiveNode, float], ...]
+
     def pick(self, now: float, excluded: Collection[LiveNode] = ()) -> LiveNode | None:
         """Pick a node in O(1)."""
         del now
@@ -160,6 +162,8 @@ class LeastLoaded(_Pool):
     the measure of its ramp, so it gets what its ramp allows, no more, and a share of its own even
     when hardly anything is called.
     """
+
+    considered: tuple[tuple[LiveNode, float], ...]
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
         super().__init__(rng=rng)

@@ -18,7 +18,7 @@ class SyncOneShotBody:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self.touched = False
+        self.touched: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
         if self.touched:
@@ -76,7 +76,7 @@ class AsyncOneShotBody:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self.touched = False
+        self.touched: bool = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.touched:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rpcguard.nodes import Node
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 ChildT = TypeVar("ChildT")
 

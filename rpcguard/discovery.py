@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rpcguard.registries.base import Registry
     from rpcguard.service import Service
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 30.0
@@ -235,7 +235,7 @@ class Following:
         on_refresh: Callable[[str, str | None], None],
     ) -> None:
         self._url = given if isinstance(given, str) else None
-        self.registry = registry_from_url(given) if isinstance(given, str) else given
+        self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
         self._store = SnapshotStore(cache_dir) if cache_dir is not None else None
         self._on_refresh = on_refresh
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}

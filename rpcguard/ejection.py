@@ -114,7 +114,7 @@ class Blacklist:
     def __init__(self, policy: EjectionPolicy, *, probes: bool, rng: Random) -> None:
         self.policy = policy
         self.waiting: dict[str, Ejection] = {}
-        self.next_end = math.inf
+        self.next_end: float = math.inf
         self._probes = probes
         self._rng = rng
         self._now = -math.inf

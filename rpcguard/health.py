@@ -27,8 +27,8 @@ class Health:
     """
 
     def __init__(self, service: str, roster: Roster, policies: Policies) -> None:
-        self.outbox = Outbox()
-        self.next_tick = math.inf
+        self.outbox: Outbox = Outbox()
+        self.next_tick: float = math.inf
         self._service = service
         self._roster = roster
         self._policies = policies

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rpcguard.live import LiveNode
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 
 class Home:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 try:
     import httpx2
-except ImportError as error:
-    raise ImportError("rpcguard.httpx2 needs httpx2: pip install 'rpcguard[httpx2]'") from error
+except ImportError as _missing:
+    raise ImportError("rpcguard.httpx2 needs httpx2: pip install 'rpcguard[httpx2]'") from _missing
 
 from rpcguard import connections, errors
 from rpcguard.shell_async import AsyncShell

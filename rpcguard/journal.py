@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rpcguard.events import Event
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 _LEVELS = {"panic": logging.WARNING, "doubted": logging.WARNING, "frozen": logging.WARNING}
 _MOST_KEYS = 1024

@@ -69,32 +69,32 @@ class LiveNode:
     )
 
     def __init__(self, node: Node, now: float) -> None:
-        self.node = node
-        self.weight = weight_of(node)
-        self.ramp = 1.0
+        self.node: Node = node
+        self.weight: float = weight_of(node)
+        self.ramp: float = 1.0
         self.warm_since: float | None = None
-        self.warm_calls = 0
+        self.warm_calls: int = 0
         self.state: State = "available"
         self.reason: str | None = None
-        self.in_pool = False
-        self.in_flight = 0
-        self.unanswered = 0
-        self.heard_at = now
-        self.turns = 0.0
-        self.last_pick = 0.0
-        self.latency = 0.0
-        self.stamp = now
-        self.successes = 0
-        self.failures = 0
-        self.streak = 0
+        self.in_pool: bool = False
+        self.in_flight: int = 0
+        self.unanswered: int = 0
+        self.heard_at: float = now
+        self.turns: float = 0.0
+        self.last_pick: float = 0.0
+        self.latency: float = 0.0
+        self.stamp: float = now
+        self.successes: int = 0
+        self.failures: int = 0
+        self.streak: int = 0
         self.recent: RollingCounts | None = None
-        self.level = 0
-        self.clean = 0
-        self.trial = False
-        self.denied = False
-        self.probing = False
+        self.level: int = 0
+        self.clean: int = 0
+        self.trial: bool = False
+        self.denied: bool = False
+        self.probing: bool = False
         self.doubted_at: float | None = None
-        self.gone = False
+        self.gone: bool = False
 
     @property
     def leaving(self) -> bool:

@@ -77,7 +77,7 @@ class OfflineMarks:
 
     def __init__(self, policy: OfflinePolicy, *, probes: bool) -> None:
         self.policy = policy
-        self.next_end = math.inf
+        self.next_end: float = math.inf
         self._probes = probes
         self._now = -math.inf
         self._marks: dict[Key, Mark] = {}

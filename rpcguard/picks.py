@@ -24,9 +24,9 @@ class Lease:
     __slots__ = ("live", "proof", "started")
 
     def __init__(self, live: LiveNode, started: float) -> None:
-        self.live = live
-        self.started = started
-        self.proof = False
+        self.live: LiveNode = live
+        self.started: float = started
+        self.proof: bool = False
 
 
 Taken = tuple[Lease, Compared, tuple["LiveNode", ...], Exclusions]

@@ -18,8 +18,8 @@ class RollingCounts:
         self._epoch = int(now / self._width)
         self._first = [0] * _BUCKETS
         self._second = [0] * _BUCKETS
-        self.first = 0
-        self.second = 0
+        self.first: int = 0
+        self.second: int = 0
 
     def add(self, now: float, first: int, second: int) -> None:
         """Add to both counts at `now`."""

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from rpcguard.balancers import Balancer
+    from rpcguard.membership import MembershipPolicy
     from rpcguard.nodes import Node, State
     from rpcguard.policies import Policies
+    from rpcguard.slow_start import SlowStart
 
 _RAMP_STEPS = 500
 _SHOWN = 50
@@ -36,16 +38,16 @@ class Roster:
     """
 
     def __init__(self, policies: Policies, rng: Random) -> None:
-        self.slow_start = policies.slow_start
-        self.membership = policies.membership
-        self.blacklist = Blacklist(policies.ejection, probes=policies.probes, rng=rng)
-        self.marks = OfflineMarks(policies.offline, probes=policies.probes)
+        self.slow_start: SlowStart = policies.slow_start
+        self.membership: MembershipPolicy = policies.membership
+        self.blacklist: Blacklist = Blacklist(policies.ejection, probes=policies.probes, rng=rng)
+        self.marks: OfflineMarks = OfflineMarks(policies.offline, probes=policies.probes)
         self.nodes: dict[str, LiveNode] = {}
         self.warming: set[LiveNode] = set()
         self.doubted: set[LiveNode] = set()
         self.out: dict[LiveNode, None] = {}
         self.compared: tuple[tuple[LiveNode, float], ...] = ()
-        self.serving = 0
+        self.serving: int = 0
         self._new_balancer = policies.balancer
         self._pools: dict[int, Balancer] = {}
         self._in_order: list[Balancer] = []

@@ -60,11 +60,11 @@ class Service:
         self.name = name
         self.policies = policies
         self.clock = clock
-        self.rng = rng or random.Random()
-        self.ready = False
-        self.known = False
-        self.closed = False
-        self.calls = 0
+        self.rng: random.Random = rng or random.Random()
+        self.ready: bool = False
+        self.known: bool = False
+        self.closed: bool = False
+        self.calls: int = 0
         self._panics = False
         self._wall = wall
         self._surroundings = surroundings

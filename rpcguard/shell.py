@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rpcguard.registries.base import Registry
     from rpcguard.views import PickRecord
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
 ChildKey = tuple["LiveNode | None", str]

@@ -37,10 +37,10 @@ class Connection:
     __slots__ = ("expires", "http", "name", "stream")
 
     def __init__(self, http: Any, stream: Any, name: str | None) -> None:
-        self.http = http
-        self.stream = stream
-        self.name = name
-        self.expires = math.inf
+        self.http: Any = http
+        self.stream: Any = stream
+        self.name: str | None = name
+        self.expires: float = math.inf
 
 
 class Lease:
@@ -52,9 +52,9 @@ class Lease:
     __slots__ = ("connection", "event", "name", "reused")
 
     def __init__(self, name: str | None) -> None:
-        self.name = name
+        self.name: str | None = name
         self.connection: Connection | None = None
-        self.reused = False
+        self.reused: bool = False
         self.event: Any = None
 
 
@@ -84,7 +84,7 @@ class Stack:
         self._waiting: OrderedDict[Lease, None] = OrderedDict()
         self.in_use: set[Lease] = set()
         self.doomed: list[Connection] = []
-        self.closed = False
+        self.closed: bool = False
 
     @property
     def counts(self) -> Counts:

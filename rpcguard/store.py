@@ -16,7 +16,7 @@ from rpcguard.registries.base import nodes_from_json
 if TYPE_CHECKING:
     from rpcguard.nodes import Node
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 
 class SnapshotStore:

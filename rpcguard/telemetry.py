@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from rpcguard.events import Event
-    from rpcguard.telemetry_metrics import Source
+    from rpcguard.telemetry_metrics import Instruments, Source
     from rpcguard.telemetry_spans import AnyObserver
 
 # The plain key is the one that is kept for compatibility; exporters and the instrumentation of
@@ -48,12 +48,14 @@ class Telemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
-        self.tracer = trace.get_tracer("rpcguard", __version__, tracer_provider, SCHEMA_URL)
-        self.instruments = instruments_of(meter_provider)
+        self.tracer: trace.Tracer = trace.get_tracer(
+            "rpcguard", __version__, tracer_provider, SCHEMA_URL
+        )
+        self.instruments: Instruments = instruments_of(meter_provider)
         self.instruments.sources.add(source)
         methods = os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", _METHODS)
-        self.methods = frozenset(methods.split(","))
-        self.tracing = False
+        self.methods: frozenset[str] = frozenset(methods.split(","))
+        self.tracing: bool = False
         self._measuring = False
         self._ask_again = 0.0
         self._tracer_provider = tracer_provider

@@ -43,37 +43,41 @@ class Instruments:
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
         self.sources: WeakSet[Source] = WeakSet()
-        self.request_duration = meter.create_histogram(
+        self.request_duration: metrics.Histogram = meter.create_histogram(
             "http.client.request.duration",
             "s",
             "Duration of HTTP client requests.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self.call_duration = meter.create_histogram(
+        self.call_duration: metrics.Histogram = meter.create_histogram(
             "rpcguard.call.duration",
             "s",
             "Duration of calls, with all their attempts and waits.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self.call_attempts = meter.create_histogram(
+        self.call_attempts: metrics.Histogram = meter.create_histogram(
             "rpcguard.call.attempts",
             "{attempt}",
             "Attempts per call.",
             explicit_bucket_boundaries_advisory=(0, 1, 2, 3, 4, 5),
         )
         count = meter.create_counter
-        self.ejections = count("rpcguard.ejections", "{ejection}", "Ejections of nodes.")
-        self.signals = count(
+        self.ejections: metrics.Counter = count(
+            "rpcguard.ejections", "{ejection}", "Ejections of nodes."
+        )
+        self.signals: metrics.Counter = count(
             "rpcguard.offline.signals", "{signal}", "Signals of nodes that they leave."
         )
-        self.retries = count("rpcguard.retries", "{retry}", "Attempts after the first of a call.")
-        self.denied = count(
+        self.retries: metrics.Counter = count(
+            "rpcguard.retries", "{retry}", "Attempts after the first of a call."
+        )
+        self.denied: metrics.Counter = count(
             "rpcguard.retries.denied", "{retry}", "Retries that were wanted and not made."
         )
-        self.refreshes = count(
+        self.refreshes: metrics.Counter = count(
             "rpcguard.registry.refreshes", "{refresh}", "Answers and failures of the registry."
         )
-        self.panics = count(
+        self.panics: metrics.Counter = count(
             "rpcguard.panics", "{panic}", "Times that a list ran out of eligible nodes."
         )
         meter.create_observable_gauge(

@@ -80,9 +80,9 @@ class Observer:
 
     def __init__(self, telemetry: Telemetry, request: httpx.Request, here: Context) -> None:
         url, method = request.url, request.method
-        self.telemetry = telemetry
-        self.request = request
-        self.here = here
+        self.telemetry: Telemetry = telemetry
+        self.request: httpx.Request = request
+        self.here: Context = here
         self.attributes: dict[str, Any] = {
             "http.request.method": method if method in telemetry.methods else "_OTHER",
             "server.address": url.host,
@@ -158,7 +158,7 @@ class Attempt:
 
     def __init__(self, observer: Observer, outgoing: httpx.Request, step: Send | None) -> None:
         self.outcome: dict[str, Any] = {}
-        self.last = False
+        self.last: bool = False
         self._observer = observer
         self._outgoing = outgoing
         self._step = step

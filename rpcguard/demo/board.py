@@ -50,11 +50,11 @@ class Board:
     """Keep the figures of a run while it goes on."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
-        self.nodes = tuple(nodes)
-        self.totals = {"rpcguard": Totals(), "httpx": Totals()}
-        self.failures = dict.fromkeys(nodes, 0)
+        self.nodes: tuple[str, ...] = tuple(nodes)
+        self.totals: dict[str, Totals] = {"rpcguard": Totals(), "httpx": Totals()}
+        self.failures: dict[str, int] = dict.fromkeys(nodes, 0)
         self.views: dict[str, NodeView] = {}
-        self.last_action = dict.fromkeys(nodes, "")
+        self.last_action: dict[str, str] = dict.fromkeys(nodes, "")
         self.events: deque[Event] = deque(maxlen=6)
         self._recent: defaultdict[str, deque[tuple[float, float]]] = defaultdict(deque)
 

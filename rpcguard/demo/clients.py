@@ -18,7 +18,7 @@ from rpcguard.demo.registry import POLL_INTERVAL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger("rpcguard.demo")
+logger: logging.Logger = logging.getLogger("rpcguard.demo")
 
 _LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
 
@@ -47,10 +47,10 @@ class GuardedCaller:
     name: Client = "rpcguard"
 
     def __init__(self, registry: str, *, slow_start: float) -> None:
-        self.transport = rpcguard.AsyncTransport(
+        self.transport: rpcguard.AsyncTransport = rpcguard.AsyncTransport(
             registry, slow_start=rpcguard.SlowStart(window=slow_start), trust_env=False
         )
-        self.client = httpx.AsyncClient(
+        self.client: httpx.AsyncClient = httpx.AsyncClient(
             transport=self.transport, base_url=f"http://{SERVICE}", timeout=TIMEOUT
         )
 
@@ -76,7 +76,9 @@ class RoundRobinCaller:
 
     def __init__(self, list_url: str) -> None:
         self.list_url = list_url
-        self.client = httpx.AsyncClient(timeout=TIMEOUT, limits=_LIMITS, trust_env=False)
+        self.client: httpx.AsyncClient = httpx.AsyncClient(
+            timeout=TIMEOUT, limits=_LIMITS, trust_env=False
+        )
         self.nodes: list[tuple[str, str]] = []
         self._turn = itertools.count()
         self._etag = ""

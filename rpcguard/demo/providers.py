@@ -31,8 +31,8 @@ class Provider:
         self.name = name
         self.port = port
         self.log = log
-        self.generation = 0
-        self.started_at = 0.0
+        self.generation: int = 0
+        self.started_at: float = 0.0
         self._process: Process | None = None
 
     def entry(self) -> dict[str, object]:

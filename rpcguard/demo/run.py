@@ -58,15 +58,15 @@ class Demo:
         self.options = options
         self.view = view
         self.script: Script = release_script(providers=options.providers, seconds=options.seconds)
-        self.registry = EmbeddedRegistry(SERVICE)
+        self.registry: EmbeddedRegistry = EmbeddedRegistry(SERVICE)
         names = [f"orders-{number + 1}" for number in range(options.providers)]
         ports = free_ports(len(names))
-        self.providers = [
+        self.providers: list[Provider] = [
             Provider(name, port, logs / name) for name, port in zip(names, ports, strict=True)
         ]
         self._cold = min(_COLD, _COLD * self.script.pace)
-        self.recording = Recording(tuple(names), options.rate, self._cold)
-        self.board = Board(names)
+        self.recording: Recording = Recording(tuple(names), options.rate, self._cold)
+        self.board: Board = Board(names)
         self._began = time.monotonic()
         self._script_is_over = False
 

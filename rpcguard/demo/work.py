@@ -41,8 +41,8 @@ class Work:
     def __init__(self, *, name: str, log: TextIO, cold: float) -> None:
         self.name = name
         self.log = log
-        self.warm_at = time.monotonic() + cold
-        self.sick = False
+        self.warm_at: float = time.monotonic() + cold
+        self.sick: Any = False
         self.gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_COLD_WIDTH)
         )

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 from rpcguard.errors import InvalidRegistryURL
 from rpcguard.nodes import Node, Snapshot, is_ipv6
 
-logger = logging.getLogger("rpcguard")
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 GROUP = "rpcguard.registries"
 MAX_BYTES = 32 * 1024 * 1024

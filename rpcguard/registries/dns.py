@@ -21,8 +21,8 @@ try:
     import dns.nameserver
     import dns.rdatatype
     import dns.resolver
-except ModuleNotFoundError as error:
-    raise ImportError("dns:// needs dnspython: pip install 'rpcguard[dns]'") from error
+except ModuleNotFoundError as _missing:
+    raise ImportError("dns:// needs dnspython: pip install 'rpcguard[dns]'") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

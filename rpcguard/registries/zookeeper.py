@@ -33,8 +33,8 @@ try:
         KazooTimeoutError,
         SequentialThreadingHandler,
     )
-except ModuleNotFoundError as error:
-    raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from error
+except ModuleNotFoundError as _missing:
+    raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
