@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncConnectionStack",
-    "AsyncShell",
+    "AsyncExchange",
     "ConnectionStack",
     "Counts",
     "StaleConnection",
-    "SyncShell",
+    "SyncExchange",
 ]
 
 
@@ -37,7 +37,7 @@ class SyncBody(Lease):
 
     __slots__ = ("_shell", "parts")
 
-    def __init__(self, shell: SyncShell, name: str | None) -> None:
+    def __init__(self, shell: SyncExchange, name: str | None) -> None:
         super().__init__(name)
         self._shell = shell
         self.parts: Any = None
@@ -66,7 +66,7 @@ class SyncBody(Lease):
             raise
 
 
-class SyncShell(Exchange):
+class SyncExchange(Exchange):
     """Send requests to one node from any thread; see `ConnectionStack`."""
 
     _event = threading.Event
@@ -165,7 +165,7 @@ class AsyncBody(Lease):
 
     __slots__ = ("_shell", "parts")
 
-    def __init__(self, shell: AsyncShell, name: str | None) -> None:
+    def __init__(self, shell: AsyncExchange, name: str | None) -> None:
         super().__init__(name)
         self._shell = shell
         self.parts: Any = None
@@ -196,7 +196,7 @@ class AsyncBody(Lease):
                 await self._shell._reap()
 
 
-class AsyncShell(Exchange):
+class AsyncExchange(Exchange):
     """Send requests to one node from one event loop; see `AsyncConnectionStack`."""
 
     _event = anyio.Event
@@ -283,7 +283,7 @@ class AsyncShell(Exchange):
                 await doomed.pop().http.aclose()
 
 
-class ConnectionStack(SyncShell, httpx.BaseTransport):
+class ConnectionStack(SyncExchange, httpx.BaseTransport):
     """Send HTTP/1.1 requests to one node over a LIFO stack of kept connections.
 
     It always dials its own address; the request's URL gives the target and, for https, the TLS
@@ -299,7 +299,7 @@ class ConnectionStack(SyncShell, httpx.BaseTransport):
     _core: ClassVar[Any] = "httpcore"
 
 
-class AsyncConnectionStack(AsyncShell, httpx.AsyncBaseTransport):
+class AsyncConnectionStack(AsyncExchange, httpx.AsyncBaseTransport):
     """Send HTTP/1.1 requests to one node on asyncio or trio; else as `ConnectionStack`.
 
     It belongs to the event loop of its first request.

@@ -31,14 +31,14 @@ class TransportClosed(errors.TransportClosed, httpx2.TransportError):  # type: i
     """Report a call on a transport that is closing or closed; an `httpx2.TransportError` too."""
 
 
-class ConnectionStack(connections.SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
+class ConnectionStack(connections.SyncExchange, httpx2.BaseTransport):  # type: ignore[misc]
     """Keep the HTTP/1.1 connections of one node; see `rpcguard.connections`."""
 
     _http: ClassVar[ModuleType] = httpx2
     _core: ClassVar[ModuleType | str] = "httpcore2"
 
 
-class AsyncConnectionStack(connections.AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[misc]
+class AsyncConnectionStack(connections.AsyncExchange, httpx2.AsyncBaseTransport):  # type: ignore[misc]
     """Keep the HTTP/1.1 connections of one node; see `rpcguard.connections`."""
 
     _http: ClassVar[ModuleType] = httpx2

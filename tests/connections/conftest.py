@@ -20,7 +20,7 @@ import httpx2
 import pytest
 import trustme
 
-from rpcguard.connections import AsyncConnectionStack, AsyncShell, ConnectionStack, SyncShell
+from rpcguard.connections import AsyncConnectionStack, AsyncExchange, ConnectionStack, SyncExchange
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -130,11 +130,11 @@ class Node:
         self._thread.join(PATIENCE)
 
 
-class Stack2(SyncShell, httpx2.BaseTransport):
+class Stack2(SyncExchange, httpx2.BaseTransport):
     _http, _core = httpx2, httpcore2
 
 
-class AsyncStack2(AsyncShell, httpx2.AsyncBaseTransport):
+class AsyncStack2(AsyncExchange, httpx2.AsyncBaseTransport):
     _http, _core = httpx2, httpcore2
 
 
