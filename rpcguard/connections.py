@@ -35,19 +35,19 @@ __all__ = [
 class SyncBody(Lease):
     """Stream the body of a response; closing it gives the connection back."""
 
-    __slots__ = ("_shell", "parts")
+    __slots__ = ("_exchange", "parts")
 
-    def __init__(self, shell: SyncExchange, name: str | None) -> None:
+    def __init__(self, exchange: SyncExchange, name: str | None) -> None:
         super().__init__(name)
-        self._shell = shell
+        self._exchange = exchange
         self.parts: Any = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self.parts
-            self._shell._check_whole()
+            self._exchange._check_whole()
         except BaseException as exc:
-            error = self._shell._translated(exc)
+            error = self._exchange._translated(exc)
             self.close()
             if error is None:
                 raise
@@ -60,9 +60,9 @@ class SyncBody(Lease):
             return
         try:
             parts.close()
-            self._shell._release(self)
+            self._exchange._release(self)
         except BaseException:
-            self._shell._release(self)  # Ctrl-C may have come in its middle; twice is as once
+            self._exchange._release(self)  # Ctrl-C may have come in its middle; twice is as once
             raise
 
 
@@ -163,11 +163,11 @@ class SyncExchange(Exchange):
 class AsyncBody(Lease):
     """Stream the body of a response; closing it gives the connection back."""
 
-    __slots__ = ("_shell", "parts")
+    __slots__ = ("_exchange", "parts")
 
-    def __init__(self, shell: AsyncExchange, name: str | None) -> None:
+    def __init__(self, exchange: AsyncExchange, name: str | None) -> None:
         super().__init__(name)
-        self._shell = shell
+        self._exchange = exchange
         self.parts: Any = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -175,9 +175,9 @@ class AsyncBody(Lease):
         try:
             async for part in parts:
                 yield part
-            self._shell._check_whole()
+            self._exchange._check_whole()
         except BaseException as exc:
-            error = self._shell._translated(exc)
+            error = self._exchange._translated(exc)
             await parts.aclose()  # left early: collected as garbage it would be too late
             await self.aclose()
             if error is None:
@@ -192,8 +192,8 @@ class AsyncBody(Lease):
         try:
             await parts.aclose()
         finally:
-            if self._shell._release(self):
-                await self._shell._reap()
+            if self._exchange._release(self):
+                await self._exchange._reap()
 
 
 class AsyncExchange(Exchange):
