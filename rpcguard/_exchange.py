@@ -40,6 +40,16 @@ class StaleConnection(Exception):  # noqa: N818
     """
 
 
+def _checked(headers: Any, connection: Connection) -> Any:
+    """Give headers that equal those of the call before as h11 has checked them already."""
+    if headers != connection.headers:
+        connection.headers, connection.checked = headers, None
+    elif connection.checked is None:
+        h11 = import_module("h11")
+        connection.checked = h11.Request(method="GET", target="/", headers=headers).headers
+    return connection.checked or headers
+
+
 def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
     """Find the timeouts of a request; ask when a stage begins, for a deadline shrinks them."""
     found: Mapping[str, float | None] = request.extensions.get("timeout", _NO_TIMEOUTS)
@@ -123,7 +133,10 @@ class Exchange:
             body: Any = request.stream
             if isinstance(body, self._http.ByteStream) and not any(body):
                 body = NO_BODY
-            return self._request(request, self._target(target, **self._parts), body)
+            outgoing = self._request(request, self._target(target, **self._parts), body)
+            if "trace" not in extensions:
+                outgoing.headers = _checked(outgoing.headers, connection)
+            return outgoing
         url = self._core.URL(**self._url, target=target)  # to be checked, or refused
         return self._core.Request(
             request.method,

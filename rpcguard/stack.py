@@ -32,15 +32,20 @@ class Counts:
 
 
 class Connection:
-    """Hold one open connection: httpcore's, its stream, and the TLS name it was verified for."""
+    """Hold one open connection: httpcore's, its stream, and the TLS name it was verified for.
 
-    __slots__ = ("expires", "http", "name", "stream")
+    `headers` are those of the last request, `checked` the same once h11 has approved them.
+    """
+
+    __slots__ = ("checked", "expires", "headers", "http", "name", "stream")
 
     def __init__(self, http: Any, stream: Any, name: str | None) -> None:
         self.http: Any = http
         self.stream: Any = stream
         self.name: str | None = name
         self.expires: float = math.inf
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.checked: Any = None
 
 
 class Lease:
