@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, pages
 
 PICTURES = runpy.run_path(str(ROOT / "docs/pictures.py"))["PICTURES"]
 
@@ -23,8 +23,8 @@ def test_a_picture_is_what_the_policies_do(name):
 
 
 def test_every_picture_is_shown():
-    """Each file under docs/pictures stands on a page."""
-    text = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+    """Each file under docs/pictures stands on a page or in the README."""
+    text = "".join(page.read_text() for page in pages())
     drawn = {path.name for path in (ROOT / "docs/pictures").iterdir()}
     assert [name for name in sorted(drawn) if f"pictures/{name}" not in text] == []
 
