@@ -26,7 +26,6 @@ import rpcguard.httpx2
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from report import Check
 
 UNLIMITED = httpx.Limits(
     max_connections=None, max_keepalive_connections=None, keepalive_expiry=None

@@ -83,7 +83,12 @@ class Envoy(Proxy):
 
 class HAProxy(Proxy):
     name: ClassVar[str] = "HAProxy"
-    packages: ClassVar[Sequence[str]] = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
+    packages: ClassVar[Sequence[str]] = (
+        "haproxy",
+        "liblua5.3-0",
+        "libopentracing-c-wrapper0",
+        "libopentracing1",
+    )
 
     def command(self) -> list[str | Path]:
         lines = [
@@ -123,7 +128,9 @@ class Nginx(Proxy):
         nodes = "".join(f"server 127.0.0.1:{port};" for port in self.nodes)
         listen = "".join(f"listen 127.0.0.1:{port};" for port in (self.port, *self.ports))
         upstream = f"upstream orders {{ {nodes} least_conn; keepalive 300; }}" if nodes else ""
-        forward = 'proxy_pass http://orders; proxy_http_version 1.1; proxy_set_header Connection "";'
+        forward = (
+            'proxy_pass http://orders; proxy_http_version 1.1; proxy_set_header Connection "";'
+        )
         temporary = "".join(
             f"{kind}_temp_path {self.data}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

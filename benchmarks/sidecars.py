@@ -90,12 +90,16 @@ def against_sidecars(rounds: int = ROUNDS) -> Section:
             table.rows.append([f"{label}, rpcguard, no proxy", *cells])
             for name, series in measured.items():
                 cells = [f"{median(series.cpu):,.0f}", f"{p50[name]:,.0f}"]
-                table.rows.append([f"{label}, bare through {name}", *cells, f"{own.over(series):.3g}"])
+                table.rows.append(
+                    [f"{label}, bare through {name}", *cells, f"{own.over(series):.3g}"]
+                )
             best = max(measured, key=lambda name: own.over(measured[name]))
             over = measured[best]
             checks += [
                 Check(f"{label} ÷ {best}", own.over(over), 0.85, spread=own.spread_over(over)),
-                Check(f"{label}, p50 ÷ the best", p50["rpcguard"] / min(p50[n] for n in measured), 1.0),
+                Check(
+                    f"{label}, p50 ÷ the best", p50["rpcguard"] / min(p50[n] for n in measured), 1.0
+                ),
             ]
     about = "The bare httpx client calls a proxy on loopback, one worker each, which forwards to"
     about += " the three nodes that rpcguard calls itself. asyncio."
