@@ -206,23 +206,25 @@ class EtcdRegistry:
         )
 
     async def _authorized(self, send: Callable[[dict[str, str]], Awaitable[ReplyT]]) -> ReplyT:
-        renewed = False
+        renewed = self._credentials is None
         while True:
             if self._credentials is not None and self._token is None:
                 self._token = await self._log_in()
+            token, good = self._token, False
             try:
-                reply = await send({"Authorization": self._token} if self._token else {})
-            except RegistryError:
-                # A token of a store that was lost is not refused: etcd lets the request hang until
-                # the new store is as far as the old one was.
-                self._token = None
-                raise
-            if reply.status == 200:
+                reply = await send({"Authorization": token} if token else {})
+                good = reply.status == 200
+            finally:
+                if not good:
+                    # A token of a store that was lost is not refused: etcd lets the request hang
+                    # until the new store is as far as the old one was.
+                    self._token = None
+            if good:
                 return reply
             assert isinstance(reply, Answer)
-            if renewed or self._token is None or not _wants_credentials(reply):
+            if renewed or not _wants_credentials(reply):
                 raise _refused(reply)
-            self._token, renewed = None, True
+            renewed = True
 
     async def _log_in(self) -> str:
         answer = await self._client.request("POST", "/v3/auth/authenticate", json=self._credentials)

@@ -366,6 +366,17 @@ async def test_an_expired_token_is_renewed(
     assert fake.seen[0][1] == {"name": "me", "password": PASSWORD}
 
 
+async def test_a_token_does_not_outlive_a_member(fake: FakeEtcd, guarded: EtcdRegistry) -> None:
+    """Proves that after a member said that it stops, the login is done anew."""
+    fake.logins = [token("one"), token("two")]
+    fake.ranges = [listed(), refused(503, "etcdserver: server stopped"), listed()]
+    await guarded.fetch("web")
+    with pytest.raises(RegistryError, match="server stopped"):
+        await guarded.fetch("web")
+    await guarded.fetch("web")
+    assert [seen[2] for seen in fake.seen] == [None, "one", "one", None, "two"]
+
+
 async def test_a_token_does_not_outlive_trouble(fake: FakeEtcd, guarded: EtcdRegistry) -> None:
     """Proves that after a broken watch the login is done anew: an old token may hang for ever."""
     fake.logins = [token("one"), token("two")]
