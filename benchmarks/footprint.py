@@ -1,0 +1,152 @@
+"""Measure what rpcguard takes while nothing is called: memory, idle CPU time, time to import.
+
+`python benchmarks/footprint.py [--rounds 5]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+
+import anyio
+import httpx
+from measure import ROUNDS
+from nodes import nodes
+from overhead import registry
+from report import Check, Section, Table
+
+import rpcguard
+from rpcguard.testing import ScriptedRegistry
+
+KEPT = httpx.Limits(keepalive_expiry=None)
+USED = 200
+SERVICES = 1000
+WATCHED = 8.0
+RESYNC = 4.0
+IMPORT = "import time, httpx; t = time.process_time(); import rpcguard; print(time.process_time() - t)"
+
+
+def used_nodes(_: int = ROUNDS) -> Section:
+    """Measure the memory of a node with one idle connection, its place in the list included."""
+    table, checks = Table(["bytes per node", "with one idle connection"]), []
+    with nodes(USED) as ports:
+        for kind in ("sync", "asyncio", "trio"):
+            if kind == "sync":
+                held = _used_by_threads(ports)
+            else:
+                held = anyio.run(_used_by_tasks, ports, backend=kind)
+            table.rows.append([kind, f"{held:,.0f}"])
+            checks.append(Check(f"a used node, {kind}", held / 1024, 16.0, "KiB"))
+    about = f"By tracemalloc, {USED} nodes; what the kernel and OpenSSL hold is not in it."
+    return Section("Memory of a used node", about, table, checks)
+
+
+def _used_by_threads(ports: list[int]) -> float:
+    url = "http://orders/"
+    with httpx.Client(transport=rpcguard.Transport(registry(ports[:1]), limits=KEPT)) as first:
+        first.get(url)  # pays for imports
+        before = _traced()
+        transport = rpcguard.Transport(registry(ports), limits=KEPT)
+        with httpx.Client(transport=transport) as client:
+            while _idle(transport) < USED:
+                client.get(url)
+            return (_traced() - before) / USED
+
+
+async def _used_by_tasks(ports: list[int]) -> float:
+    url = "http://orders/"
+    one = rpcguard.AsyncTransport(registry(ports[:1]), limits=KEPT)
+    async with httpx.AsyncClient(transport=one) as first:
+        await first.get(url)
+        before = _traced()
+        transport = rpcguard.AsyncTransport(registry(ports), limits=KEPT)
+        async with httpx.AsyncClient(transport=transport) as client:
+            while _idle(transport) < USED:
+                await client.get(url)
+            return (_traced() - before) / USED
+
+
+def _idle(transport: rpcguard.Transport | rpcguard.AsyncTransport) -> int:
+    return sum(view.successes > 0 for view in transport.nodes("orders"))
+
+
+def _traced() -> int:
+    gc.collect()
+    if tracemalloc.is_tracing():
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return held
+    tracemalloc.start()
+    return 0
+
+
+def watched_services(_: int = ROUNDS) -> Section:
+    """Measure 1,000 services that are watched on one registry while nothing changes."""
+    names = [f"service-{number}" for number in range(SERVICES)]
+    idle, threads = _watching(names, rpcguard.MembershipPolicy())
+    busy, _threads = _watching(names, rpcguard.MembershipPolicy(resync_interval=RESYNC))
+    share = idle + (busy - idle) * RESYNC / rpcguard.MembershipPolicy().resync_interval
+    table = Table(["1,000 services", "share of a core"])
+    table.rows.append(["watched, between two resyncs", f"{idle:.3%}"])
+    table.rows.append([f"watched, resync every {RESYNC:.0f} s", f"{busy:.3%}"])
+    table.rows.append(["watched, resync every 60 s (default), from these", f"{share:.3%}"])
+    checks = [
+        Check("CPU for 1,000 watched services", share * 100, 2.0, "%"),
+        Check("threads of it", threads, 1),
+    ]
+    about = "A registry in memory that pushes, ten nodes each, nothing changes: what an adapter"
+    about += " spends on its own connections comes on top."
+    return Section("Watching", about, table, checks)
+
+
+def _watching(names: list[str], policy: rpcguard.MembershipPolicy) -> tuple[float, int]:
+    listed = [rpcguard.Node(f"10.0.0.{number}", 80) for number in range(1, 11)]
+    before = threading.active_count()
+    following = any(one.name == "rpcguard-discovery" for one in threading.enumerate())
+    transport = rpcguard.Transport(
+        ScriptedRegistry(dict.fromkeys(names, listed)), membership=policy
+    )
+    for name in names:
+        transport.nodes(name)
+    for name in names:
+        transport.wait_ready(name, timeout=30)
+    gc.collect()
+    began = time.process_time()
+    time.sleep(WATCHED)
+    share = (time.process_time() - began) / WATCHED
+    threads = threading.active_count() - before + following
+    transport.close()
+    return share, threads
+
+
+def importing(rounds: int = ROUNDS) -> Section:
+    """Measure how much longer `import rpcguard` takes than `import httpx`."""
+    spans = [
+        float(subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, check=True).stdout)
+        * 1000
+        for _ in range(rounds + 1)
+    ][1:]
+    table = Table(["ms of CPU time", "median", "lowest", "highest"])
+    shown = (statistics.median(spans), min(spans), max(spans))
+    table.rows.append(["import rpcguard after import httpx", *(f"{one:.0f}" for one in shown)])
+    check = Check("import", shown[0], 30.0, "ms", (shown[1], shown[2]))
+    return Section("Importing", "A fresh interpreter each time.", table, [check])
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    rounds = parser.parse_args().rounds
+    for section in (used_nodes, watched_services, importing):
+        print(section(rounds).text(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
