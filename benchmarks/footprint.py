@@ -29,7 +29,12 @@ USED = 200
 SERVICES = 1000
 WATCHED = 8.0
 RESYNC = 4.0
-IMPORT = "import time, httpx; t = time.process_time(); import rpcguard; print(time.process_time() - t)"
+IMPORT = """
+import time, httpx
+begin = time.process_time()
+import rpcguard
+print(time.process_time() - begin)
+"""
 
 
 def used_nodes(_: int = ROUNDS) -> Section:
@@ -127,11 +132,11 @@ def _watching(names: list[str], policy: rpcguard.MembershipPolicy) -> tuple[floa
 
 def importing(rounds: int = ROUNDS) -> Section:
     """Measure how much longer `import rpcguard` takes than `import httpx`."""
-    spans = [
-        float(subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, check=True).stdout)
-        * 1000
-        for _ in range(rounds + 1)
-    ][1:]
+    command = [sys.executable, "-c", IMPORT]
+    answers = [
+        subprocess.run(command, capture_output=True, check=True).stdout for _ in range(rounds + 1)
+    ]
+    spans = [float(answer) * 1000 for answer in answers[1:]]
     table = Table(["ms of CPU time", "median", "lowest", "highest"])
     shown = (statistics.median(spans), min(spans), max(spans))
     table.rows.append(["import rpcguard after import httpx", *(f"{one:.0f}" for one in shown)])
