@@ -3,7 +3,8 @@
 `python benchmarks/simulate.py [--callers 1000] [--providers 50] [SCENARIO...]`. The fleet that is
 meant has 1,000 providers for 1,000 callers. What a caller learns of a provider depends on how
 seldom it calls it; that is kept, and so a part of the providers stands for all: each gets the load
-of the large fleet, from as many callers, and a call in Python takes its 50 µs.
+of the large fleet, from as many callers. The floor of the retry budget is cut likewise, since a
+caller makes fewer calls than it would.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from balance import LeastRequests
 from report import Check, Section, Table
 
-from rpcguard import LeastLoaded, LiveNode, Random, RoundRobin
+from rpcguard import LeastLoaded, LiveNode, Random, RetryPolicy, RoundRobin
 from rpcguard.outcomes import Safety, Verdict
 from rpcguard.policies import Policies
 
@@ -45,11 +46,13 @@ TIMED_OUT = Verdict("ReadTimeout", failed=True, safety=Safety.MAYBE, blame="fail
 
 @dataclass
 class Serving(Provider):
-    """Serve within the patience of the caller, or too late; `errors` is a share by time."""
+    """Serve, but not for callers that have lost patience; `errors` is a share by time."""
 
     errors: Callable[[float], float] = lambda _: 0.0
 
     def serve(self, now: float, rng: random.Random) -> tuple[float, Verdict]:
+        if len(self.busy) >= self.workers and self.busy[0] - now > TIMEOUT:
+            return now + TIMEOUT, TIMED_OUT
         self.error_rate = self.errors(now - START)
         end, verdict = super().serve(now, rng)
         return (now + TIMEOUT, TIMED_OUT) if end - now > TIMEOUT else (end, verdict)
@@ -90,8 +93,7 @@ def rolling_release(run: Run) -> None:
         run.slow(batch, lambda now, back=away + 2.0: _cold(now, back, 2.0, 3.0))  # type: ignore[misc]
         left = [name for name in run.names if name not in batch]
         run.simulation.at(away + 0.5, partial(_list, run, left))
-        renewed = {name: {"generation": f"{away}"} for name in batch}
-        run.simulation.at(away + 2.5, partial(_list, run, run.names, renewed))
+        run.simulation.at(away + 2.5, partial(_list, run, run.names))
 
 
 def slow_node(run: Run) -> None:
@@ -127,8 +129,9 @@ def _cold(now: float, since: float, seconds: float, factor: float) -> float:
     return factor - (factor - 1.0) * (now - since) / seconds
 
 
-def _list(run: Run, names: list[str], fields: dict[str, dict[str, object]] | None = None) -> None:
-    run.simulation.list_nodes(names, **(fields or {}))
+def _list(run: Run, names: list[str]) -> None:
+    zones = {name: {"zone": "abc"[at % 3]} for at, name in enumerate(run.names)}
+    run.simulation.list_nodes(names, **zones)  # type: ignore[arg-type]
 
 
 SCENARIOS: dict[str, Callable[[Run], None]] = {
@@ -203,11 +206,12 @@ def _run(
     }
     seeds = random.Random(seed)
     policies = Policies(
-        balancer=lambda: maker(rng=random.Random(seeds.random()))  # type: ignore[arg-type,return-value]
+        balancer=lambda: maker(rng=random.Random(seeds.random())),  # type: ignore[arg-type,return-value]
+        retry=RetryPolicy(budget_floor=10.0 * providers / callers),
     )
     simulation = Simulation(nodes, policies=policies, callers=callers, seed=seed)
     run = Run(simulation, names)
-    simulation.list_nodes()
+    _list(run, names)
     SCENARIOS[scenario](run)
     simulation.arrive(LOAD * WORKERS * providers / SERVICE, LENGTH)
     simulation.run(LENGTH + TIMEOUT * 2)

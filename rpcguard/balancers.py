@@ -10,6 +10,8 @@ from itertools import count
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
+from rpcguard.live import LEAST_LATENCY
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -20,7 +22,6 @@ _SAMPLE = 9
 _NEARLY = 1.5
 _CREDIT = 16.0
 _REFRESH = 128
-_UNKNOWN_LATENCY = 0.001
 
 
 class Balancer(Protocol):
@@ -169,7 +170,7 @@ class LeastLoaded(_Pool):
         super().__init__(rng=rng)
         self._picks = 0
         self._learned = 0
-        self._latency = _UNKNOWN_LATENCY
+        self._latency = LEAST_LATENCY
         self._turns = 0.0
 
     def add(self, live: LiveNode) -> None:

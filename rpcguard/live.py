@@ -20,6 +20,9 @@ So a node somewhat slower than the others is tried about every 20 s, not every m
 hundred times slower is not left out for minutes.
 """
 
+LEAST_LATENCY = 0.001
+"""Seconds below which one latency is as good as another."""
+
 FAILURE_PEAK = 5.0
 """Seconds that a repeated failure costs in the load, however fast it came."""
 
@@ -109,11 +112,14 @@ class LiveNode:
     def load(self, typical: float, now: float) -> float:
         """Give what the balancer compares: latency · (in flight + 1), in seconds.
 
-        `typical` stands in for the latency of a node without history. A node that owes answers
+        `typical` stands in for the latency of a node without history, and differences below a
+        millisecond are no reason to prefer one. A node that owes answers
         and has been silent for longer than its latency is at least as slow as it has been silent:
         a frozen one stops to attract calls long before the first of them times out.
         """
         latency = self.latency or typical
+        if latency < LEAST_LATENCY:
+            latency = LEAST_LATENCY
         if self.unanswered:
             silence = now - self.heard_at
             if silence > latency:

@@ -142,6 +142,7 @@ class Shell(Generic[ChildT]):
             on_refresh=self._telemetry.refreshed,
         )
         weakref.finalize(self, self._following.stop).atexit = False
+        self._start_without_children()
 
     # What the user sees and says
 
@@ -201,6 +202,9 @@ class Shell(Generic[ChildT]):
         for service in idle[:-_MOST_STRANGERS]:
             if self._services.pop(service.name, None) is not None:
                 self._following.forget(service.name)
+
+    def _start_without_children(self) -> None:
+        raise NotImplementedError
 
     def _part_with_children(self) -> object:
         raise NotImplementedError

@@ -37,12 +37,14 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         cls._one_shot = type("Body", (AsyncOneShotBody, http.AsyncByteStream), consumed)
         cls._guarded = type("Body", (AsyncGuardedBody, http.AsyncByteStream), {})
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._homes: dict[Any, Home] = {}
+    _homes: dict[Any, Home]
+
+    def _start_without_children(self) -> None:
+        self._homes = {}
 
     def _part_with_children(self) -> object:
-        homes, self._homes = self._homes, {}
+        homes = self._homes
+        self._start_without_children()
         return homes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -27,14 +27,15 @@ _STOP_TIMEOUT = 1.0
 class SyncShell(Shell["httpx.BaseTransport"]):
     """Drive calls in the thread that makes them."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._children: dict[ChildKey, httpx.BaseTransport] = {}
+    _children: dict[ChildKey, httpx.BaseTransport]
+
+    def _start_without_children(self) -> None:
+        self._children = {}
         weakref.finalize(self, _close_ours, self._children, os.getpid())
 
     def _part_with_children(self) -> object:
-        children, self._children = self._children, {}
-        weakref.finalize(self, _close_ours, self._children, os.getpid())
+        children = self._children
+        self._start_without_children()
         return children
 
     def __init_subclass__(cls) -> None:

@@ -34,7 +34,7 @@ class DemoOptions:
     def __post_init__(self) -> None:
         _within("seconds", self.seconds, 5, 3600)
         _within("rate", self.rate, 1, 1000)
-        _within("providers", self.providers, 2, 20)
+        _within("providers", self.providers, 3, 20)
         # Better now than after the whole run.
         if self.report is not None and not _is_writable(self.report):
             raise ValueError(f"report must be a file that can be written, not {str(self.report)!r}")

@@ -46,8 +46,8 @@ def test_what_plain_httpx_loses_is_not_counted_against_rpcguard(finished):
 
 def test_the_providers_logs_tell_what_ran_twice(tmp_path):
     """A POST that two providers executed counts once, for the client that sent it; a GET never."""
-    demo = Demo(DemoOptions(providers=2), PlainView(), tmp_path)
-    first, second = (provider.log for provider in demo.providers)
+    demo = Demo(DemoOptions(providers=3), PlainView(), tmp_path)
+    first, second, _ = (provider.log for provider in demo.providers)
     first.write_text("POST r1\nPOST r2\nGET r3\nPOST h4\nPOST h5\n")
     second.write_text("POST r2\nGET r3\nPOST h4\nPOST h5\n")
     demo._count_posts()

@@ -325,7 +325,7 @@ def test_a_slow_node_does_not_show_in_the_tail(size, callers, service, limit):
     run.arrive(0.6 * 4 * size / 0.05, 30)
     run.run(40)
     assert run.percentile(0.99, since=8) / 0.05 < limit
-    assert run.share("n0", since=8) < 0.05 / size
+    assert run.share("n0", since=8) < 0.1 / size
 
 
 def test_a_frozen_node_is_shunned_before_its_first_call_times_out():

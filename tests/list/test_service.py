@@ -186,7 +186,7 @@ def test_a_view_is_json():
         "weight": 1.0,
         "effective_weight": 0.0,
         "in_flight": 0,
-        "load": 0.0,
+        "load": 0.001,
         "successes": 0,
         "failures": 0,
     }
