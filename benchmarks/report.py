@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,12 +61,24 @@ class Table:
 
 @dataclass(slots=True)
 class Section:
-    """Hold what one benchmark found; `plots` are the values that a plot shows, by name."""
+    """Hold what one benchmark found; `series` are values for a plot: by name, then by side."""
 
     title: str
     about: str
     table: Table
     checks: list[Check] = field(default_factory=list)
+    series: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any]) -> Section:
+        """Make a section of what `asdict` gave and JSON kept."""
+        checks = [
+            Check(**{**one, "spread": one["spread"] and tuple(one["spread"])})
+            for one in kept["checks"]
+        ]
+        return cls(
+            kept["title"], kept["about"], Table(**kept["table"]), checks, kept.get("series", {})
+        )
 
     def markdown(self) -> str:
         return f"## {self.title}\n\n{self.about}\n\n{self.table.markdown()}\n"

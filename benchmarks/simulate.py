@@ -13,10 +13,11 @@ import argparse
 import random
 import sys
 from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from balance import LeastRequests
@@ -188,13 +189,21 @@ class Outcome:
     tail: tuple[float, ...]
 
 
-def play(scenario: str, balancer: str, callers: int, providers: int, seed: int = 1) -> Outcome:
-    """Run one scenario with one balancer."""
+def play(scenario: str, balancer: str, callers: int, providers: int, seeds: int) -> Outcome:
+    """Run one scenario with one balancer, several times; give the means."""
     maker = BALANCERS[balancer]
-    if maker is WithoutFailureCost:
-        with without_failure_cost():
-            return _outcome(_run(scenario, maker, callers, providers, seed), providers)
-    return _outcome(_run(scenario, maker, callers, providers, seed), providers)
+    with without_failure_cost() if maker is WithoutFailureCost else nullcontext():
+        outcomes = [
+            _outcome(_run(scenario, maker, callers, providers, seed), providers)
+            for seed in range(1, seeds + 1)
+        ]
+    named = {
+        one.name: mean(getattr(outcome, one.name) for outcome in outcomes)
+        for one in fields(Outcome)
+        if one.name != "tail"
+    }
+    tail = zip(*(outcome.tail for outcome in outcomes), strict=True)
+    return Outcome(**named, tail=tuple(map(mean, tail)))
 
 
 def _run(
@@ -273,13 +282,16 @@ COLUMNS = [
 
 
 def fleet_in_trouble(
-    callers: int = 300, providers: int = 30, scenarios: tuple[str, ...] = tuple(SCENARIOS)
-) -> tuple[Section, dict[str, dict[str, Outcome]]]:
+    callers: int = 300,
+    providers: int = 30,
+    seeds: int = 3,
+    scenarios: tuple[str, ...] = tuple(SCENARIOS),
+) -> Section:
     """Play all scenarios with all balancers."""
-    table, checks, found = Table(COLUMNS), [], dict[str, dict[str, Outcome]]()
+    table, checks, series = Table(COLUMNS), [], dict[str, dict[str, list[float]]]()
     for scenario in scenarios:
-        outcomes = {name: play(scenario, name, callers, providers) for name in BALANCERS}
-        found[scenario] = outcomes
+        outcomes = {name: play(scenario, name, callers, providers, seeds) for name in BALANCERS}
+        series[scenario] = {name: list(one.tail) for name, one in outcomes.items()}
         for name, one in outcomes.items():
             cells = [f"{one.failed:.3%}", f"{one.p99:.2f}", f"{one.imbalance:.2f}"]
             cells += [f"{one.amplification:.3f}", f"{one.recovery:.0f}", f"{one.connections:.0f}"]
@@ -288,26 +300,30 @@ def fleet_in_trouble(
         best = min(one.p99 for one in outcomes.values())
         checks.append(Check(f"{scenario}: p99 ÷ that of the best balancer", own.p99 / best, 1.05))
         fewest = min(one.failed for one in outcomes.values())
-        lost = (own.failed - fewest) * 100
-        checks.append(Check(f"{scenario}: failed calls beyond the best", lost, 0.05, "% of calls"))
+        share = (own.failed + 0.0005) / (fewest + 0.0005)
+        checks.append(Check(f"{scenario}: failed calls ÷ the fewest", share, 1.05))
     about = (
-        f"{callers} callers and {providers} providers by events, {LOAD:.0%} of what the providers "
-        f"can bear, service times exponential around {SERVICE * 1000:.0f} ms, timeout "
-        f"{TIMEOUT:.0f} s, the trouble begins after {BEGIN:.0f} s. All balancers have the same "
-        "blacklist, retries and slow start. Ideal: the p99 of a call that waits for no other."
+        f"{callers:,} callers and {providers} providers by events, {LOAD:.0%} of what the "
+        f"providers can bear, service times exponential around {SERVICE * 1000:.0f} ms, timeout "
+        f"{TIMEOUT:.0f} s, means of {seeds} runs; the trouble begins after {BEGIN:.0f} s. All "
+        "balancers have the same blacklist, retries and slow start (least requests takes no "
+        "notice of the ramp). Ideal: the p99 of a call that waits for no other. Recovered: the "
+        "last second with a p99 half above the usual one, or with more than 0.1 % of calls "
+        "failed. To shares of failed calls 0.05 % is added before they are compared."
     )
-    return Section("A fleet in trouble", about, table, checks), found
+    return Section("A fleet in trouble", about, table, checks, series)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS))
     parser.add_argument("--callers", type=int, default=300)
     parser.add_argument("--providers", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     for scenario in given.scenarios:
-        section, _ = fleet_in_trouble(given.callers, given.providers, (scenario,))
+        section = fleet_in_trouble(given.callers, given.providers, given.seeds, (scenario,))
         print(section.text(), flush=True)
 
 
