@@ -2,7 +2,8 @@
 
 `python benchmarks/overhead.py [--rounds 5]`: one call in flight, 50 on 10 nodes, 200 on 3 nodes,
 32 threads; the bare client calls one address. Beside httpx there are httpx2 and httpx-retries.
-Below 1.00 rpcguard costs less.
+`--by-size` compares with httpx alone, for 1, 10 and 100 nodes with 1 and 50 calls in flight, sync
+and asyncio. Below 1.00 rpcguard costs less.
 """
 
 from __future__ import annotations
@@ -195,13 +196,30 @@ def many_in_flight(rounds: int = ROUNDS) -> Section:
     return Section("Many calls in flight", about, table, checks)
 
 
+def by_size(rounds: int = ROUNDS) -> Section:
+    """Measure 1, 10 and 100 nodes with 1 and 50 calls in flight, sync and asyncio."""
+    table, sides = sides_table(), ("rpcguard", BARE, DEFAULT)
+    for kind in ("sync", "asyncio"):
+        for count in (1, 10, 100):
+            for in_flight in (1, 50):
+                calls = 300 if in_flight == 1 else 600
+                if kind == "sync":
+                    measured = threads(count, in_flight, calls, rounds)
+                else:
+                    measured = tasks(kind, count, in_flight, calls, rounds, sides)
+                add_sides(table, f"{kind}, {count} nodes, {in_flight} in flight", measured)
+    about = "What a call through rpcguard costs beside a bare one, which calls one address."
+    return Section("By size", about, table, [])
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    rounds = parser.parse_args().rounds
-    for section in (one_in_flight, many_in_flight):
-        print(section(rounds).text(), flush=True)
+    parser.add_argument("--by-size", action="store_true", help="1, 10, 100 nodes; 1, 50 in flight")
+    options = parser.parse_args()
+    for section in (by_size,) if options.by_size else (one_in_flight, many_in_flight):
+        print(section(options.rounds).text(), flush=True)
 
 
 if __name__ == "__main__":
