@@ -133,7 +133,7 @@ class Exchange:
             body: Any = request.stream
             if isinstance(body, self._http.ByteStream) and not any(body):
                 body = NO_BODY
-            outgoing = self._request(request, self._target(target, **self._parts), body)
+            outgoing = self._request(request, self._target(self._parts, target), body)
             if "trace" not in extensions:
                 outgoing.headers = _checked(outgoing.headers, connection)
             return outgoing

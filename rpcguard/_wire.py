@@ -115,9 +115,8 @@ class Target:
 
     origin: Any = None  # in place of httpcore's property, which builds one at each look
 
-    def __init__(self, target: bytes, **parts: Any) -> None:
-        self.__dict__.update(parts)
-        self.target = target
+    def __init__(self, parts: dict[str, Any], target: bytes) -> None:
+        self.__dict__ = {**parts, "target": target}
 
 
 class Outgoing:

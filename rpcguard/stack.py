@@ -118,7 +118,8 @@ class Stack:
 
     def release(self, lease: Lease, *, keep: bool) -> None:
         """End the lease, wherever it stands; its connection is kept, or doomed, and passed on."""
-        self._waiting.pop(lease, None)
+        if self._waiting:
+            self._waiting.pop(lease, None)
         self.in_use.discard(lease)
         connection, lease.connection = lease.connection, None
         if connection is not None:
