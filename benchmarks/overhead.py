@@ -186,7 +186,7 @@ def many_in_flight(rounds: int = ROUNDS) -> Section:
     add_sides(table, label, measured)
     checks += [ratio(label, measured, BARE, 0.05), ratio(label, measured, DEFAULT, 0.4)]
     checks.append(ratio(label, measured, BARE2, 0.6))
-    checks.append(ratio(label, measured, BARE2, 0.6, own=OWN2))
+    checks.append(ratio(f"{label}, {OWN2}", measured, BARE2, 0.6, own=OWN2))
     label = "32 threads, 3 nodes"
     measured = threads(3, 32, 1000, rounds)
     add_sides(table, label, measured)
