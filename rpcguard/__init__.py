@@ -1,5 +1,7 @@
 """Call other services with httpx, and do not notice when their nodes come, go, crash or freeze."""
 
+from typing import TYPE_CHECKING
+
 from rpcguard._version import __version__
 from rpcguard.balancers import Balancer, LeastLoaded, Random, RoundRobin
 from rpcguard.call import Attempt, CallInfo
@@ -19,8 +21,10 @@ from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_
 from rpcguard.retry import RetryPolicy
 from rpcguard.slow_start import SlowStart
 from rpcguard.status import ServiceView, asgi_status
-from rpcguard.transport import AsyncTransport, Transport
 from rpcguard.views import PickRecord
+
+if TYPE_CHECKING:
+    from rpcguard.transport import AsyncTransport, Transport
 
 __all__ = [
     "AsyncTransport",
@@ -53,3 +57,12 @@ __all__ = [
     "asgi_status",
     "registry_from_url",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # On first use: they need asyncio and anyio, which take longer to load than all the rest.
+    if name in ("AsyncTransport", "Transport"):
+        from rpcguard import transport
+
+        return getattr(transport, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

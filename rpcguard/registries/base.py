@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
@@ -65,6 +64,8 @@ def registry_from_url(url: str) -> Registry:
         raise InvalidRegistryURL(
             "the registry URL has no scheme; a right one looks like static://10.0.0.1:8080"
         )
+    from importlib.metadata import entry_points  # seldom asked, and slow to load
+
     offered = {entry.name: entry for entry in entry_points(group=GROUP)}
     entry = offered.get(scheme.lower())
     if entry is None:
