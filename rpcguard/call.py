@@ -121,8 +121,8 @@ class Call:
         service: Service,
         plan: Plan,
         *,
-        no_node: Callable[[], Exception],
-        on_denied: Callable[[str], None],
+        no_node: Callable[[Service], Exception],
+        on_denied: Callable[[Service, str], None],
     ) -> None:
         self.attempts: list[Attempt] = []
         self._service = service
@@ -153,11 +153,13 @@ class Call:
         """Yield the steps of the call; return its answer."""
         lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
         if lease is None:
-            raise self._no_node()
+            raise self._no_node(self._service)
         tried: tuple[LiveNode, ...] = ()
         because = None
         while True:
             done = yield from self._attempt(lease, len(tried) + 1, because)
+            if not done.verdict.failed:
+                break
             tried = (*tried, lease.live)
             delay = self._policy.delay(len(tried), self._service.rng)
             following = self._follow(tried, done, delay)
@@ -239,8 +241,8 @@ class Call:
         return Timeouts(plan.timeouts, until, self._service.clock)
 
     def _settle(self, lease: Lease, verdict: Verdict) -> None:
-        self._service.settle(lease, verdict)
-        self.attempts.append(self._told(lease, verdict))
+        seconds = self._service.settle(lease, verdict)
+        self.attempts.append(Attempt(lease.live.node, verdict.outcome, seconds))
 
     def _break_off(self, lease: Lease, error: Exception) -> Verdict:
         verdict = classify_exception(error)
@@ -269,7 +271,7 @@ class Call:
             if not isinstance(following, str):
                 return following
             denial = following
-        self._on_denied(denial)
+        self._on_denied(self._service, denial)
         return None
 
     def _unwanted(self, reply: Reply, verdict: Verdict) -> bool:

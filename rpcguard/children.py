@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +21,23 @@ ChildT = TypeVar("ChildT")
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """The schemes of a call's URL, and over what each is spoken."""
+
+
+class Outgoing:
+    """Be the request of one attempt, as far as a node's connections look at it.
+
+    A request of httpx takes several times as long to make. The headers are the caller's own:
+    whoever adds to them replaces them by a copy.
+    """
+
+    __slots__ = ("extensions", "headers", "method", "stream", "url")
+
+    def __init__(self, request: httpx.Request, stream: Any, extensions: dict[str, Any]) -> None:
+        self.method: str = request.method
+        self.url: httpx.URL = request.url
+        self.headers: httpx.Headers = request.headers
+        self.stream: Any = stream
+        self.extensions: dict[str, Any] = extensions
 
 
 class Children(Generic[ChildT]):
@@ -55,6 +72,7 @@ class Children(Generic[ChildT]):
         }
         self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
         self._stacks = http1 and not http2
+        self._addressed = node_transport is not None or not self._stacks
         self._tls: Callable[[], ssl.SSLContext] = functools.cache(
             lambda: http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
         )
@@ -89,8 +107,9 @@ class Children(Generic[ChildT]):
         scheme = node.scheme or SCHEMES[url.scheme]
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
-        if self._node_transport is not None or not self._stacks:
-            url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
+        if not self._addressed:
+            return cast("httpx.Request", Outgoing(request, body, extensions))
+        url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 
     def direct_request(self, request: httpx.Request) -> httpx.Request:

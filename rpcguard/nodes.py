@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,8 @@ from rpcguard._checks import is_amount, is_whole, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from rpcguard.stack import Counts
 
 Status = Literal["up", "draining", "down"]
 State = Literal["available", "warming", "ejected", "offline", "draining"]
@@ -103,6 +105,8 @@ class NodeView:
 
     `until` is the seconds left of an ejection or a mark, None where there is no end in sight.
     `effective_weight` includes the slow-start ramp; `load` is what the balancer compares.
+    `connections` counts those of all event loops; None before the first call to the node, and
+    where they are not rpcguard's own: HTTP/2, or a `node_transport`.
     """
 
     node: Node
@@ -115,11 +119,13 @@ class NodeView:
     load: float
     successes: int
     failures: int
+    connections: Counts | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
         view = {name: getattr(self, name) for name in self.__slots__ if name != "node"}
         node = {name: getattr(self.node, name) for name in Node.__slots__}
+        view["connections"] = self.connections and asdict(self.connections)
         return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
 
 

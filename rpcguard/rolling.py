@@ -11,11 +11,12 @@ class RollingCounts:
     Not thread-safe; a time before the newest one seen counts as the newest.
     """
 
-    __slots__ = ("_epoch", "_first", "_second", "_width", "first", "second")
+    __slots__ = ("_end", "_epoch", "_first", "_second", "_width", "first", "second")
 
     def __init__(self, window: float, now: float) -> None:
         self._width = window / _BUCKETS
         self._epoch = int(now / self._width)
+        self._end = (self._epoch + 1) * self._width
         self._first = [0] * _BUCKETS
         self._second = [0] * _BUCKETS
         self.first: int = 0
@@ -23,7 +24,8 @@ class RollingCounts:
 
     def add(self, now: float, first: int, second: int) -> None:
         """Add to both counts at `now`."""
-        self.advance(now)
+        if now >= self._end:
+            self.advance(now)
         slot = self._epoch % _BUCKETS
         self._first[slot] += first
         self._second[slot] += second
@@ -41,3 +43,4 @@ class RollingCounts:
             self.second -= self._second[slot]
             self._first[slot] = self._second[slot] = 0
         self._epoch = epoch
+        self._end = (epoch + 1) * self._width

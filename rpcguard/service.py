@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rpcguard.outcomes import Verdict
     from rpcguard.picks import Compared, PickRecord, Taken
     from rpcguard.policies import Policies
+    from rpcguard.stack import Counts
 
 _RECORDS = 64
 _CHUNK = 64
@@ -99,7 +100,7 @@ class Service:
         Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
         """
         with self._lock:
-            lease = self._pick((), repeatable=repeatable)
+            lease = self._pick(self.clock(), (), repeatable=repeatable)
         if self._health.outbox:
             self._deliver()
         return lease
@@ -113,7 +114,7 @@ class Service:
             now = self.clock()
             if not self._budget.allows(now):
                 return "budget"
-            lease = self._pick(tried, repeatable=True)
+            lease = self._pick(now, tried, repeatable=True)
             if lease is None and same_node and not tried[-1].gone:
                 lease = self._lease(tried[-1], now, (), tried)
             if lease is not None:
@@ -122,8 +123,7 @@ class Service:
             self._deliver()
         return lease or "no_other_node"
 
-    def _pick(self, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
-        now = self.clock()
+    def _pick(self, now: float, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
         if now >= self._health.next_tick:
             self._health.tick(now)
         roster = self._roster
@@ -163,8 +163,11 @@ class Service:
         lease.proof = True
         return lease
 
-    def settle(self, lease: Lease, verdict: Verdict) -> None:
-        """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
+    def settle(self, lease: Lease, verdict: Verdict) -> float:
+        """Take in what an attempt came to: the headers of its answer, its failure, or its end.
+
+        Gives the seconds that it took.
+        """
         live, health = lease.live, self._health
         with self._lock:
             now = self.clock()
@@ -182,6 +185,7 @@ class Service:
                     health.recovered(live, now, proof=lease.proof)
         if health.outbox:
             self._deliver()
+        return seconds
 
     def fail_body(self, lease: Lease, verdict: Verdict) -> None:
         """Take in a failure that came while the body of an answer was read."""
@@ -252,13 +256,14 @@ class Service:
 
     # What the user sees and says
 
-    def nodes(self) -> list[NodeView]:
-        """Show every listed node."""
+    def nodes(self, counts: Callable[[LiveNode], Counts | None] = lambda _: None) -> list[NodeView]:
+        """Show every listed node; `counts` gives the connections that are kept for one."""
         with self._lock:
             now = self.clock()
             if now >= self._health.next_tick:
                 self._health.tick(now)
-            views = [view(live, self._roster, now) for live in self._roster.nodes.values()]
+            listed, roster = self._roster.nodes.values(), self._roster
+            views = [view(live, roster, now, counts(live)) for live in listed]
         self._deliver()
         return views
 

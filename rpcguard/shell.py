@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
+from rpcguard._exchange import Exchange
 from rpcguard.balancers import LeastLoaded
 from rpcguard.call import Call
 from rpcguard.children import SCHEMES, Children, ChildT
@@ -23,6 +24,7 @@ from rpcguard.policies import Policies
 from rpcguard.retry import RetryPolicy
 from rpcguard.service import Service
 from rpcguard.slow_start import SlowStart
+from rpcguard.stack import Counts
 from rpcguard.status import ServiceView
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ class Shell(Generic[ChildT]):
 
     def nodes(self, service: str) -> list[NodeView]:
         """Show the live list of a service; empty while its first snapshot is awaited."""
-        return self._service(service.lower()).nodes()
+        return self._service(service.lower()).nodes(self._connections)
 
     def services(self) -> list[ServiceView]:
         """Show the services that were called so far, and how their registry does."""
@@ -202,6 +204,15 @@ class Shell(Generic[ChildT]):
         for service in idle[:-_MOST_STRANGERS]:
             if self._services.pop(service.name, None) is not None:
                 self._following.forget(service.name)
+
+    def _connections(self, live: LiveNode) -> Counts | None:
+        keys = (live, "http"), (live, "https")
+        children = [family.get(key) for family in self._families() for key in keys]
+        counts = [child.counts for child in children if isinstance(child, Exchange)]
+        return sum(counts, Counts(0, 0, 0)) if counts else None
+
+    def _families(self) -> list[dict[ChildKey, Any]]:
+        raise NotImplementedError
 
     def _start_without_children(self) -> None:
         raise NotImplementedError
@@ -286,22 +297,18 @@ class Shell(Generic[ChildT]):
             raise self._http.UnsupportedProtocol(
                 f"{str(url)!r} is not http://service/path, nor https"
             )
-        service = self._service(url.host)
-        options = read_options(extensions.get("rpcguard"), service.clock(), self._policies.retry)
+        service, retry = self._service(url.host), self._policies.retry
         body, replayable = self._body_of(request)
         plan = Plan(
             method=request.method,
-            keyed="idempotency-key" in request.headers,
+            keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
+            attempts=retry.attempts,
             timeouts=extensions.get("timeout", {}),
             replayable=replayable,
-            **options,
         )
-        call = Call(
-            service,
-            plan,
-            no_node=functools.partial(self._no_node, service),
-            on_denied=functools.partial(self._denied, service),
-        )
+        if "rpcguard" in extensions:
+            plan = replace(plan, **read_options(extensions["rpcguard"], service.clock(), retry))
+        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
         return service, call, body
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:

@@ -42,6 +42,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
     def _start_without_children(self) -> None:
         self._homes = {}
 
+    def _families(self) -> list[dict[Any, Any]]:
+        return [home.children for home in list(self._homes.values())]
+
     def _part_with_children(self) -> object:
         homes = self._homes
         self._start_without_children()

@@ -33,6 +33,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         self._children = {}
         weakref.finalize(self, _close_ours, self._children, os.getpid())
 
+    def _families(self) -> list[dict[ChildKey, Any]]:
+        return [self._children]
+
     def _part_with_children(self) -> object:
         children = self._children
         self._start_without_children()

@@ -30,6 +30,11 @@ class Counts:
     in_use: int
     waiting: int
 
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.idle + other.idle, self.in_use + other.in_use, self.waiting + other.waiting
+        )
+
 
 class Connection:
     """Hold one open connection: httpcore's, its stream, and the TLS name it was verified for.

@@ -45,6 +45,7 @@ class Silence:
     def attempt(self, outgoing: httpx.Request, step: Send | None) -> Self:
         """Begin an attempt."""
         if self._here is not None:
+            outgoing.headers = outgoing.headers.copy()  # the caller's own, where it may be
             propagate.inject(outgoing.headers, self._here)
         return self
 
@@ -175,7 +176,9 @@ class Attempt:
         self._began = time.perf_counter()
         if self._observer.telemetry.tracing:
             self._begin_span()
-        propagate.inject(self._outgoing.headers, self._context)
+        outgoing = self._outgoing
+        outgoing.headers = outgoing.headers.copy()  # the caller's own, where it may be
+        propagate.inject(outgoing.headers, self._context)
         return self
 
     def _begin_span(self) -> None:

@@ -11,9 +11,10 @@ from rpcguard.picks import PickRecord as PickRecord
 if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.roster import Roster
+    from rpcguard.stack import Counts
 
 
-def view(live: LiveNode, roster: Roster, now: float) -> NodeView:
+def view(live: LiveNode, roster: Roster, now: float, connections: Counts | None) -> NodeView:
     """Show a node of the roster."""
     ejection, mark = roster.blacklist.get(live), roster.marks.get(live)
     state, reason, until = live.state, live.reason, math.inf
@@ -40,4 +41,5 @@ def view(live: LiveNode, roster: Roster, now: float) -> NodeView:
         load=live.load(0.0, now),
         successes=live.successes,
         failures=live.failures,
+        connections=connections,
     )

@@ -63,8 +63,8 @@ class Desk:
         return Call(
             self.service,
             self.plan(method, **fields),
-            no_node=lambda: LookupError("no node"),
-            on_denied=self.denials.append,
+            no_node=lambda _: LookupError("no node"),
+            on_denied=lambda _, reason: self.denials.append(reason),
         )
 
     @property
@@ -347,8 +347,8 @@ def test_no_node_at_all():
     call = Call(
         empty,
         desk.plan(),
-        no_node=lambda: LookupError("no node"),
-        on_denied=desk.denials.append,
+        no_node=lambda _: LookupError("no node"),
+        on_denied=lambda _, reason: desk.denials.append(reason),
     )
     with pytest.raises(LookupError):
         next(call.run())

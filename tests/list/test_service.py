@@ -189,6 +189,7 @@ def test_a_view_is_json():
         "load": 0.001,
         "successes": 0,
         "failures": 0,
+        "connections": None,
     }
 
 
