@@ -9,6 +9,8 @@ from rpcguard.ejection import Trip
 from rpcguard.events import Event, Kind, Outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rpcguard.ejection import Blamed
     from rpcguard.live import LiveNode
     from rpcguard.membership import Plan
@@ -26,12 +28,15 @@ class Health:
     the `outbox`. `next_tick` is the time at which `tick` has something to do.
     """
 
-    def __init__(self, service: str, roster: Roster, policies: Policies) -> None:
+    def __init__(
+        self, service: str, roster: Roster, policies: Policies, clock: Callable[[], float]
+    ) -> None:
         self.outbox: Outbox = Outbox()
         self.next_tick: float = math.inf
         self._service = service
         self._roster = roster
         self._policies = policies
+        self._clock = clock
 
     def tell(
         self,
@@ -44,6 +49,9 @@ class Health:
     ) -> None:
         """Leave an event for the outside."""
         node = live.node.id if live is not None else None
+        if live is not None:
+            held_back = "" if enforced else " (not enforced)"
+            live.event = f"{kind}{held_back}: {reason}", self._clock()
         self.outbox.append(Event(kind, self._service, node, reason, enforced, code))
 
     def tick(self, now: float) -> None:
@@ -100,7 +108,7 @@ class Health:
     ) -> None:
         """Take in an attempt that says nothing of the node's health."""
         if not verdict.failed:
-            live.successes += 1
+            live.count(seconds)
             live.observe(seconds, now)
         elif verdict.outcome == "cancelled" and seconds > live.latency > 0.0:
             live.observe(seconds, now)

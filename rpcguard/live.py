@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING
 
 from rpcguard.rolling import RollingCounts
@@ -23,6 +24,9 @@ hundred times slower is not left out for minutes.
 LEAST_LATENCY = 0.001
 """Seconds below which one latency is as good as another."""
 
+KEPT = 128
+"""How many of a node's last answers have their latency kept."""
+
 FAILURE_PEAK = 5.0
 """Seconds that a repeated failure costs in the load, however fast it came."""
 
@@ -39,13 +43,15 @@ class LiveNode:
     that slow start allows, `in_flight` counts from the pick to the close of the response stream,
     `turns` is the number of picks divided by the effective weight at each of them, `latency` the
     peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
-    `clean` the good answers since the last failure.
+    `clean` the good answers since the last failure. `event` is what last happened to it, as words
+    and the time.
     """
 
     __slots__ = (
         "clean",
         "denied",
         "doubted_at",
+        "event",
         "failures",
         "gone",
         "heard_at",
@@ -63,6 +69,7 @@ class LiveNode:
         "state",
         "streak",
         "successes",
+        "times",
         "trial",
         "turns",
         "unanswered",
@@ -98,6 +105,8 @@ class LiveNode:
         self.probing: bool = False
         self.doubted_at: float | None = None
         self.gone: bool = False
+        self.event: tuple[str, float] | None = None
+        self.times: array[float] | None = None
 
     @property
     def leaving(self) -> bool:
@@ -154,10 +163,23 @@ class LiveNode:
             self.latency = self.latency * kept + seconds * (1.0 - kept)
         self.stamp = now
 
+    def count(self, seconds: float) -> None:
+        """Count an answer and keep its latency."""
+        times = self.times
+        if times is None:
+            times = self.times = array("f", bytes(4 * KEPT))
+        times[self.successes % KEPT] = seconds
+        self.successes += 1
+
+    @property
+    def latencies(self) -> array[float]:
+        """Give the latencies of the last answers, in no order."""
+        return array("f") if self.times is None else self.times[: self.successes]
+
     def succeed(self, seconds: float, now: float) -> None:
         """Count a good answer."""
         self.observe(seconds, now)
-        self.successes += 1
+        self.count(seconds)
         self.streak = 0
         self.clean += 1
         self.warm_calls += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rpcguard._checks import is_amount, is_whole, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rpcguard.stack import Counts
 
@@ -106,7 +106,9 @@ class NodeView:
     `until` is the seconds left of an ejection or a mark, None where there is no end in sight.
     `effective_weight` includes the slow-start ramp; `load` is what the balancer compares.
     `connections` counts those of all event loops; None before the first call to the node, and
-    where they are not rpcguard's own: HTTP/2, or a `node_transport`.
+    where they are not rpcguard's own: HTTP/2, or a `node_transport`. `event` is what last happened
+    to the node, `event_age` seconds ago. `latencies` are the seconds to the headers of the last
+    answers, at most 128, in no order; `p50` and `p99` are theirs.
     """
 
     node: Node
@@ -120,13 +122,37 @@ class NodeView:
     successes: int
     failures: int
     connections: Counts | None = None
+    event: str | None = None
+    event_age: float | None = None
+    latencies: Sequence[float] = field(default=(), repr=False, compare=False)
+
+    @property
+    def p50(self) -> float | None:
+        """Give the median of `latencies`, None without answers."""
+        return _quantile(self.latencies, 0.5)
+
+    @property
+    def p99(self) -> float | None:
+        """Give the 99th percentile of `latencies`, None without answers."""
+        return _quantile(self.latencies, 0.99)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
-        view = {name: getattr(self, name) for name in self.__slots__ if name != "node"}
+        names = [
+            *(name for name in self.__slots__ if name not in ("node", "latencies")),
+            "p50",
+            "p99",
+        ]
+        view = {name: getattr(self, name) for name in names}
         node = {name: getattr(self.node, name) for name in Node.__slots__}
         view["connections"] = self.connections and asdict(self.connections)
         return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    if not values:
+        return None
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
 def is_ipv6(text: str) -> bool:

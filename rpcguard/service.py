@@ -72,7 +72,7 @@ class Service:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._roster = Roster(policies, self.rng)
-        self._health = Health(name, self._roster, policies)
+        self._health = Health(name, self._roster, policies, clock)
         self._budget = RetryBudget(policies.retry, clock())
         self._records: deque[Taken] = deque(maxlen=_RECORDS)
 

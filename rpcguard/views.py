@@ -42,4 +42,7 @@ def view(live: LiveNode, roster: Roster, now: float, connections: Counts | None)
         successes=live.successes,
         failures=live.failures,
         connections=connections,
+        event=live.event and live.event[0],
+        event_age=live.event and now - live.event[1],
+        latencies=live.latencies,
     )

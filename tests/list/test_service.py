@@ -15,7 +15,7 @@ from rpcguard.policies import Policies
 from rpcguard.retry import RetryBudget
 from rpcguard.rolling import RollingCounts
 from rpcguard.service import Lease, Service
-from tests.list.kit import GOOD, REFUSED, SICK, Stage, cancelled, ids, leaving, nodes
+from tests.list.kit import GOOD, NOT_FOUND, REFUSED, SICK, Stage, cancelled, ids, leaving, nodes
 
 
 def again(stage: Stage, *tried: Lease, same_node: bool = False) -> Lease:
@@ -190,7 +190,48 @@ def test_a_view_is_json():
         "successes": 0,
         "failures": 0,
         "connections": None,
+        "event": None,
+        "event_age": None,
+        "p50": None,
+        "p99": None,
     }
+
+
+def test_a_view_tells_the_latency_of_the_last_answers():
+    """Median and 99th percentile of the last 128 answers, those that are no failure."""
+    stage = Stage("a")
+    assert (stage.view("a").p50, stage.view("a").p99) == (None, None)
+    stage.call(seconds=3.0)
+    assert (stage.view("a").p50, stage.view("a").p99) == (3.0, 3.0)
+    for step in range(98):
+        stage.call(NOT_FOUND if step % 2 else GOOD, seconds=0.01)
+    stage.call(SICK, seconds=7.0)
+    stage.call(seconds=2.0)
+    view = stage.view("a")
+    assert len(view.latencies) == 100
+    assert view.p50 == pytest.approx(0.01, abs=1e-6)
+    assert view.p99 == 3.0
+    stage.calls(127, seconds=0.02)
+    view = stage.view("a")
+    assert len(view.latencies) == 128
+    assert sorted(view.latencies) == pytest.approx([0.02] * 127 + [2.0], abs=1e-6)
+    assert view.p50 == pytest.approx(0.02, abs=1e-6)
+
+
+def test_a_view_tells_what_last_happened_to_the_node():
+    """An ejection, its end, and what was only decided, each with its age."""
+    stage = Stage("a", "b")
+    assert stage.view("a").event is None
+    stage.on("a", SICK, 5)
+    stage.clock.advance(2)
+    assert stage.view("a").event == "ejected: 5 failures in a row"
+    assert stage.view("a").event_age == pytest.approx(2)
+    stage.service.mark_online("a")
+    assert stage.view("a").event == "restored: marked online"
+    assert stage.view("b").event is None
+    watched = Stage("a", "b", ejection=EjectionPolicy(enforce=False))
+    watched.on("a", SICK, 5)
+    assert watched.view("a").event == "ejected (not enforced): 5 failures in a row"
 
 
 def test_explain_tells_of_the_last_picks():
