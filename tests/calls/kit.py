@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 import pytest
 
 import rpcguard
 from rpcguard.registries.static import StaticRegistry
+from tests.library import AsyncTransport, Transport, http
 
 if TYPE_CHECKING:
     import ssl
@@ -44,9 +44,9 @@ class Seen:
         return self.line.split(" ")[0]
 
     @property
-    def headers(self) -> httpx.Headers:
+    def headers(self) -> http.Headers:
         pairs = (line.split(b":", 1) for line in self.head.strip().split(b"\r\n")[1:])
-        return httpx.Headers([(name.strip(), value.strip()) for name, value in pairs])
+        return http.Headers([(name.strip(), value.strip()) for name, value in pairs])
 
 
 class Peer:
@@ -249,16 +249,16 @@ class Flavour:
 
     @property
     def transport(self) -> type:
-        return rpcguard.Transport if self.sync else rpcguard.AsyncTransport
+        return Transport if self.sync else AsyncTransport
 
     @property
     def client(self) -> type:
-        return httpx.Client if self.sync else httpx.AsyncClient
+        return http.Client if self.sync else http.AsyncClient
 
     def node_transport(self, context: ssl.SSLContext) -> dict[str, Any]:
         if self.child == "stack":
             return {}
-        kind = httpx.HTTPTransport if self.sync else httpx.AsyncHTTPTransport
+        kind = http.HTTPTransport if self.sync else http.AsyncHTTPTransport
         return {"node_transport": lambda _node: kind(verify=context)}
 
 
@@ -295,10 +295,10 @@ class Caller:
         options = {"base_url": "http://orders", "timeout": 2.0, "trust_env": False} | options
         self.client = flavour.client(transport=transport, **options)
 
-    async def call(self, url="/", *, method="GET", **options) -> httpx.Response:
+    async def call(self, url="/", *, method="GET", **options) -> http.Response:
         return await settle(self.client.request(method, url, **options))
 
-    async def open(self, url="/", *, method="GET", **options) -> httpx.Response:
+    async def open(self, url="/", *, method="GET", **options) -> http.Response:
         request = self.client.build_request(method, url, **options)
         return await settle(self.client.send(request, stream=True))
 

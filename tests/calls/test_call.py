@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 
-import httpx
 import pytest
 
 from rpcguard import Node, RetryPolicy, Snapshot
@@ -15,6 +14,7 @@ from rpcguard.options import Plan, Timeouts, read_options
 from rpcguard.policies import Policies
 from rpcguard.service import Service
 from tests.calls.kit import Clock, InOrder
+from tests.library import http
 
 
 class Silence:
@@ -79,9 +79,9 @@ def place(number: int, **fields) -> Node:
     return Node(f"10.0.0.{number}", 80, id=f"n{number}", metadata={"place": str(number)}, **fields)
 
 
-def reply(status=200, **headers) -> httpx.Response:
+def reply(status=200, **headers) -> http.Response:
     pairs = {name.replace("_", "-"): str(value) for name, value in headers.items()}
-    return httpx.Response(status, headers={"content-length": "2"} | pairs)
+    return http.Response(status, headers={"content-length": "2"} | pairs)
 
 
 class Hand:
@@ -114,16 +114,16 @@ class Hand:
         return [send.lease.live.node.id for send in self.sends()]
 
 
-def refused() -> httpx.ConnectError:
-    return httpx.ConnectError("refused")
+def refused() -> http.ConnectError:
+    return http.ConnectError("refused")
 
 
-def broken() -> httpx.ReadError:
-    return httpx.ReadError("reset")
+def broken() -> http.ReadError:
+    return http.ReadError("reset")
 
 
-def stale() -> httpx.ReadError:
-    error = httpx.ReadError("gone")
+def stale() -> http.ReadError:
+    error = http.ReadError("gone")
     error.__cause__ = StaleConnection("gone")
     return error
 
@@ -187,8 +187,8 @@ UNREPEATABLE = {"replayable": lambda: False}
     [
         ("GET", {}, refused, True),
         ("POST", {}, refused, True),
-        ("POST", {}, lambda: httpx.ConnectTimeout("slow"), True),
-        ("POST", {}, lambda: httpx.PoolTimeout("full"), True),
+        ("POST", {}, lambda: http.ConnectTimeout("slow"), True),
+        ("POST", {}, lambda: http.PoolTimeout("full"), True),
         ("POST", {"options": {"idempotent": False}}, refused, True),
         ("POST", UNREPEATABLE, refused, False),
         ("GET", {}, broken, True),
@@ -206,10 +206,10 @@ UNREPEATABLE = {"replayable": lambda: False}
         ("POST", {"options": {"idempotent": True}}, broken, True),
         ("GET", {"options": {"idempotent": False}}, broken, False),
         ("GET", UNREPEATABLE, broken, False),
-        ("GET", {}, lambda: httpx.ReadTimeout("silence"), True),
-        ("POST", {}, lambda: httpx.ReadTimeout("silence"), False),
-        ("GET", {}, lambda: httpx.LocalProtocolError("ours"), False),
-        ("GET", {}, lambda: httpx.UnsupportedProtocol("ours"), False),
+        ("GET", {}, lambda: http.ReadTimeout("silence"), True),
+        ("POST", {}, lambda: http.ReadTimeout("silence"), False),
+        ("GET", {}, lambda: http.LocalProtocolError("ours"), False),
+        ("GET", {}, lambda: http.UnsupportedProtocol("ours"), False),
         ("GET", {}, lambda: RuntimeError("the caller's"), False),
         ("GET", {}, lambda: reply(500), True),
         ("GET", {}, lambda: reply(502), True),
@@ -236,8 +236,8 @@ def test_what_is_sent_again(method, fields, first, again):
         assert hand.nodes() == ["n1", "n2"]
         assert answer.lease.live.node.id == "n2"
         assert [send.number for send in hand.sends()] == [1, 2]
-        outcome = "503" if isinstance(failure, httpx.Response) else type(failure).__name__
-        if not isinstance(failure, httpx.Response):
+        outcome = "503" if isinstance(failure, http.Response) else type(failure).__name__
+        if not isinstance(failure, http.Response):
             assert hand.sends()[1].resent_because == outcome
     elif isinstance(failure, BaseException):
         with pytest.raises(type(failure)) as caught:
@@ -262,7 +262,7 @@ def test_methods_of_the_policy_are_the_only_ones_repeated():
     """`methods` decides what may run twice."""
     desk = Desk(methods=frozenset({"post"}))
     Hand(desk.call("POST")).play(broken(), reply())
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(http.ReadError):
         Hand(desk.call("GET")).play(broken())
 
 
@@ -309,7 +309,7 @@ def test_attempts_is_the_limit_and_the_last_answer_is_handed_out():
 def test_attempts_per_call():
     """`attempts` in the extensions overrides the policy both ways."""
     desk = Desk(attempts=3)
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(http.ReadError):
         Hand(desk.call(options={"attempts": 1})).play(broken())
     desk = Desk(attempts=1)
     Hand(desk.call(options={"attempts": 2})).play(broken(), reply())
@@ -319,8 +319,8 @@ def test_the_last_error_is_raised_and_lists_all_attempts():
     """The user gets the last node's own exception, with one note for the whole call."""
     desk = Desk(attempts=3)
     hand = Hand(desk.call())
-    first, second, last = refused(), httpx.ReadTimeout("silence"), broken()
-    with pytest.raises(httpx.ReadError) as caught:
+    first, second, last = refused(), http.ReadTimeout("silence"), broken()
+    with pytest.raises(http.ReadError) as caught:
         hand.play(first, second, last)
     assert caught.value is last
     (note,) = last.__notes__
@@ -334,7 +334,7 @@ def test_the_last_error_is_raised_and_lists_all_attempts():
 def test_no_second_node():
     """A failure is final when nobody else is there; the reason is told."""
     desk = Desk(place(1))
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(http.ReadError):
         Hand(desk.call()).play(broken())
     assert desk.denials == ["no_other_node"]
 
@@ -375,7 +375,7 @@ def test_a_stale_connection_prefers_another_node():
 def test_a_stale_connection_does_not_repeat_a_post():
     """The request may have been read before the connection ended."""
     desk = Desk(place(1))
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(http.ReadError):
         Hand(desk.call("POST")).play(stale())
     assert desk.denials == ["not_idempotent"]
 
@@ -398,7 +398,7 @@ def test_another_zone_is_preferred():
 def test_denials_are_told(fields, failure, denial):
     """Each reason for which a retry is not made reaches whoever counts."""
     desk = Desk()
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(http.ReadError):
         Hand(desk.call(**fields)).play(failure())
     assert desk.denials == [denial]
 
@@ -492,7 +492,7 @@ def test_deadline_counts_over_all_attempts():
     send = steps.throw(broken())
     assert send.timeouts["read"] == pytest.approx(0.5)
     desk.clock.now += 0.5
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(http.ReadError):
         steps.throw(broken())
     assert desk.denials == ["deadline"]
 
@@ -504,7 +504,7 @@ def test_attempt_timeout_counts_for_each_attempt():
     send = next(steps)
     assert send.timeouts["read"] == 2.0
     desk.clock.now += 2.0
-    assert steps.throw(httpx.ReadTimeout("silence")).timeouts["read"] == 2.0
+    assert steps.throw(http.ReadTimeout("silence")).timeouts["read"] == 2.0
     steps.close()
 
 
@@ -550,7 +550,7 @@ def test_a_body_that_breaks_while_it_is_read_ahead():
     steps = call.run()
     next(steps)
     assert isinstance(steps.send(reply()), Read)
-    send = steps.throw(httpx.RemoteProtocolError("half a body"))
+    send = steps.throw(http.RemoteProtocolError("half a body"))
     assert send.lease.live.node.id == "n2"
     assert send.resent_because == "RemoteProtocolError"
     assert desk.in_flight == [0, 1, 0]

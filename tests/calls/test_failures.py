@@ -7,11 +7,11 @@ import io
 import threading
 import time
 
-import httpx
 import pytest
 
 from rpcguard import NoAvailableNode, RetryPolicy
 from tests.calls.kit import BOTH_CHILDREN, OK, Dead, Node, Peer, each, eventually
+from tests.library import http
 
 pytestmark = each(BOTH_CHILDREN)
 
@@ -131,7 +131,7 @@ async def test_a_post_whose_bytes_left_is_sent_once(script, make_node, make_call
     bad, good = make_node(script), make_node()
     caller = make_caller(bad, good)
     outcome = await failure_or_status(caller.call(method="POST", content=b"pay 100"))
-    if isinstance(outcome, httpx.TransportError):
+    if isinstance(outcome, http.TransportError):
         assert f"attempt 1 on 127.0.0.1:{bad.port}" in "".join(outcome.__notes__)
     else:
         assert outcome >= 500
@@ -141,10 +141,10 @@ async def test_a_post_whose_bytes_left_is_sent_once(script, make_node, make_call
     assert caller.in_flight == 0
 
 
-async def failure_or_status(call) -> httpx.TransportError | int:
+async def failure_or_status(call) -> http.TransportError | int:
     try:
         return (await call).status_code
-    except httpx.TransportError as error:
+    except http.TransportError as error:
         return error
 
 
@@ -159,7 +159,7 @@ async def test_a_connection_that_breaks_at_once_may_have_taken_a_post(make_node,
     caller = make_caller(bad, good)
     try:
         response = await caller.call(method="POST", content=b"pay 100")
-    except httpx.TransportError:
+    except http.TransportError:
         assert good.seen == []
     else:
         assert response.extensions["rpcguard"].attempts[0].outcome == "ConnectError"
@@ -202,7 +202,7 @@ async def test_a_body_that_was_begun_is_never_sent_again(kind, method, make_node
         given = {"content": io.BytesIO(b"x" * 2000), "headers": {"Content-Length": "2000"}}
     else:
         given = {"files": {"bill": io.BytesIO(b"x" * 2000)}}
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.call(method=method, **given)
     assert bad.asked == 1
     assert good.seen == []
@@ -235,7 +235,7 @@ async def test_a_get_may_be_declared_unsafe(make_node, make_caller):
     """`idempotent=False` forbids a second run for any method."""
     bad, good = make_node(close_after_request), make_node()
     caller = make_caller(bad, good)
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.call(extensions={"rpcguard": {"idempotent": False}})
     assert good.seen == []
 
@@ -255,7 +255,7 @@ async def test_without_prefetch_a_body_breaks_under_the_user(script, make_node, 
     """With `prefetch=0` the answer is handed out at once: its error is the user's, with a note."""
     bad, good = make_node(script), make_node()
     caller = make_caller(bad, good, retry=RetryPolicy(prefetch=0))
-    with pytest.raises(httpx.RemoteProtocolError) as caught:
+    with pytest.raises(http.RemoteProtocolError) as caught:
         await caller.call()
     assert f"attempt 1 on 127.0.0.1:{bad.port}: RemoteProto" in "".join(caught.value.__notes__)
     assert good.seen == []
@@ -270,7 +270,7 @@ async def test_a_stream_of_unknown_length_stays_a_stream(make_node, make_caller)
     response = await caller.open()
     assert response.status_code == 200
     assert caller.in_flight == 1
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(http.RemoteProtocolError):
         await caller.read(response)
     assert caller.view(bad).failures == 1
     assert caller.in_flight == 0
@@ -323,7 +323,7 @@ async def test_silence_fails_a_post(make_node, make_caller):
     caller = make_caller(bad, good)
 
     async def scenario() -> None:
-        with pytest.raises(httpx.ReadTimeout):
+        with pytest.raises(http.ReadTimeout):
             await caller.call(method="POST", content=b"pay", timeout=0.15)
 
     await lasting(0.15, scenario)
@@ -351,7 +351,7 @@ async def test_deadline_ends_the_whole_call(make_node, make_caller):
     options = {"deadline": 0.3, "attempt_timeout": 0.2, "attempts": 3}
 
     async def scenario() -> None:
-        with pytest.raises(httpx.ReadTimeout) as caught:
+        with pytest.raises(http.ReadTimeout) as caught:
             await caller.call(extensions={"rpcguard": options})
         (note,) = caught.value.__notes__
         assert "attempt 2 on" in note
@@ -373,7 +373,7 @@ async def test_deadline_holds_against_a_trickle(start, idempotent, flavour, make
     options = {"deadline": 0.3, "idempotent": idempotent}
 
     async def scenario() -> None:
-        with pytest.raises(httpx.ReadTimeout):
+        with pytest.raises(http.ReadTimeout):
             await caller.call(extensions={"rpcguard": options})
 
     await lasting(0.3, scenario)
@@ -446,7 +446,7 @@ async def test_a_stale_connection_of_the_only_node(flavour, make_node, make_call
     caller = make_caller(node)
     assert (await caller.call()).text == "ok"
     if flavour.child == "pool":
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(http.TransportError):
             await caller.call()
         return  # httpx's own pool does not tell a stale connection from a new one
     response = await caller.call()
@@ -466,7 +466,7 @@ async def test_a_post_on_a_stale_connection_is_not_repeated(make_node, make_call
     node, other = make_node(once, Peer.serve), make_node()
     caller = make_caller(node, other)
     assert (await caller.call(method="POST")).text == "ok"
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.call(method="POST")
     assert node.asked == 2
     assert other.seen == []
@@ -487,7 +487,7 @@ async def test_all_nodes_refuse(make_caller):
     nodes = [Dead(), Dead()]
     caller = make_caller(*nodes)
     start = time.monotonic()
-    with pytest.raises(httpx.ConnectError) as caught:
+    with pytest.raises(http.ConnectError) as caught:
         await caller.call()
     assert time.monotonic() - start < 0.5
     assert not isinstance(caught.value, NoAvailableNode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.dropin.test_lifetimes import check_quiet, run_python
 
 OUT_OF_DESCRIPTORS = """
-    import anyio, httpx, os, resource, rpcguard, socket
+    import anyio, os, resource, rpcguard, socket
 
     def use_up():
         resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
@@ -31,13 +31,13 @@ def test_out_of_descriptors(make_node):
     code = (
         OUT_OF_DESCRIPTORS
         + """
-    transport = rpcguard.Transport(REGISTRY)
-    client = httpx.Client(transport=transport, base_url="http://orders")
+    transport = Transport(REGISTRY)
+    client = http.Client(transport=transport, base_url="http://orders")
     client.get("/", headers={"Connection": "close"})  # imports what it needs
     taken = use_up()
     try:
         client.get("/")
-    except httpx.ConnectError as error:
+    except http.ConnectError as error:
         show(transport, error)
     give_back(taken)
     print(client.get("/").text)
@@ -53,13 +53,13 @@ def test_out_of_descriptors_on_event_loops(make_node):
         OUT_OF_DESCRIPTORS
         + """
     async def main():
-        transport = rpcguard.AsyncTransport(REGISTRY)
-        client = httpx.AsyncClient(transport=transport, base_url="http://orders")
+        transport = AsyncTransport(REGISTRY)
+        client = http.AsyncClient(transport=transport, base_url="http://orders")
         await client.get("/", headers={"Connection": "close"})  # imports what it needs
         taken = use_up()
         try:
             await client.get("/")
-        except httpx.ConnectError as error:
+        except http.ConnectError as error:
             show(transport, error)
         give_back(taken)
         print((await client.get("/")).text)

@@ -21,6 +21,7 @@ import rpcguard.httpx2
 from rpcguard._exchange import StaleConnection
 from rpcguard.offline import Notice
 from rpcguard.outcomes import Safety, cancelled, classify_exception, classify_response
+from tests.library import http
 
 UNSENT, MAYBE, NEVER = Safety.UNSENT, Safety.MAYBE, Safety.NEVER
 NODE = rpcguard.Node("10.0.0.1", 8080)
@@ -92,7 +93,7 @@ def test_an_exception_of_a_subclass_counts_as_its_parent(http, core):
         ValueError("no"),
         ConnectionResetError("raised by the caller's own body"),
         TimeoutError(),
-        ExceptionGroup("several", [httpx.ReadError("inside")]),
+        ExceptionGroup("several", [http.ReadError("inside")]),
         type("ConnectError", (Exception,), {"__module__": "elsewhere"})("of another library"),
     ],
     ids=lambda error: type(error).__name__,
@@ -153,7 +154,7 @@ def test_tls_failures_are_told_apart(http, core, tls):
 
 def test_an_endless_chain_of_causes_ends():
     """Exceptions that refer to each other in a circle are no trap."""
-    first, second = httpx.ConnectError("a"), OSError("b")
+    first, second = http.ConnectError("a"), OSError("b")
     first.__cause__, second.__context__ = second, first
     assert classify_exception(first).blame == "connect"
 

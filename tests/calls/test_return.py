@@ -6,11 +6,10 @@ import subprocess
 import sys
 import time
 
-import httpx
 import pytest
 
-import rpcguard
 from tests.calls.kit import eventually, unused_port
+from tests.library import Transport, http
 
 PROVIDER = """
 import asyncio, sys
@@ -63,8 +62,8 @@ def processes():
 @pytest.fixture
 def client(processes):
     url = "static://" + ",".join(f"127.0.0.1:{node.port}" for node in processes)
-    transport = rpcguard.Transport(url)
-    with httpx.Client(transport=transport, base_url="http://orders", timeout=5) as client:
+    transport = Transport(url)
+    with http.Client(transport=transport, base_url="http://orders", timeout=5) as client:
         client.transport = transport
         yield client
 
@@ -95,7 +94,7 @@ def test_a_dead_service_fails_at_once_and_is_used_as_soon_as_it_is_back(processe
         node.kill()
     for _ in range(20):
         begin = time.monotonic()
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(http.ConnectError):
             client.get("/")
         assert time.monotonic() - begin < 1.0
     for node in processes:
@@ -111,7 +110,7 @@ def test_one_returning_node_of_a_dead_service_is_found(processes, client):
     for node in processes:
         node.kill()
     for _ in range(5):
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(http.ConnectError):
             client.get("/")
     processes[2].start()
     back = time.monotonic()
@@ -119,7 +118,7 @@ def test_one_returning_node_of_a_dead_service_is_found(processes, client):
     def answered() -> bool:
         try:
             return client.get("/").status_code == 200
-        except httpx.ConnectError:
+        except http.ConnectError:
             return False
 
     eventually(answered, "the returning node answers")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 
-import httpx
 import pytest
 
 from tests.calls.kit import FLAVOURS, Caller, each, registry
+from tests.library import http
 
 pytestmark = each(FLAVOURS)
 
@@ -51,7 +51,7 @@ async def test_a_client_certificate_in_a_file(
 async def test_no_certificate_where_one_is_wanted(strict_node, make_caller, trusting):
     """A node that refuses us does so by an httpx error."""
     caller = make_caller(strict_node, verify=trusting, client=HTTPS)
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.call()
     assert strict_node.seen == []
 

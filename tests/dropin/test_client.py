@@ -9,11 +9,11 @@ import re
 import threading
 import tracemalloc
 
-import httpx
 import pytest
 
 from rpcguard import CallInfo, TransportClosed
 from tests.calls.kit import FLAVOURS, OK, Dead, Peer, each, eventually, listed, registry, settle
+from tests.library import http
 
 pytestmark = each(FLAVOURS)
 
@@ -82,7 +82,7 @@ async def test_redirect_to_a_node_address_is_refused(make_node, make_caller):
     node = make_node()
     away = f"http://127.0.0.1:{node.port}/new"
     caller = make_caller(make_node(by_path({"/old": answer(302, b"", f"Location: {away}")})))
-    with pytest.raises(httpx.ConnectError, match=r"'127\.0\.0\.1'.*does not know this service"):
+    with pytest.raises(http.ConnectError, match=r"'127\.0\.0\.1'.*does not know this service"):
         await caller.call("/old", follow_redirects=True)
     assert node.seen == []
 
@@ -101,7 +101,7 @@ async def test_redirect_to_a_node_address_with_direct(make_node, make_caller):
 async def test_direct_fails_as_httpx_does(make_caller, make_node):
     """An unknown host that cannot be reached is a plain connect error, and nothing is retried."""
     caller = make_caller(make_node(), unknown_service="direct")
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(http.ConnectError):
         await caller.call(f"http://127.0.0.1:{Dead().port}/")
 
 
@@ -155,7 +155,7 @@ async def test_digest_auth_over_two_nodes(make_node, make_caller):
             peer.send(OK if good else answer(403))
 
     caller = make_caller(make_node(guard), make_node(guard))
-    response = await caller.call("/safe", auth=httpx.DigestAuth("ann", "secret"))
+    response = await caller.call("/safe", auth=http.DigestAuth("ann", "secret"))
     assert response.status_code == 200
 
 
@@ -254,7 +254,7 @@ async def test_extensions_pass_through(flavour, make_node, make_caller):
     async def atrace(event, _info) -> None:
         events.append(event)
 
-    class Spy(httpx.HTTPTransport if flavour.sync else httpx.AsyncHTTPTransport):
+    class Spy(http.HTTPTransport if flavour.sync else http.AsyncHTTPTransport):
         def handle_request(self, request):
             given.append(request.extensions)
             return super().handle_request(request)
@@ -310,7 +310,7 @@ async def test_request_is_never_changed(flavour, make_node, make_caller):
     assert len(response.extensions["rpcguard"].attempts) == 3
 
 
-def picture(request: httpx.Request) -> str:
+def picture(request: http.Request) -> str:
     """Draw a request to the last detail, its dictionaries in depth."""
     return repr(
         (
@@ -414,9 +414,9 @@ async def test_urls_that_are_none(url, flavour, make_caller, make_node):
     """A URL without scheme or service is refused as httpx refuses it, before anything is sent."""
     node = make_node()
     caller = make_caller(node)
-    request = httpx.Request("GET", url)
+    request = http.Request("GET", url)
     handle = "handle_request" if flavour.sync else "handle_async_request"
-    with pytest.raises(httpx.UnsupportedProtocol):
+    with pytest.raises(http.UnsupportedProtocol):
         await settle(getattr(caller.transport, handle)(request))
     assert node.peers == []
 
@@ -425,7 +425,7 @@ async def test_ipv6_node(flavour, make_node, make_caller):
     """A node may have an IPv6 address, for rpcguard's own children and for others."""
     node = make_node(host="::1")
     assert (await make_caller(node).call()).text == "ok"
-    kind = httpx.HTTPTransport if flavour.sync else httpx.AsyncHTTPTransport
+    kind = http.HTTPTransport if flavour.sync else http.AsyncHTTPTransport
     assert (await make_caller(node, node_transport=lambda _: kind()).call()).text == "ok"
     assert [seen.headers["host"] for seen in node.seen] == ["orders", "orders"]
 
@@ -433,22 +433,22 @@ async def test_ipv6_node(flavour, make_node, make_caller):
 async def test_timeouts_of_the_client(make_node, make_caller):
     """The client's timeouts hold, and so does a timeout of one call, and none at all."""
     caller = make_caller(make_node(Peer.until_gone), client={"timeout": 0.05})
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(http.ReadTimeout):
         await caller.call(method="POST")
     quick = make_caller(make_node(), client={"timeout": None})
     assert (await quick.call()).text == "ok"
-    assert (await quick.call(timeout=httpx.Timeout(1.0, pool=None))).text == "ok"
+    assert (await quick.call(timeout=http.Timeout(1.0, pool=None))).text == "ok"
 
 
 async def test_a_child_that_copies_its_timeouts_keeps_the_deadline(flavour, make_caller, make_node):
     """Whoever copies the timeouts at the start of an attempt gets what is left then."""
     copies = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: http.Request) -> http.Response:
         copies.append(dict(request.extensions["timeout"]))
-        return httpx.Response(200)
+        return http.Response(200)
 
-    caller = make_caller(make_node(), node_transport=lambda _: httpx.MockTransport(handler))
+    caller = make_caller(make_node(), node_transport=lambda _: http.MockTransport(handler))
     await caller.call(extensions={"rpcguard": {"deadline": 0.5}})
     assert sorted(copies[0]) == ["connect", "pool", "read", "write"]
     assert all(0.4 < timeout <= 0.5 for timeout in copies[0].values())
@@ -457,11 +457,11 @@ async def test_a_child_that_copies_its_timeouts_keeps_the_deadline(flavour, make
 async def test_mock_children(make_node, make_caller):
     """A child may be any transport, one that answers by itself included."""
 
-    def handler(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"url": str(request.url), "host": request.headers["host"]})
+    def handler(request: http.Request) -> http.Response:
+        return http.Response(200, json={"url": str(request.url), "host": request.headers["host"]})
 
     node = make_node()
-    caller = make_caller(node, node_transport=lambda _: httpx.MockTransport(handler))
+    caller = make_caller(node, node_transport=lambda _: http.MockTransport(handler))
     for method in ("GET", "POST"):
         told = (await caller.call("/x", method=method)).json()
         assert told == {"url": f"http://127.0.0.1:{node.port}/x", "host": "orders"}
@@ -502,7 +502,7 @@ async def test_a_closed_transport(flavour, make_node, make_caller):
     for url in ("http://orders/", "http://other/"):
         with pytest.raises(TransportClosed, match="closed") as caught:
             await caller.call(url)
-        assert isinstance(caught.value, httpx.TransportError)
+        assert isinstance(caught.value, http.TransportError)
 
 
 async def test_uploads_of_many_kinds(flavour, make_node, make_caller):

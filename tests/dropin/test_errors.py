@@ -14,6 +14,7 @@ import rpcguard.httpx2
 from rpcguard import Node
 from rpcguard.registries.static import StaticRegistry
 from tests.calls.kit import FLAVOURS, Dead, each
+from tests.library import NoAvailableNode, http
 
 ERRORS = [
     rpcguard.NoAvailableNode,
@@ -55,10 +56,12 @@ def test_errors_are_caught_as_before(kind, parents):
 
 @each(FLAVOURS)
 async def test_an_unknown_service(make_node, make_caller):
-    """The error names the service and the registry, and asks about the name."""
+    """The error names the service and the registry, and is the library's own `ConnectError`."""
     caller = make_caller(make_node())
     with pytest.raises(rpcguard.NoAvailableNode) as caught:
         await caller.call("http://oders/")
+    assert type(caught.value) is NoAvailableNode
+    assert isinstance(caught.value, http.ConnectError)
     assert str(caught.value) == (
         "service 'oders' has no available node: StaticRegistry(orders: 1 nodes) does not know "
         "this service; is its name right?"
@@ -92,7 +95,7 @@ async def test_drained_nodes(make_caller):
 async def test_a_failed_call_travels(make_caller):
     """The httpx error of a failed call keeps its note and its request through a pickle."""
     caller = make_caller(Dead())
-    with pytest.raises(httpx.ConnectError) as caught:
+    with pytest.raises(http.ConnectError) as caught:
         await caller.call("/x")
     twin = pickle.loads(pickle.dumps(caught.value))
     assert twin.__notes__ == caught.value.__notes__

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from tests.calls.kit import FLAVOURS, each
 from tests.dropin.h2node import H2, speaking_h2
+from tests.library import http
 
 pytestmark = each(FLAVOURS)
 
@@ -62,7 +62,7 @@ async def test_a_broken_stream_is_not_repeated(make_h2, make_h2_caller):
     bad, good = make_h2(H2.break_off), make_h2()
     caller = make_h2_caller(bad, good)
     assert (await caller.call()).text == "ok"
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(http.RemoteProtocolError):
         await caller.call(method="POST", content=b"pay")
     assert len(good.calls) == 1
     assert caller.view(bad).failures == 2
@@ -84,7 +84,7 @@ async def test_goaway_that_includes_the_call(make_h2, make_h2_caller):
     """GOAWAY that names the call's stream leaves a POST failed, and the node marked offline."""
     leaving, good = make_h2(H2.go_away), make_h2()
     caller = make_h2_caller(leaving, good)
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.call(method="POST", content=b"pay")
     assert good.calls == []
     assert caller.view(leaving).state == "offline"

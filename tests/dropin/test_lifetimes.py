@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 import trio
 
@@ -26,18 +27,25 @@ from tests.calls.kit import (
     settle,
     soon,
 )
+from tests.library import AsyncTransport, Transport, http
+
+ROOT = Path(__file__).parents[2]
 
 
 def run_python(code: str, *nodes: Node, timeout: float = 20.0) -> subprocess.CompletedProcess:
-    """Run a program of its own with every warning an error; `REGISTRY` lists the nodes."""
+    """Run a program of its own with every warning an error; `REGISTRY` lists the nodes.
+
+    `http`, `Transport` and `AsyncTransport` are those of this run's library.
+    """
     addresses = ",".join(f"{node.host}:{node.port}" for node in nodes)
-    given = f"REGISTRY = 'static:///orders={addresses}'\n"
+    given = f"REGISTRY = 'static:///orders={addresses}'\nfrom tests.library import *\n"
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", given + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -110,7 +118,7 @@ async def test_closed_by_another_thread_and_loop(make_node, make_caller):
 def test_a_sync_client_closed_by_another_thread(make_node):
     """`close` may come from any thread."""
     node = make_node()
-    client = httpx.Client(transport=rpcguard.Transport(registry(node)))
+    client = http.Client(transport=Transport(registry(node)))
     assert client.get("http://orders/").text == "ok"
     thread = threading.Thread(target=client.close)
     thread.start()
@@ -121,10 +129,10 @@ def test_a_sync_client_closed_by_another_thread(make_node):
 def test_several_loops_one_after_the_other(make_node):
     """One transport serves asyncio twice and trio once; each loop's connections end with it."""
     node = make_node()
-    transport = rpcguard.AsyncTransport(registry(node))
+    transport = AsyncTransport(registry(node))
 
     async def call() -> str:
-        client = httpx.AsyncClient(transport=transport)
+        client = http.AsyncClient(transport=transport)
         return (await client.get("http://orders/")).text + (await client.get("http://orders/")).text
 
     async def leave() -> None:
@@ -145,10 +153,10 @@ def test_several_loops_one_after_the_other(make_node):
 def test_several_loops_without_a_warning(make_node):
     """The same in a program of its own, with every warning an error."""
     code = """
-        import asyncio, gc, httpx, rpcguard, trio
-        transport = rpcguard.AsyncTransport(REGISTRY)
+        import asyncio, gc, rpcguard, trio
+        transport = AsyncTransport(REGISTRY)
         async def call():
-            client = httpx.AsyncClient(transport=transport)
+            client = http.AsyncClient(transport=transport)
             print((await client.get("http://orders/")).text)
         asyncio.run(call()); gc.collect()
         asyncio.run(call()); gc.collect()
@@ -161,12 +169,12 @@ def test_several_loops_without_a_warning(make_node):
 def test_loops_at_the_same_time(make_node):
     """Two loops in two threads share one transport; each has connections of its own."""
     node = make_node()
-    transport = rpcguard.AsyncTransport(registry(node))
+    transport = AsyncTransport(registry(node))
     barrier = threading.Barrier(2, timeout=5)
     texts: list[str] = []
 
     async def call() -> None:
-        client = httpx.AsyncClient(transport=transport)
+        client = http.AsyncClient(transport=transport)
         for _ in range(20):
             texts.append((await client.get("http://orders/")).text)
             barrier.wait()
@@ -196,23 +204,23 @@ def test_many_threads(make_node):
     made: list[rpcguard.Node] = []
     lock = threading.Lock()
 
-    def child(node: rpcguard.Node) -> httpx.HTTPTransport:
+    def child(node: rpcguard.Node) -> http.HTTPTransport:
         with lock:
             made.append(node)
-        return httpx.HTTPTransport(verify=False)
+        return http.HTTPTransport(verify=False)
 
     for options in ({}, {"node_transport": child}):
-        transport = rpcguard.Transport(registry(*nodes), **options)
+        transport = Transport(registry(*nodes), **options)
         wrong: list[object] = []
         barrier = threading.Barrier(32, timeout=10)
 
         def work(
             number: int,
-            transport: rpcguard.Transport = transport,
+            transport: Transport = transport,
             wrong: list[object] = wrong,
             barrier: threading.Barrier = barrier,
         ) -> None:
-            client = httpx.Client(transport=transport, base_url="http://orders", timeout=10)
+            client = http.Client(transport=transport, base_url="http://orders", timeout=10)
             barrier.wait()
             for count in range(15):
                 path = f"/{number}/{count}"
@@ -241,12 +249,12 @@ def test_many_threads(make_node):
 def test_fork(make_node):
     """After a fork both parent and child go on calling, each on connections of its own."""
     code = """
-        import asyncio, httpx, os, rpcguard, sys, threading, warnings
+        import asyncio, os, rpcguard, sys, threading, warnings
         warnings.filterwarnings("ignore", "This process")  # multi-threaded fork, from 3.12 on
-        transport, other = rpcguard.Transport(REGISTRY), rpcguard.AsyncTransport(REGISTRY)
-        client = httpx.Client(transport=transport, base_url="http://orders")
+        transport, other = Transport(REGISTRY), AsyncTransport(REGISTRY)
+        client = http.Client(transport=transport, base_url="http://orders")
         async def call():
-            return (await httpx.AsyncClient(transport=other).get("http://orders/")).text
+            return (await http.AsyncClient(transport=other).get("http://orders/")).text
         def both():
             return client.get("/").text + asyncio.run(call())
         assert both() == "okok"
@@ -270,10 +278,10 @@ def test_fork(make_node):
 def test_fork_while_other_threads_are_calling(make_node):
     """A fork in the midst of calls finds no lock that is held for ever."""
     code = """
-        import httpx, os, rpcguard, threading, warnings
+        import os, rpcguard, threading, warnings
         warnings.filterwarnings("ignore", "This process")
-        transport = rpcguard.Transport(REGISTRY)
-        client = httpx.Client(transport=transport, base_url="http://orders")
+        transport = Transport(REGISTRY)
+        client = http.Client(transport=transport, base_url="http://orders")
         client.get("/")
         stop = threading.Event()
         def work():
@@ -303,10 +311,10 @@ def test_fork_while_other_threads_are_calling(make_node):
 def test_fork_of_a_closed_transport(make_node):
     """What the parent has closed stays closed in the child."""
     code = """
-        import httpx, os, rpcguard, warnings
+        import os, rpcguard, warnings
         warnings.filterwarnings("ignore", "This process")
-        transport = rpcguard.Transport(REGISTRY)
-        request = httpx.Request("GET", "http://orders/")
+        transport = Transport(REGISTRY)
+        request = http.Request("GET", "http://orders/")
         transport.handle_request(request).close()
         transport.close()
         pid = os.fork()
@@ -324,7 +332,7 @@ def test_the_registry_may_come_from_the_environment(make_node, monkeypatch):
     """Without an argument `RPCGUARD_REGISTRY` names the registry; without either it says so."""
     node = make_node()
     monkeypatch.setenv("RPCGUARD_REGISTRY", f"static://127.0.0.1:{node.port}")
-    with httpx.Client(transport=rpcguard.Transport()) as client:
+    with http.Client(transport=Transport()) as client:
         assert client.get("http://orders/").text == "ok"
     for value in (None, ""):
         if value is None:
@@ -332,7 +340,7 @@ def test_the_registry_may_come_from_the_environment(make_node, monkeypatch):
         else:
             monkeypatch.setenv("RPCGUARD_REGISTRY", value)
         with pytest.raises(rpcguard.InvalidRegistryURL, match="set RPCGUARD_REGISTRY"):
-            rpcguard.Transport()
+            Transport()
 
 
 @each(FLAVOURS)
@@ -391,7 +399,7 @@ def test_balancers_are_made_per_service(make_node):
 
     node = make_node()
     listing = registry(node, billing=listed([node]))
-    with httpx.Client(transport=rpcguard.Transport(listing, balancer=factory)) as client:
+    with http.Client(transport=Transport(listing, balancer=factory)) as client:
         client.get("http://orders/")
         client.get("http://billing/")
     assert len(made) == 2

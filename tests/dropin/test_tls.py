@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 
-import httpx
 import pytest
 
 from rpcguard import Node
 from rpcguard.registries.static import StaticRegistry
 from tests.calls.kit import BOTH_CHILDREN, each, listed, registry
+from tests.library import http
 
 pytestmark = each(BOTH_CHILDREN)
 
@@ -42,7 +42,7 @@ async def test_an_unknown_authority_is_refused(make_node, make_caller, certified
     """Without trust there is no call, and the error is httpx's."""
     node = make_node(tls=certified("orders"))
     caller = make_caller(node, verify=ssl.create_default_context(), client=HTTPS)
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(http.ConnectError):
         await caller.call()
     assert node.seen == []
     assert caller.view(node).failures == 1
@@ -63,7 +63,7 @@ async def test_two_services_on_one_address(make_node, make_caller, certified, tr
     listing = registry(node, billing=listed([node]))
     caller = make_caller(listing=listing, verify=trusting, client=HTTPS)
     assert (await caller.call()).text == "ok"
-    with pytest.raises(httpx.ConnectError, match="billing"):
+    with pytest.raises(http.ConnectError, match="billing"):
         await caller.call("https://billing/")
     assert (await caller.call()).text == "ok"
     assert node.names[:2] == ["orders", "billing"]
@@ -98,5 +98,5 @@ async def test_both_schemes_of_one_node(make_node, make_caller, certified, trust
     node = make_node(tls=certified("orders"))
     caller = make_caller(node, verify=trusting)
     assert (await caller.call("https://orders/")).text == "ok"
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.call("http://orders/", method="POST", timeout=1.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 
-import httpx
 import pytest
 import uvicorn
 
@@ -13,6 +12,7 @@ from rpcguard import Node
 from rpcguard.provider import OfflineASGI
 from rpcguard.registries.static import StaticRegistry
 from tests.calls.kit import FLAVOURS, each, soon
+from tests.library import http
 
 pytestmark = each(FLAVOURS)
 
@@ -110,7 +110,7 @@ async def test_a_provider_that_says_that_it_leaves(serve, make_caller):
 async def test_keep_alive_of_the_server_runs_out(serve, make_caller):
     """A connection that the server closes while it is idle costs no POST."""
     server = serve(timeout_keep_alive=1)
-    limits = httpx.Limits(keepalive_expiry=60.0)
+    limits = http.Limits(keepalive_expiry=60.0)
     caller = make_caller(listing=listing(server), limits=limits)
     assert (await caller.call(method="POST")).text == "POST 0"
     await soon(lambda: not server.server_state.connections, "the server did not close")

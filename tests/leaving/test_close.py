@@ -9,7 +9,6 @@ import time
 import tracemalloc
 
 import anyio
-import httpx
 import pytest
 
 import rpcguard
@@ -26,6 +25,7 @@ from tests.calls.kit import (
     soon,
 )
 from tests.leaving.scripts import Gate, hang, hang_in_body
+from tests.library import http
 
 CALLS = 500
 ASYNC = FLAVOURS[1:]
@@ -39,10 +39,10 @@ async def shut(caller: Caller) -> None:
 
 def roomy(flavour) -> dict[str, object]:
     """Let a node have as many connections as the test has calls."""
-    limits = httpx.Limits(max_connections=CALLS, keepalive_expiry=4.0)
+    limits = http.Limits(max_connections=CALLS, keepalive_expiry=4.0)
     if flavour.child == "stack":
         return {"limits": limits}
-    kind = httpx.HTTPTransport if flavour.sync else httpx.AsyncHTTPTransport
+    kind = http.HTTPTransport if flavour.sync else http.AsyncHTTPTransport
     return {"node_transport": lambda _: kind(verify=False, limits=limits)}
 
 
@@ -112,10 +112,10 @@ async def test_100_threads_in_flight_finish(flavour, make_node, make_caller):
 
 def is_closed(caller: Caller) -> bool:
     try:
-        caller.transport.handle_request(httpx.Request("GET", "http://nothing/")).close()
+        caller.transport.handle_request(http.Request("GET", "http://nothing/")).close()
     except TransportClosed:
         return True
-    except httpx.ConnectError:
+    except http.ConnectError:
         return False
     raise AssertionError("answered")
 
@@ -133,7 +133,7 @@ async def test_a_call_that_hangs_is_cut(nodes, method, flavour, make_node, make_
     async def call() -> None:
         try:
             await caller.call(method=method)
-        except httpx.TransportError as error:
+        except http.TransportError as error:
             failures.append(error)
 
     async def close() -> None:
@@ -175,7 +175,7 @@ async def test_a_stream_that_hangs_is_cut(flavour, make_node, make_caller):
         response = await caller.open()
         try:
             await caller.read(response)
-        except httpx.TransportError as error:
+        except http.TransportError as error:
             failures.append(error)
         finally:
             await caller.end(response)
@@ -208,7 +208,7 @@ async def test_a_stream_that_nobody_reads_is_cut(flavour, make_node, make_caller
     response = await caller.open()
     await shut(caller)
     eventually(lambda: node.open == 0, "a connection was left open")
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.read(response)
     await caller.end(response)
 
@@ -225,7 +225,7 @@ async def test_in_a_cancelled_scope(flavour, make_node, make_caller):
         await caller.transport.aclose()
     assert time.monotonic() - start < 1.0
     eventually(lambda: node.open == 0, "a connection was left open")
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(http.TransportError):
         await caller.read(response)
     await caller.end(response)
 
@@ -298,9 +298,9 @@ async def test_a_child_that_fails_to_close(flavour, make_node, make_caller, capl
     """A child that raises when closed is logged, and the others are closed all the same."""
     closed: list[int] = []
 
-    class Bad(httpx.MockTransport):
+    class Bad(http.MockTransport):
         def __init__(self, node) -> None:
-            super().__init__(lambda _: httpx.Response(200))
+            super().__init__(lambda _: http.Response(200))
             self.port = node.port
 
         def close(self) -> None:

@@ -7,22 +7,21 @@ import threading
 import weakref
 
 import anyio
-import httpx
 import pytest
 
-import rpcguard
 from tests.calls.kit import Peer, eventually, open_sockets, registry
 from tests.dropin.test_lifetimes import check_quiet, run_python
 from tests.leaving.scripts import CHUNKED, hang, hang_in_body
+from tests.library import AsyncTransport, Transport, http
 
 
 def test_exit_with_open_transports(make_node):
     """A program may end without closing anything; it neither hangs nor complains."""
     code = """
-        import asyncio, httpx, rpcguard
-        client = httpx.Client(transport=rpcguard.Transport(REGISTRY))
+        import asyncio, rpcguard
+        client = http.Client(transport=Transport(REGISTRY))
         print(client.get("http://orders/").text)
-        other = httpx.AsyncClient(transport=rpcguard.AsyncTransport(REGISTRY))
+        other = http.AsyncClient(transport=AsyncTransport(REGISTRY))
         print(asyncio.run(other.get("http://orders/")).text)
     """
     check_quiet(run_python(code, make_node(), timeout=10), "ok\nok\n")
@@ -31,9 +30,9 @@ def test_exit_with_open_transports(make_node):
 def test_exit_of_a_forked_child(make_node):
     """A child that ends does not break the connections that it has from its parent."""
     code = """
-        import httpx, os, rpcguard, sys, warnings
+        import os, rpcguard, sys, warnings
         warnings.filterwarnings("ignore", "This process")
-        client = httpx.Client(transport=rpcguard.Transport(REGISTRY), base_url="http://orders")
+        client = http.Client(transport=Transport(REGISTRY), base_url="http://orders")
         response = client.send(client.build_request("POST", "/"), stream=True)
         pid = os.fork()
         if pid == 0:
@@ -59,9 +58,9 @@ def stopping(peer: Peer) -> None:
 def test_exit_with_calls_in_flight(make_node):
     """Threads that hang in calls and streams do not keep the program alive."""
     code = """
-        import httpx, rpcguard, threading
-        transport = rpcguard.Transport(REGISTRY)
-        client = httpx.Client(transport=transport, timeout=60, base_url="http://orders")
+        import rpcguard, threading
+        transport = Transport(REGISTRY)
+        client = http.Client(transport=transport, timeout=60, base_url="http://orders")
         response = client.send(client.build_request("GET", "/"), stream=True)
         threading.Thread(target=lambda: client.get("/"), daemon=True).start()
         print(response.status_code)
@@ -73,7 +72,7 @@ def test_exit_with_calls_in_flight(make_node):
 def test_exit_while_a_registry_watches(make_node):
     """An open watch and a poll that hangs do not keep the program alive."""
     code = """
-        import anyio, httpx, rpcguard
+        import anyio, rpcguard
         class Registry:
             async def fetch(self, service):
                 await anyio.sleep_forever()
@@ -82,7 +81,7 @@ def test_exit_while_a_registry_watches(make_node):
                 await anyio.sleep_forever()
             async def aclose(self):
                 pass
-        client = httpx.Client(transport=rpcguard.Transport(Registry()))
+        client = http.Client(transport=Transport(Registry()))
         print(client.get("http://orders/").text)
     """
     done = run_python(code, make_node(), timeout=10)
@@ -92,9 +91,9 @@ def test_exit_while_a_registry_watches(make_node):
 def test_exit_by_ctrl_c(make_node):
     """Ctrl-C under a call ends the program with the usual traceback, and nothing else."""
     code = """
-        import httpx, os, rpcguard, signal, threading, time
-        transport = rpcguard.Transport(REGISTRY)
-        client = httpx.Client(transport=transport, timeout=60)
+        import os, rpcguard, signal, threading, time
+        transport = Transport(REGISTRY)
+        client = http.Client(transport=transport, timeout=60)
         transport.wait_ready("orders", timeout=5)
         def interrupt():
             while not transport.nodes("orders")[0].in_flight:
@@ -115,8 +114,8 @@ def test_a_transport_that_is_dropped(make_node):
     """A transport that nobody closes is collected, with its connections and its list."""
     node = make_node()
     sockets, threads = open_sockets(), threading.active_count()
-    transport = rpcguard.Transport(registry(node))
-    httpx.Client(transport=transport).get("http://orders/")
+    transport = Transport(registry(node))
+    http.Client(transport=transport).get("http://orders/")
     gone = weakref.ref(transport)
     del transport
     gc.collect()
@@ -133,9 +132,9 @@ def test_an_async_transport_that_is_dropped(backend, make_node):
     gone = []
 
     async def main() -> None:
-        transport = rpcguard.AsyncTransport(registry(node))
+        transport = AsyncTransport(registry(node))
         gone.append(weakref.ref(transport))
-        assert (await httpx.AsyncClient(transport=transport).get("http://orders/")).text == "ok"
+        assert (await http.AsyncClient(transport=transport).get("http://orders/")).text == "ok"
 
     anyio.run(main, backend=backend)
     gc.collect()
@@ -148,19 +147,19 @@ def test_a_loop_that_ends_waits_for_its_children(backend, make_node):
     """A child that needs a moment to close gets it, although its loop is on its way out."""
     closed = []
 
-    class Slow(httpx.MockTransport):
+    class Slow(http.MockTransport):
         async def aclose(self) -> None:
             await anyio.sleep(0.01)
             closed.append(True)
 
     async def main() -> None:
-        transport = rpcguard.AsyncTransport(
-            registry(make_node()), node_transport=lambda _: Slow(lambda _: httpx.Response(200))
+        transport = AsyncTransport(
+            registry(make_node()), node_transport=lambda _: Slow(lambda _: http.Response(200))
         )
-        await httpx.AsyncClient(transport=transport).get("http://orders/")
+        await http.AsyncClient(transport=transport).get("http://orders/")
         kept.append(transport)
 
-    kept: list[rpcguard.AsyncTransport] = []
+    kept: list[AsyncTransport] = []
     anyio.run(main, backend=backend)
     assert closed == [True]
 
@@ -170,7 +169,7 @@ def test_nothing_is_started_before_it_is_needed(make_node):
     code = """
         import os, threading, rpcguard
         before = threading.active_count(), len(os.listdir("/proc/self/fd"))
-        transport = rpcguard.Transport(REGISTRY)
+        transport = Transport(REGISTRY)
         print(before == (threading.active_count(), len(os.listdir("/proc/self/fd"))))
         transport.close()
         print(before == (threading.active_count(), len(os.listdir("/proc/self/fd"))))
@@ -181,9 +180,9 @@ def test_nothing_is_started_before_it_is_needed(make_node):
 def test_one_discovery_thread_for_all(make_node):
     """However many transports, there is one thread of ours, and it is a daemon."""
     node = make_node(Peer.serve)
-    transports = [rpcguard.Transport(registry(node)) for _ in range(5)]
+    transports = [Transport(registry(node)) for _ in range(5)]
     for transport in transports:
-        httpx.Client(transport=transport).get("http://orders/")
+        http.Client(transport=transport).get("http://orders/")
     ours = [thread for thread in threading.enumerate() if thread.name == "rpcguard-discovery"]
     assert len(ours) == 1
     assert ours[0].daemon

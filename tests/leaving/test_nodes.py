@@ -6,13 +6,12 @@ import asyncio
 import threading
 
 import anyio
-import httpx
 import pytest
 
-import rpcguard
 from rpcguard import MembershipPolicy, Snapshot
 from tests.calls.kit import BOTH_CHILDREN, FLAVOURS, each, eventually, listed, settle, soon
 from tests.leaving.scripts import Gate
+from tests.library import AsyncTransport, http
 
 
 class Told:
@@ -96,7 +95,7 @@ async def test_a_node_that_leaves_and_returns(make_node, make_caller):
 async def test_a_child_that_fails_to_close(flavour, make_node, make_caller, caplog):
     """A child of the user's that raises when its node leaves harms nothing but the log."""
 
-    class Bad(httpx.MockTransport):
+    class Bad(http.MockTransport):
         def close(self) -> None:
             raise RuntimeError("no")
 
@@ -106,7 +105,7 @@ async def test_a_child_that_fails_to_close(flavour, make_node, make_caller, capl
     one, two = make_node(), make_node()
     told = Told(one, two)
     options = {
-        "node_transport": lambda _: Bad(lambda _: httpx.Response(200, text="ok")),
+        "node_transport": lambda _: Bad(lambda _: http.Response(200, text="ok")),
         "membership": BELIEVING,
     }
     caller = make_caller(listing=told, **options)
@@ -120,12 +119,12 @@ def test_each_loop_closes_its_own(make_node):
     """A node that leaves is closed on every loop that has called it."""
     one, two = make_node(), make_node()
     told = Told(one, two)
-    transport = rpcguard.AsyncTransport(told, membership=BELIEVING)
+    transport = AsyncTransport(told, membership=BELIEVING)
     done = threading.Event()
     ready = threading.Barrier(3, timeout=5)
 
     async def work() -> None:
-        client = httpx.AsyncClient(transport=transport)
+        client = http.AsyncClient(transport=transport)
         for _ in range(8):
             await client.get("http://orders/")
         await anyio.to_thread.run_sync(ready.wait)
@@ -153,10 +152,10 @@ def test_a_node_that_leaves_after_its_loop(backend, make_node):
     """A node that leaves when the loop that called it is over is no trouble."""
     one, two = make_node(), make_node()
     told = Told(one, two)
-    transport = rpcguard.AsyncTransport(told, membership=BELIEVING)
+    transport = AsyncTransport(told, membership=BELIEVING)
 
     async def call() -> None:
-        await httpx.AsyncClient(transport=transport).get("http://orders/")
+        await http.AsyncClient(transport=transport).get("http://orders/")
 
     anyio.run(call, backend=backend)
     told.tell(two)

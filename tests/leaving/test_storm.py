@@ -6,11 +6,11 @@ import random
 import threading
 
 import anyio
-import httpx
 import pytest
 
 import rpcguard
 from tests.calls.kit import BOTH_CHILDREN, OK, Peer, each, soon
+from tests.library import http
 
 CANCELLED = 10_000
 TOGETHER = 50
@@ -42,12 +42,10 @@ def unsteady(seed: int):
 async def test_a_storm_of_cancellations(flavour, make_node, make_caller):
     """10,000 calls are cancelled at random moments; the next 1,000 succeed."""
     nodes = [make_node(unsteady(number)) for number in range(3)]
-    limits = httpx.Limits(max_connections=20, keepalive_expiry=4.0)
+    limits = http.Limits(max_connections=20, keepalive_expiry=4.0)
     options: dict[str, object] = {"limits": limits}
     if flavour.child == "pool":
-        options = {
-            "node_transport": lambda _: httpx.AsyncHTTPTransport(verify=False, limits=limits)
-        }
+        options = {"node_transport": lambda _: http.AsyncHTTPTransport(verify=False, limits=limits)}
     caller = make_caller(*nodes, balancer=rpcguard.LeastLoaded, **options, client={"timeout": 10})
     await caller.call()
     total = CANCELLED if flavour.child == "stack" else CANCELLED // 10
