@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib.util
-import json
 import logging
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from rich.table import Table
-
-    from rpcguard.nodes import NodeView
-
-_READY_TIMEOUT = 5.0
-_LOOK_EVERY = 0.25
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
-_COLUMNS = ("node", "address", "state", "reason", "weight", "zone", "version")
-_STATE_COLORS = {"available": "green", "warming": "yellow", "ejected": "red", "offline": "cyan"}
 
 
 class CommandError(Exception):
@@ -89,12 +78,26 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_nodes(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Print the live list of a service as rpcguard sees it."
+    parser.description = (
+        "Print the live list of a service: as its registry gives it to a caller that makes no "
+        "calls, or as a running program sees it that shows its rpcguard.asgi_status."
+    )
     add = parser.add_argument
-    add("registry", metavar="REGISTRY_URL", help="such as http://registry:8500/{service}")
+    add(
+        "registry",
+        metavar="URL",
+        help="of a registry, such as consul://127.0.0.1:8500, or of a program's status page: "
+        "status+http://127.0.0.1:8000/-/rpcguard/status",
+    )
     add("service", metavar="SERVICE", help="the logical name of the service")
-    add("--watch", action="store_true", help="go on and print every change, until Ctrl-C")
+    add("--watch", action="store_true", help="go on and show every change, until Ctrl-C")
     add("--json", action="store_true", help="a JSON array; with --watch one line per change")
+    add(
+        "--call",
+        metavar="PATH",
+        help="with --watch of a registry: GET this path once a second for each node meanwhile, "
+        "so that there is health and latency to be seen",
+    )
     parser.set_defaults(run=_nodes)
 
 
@@ -115,99 +118,34 @@ def _demo(options: argparse.Namespace) -> int:
     return run_demo(chosen)
 
 
-class _Printer(Protocol):
-    def __call__(self, views: Sequence[NodeView], /) -> None: ...
-
-
 def _nodes(options: argparse.Namespace) -> int:
     from rpcguard.errors import InvalidRegistryURL, RpcguardError
+    from rpcguard.watch.run import run_nodes
 
-    printing, show = _printer(as_json=options.json, watch=options.watch)
+    if options.call is not None:
+        _check_call(options)
     try:
-        with printing:
-            asyncio.run(_follow(options.registry, options.service, show, watch=options.watch))
+        run_nodes(
+            options.registry,
+            options.service,
+            watch=options.watch,
+            as_json=options.json,
+            call=options.call,
+        )
     except InvalidRegistryURL as error:
         raise CommandError(_one_line(error), status=_USAGE) from error
-    except TimeoutError as error:
-        raise CommandError(
-            f"the registry gave no list of {options.service!r} within {_READY_TIMEOUT:g} s"
-        ) from error
     except RpcguardError as error:
         raise CommandError(_one_line(error)) from error
     return 0
 
 
-async def _follow(url: str, service: str, show: _Printer, *, watch: bool) -> None:
-    from rpcguard import AsyncTransport
-
-    async with AsyncTransport(url) as transport:
-        await transport.wait_ready(service, timeout=_READY_TIMEOUT)
-        views = transport.nodes(service)
-        if not views:
-            raise CommandError(f"the registry lists no node of {service!r}")
-        show(views)
-        while watch:
-            await asyncio.sleep(_LOOK_EVERY)
-            before, views = views, transport.nodes(service)
-            if _essence(views) != _essence(before):
-                show(views)
-
-
-def _essence(views: Iterable[NodeView]) -> list[tuple[object, ...]]:
-    # Ramps and remaining times move all the time; they are no change of the list.
-    return [(view.node, view.state, view.reason, view.weight) for view in views]
-
-
-def _printer(*, as_json: bool, watch: bool) -> tuple[AbstractContextManager[object], _Printer]:
-    if as_json:
-        return nullcontext(), _show_json
-    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
-        return nullcontext(), _show_text
-    from rich.console import Console
-    from rich.live import Live
-
-    if not watch:
-        return nullcontext(), lambda views: Console().print(_table(views))
-    live = Live(auto_refresh=False)
-    return live, lambda views: live.update(_table(views), refresh=True)
-
-
-def _show_json(views: Sequence[NodeView]) -> None:
-    print(json.dumps([view.as_dict() for view in views]), flush=True)
-
-
-def _show_text(views: Sequence[NodeView]) -> None:
-    lines = [tuple(name.upper() for name in _COLUMNS), *map(_row, views)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(cells).rstrip())
-    sys.stdout.flush()
-
-
-def _table(views: Sequence[NodeView]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in _COLUMNS:
-        table.add_column(name)
-    for view in views:
-        style = _STATE_COLORS.get(view.state, "")
-        table.add_row(*(Text(c, style if c == view.state else "") for c in _row(view)))
-    return table
-
-
-def _row(view: NodeView) -> tuple[str, ...]:
-    node = view.node
-    weight = f"{view.weight:g}"
-    if view.effective_weight != view.weight:
-        weight += f" -> {view.effective_weight:.2f}"
-    reason = view.reason or ""
-    if view.until is not None:
-        reason += f" ({view.until:.0f} s left)"
-    about = (node.zone or "-", node.version or "-")
-    return (node.id, node.address, view.state, reason.strip() or "-", weight, *about)
+def _check_call(options: argparse.Namespace) -> None:
+    if not options.call.startswith("/"):
+        raise CommandError(
+            f"--call needs a path such as /health, not {options.call!r}", status=_USAGE
+        )
+    if not options.watch or options.registry.startswith("status+"):
+        raise CommandError("--call needs --watch and the URL of a registry", status=_USAGE)
 
 
 def _one_line(error: Exception) -> str:

@@ -76,7 +76,7 @@ def test_the_installed_command_is_there():
             ["demo", "--help"],
             ["--seconds", "--rate", "--providers", "--seed", "--plain", "--report"],
         ),
-        (["nodes", "--help"], ["REGISTRY_URL", "SERVICE", "--watch", "--json"]),
+        (["nodes", "--help"], ["URL", "status+http://", "SERVICE", "--watch", "--json", "--call"]),
     ],
 )
 def test_help_names_every_option(arguments, words):
@@ -137,7 +137,10 @@ def test_nodes_prints_aligned_text():
     told = run("nodes", TWO_NODES, "orders")
     assert (told.returncode, told.stderr) == (0, "")
     head, *lines = told.stdout.splitlines()
-    assert head.split() == ["NODE", "ADDRESS", "STATE", "REASON", "WEIGHT", "ZONE", "VERSION"]
+    assert head.split() == [
+        *("NODE", "ADDRESS", "STATE", "REASON", "WEIGHT", "IN-FLIGHT", "LOAD"),
+        *("GOOD", "P50", "P99", "ZONE", "VERSION", "LAST-EVENT"),
+    ]
     assert [line.split()[:3] for line in lines] == [
         [address, address, "available"] for address in ("127.0.0.1:9001", "127.0.0.1:9002")
     ]
