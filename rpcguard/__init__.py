@@ -17,7 +17,12 @@ from rpcguard.live import LiveNode
 from rpcguard.membership import MembershipPolicy
 from rpcguard.nodes import Node, NodeView, Snapshot
 from rpcguard.offline import OfflinePolicy
-from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_url
+from rpcguard.registries.base import (
+    CheckingRegistry,
+    Registry,
+    WatchableRegistry,
+    registry_from_url,
+)
 from rpcguard.retry import RetryPolicy
 from rpcguard.slow_start import SlowStart
 from rpcguard.status import ServiceView, asgi_status
@@ -31,6 +36,7 @@ __all__ = [
     "Attempt",
     "Balancer",
     "CallInfo",
+    "CheckingRegistry",
     "EjectionPolicy",
     "InvalidRegistryURL",
     "LeastLoaded",

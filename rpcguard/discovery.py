@@ -15,7 +15,8 @@ import anyio
 
 from rpcguard.background import background as background
 from rpcguard.nodes import Snapshot
-from rpcguard.registries.base import WatchableRegistry, registry_from_url
+from rpcguard.recheck import Recheck
+from rpcguard.registries.base import CheckingRegistry, WatchableRegistry, registry_from_url
 from rpcguard.store import SnapshotStore
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Feed:
         self._policy = service.policies.membership
         self._service = weakref.ref(service)
         self._registry = registry
+        self._recheck = Recheck(service.name, registry)
         self._store = store
         self._rng = rng or random.Random()
         self._on_refresh = on_refresh
@@ -99,6 +101,13 @@ class Feed:
                 self._group.start_soon(self._resync)
             else:
                 self._group.start_soon(self._poll)
+
+    async def check(self, node: str) -> None:
+        """Ask the registry about one node, by its id, that has failed; the list may be older."""
+        news = await self._recheck.ask(node)
+        service = self._service()
+        if news is not None and service is not None:
+            service.reconcile(news)
 
     async def _poll(self) -> None:
         backoff = Backoff(self._rng)
@@ -166,7 +175,7 @@ class Feed:
             return False
         if not isinstance(snapshot, Snapshot):
             raise TypeError(f"a Snapshot is wanted, not {type(snapshot).__name__}")
-        news = service.reconcile(snapshot)
+        news = service.reconcile(self._recheck.corrected(snapshot))
         if self.trouble is not None:
             logger.info("service %s: the registry answers again", self._name)
         self.trouble = None
@@ -239,6 +248,7 @@ class Following:
         self._store = SnapshotStore(cache_dir) if cache_dir is not None else None
         self._on_refresh = on_refresh
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
+        self._checks: set[Future[None]] = set()
         self._stopped = False
 
     def follow(self, service: Service) -> None:
@@ -254,6 +264,14 @@ class Following:
         if task is not None:
             task.cancel()
 
+    def check(self, service: str, node: str) -> None:
+        """Ask about a node that has just failed, where the registry knows more than its list."""
+        feed, _ = self._feeds.get(service, (None, None))
+        if feed is not None and isinstance(self.registry, CheckingRegistry):
+            task = background().spawn(feed.check, node)
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
+
     def trouble(self, service: str) -> str | None:
         """Say what is wrong with the registry, as far as a service's list goes."""
         feed, _ = self._feeds.get(service, (None, None))
@@ -268,6 +286,7 @@ class Following:
     def renew(self) -> None:
         """Start over in a forked child, whose parent's connections are not its own."""
         self._feeds.clear()
+        self._checks.clear()
         if self._url is not None:
             self.registry = registry_from_url(self._url)
 
@@ -277,6 +296,8 @@ class Following:
         begun = bool(self._feeds)
         while self._feeds:
             _, (_, task) = self._feeds.popitem()
+            task.cancel()
+        for task in list(self._checks):
             task.cancel()
         return background().spawn(self._close) if begun else None
 

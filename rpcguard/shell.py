@@ -276,6 +276,8 @@ class Shell(Generic[ChildT]):
         """Log and count an event of a service."""
         self._journal.tell(event)
         self._telemetry.count(event)
+        if event.kind == "ejected" and event.node is not None:
+            self._following.check(event.service, event.node)
 
     def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
         """Give each service with its nodes by state and the age of its list, for the gauges."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
+from rpcguard._checks import plain
 from rpcguard.errors import InvalidRegistryURL
 from rpcguard.nodes import Node, Snapshot, is_ipv6
 
@@ -49,6 +50,22 @@ class WatchableRegistry(Registry, Protocol):
 
     async def aclose(self) -> None:
         """Give back connections and files."""
+        ...
+
+
+@runtime_checkable
+class CheckingRegistry(Registry, Protocol):
+    """Tell of one node more than the list does, which may come out of a cache of the server.
+
+    Asked once for each ejection of a node, about a few nodes at a time.
+    """
+
+    async def check(self, service: str, node: Node) -> Node | None:
+        """Return what is known now of a listed node, with the same id; None if it is gone.
+
+        It is believed at once, and for a minute against every list that says of this node what
+        the list said before. Raise `RegistryError` where there is no sure answer: None is one.
+        """
         ...
 
 
@@ -248,7 +265,7 @@ class FaultLog:
             self._last.pop(where, None)
         elif self._last.get(where) != fault:
             self._last[where] = fault
-            logger.warning("%s: %s", where, fault)
+            logger.warning("%s: %s", where, plain(fault))
 
 
 def _invalid(part: str, example: str) -> InvalidRegistryURL:
