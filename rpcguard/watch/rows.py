@@ -42,16 +42,16 @@ class Row:
     def of(cls, view: dict[str, Any]) -> Row:
         """Read a view as `NodeView.as_dict` gives it.
 
-        What a program with an older rpcguard does not tell is left open. Raises `KeyError` or
-        `TypeError` for what is no view.
+        What a program with an older rpcguard does not tell is left open, and what would draw on
+        a terminal is a question mark. Raises `KeyError` or `TypeError` for what is no view.
         """
         node = view["node"]
         host, port = node["host"], node["port"]
         return cls(
-            id=node["id"],
-            address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            state=view["state"],
-            reason=view["reason"] or "",
+            id=printable(node["id"]),
+            address=printable(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
+            state=printable(view["state"]),
+            reason=printable(view["reason"]),
             until=view["until"],
             weight=view["weight"],
             effective_weight=view["effective_weight"],
@@ -61,10 +61,10 @@ class Row:
             failures=view["failures"],
             p50=view.get("p50"),
             p99=view.get("p99"),
-            event=view.get("event") or "",
+            event=printable(view.get("event")),
             event_age=view.get("event_age"),
-            zone=node.get("zone") or "",
-            version=node.get("version") or "",
+            zone=printable(node.get("zone")),
+            version=printable(node.get("version")),
         )
 
     @property
@@ -135,6 +135,11 @@ def standing(row: Row) -> str:
     reason = f": {row.reason}" if row.reason else ""
     left = f" ({row.until:.0f} s left)" if row.until is not None else ""
     return f"{row.state}{reason}{left}"
+
+
+def printable(text: str | None) -> str:
+    """Put a question mark for each character that is not to be seen."""
+    return "".join(char if char.isprintable() else "?" for char in text or "")
 
 
 def tally(rows: Sequence[Row]) -> str:

@@ -9,7 +9,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from rpcguard.watch.rows import changes
+from rpcguard.watch.rows import changes, printable
 
 if TYPE_CHECKING:
     from rpcguard.watch.rows import Row
@@ -108,7 +108,7 @@ def trouble(look: Look) -> str:
     """Tell what is wrong with the source of a list, in one line."""
     if look.trouble is None:
         return "the list is kept up to date again"
-    return f"the list is not kept up to date: {' '.join(look.trouble.split())}"
+    return f"the list is not kept up to date: {printable(' '.join(look.trouble.split()))}"
 
 
 def percent(share: float | None) -> str:

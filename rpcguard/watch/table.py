@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rpcguard.watch.rows import STATES, Recent, changes, tally
+from rpcguard.watch.rows import STATES, Recent, changes, printable, tally
 from rpcguard.watch.show import clock, percent, span, trouble
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _WIDE, _WIDER, _WIDEST = 100, 132, 168  # room for load and rate, for events, fo
 _EVENTS = 6
 _OTHER_LINES = _EVENTS + 5
 _EVENT = 30
+_BAR, _SHORT_BAR = 10, 4
 
 
 class OneTable:
@@ -75,9 +76,10 @@ class LiveTable:
         news = [] if self._rows is None else changes(self._rows, look.rows)
         self._events.extend(f"{clock()}  {name}  {told}" for name, told in news)
         self._rows = look.rows
-        self._live.update(self._drawn(look), refresh=True)
+        self._live.update(self.drawn(look), refresh=True)
 
-    def _drawn(self, look: Look) -> Group:
+    def drawn(self, look: Look) -> Group:
+        """Lay out what the terminal has room for."""
         width, height = self._console.size
         room = max(height - _OTHER_LINES, 3)
         rows = look.rows if len(look.rows) <= room else _worst(look.rows, room)
@@ -100,7 +102,7 @@ def _worst(rows: Sequence[Row], room: int) -> list[Row]:
 def _head(look: Look) -> Text:
     count = f"{len(look.rows)} node{'' if len(look.rows) == 1 else 's'}"
     head = Text.assemble((look.service, "bold"), f"  {count}: {tally(look.rows)}  ")
-    head.append(look.registry, "dim")
+    head.append(printable(look.registry), "dim")
     if look.trouble is not None:
         head.append(f"\n{trouble(look)}", "red")
     head.no_wrap, head.overflow = True, "ellipsis"
@@ -118,7 +120,7 @@ def _table(
     rates: dict[str, float | None],
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    table.add_column("node", no_wrap=True, max_width=max(21, width // 4))
+    table.add_column("node", no_wrap=True, max_width=_names(width))
     table.add_column("state", no_wrap=True)
     table.add_column("why", no_wrap=True, ratio=1, min_width=6)
     table.add_column("left", justify="right", no_wrap=True)
@@ -140,11 +142,11 @@ def _cells(
     row: Row, width: int, good: float | None, rate: float | None, about: list[str]
 ) -> list[Text]:
     cells = [
-        Text(_tail(row.id, max(21, width // 4))),
+        Text(_tail(row.id, _names(width))),
         Text(row.state, _COLORS.get(row.state, "")),
         Text(row.reason, overflow="ellipsis"),
         Text(_left(row.until)),
-        _weight(row, 10 if width >= _WIDE else 5),
+        _weight(row, _BAR if width >= _WIDE else _SHORT_BAR),
         Text(str(row.in_flight), "" if row.in_flight else "dim"),
     ]
     if width >= _WIDE:
@@ -163,9 +165,14 @@ def _weight(row: Row, bar: int) -> Text:
     if row.state != "warming" or not row.weight:
         return Text(f"{row.weight:g}")
     filled = round(row.effective_weight / row.weight * bar * 2)
-    text = Text(f"{row.weight:g} → {row.effective_weight:.2f} ")
+    arrow = " → " if bar == _BAR else "→"
+    text = Text(f"{row.weight:g}{arrow}{row.effective_weight:.2f} ")
     text.append("█" * (filled // 2) + "▌" * (filled % 2), "yellow")
     return text.append("░" * (bar - (filled + 1) // 2), "dim")
+
+
+def _names(width: int) -> int:
+    return max(20, width // 5)
 
 
 def _left(seconds: float | None) -> str:
