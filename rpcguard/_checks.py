@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 
 
 def require(name: str, value: object, wanted: str, good: object) -> None:
@@ -17,13 +17,13 @@ def is_whole(value: object, *, least: int = 0) -> bool:
 
 
 def is_amount(value: object) -> bool:
-    """Tell whether `value` is a finite number, 0 or more."""
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
-    )
+    """Tell whether `value` is a finite number, 0 or more; a whole one too large for a float is not.
+
+    What is counted with it is counted in floats.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return 0 <= value <= sys.float_info.max
 
 
 def require_amounts(policy: object, *names: str) -> None:
@@ -45,3 +45,10 @@ def require_shares(policy: object, *names: str) -> None:
     for name in names:
         value = getattr(policy, name)
         require(name, value, "from 0 to 1", is_amount(value) and value <= 1)
+
+
+def plain(text: str) -> str:
+    """Give what somebody else wrote as one line: what cannot be printed is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,10 @@ State = Literal["available", "warming", "ejected", "offline", "draining"]
 
 _STATUSES = ("up", "draining", "down")
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
+_LONGEST_NAME = 1024
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?!.{{254}}.)(?:{_LABEL}\.)*{_LABEL}\.?")
+_DOTTED = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,11 @@ class Node:
     """Describe one provider process of a service, as its registry lists it.
 
     Immutable and hashable. `host` is a name or an IP address (brackets around IPv6 are dropped,
-    letters lowered), `id` defaults to `host:port`, `weight` 0 takes new calls off the node,
-    `started_at` is epoch seconds by the provider's clock, `generation` changes when the same id
-    registers anew, a lower `priority` is used first. Raises `ValueError` naming the bad field.
+    letters lowered, an international name is kept in its ASCII form), `id` defaults to `host:port`,
+    `weight` 0 takes new calls off the node, `started_at` is epoch seconds by the provider's clock,
+    `generation` changes when the same id registers anew, a lower `priority` is used first. `id`,
+    `zone`, `version` and `generation` are printable and at most 1024 characters long; `metadata`
+    may hold anything. Raises `ValueError` naming the bad field.
     """
 
     host: str
@@ -47,9 +54,7 @@ class Node:
     priority: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        host = self.host
-        if isinstance(host, str):
-            host = host.removeprefix("[").removesuffix("]").lower()
+        host = _ascii(self.host) if isinstance(self.host, str) else self.host
         port, started = self.port, self.started_at
         require("host", self.host, "a host name or IP", _is_host(host))
         require("port", port, "1 to 65535", is_whole(port, least=1) and port < 65536)
@@ -60,6 +65,10 @@ class Node:
         require("priority", self.priority, "a whole number, 0 or more", is_whole(self.priority))
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "id", str(self.id) if self.id else self.address)
+        for name in ("id", "zone", "version", "generation"):
+            value = getattr(self, name)
+            if value is not None and not (name == "generation" and isinstance(value, int)):
+                require(name, value, "printable text, at most 1024 characters", _is_name(value))
 
     @property
     def address(self) -> str:
@@ -163,9 +172,34 @@ def is_ipv6(text: str) -> bool:
         return False
 
 
+def _ascii(host: str) -> str:
+    host = host.removeprefix("[").removesuffix("]").lower()
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
 def _is_host(host: object) -> bool:
-    if not isinstance(host, str) or not 0 < len(host) <= 255:
+    if not isinstance(host, str):
         return False
     if ":" in host:
         return is_ipv6(host)
-    return not any(c in "/?#@\\[]%" or c <= " " or c == "\x7f" for c in host)
+    if _DOTTED.fullmatch(host):
+        return _is_ipv4(host)
+    # What the resolver does not take, it refuses by an error that is not one of the network.
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from rpcguard._checks import plain
 from rpcguard.nodes import Snapshot
-from rpcguard.registries.base import nodes_from_json
+from rpcguard.registries.base import MAX_BYTES, json_from_bytes, nodes_from_json
 
 if TYPE_CHECKING:
     from rpcguard.nodes import Node
@@ -22,8 +24,9 @@ logger: logging.Logger = logging.getLogger("rpcguard")
 class SnapshotStore:
     """Keep one JSON file per service in a directory of mode 0700, files of mode 0600.
 
-    A file is replaced atomically. A file that cannot be read or written is a warning, never an
-    error of a call.
+    A directory that is there keeps its mode. A file is replaced atomically, a link in its place is
+    replaced too and never followed. Only a plain file is read, one of this user or of root to which
+    not everybody may write. What cannot be read or written is a warning, never an error of a call.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -33,12 +36,13 @@ class SnapshotStore:
         """Give the last snapshot kept of a service, not authoritative; None without one."""
         path = self._path(service)
         try:
-            document = json.loads(path.read_bytes())
-            nodes = nodes_from_json(document["nodes"], where=str(path))
+            document = json_from_bytes(_read(path))
+            entries = document.get("nodes") if isinstance(document, dict) else None
+            nodes = nodes_from_json(entries, where=str(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.warning("snapshot cache %s cannot be read: %s", path, error)
+        except (OSError, ValueError) as error:
+            logger.warning("snapshot cache %s cannot be read: %s", path, plain(str(error)))
             return None
         return Snapshot(nodes, authoritative=False)
 
@@ -62,6 +66,23 @@ class SnapshotStore:
 
     def _path(self, service: str) -> Path:
         return self._directory / f"{quote(service, safe='')}.json"
+
+
+def _read(path: Path) -> bytes:
+    # Neither through a link, nor waiting for the other end of a pipe: the discovery loop reads.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is not a regular file")
+        if found.st_uid not in (os.geteuid(), 0):
+            raise ValueError("it belongs to another user")
+        if found.st_mode & stat.S_IWOTH:
+            raise ValueError("everybody may write to it")
+        body = file.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    return body
 
 
 def _as_json(node: Node) -> dict[str, object]:

@@ -60,9 +60,9 @@ class EndpointSlices:
             elif entry.get("endpoints"):
                 lacking = f"there are endpoints without {f'the port {port}' if port else 'a port'}"
         found.sort(key=lambda pair: pair[0])
-        best: dict[object, object] = {}
+        best: dict[str, object] = {}
         for _, endpoint in found:
-            best.setdefault(endpoint["id"], endpoint)
+            best.setdefault(str(endpoint["id"]), endpoint)
         return list(best.values()), lacking
 
     @staticmethod

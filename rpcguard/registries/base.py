@@ -22,6 +22,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 _NODE_FIELDS = frozenset(Node.__slots__)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:%@\\]*))(?::([0-9]{0,5}))?")
 _LONGEST_FAULT = 200
 
@@ -77,7 +78,7 @@ def registry_from_url(url: str) -> Registry:
     for whatever the registry cannot understand. Nothing is contacted yet.
     """
     scheme, separator, _ = url.partition("://")
-    if not separator:
+    if not separator or not _SCHEME.fullmatch(scheme):  # else maybe credentials: not shown
         raise InvalidRegistryURL(
             "the registry URL has no scheme; a right one looks like static://10.0.0.1:8080"
         )

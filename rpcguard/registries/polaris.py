@@ -168,7 +168,7 @@ def _document(answer: Answer) -> Mapping[str, object]:
 
 
 def _error(answer: Answer, document: Mapping[str, object]) -> RegistryError:
-    code, info = document.get("code"), str(document.get("info"))[:_LONGEST_INFO]
+    code, info = (str(document.get(name))[:_LONGEST_INFO] for name in ("code", "info"))
     if answer.status in (401, 403):
         return answer.error(
             f"code {code}, {info}: the credentials are missing, wrong or not enough"
