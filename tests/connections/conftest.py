@@ -20,7 +20,8 @@ import httpx2
 import pytest
 import trustme
 
-from rpcguard.connections import AsyncConnectionStack, AsyncExchange, ConnectionStack, SyncExchange
+import rpcguard.connections
+import rpcguard.httpx2
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -130,14 +131,6 @@ class Node:
         self._thread.join(PATIENCE)
 
 
-class Stack2(SyncExchange, httpx2.BaseTransport):
-    _http, _core = httpx2, httpcore2
-
-
-class AsyncStack2(AsyncExchange, httpx2.AsyncBaseTransport):
-    _http, _core = httpx2, httpcore2
-
-
 @dataclass(frozen=True)
 class Flavour:
     """One way to call: a library, and sync, asyncio or trio."""
@@ -145,6 +138,7 @@ class Flavour:
     kind: str
     http: ModuleType
     core: ModuleType
+    stacks: ModuleType
 
     @property
     def sync(self) -> bool:
@@ -152,9 +146,7 @@ class Flavour:
 
     @property
     def stack(self) -> type:
-        if self.http is httpx:
-            return ConnectionStack if self.sync else AsyncConnectionStack
-        return Stack2 if self.sync else AsyncStack2
+        return self.stacks.ConnectionStack if self.sync else self.stacks.AsyncConnectionStack
 
     @property
     def own(self) -> type:
@@ -162,9 +154,13 @@ class Flavour:
         return self.http.HTTPTransport if self.sync else self.http.AsyncHTTPTransport
 
 
+LIBRARIES = {
+    "httpx": (httpx, httpcore, rpcguard.connections),
+    "httpx2": (httpx2, httpcore2, rpcguard.httpx2),
+}
 FLAVOURS = {
-    f"{kind}-{http.__name__}": Flavour(kind, http, core)
-    for http, core in ((httpx, httpcore), (httpx2, httpcore2))
+    f"{kind}-{name}": Flavour(kind, *modules)
+    for name, modules in LIBRARIES.items()
     for kind in ("sync", "asyncio", "trio")
 }
 

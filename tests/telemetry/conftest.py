@@ -7,8 +7,8 @@ import socket
 import socketserver
 import threading
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -16,7 +16,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-import rpcguard
+from tests.library import AsyncTransport, Transport, http
+
+if TYPE_CHECKING:
+    import rpcguard
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok"
@@ -196,16 +199,16 @@ class Caller:
 
     def __init__(self, flavour: str, *registry, **options) -> None:
         self.is_async = flavour.startswith("async")
-        made = rpcguard.AsyncTransport if self.is_async else rpcguard.Transport
-        client = httpx.AsyncClient if self.is_async else httpx.Client
+        made = AsyncTransport if self.is_async else Transport
+        client = http.AsyncClient if self.is_async else http.Client
         self.transport = made(*registry, **options)
         self.client = client(transport=self.transport, base_url="http://orders")
 
-    async def request(self, *args, **options) -> httpx.Response:
+    async def request(self, *args, **options) -> http.Response:
         response = self.client.request(*args, **options)
         return await response if self.is_async else response
 
-    async def get(self, path: str = "/", **options) -> httpx.Response:
+    async def get(self, path: str = "/", **options) -> http.Response:
         return await self.request("GET", path, **options)
 
     @asynccontextmanager
@@ -218,7 +221,7 @@ class Caller:
             with self.client.stream(*args, **options) as response:
                 yield response
 
-    async def read(self, response: httpx.Response) -> bytes:
+    async def read(self, response: http.Response) -> bytes:
         return await response.aread() if self.is_async else response.read()
 
     async def close(self) -> None:

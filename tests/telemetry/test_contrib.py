@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 
-import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.trace import SpanKind
 
+from tests.library import LIBRARY, http
+
 from .conftest import UNAVAILABLE, InOrder
+
+pytestmark = pytest.mark.skipif(LIBRARY == "httpx2", reason="the instrumentation is for httpx")
 
 CONTRIB = "opentelemetry.instrumentation.httpx"
 
@@ -29,7 +32,7 @@ def children(request, flavour) -> dict:
     """Use the stacks of rpcguard, or transports of httpx that the instrumentation patches."""
     if request.param == "own children":
         return {}
-    made = httpx.AsyncHTTPTransport if flavour.startswith("async") else httpx.HTTPTransport
+    made = http.AsyncHTTPTransport if flavour.startswith("async") else http.HTTPTransport
     return {"node_transport": lambda _node: made()}
 
 
@@ -54,7 +57,7 @@ async def test_other_clients_keep_their_instrumentation(calling, recorded, provi
     node = provider()
     async with calling(node) as caller:
         await caller.get()
-        async with httpx.AsyncClient() as other:
+        async with http.AsyncClient() as other:
             await other.get(f"http://{node.id}/")
     (span,) = recorded.spans(CONTRIB)
     assert node.requests[1]["traceparent"].split("-")[2] == f"{span.context.span_id:016x}"
@@ -64,7 +67,7 @@ async def test_other_clients_keep_their_instrumentation(calling, recorded, provi
 async def test_without_our_spans_the_instrumentation_goes_on(flavour, calling, recorded, provider):
     """Where rpcguard makes no spans, the instrumentation of its children is left alone."""
     node = provider()
-    made = httpx.AsyncHTTPTransport if flavour.startswith("async") else httpx.HTTPTransport
+    made = http.AsyncHTTPTransport if flavour.startswith("async") else http.HTTPTransport
     async with calling(
         node, tracer_provider=trace.NoOpTracerProvider(), node_transport=lambda _node: made()
     ) as caller:

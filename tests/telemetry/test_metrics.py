@@ -6,11 +6,11 @@ import gc
 import time
 
 import anyio
-import httpx
 import pytest
 
 import rpcguard
 from rpcguard.registries.base import Snapshot
+from tests.library import NAME, Transport, http
 
 from .conftest import CUT, OFFLINE, OK, UNAVAILABLE, InOrder, labels
 
@@ -73,7 +73,7 @@ async def test_durations_by_outcome(calling, recorded, provider, dead_port):
     async with calling(dead_port, provider(), balancer=InOrder) as caller:
         await caller.get()
     assert recorded.points("http.client.request.duration") == {
-        labels(**CALL, error_type="httpx.ConnectError"): 1,
+        labels(**CALL, error_type=f"{NAME}.ConnectError"): 1,
         labels(**CALL, http_response_status__code=200, network_protocol_version="1.1"): 1,
     }
     assert recorded.points("rpcguard.call.duration") == {
@@ -118,12 +118,12 @@ async def test_a_streamed_answer_counts_as_one_call(calling, recorded, provider,
             async with caller.stream("POST", "/") as response:
                 assert recorded.points("rpcguard.call.duration") == {}
                 await caller.read(response)
-        except httpx.RemoteProtocolError:
+        except http.RemoteProtocolError:
             assert body == "broken off"
     ((key, count),) = recorded.points("rpcguard.call.duration").items()
     assert count == 1
     assert dict(key).get("error.type") == (
-        "httpx.RemoteProtocolError" if body == "broken off" else None
+        f"{NAME}.RemoteProtocolError" if body == "broken off" else None
     )
 
 
@@ -131,7 +131,7 @@ async def test_an_answer_that_the_child_read_is_counted(calling, recorded):
     """A child transport that answers from memory is measured, and gives its node back."""
     async with calling(
         "static://10.0.0.1:80",
-        node_transport=lambda _node: httpx.MockTransport(lambda _: httpx.Response(200)),
+        node_transport=lambda _node: http.MockTransport(lambda _: http.Response(200)),
     ) as caller:
         await caller.request("POST", "/")
         (view,) = caller.transport.nodes("orders")
@@ -186,7 +186,7 @@ async def test_the_gauge_adds_up_transports_and_keeps_none(flavour, calling, rec
         await second.get()
         assert recorded.points("rpcguard.nodes")[key] == 2
     if flavour.startswith("sync"):
-        dropped = rpcguard.Transport(f"static://{node.id}", **recorded.options)
+        dropped = Transport(f"static://{node.id}", **recorded.options)
         dropped.wait_ready("orders", timeout=5)
         assert recorded.points("rpcguard.nodes")[key] == 1
         del dropped

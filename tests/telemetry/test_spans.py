@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import anyio
-import httpx
 import httpx2
 import pytest
 from opentelemetry import baggage, trace
@@ -22,6 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import rpcguard
 import rpcguard.httpx2
+from tests.library import NAME, NoAvailableNode, Transport, http
 
 from .conftest import CUT, OFFLINE, OK, UNAVAILABLE, InOrder
 
@@ -74,7 +74,7 @@ async def test_a_retry_is_a_sibling(calling, recorded, provider, dead_port):
     assert first.parent.span_id == second.parent.span_id == outer.get_span_context().span_id
     assert first.status.status_code is StatusCode.ERROR
     assert first.status.description
-    assert first.attributes["error.type"] == "httpx.ConnectError"
+    assert first.attributes["error.type"] == f"{NAME}.ConnectError"
     assert "http.response.status_code" not in first.attributes
     assert "http.request.resend_count" not in first.attributes
     assert second.attributes["http.request.resend_count"] == 1
@@ -128,10 +128,10 @@ async def test_protocol_errors_are_not_quoted(calling, recorded, provider):
     """The message of a protocol error may hold what was sent, so it stays off the span."""
     broken = provider(b"HTTP/1.1 200 OK\r\nSet-Cookie s3cret\r\n\r\n")
     async with calling(broken) as caller:
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(http.RemoteProtocolError):
             await caller.request("POST", "/")
     (span,) = recorded.spans()
-    assert span.attributes["error.type"] == "httpx.RemoteProtocolError"
+    assert span.attributes["error.type"] == f"{NAME}.RemoteProtocolError"
     assert "s3cret" not in span.to_json()
 
 
@@ -190,11 +190,11 @@ async def test_a_stream_left_early_is_no_error(calling, recorded, provider):
 async def test_a_body_that_breaks_off_is_an_error(calling, recorded, provider):
     """A failing read ends the span as an error that keeps the status code."""
     async with calling(provider(CUT)) as caller:
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(http.RemoteProtocolError):
             await caller.request("POST", "/")
     (span,) = recorded.spans()
     assert span.status.status_code is StatusCode.ERROR
-    assert span.attributes["error.type"] == "httpx.RemoteProtocolError"
+    assert span.attributes["error.type"] == f"{NAME}.RemoteProtocolError"
     assert span.attributes["http.response.status_code"] == 200
 
 
@@ -204,7 +204,7 @@ async def test_a_body_that_breaks_off_and_is_retried(calling, recorded, provider
         response = await caller.get()
     assert response.text == "ok"
     first, second = recorded.spans()
-    assert first.attributes["error.type"] == "httpx.RemoteProtocolError"
+    assert first.attributes["error.type"] == f"{NAME}.RemoteProtocolError"
     assert second.status.status_code is StatusCode.UNSET
     assert second.events[0].attributes["rpcguard.retry.reason"] == "RemoteProtocolError"
 
@@ -315,10 +315,10 @@ async def test_the_span_is_current_while_the_child_sends(calling, recorded):
 
     def note(_request):
         current.append(trace.get_current_span())
-        return httpx.Response(200)
+        return http.Response(200)
 
     async with calling(
-        "static://10.0.0.1:80", node_transport=lambda _node: httpx.MockTransport(note)
+        "static://10.0.0.1:80", node_transport=lambda _node: http.MockTransport(note)
     ) as caller:
         with recorded.tracer.start_as_current_span("caller") as outer:
             await caller.get()
@@ -358,8 +358,8 @@ async def test_an_exporter_that_uses_httpx_makes_no_spans(calling, recorded, pro
 
     class Posting(InMemorySpanExporter):
         def export(self, spans):
-            with rpcguard.Transport(f"static://{collector.id}", **recorded.options) as transport:
-                answer = httpx.Client(transport=transport).post("http://collector/v1/traces")
+            with Transport(f"static://{collector.id}", **recorded.options) as transport:
+                answer = http.Client(transport=transport).post("http://collector/v1/traces")
                 posted.append(answer.status_code)
             return super().export(spans)
 
@@ -408,11 +408,11 @@ async def test_an_ordinary_url_is_traced_too(calling, recorded, provider):
 async def test_no_node_is_no_span(calling, recorded):
     """A call without a node fails without a span, and counts as a failed call."""
     async with calling("static:///other=10.0.0.1:80") as caller:
-        with pytest.raises(rpcguard.NoAvailableNode):
+        with pytest.raises(NoAvailableNode):
             await caller.get()
     assert recorded.spans() == []
     ((key, count),) = recorded.points("rpcguard.call.duration").items()
-    assert dict(key)["error.type"] == "rpcguard.errors.NoAvailableNode"
+    assert dict(key)["error.type"] == f"{NoAvailableNode.__module__}.NoAvailableNode"
     assert count == 1
 
 

@@ -8,13 +8,13 @@ import subprocess
 import threading
 from html.parser import HTMLParser
 
-import httpx
 import pytest
 import uvicorn
 
 import rpcguard
 from rpcguard.registries.base import Snapshot
 from rpcguard.status import ServiceView, asgi_status
+from tests.library import http
 
 from .conftest import OFFLINE, InOrder
 
@@ -70,10 +70,10 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def viewing(transport) -> httpx.AsyncClient:
+def viewing(transport) -> http.AsyncClient:
     """Open a client of the page of a transport."""
-    page = httpx.ASGITransport(asgi_status(transport))
-    return httpx.AsyncClient(transport=page, base_url="http://status")
+    page = http.ASGITransport(asgi_status(transport))
+    return http.AsyncClient(transport=page, base_url="http://status")
 
 
 async def test_the_page_shows_each_node(calling, provider):

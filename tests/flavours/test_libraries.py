@@ -1,0 +1,65 @@
+"""The tests of behaviour once more on httpx2, and on httpx2 by the name of httpx.
+
+What the other folders test does not call through a transport, or knows nothing of its library:
+lists, registries, providers, the demo, benchmarks and pages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.library import LIBRARY, VARIABLE
+
+ROOT = Path(__file__).parents[2]
+
+FOLDERS = ("calls", "dropin", "leaving", "telemetry")
+ALIASED = (*FOLDERS, "connections")  # by itself that runs on both libraries already
+LEFT_OUT = {
+    "tests/telemetry/test_backends.py": "is about what Jaeger and Prometheus make of spans",
+    "tests/telemetry/test_setup.py": "is about how OpenTelemetry is found",
+}
+BOUND = {
+    "tests/calls/test_outcomes.py": "holds one table against both libraries",
+    "tests/dropin/test_errors.py": "holds the errors of both against their bases",
+    "tests/connections/conftest.py": "runs each test on both",
+    "tests/connections/test_asyncio_stream.py": "compares with httpx",
+    "tests/connections/test_interrupts.py": "is about signals",
+    **LEFT_OUT,
+}
+RUNS = [("httpx2", folder) for folder in FOLDERS] + [("alias", folder) for folder in ALIASED]
+
+
+@pytest.mark.skipif(LIBRARY != "httpx", reason="this is such a run")
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("library", "folder"), RUNS)
+def test_behaviour_is_the_same(library, folder):
+    """Every test of behaviour passes on the other library, and under its alias."""
+    ignored = [f"--ignore={path}" for path in LEFT_OUT]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", f"tests/{folder}", *ignored, "--tb=short"],
+        cwd=ROOT,
+        env={**os.environ, VARIABLE: library, "PYTEST_ADDOPTS": "-p no:cacheprovider"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+    assert f"library: {library} (httpx2 2." in done.stdout
+    assert re.search(r"= \d+ passed", done.stdout)
+
+
+def test_no_test_of_behaviour_is_bound_to_one_library():
+    """Tests take the library from `tests.library`, or say here why not."""
+    bound = [
+        str(path.relative_to(ROOT))
+        for folder in ALIASED
+        for path in sorted((ROOT / "tests" / folder).rglob("*.py"))
+        if re.search(r"^ *(?:import httpx\b|from httpx\b)", path.read_text(), re.MULTILINE)
+    ]
+    assert [path for path in bound if path not in BOUND] == []
