@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from rpcguard.live import LEAST_LATENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from rpcguard.live import LiveNode
 
@@ -54,35 +54,34 @@ class Balancer(Protocol):
 class _Pool:
     """Keep the eligible nodes so that one is drawn by weight in O(1), whatever the weights are.
 
-    Nodes whose weights lie within a power of two share a bin: a bin is drawn by what it weighs at
-    most, then a node of it, and a light one is refused in proportion (so at most half of them).
-    One random number says it all.
+    Nodes whose weights lie within a power of two share a bin; `_mixed` names the bins where they
+    are not the same. `_even` holds all nodes while all weigh the same. `_drawn` draws one, and is
+    None after a change.
     """
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
         self.considered: tuple[tuple[LiveNode, float], ...] = ()
         self._random = (rng or random.Random()).random
-        self._unit = 1.0
         self._bins: dict[int, list[LiveNode]] = {}
+        self._mixed: set[int] = set()
         self._places: dict[LiveNode, int] = {}
-        self._settled = True
-        self._spread: list[tuple[list[LiveNode], float, float]] = []
-        self._heights: list[float] = []
-        self._height = 0.0
+        self._even: list[LiveNode] | None = None
+        self._drawn: Callable[[], LiveNode] | None = None
 
     def __len__(self) -> int:
         return len(self._places)
 
     def add(self, live: LiveNode) -> None:
-        if not self._places:
-            self._unit = live.weight
-        nodes = self._bins.setdefault(self._bin(live), [])
+        key = _bin(live.weight)
+        nodes = self._bins.setdefault(key, [])
+        if nodes and nodes[0].weight != live.weight:
+            self._mixed.add(key)
         self._places[live] = len(nodes)
         nodes.append(live)
-        self._settled = False
+        self._change()
 
     def remove(self, live: LiveNode) -> None:
-        key = self._bin(live)
+        key = _bin(live.weight)
         nodes = self._bins[key]
         place = self._places.pop(live)
         last = nodes.pop()
@@ -91,48 +90,58 @@ class _Pool:
             self._places[last] = place
         if not nodes:
             del self._bins[key]
-        self._settled = False
+            self._mixed.discard(key)
+        self._change()
 
-    def _bin(self, live: LiveNode) -> int:
-        mantissa, exponent = math.frexp(live.weight / self._unit)
-        return exponent - (mantissa == 0.5)
+    def _change(self) -> None:
+        bins = self._bins
+        self._even = next(iter(bins.values())) if len(bins) == 1 and not self._mixed else None
+        self._drawn = None
 
-    def _settle(self) -> None:
-        self._spread, self._heights, self._height = [], [], 0.0
-        for exponent, nodes in self._bins.items():
-            top = math.ldexp(self._unit, exponent)
-            self._spread.append((nodes, top, self._height))
-            self._height += top * len(nodes)
-            self._heights.append(self._height)
-        del self._heights[-1:]
-        self._settled = True
-
-    def _draw(self, other: LiveNode | None = None) -> LiveNode:
-        """Draw a node; only if many draws give nothing else is it the `other`."""
-        if not self._settled:
-            self._settle()
-        rand, height, heights, spread = self._random, self._height, self._heights, self._spread
-        live = spread[0][0][0]
-        for _ in range(_TRIES):
-            point = rand() * height
-            nodes, top, below = spread[bisect(heights, point)]
-            point = (point - below) / top
-            place = int(point)
-            try:
-                live = nodes[place]
-            except IndexError:  # rounded up beyond the last of the bin
-                continue
-            if (point - place) * top <= live.weight and live is not other:
-                break
-        return live
+    def _draws(self) -> Callable[[], LiveNode]:
+        if self._drawn is None:
+            self._drawn = _by_weight(self._bins, self._mixed, self._random)
+        return self._drawn
 
     def _draw_but(self, excluded: Collection[LiveNode]) -> LiveNode | None:
+        draw = self._drawn or self._draws()
         for _ in range(8):
-            live = self._draw()
+            live = draw()
             if live not in excluded:
                 return live
         left = [live for live in self._places if live not in excluded]
         return left[int(self._random() * len(left))] if left else None
+
+
+def _bin(weight: float) -> int:
+    mantissa, exponent = math.frexp(weight)
+    return exponent - (mantissa == 0.5)
+
+
+def _by_weight(
+    bins: dict[int, list[LiveNode]], mixed: set[int], rand: Callable[[], float]
+) -> Callable[[], LiveNode]:
+    """Make a function that draws a node by weight, as long as the bins stay as they are.
+
+    A bin is drawn by what it weighs at most, then a node of it, and of mixed ones a light one is
+    refused in proportion (so at most half of them).
+    """
+    spread, heights, height = [], [], 0.0
+    for key, nodes in bins.items():
+        top = math.ldexp(1.0, key) if key in mixed else nodes[0].weight
+        spread.append((nodes, len(nodes), top, key in mixed))
+        height += top * len(nodes)
+        heights.append(height)
+    del heights[-1:]
+
+    def draw() -> LiveNode:
+        while True:
+            nodes, size, top, refusing = spread[bisect(heights, rand() * height)]
+            live = nodes[int(rand() * size)]
+            if not refusing or rand() * top <= live.weight:
+                return live
+
+    return draw
 
 
 class Random(_Pool):
@@ -168,14 +177,13 @@ class LeastLoaded(_Pool):
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
         super().__init__(rng=rng)
-        self._picks = 0
-        self._learned = 0
+        self._fresh = _REFRESH
         self._latency = LEAST_LATENCY
         self._turns = 0.0
 
     def add(self, live: LiveNode) -> None:
         """Take in a node; it starts level with the turns of the others."""
-        if self._learned != self._picks and self._places:
+        if self._fresh != _REFRESH and self._places:
             self._learn()
         live.turns = self._turns
         super().add(live)
@@ -184,8 +192,8 @@ class LeastLoaded(_Pool):
         """Pick a node in O(1)."""
         if not self._places:
             return None
-        self._picks += 1
-        if self._picks - self._learned >= _REFRESH:
+        self._fresh -= 1
+        if not self._fresh:
             self._learn()
         first, second = self._two() if not excluded else self._two_but(excluded)
         if first is None or second is None:
@@ -196,23 +204,19 @@ class LeastLoaded(_Pool):
         return self._better(first, second, now)
 
     def _two(self) -> tuple[LiveNode, LiveNode | None]:
-        if not self._settled:
-            self._settle()
-        nodes, top, _ = self._spread[0]
-        size = len(nodes)
-        if size == len(self._places):
+        nodes = self._even
+        if nodes is not None:
+            size = len(nodes)
             if size == 1:
                 return nodes[0], None
             rand = self._random
             at, other = int(rand() * size), int(rand() * (size - 1))
-            first, second = nodes[at], nodes[other + (other >= at)]
-            if first.weight >= top and second.weight >= top:
-                return first, second
+            return nodes[at], nodes[other + (other >= at)]
         if len(self._places) == 2:
             first, second = self._places
             return first, second
-        first = self._draw()
-        second = self._draw(first)
+        draw = self._drawn or self._draws()
+        first, second = draw(), draw()
         return first, second if second is not first else self._draw_but((first,))
 
     def _two_but(self, excluded: Collection[LiveNode]) -> tuple[LiveNode | None, LiveNode | None]:
@@ -231,7 +235,7 @@ class LeastLoaded(_Pool):
             first, second, one, two = second, first, two, one
         self.considered = ((first, one), (second, two))
         lag = second.turns - first.turns
-        if lag > 0.0:
+        if lag * first.weight * first.ramp > _CREDIT:
             credit = _CREDIT / min(first.weight * first.ramp, second.weight * second.ramp)
             # Turns missed while a node was slow or ejected are not made up for in one burst.
             first.turns += max(lag - credit, 0.0)
@@ -239,11 +243,11 @@ class LeastLoaded(_Pool):
 
     def _learn(self) -> None:
         few = len(self._places) <= _SAMPLE
-        sample = list(self._places) if few else [self._draw() for _ in range(_SAMPLE)]
+        sample = list(self._places) if few else [self._draws()() for _ in range(_SAMPLE)]
         known = [live.latency for live in sample if live.latency]
         self._latency = median(known) if known else self._latency
         self._turns = median(live.turns for live in sample)
-        self._learned = self._picks
+        self._fresh = _REFRESH
 
 
 class RoundRobin:

@@ -176,7 +176,7 @@ def test_the_share_of_a_new_node_follows_its_ramp(size, in_flight):
     """The share stays within 0.7 and 2.0 times of ramp ÷ (others + ramp) at any concurrency."""
     age, spans = 40.0, {1: 60.0, 10: 30.0, 100: 5.0}
     wanted = got = 0.0
-    for seed in (1, 2) if in_flight == 1 else (1,):
+    for seed in range(5) if in_flight == 1 else (1,):
         providers = {f"n{at}": Provider(exponential(0.05), workers=999) for at in range(size)}
         run = Simulation(providers, policies=Policies(slow_start=SlowStart(calls=10**9)), seed=seed)
         run.list_nodes(list(providers)[1:])
