@@ -101,6 +101,10 @@ def test_help_names_every_option(arguments, words):
         ["demo", "--seconds", "nan"],
         ["demo", "--report", "/nowhere/at/all.html"],
         ["demo", "--report", "/"],
+        ["nodes", TWO_NODES, "orders", "--call", "/"],
+        ["nodes", TWO_NODES, "orders", "--watch", "--call", "health"],
+        ["nodes", "status+http://127.0.0.1:9/", "orders", "--watch", "--call", "/"],
+        ["nodes", "status+ftp://127.0.0.1:9/", "orders"],
     ],
 )
 def test_wrong_usage_is_status_2(arguments):
@@ -197,9 +201,56 @@ def test_nodes_json_watch_prints_a_line_per_change(tmp_path):
         assert (process.returncode, out, err) == (130, "", "")
 
 
+def test_nodes_watch_in_a_pipe_prints_a_line_per_change(tmp_path):
+    """The table first, then what has changed, each with the time."""
+    path = tmp_path / "s.json"
+    one, two = ({"host": "10.0.0.1", "port": port, "id": str(port)} for port in (80, 81))
+    url = write_services(path, orders=[one])
+    with watching(url, "orders") as process:
+        head, first = (process.stdout.readline() for _ in range(2))
+        assert (head.split()[0], first.split()[:3]) == ("NODE", ["80", "10.0.0.1:80", "available"])
+        write_services(path, orders=[one, two])
+        at, name, news = process.stdout.readline().strip().split("  ", 2)
+        assert (at.count(":"), name, news[:16]) == (2, "81", "joined the list:")
+        write_services(path, orders=[one | {"status": "draining"}, two])
+        news = process.stdout.readline().strip().split("  ", 1)[1]
+        assert news == "80  available -> draining: drained by the registry"
+
+
+def test_nodes_shows_what_a_running_program_sees(tmp_path):
+    """The status page of a program is looked at, and its end is told while the watch goes on."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    running = subprocess.Popen(
+        [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with running:
+        url = running.stdout.readline().strip()
+        with watching(f"status+{url}", "orders", "--json") as process:
+            (view,) = json.loads(process.stdout.readline())
+            assert view["event"] == "offline: marked by the caller"
+            running.kill()
+            assert "does not answer" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+
+
+PROGRAM = """
+import socket, rpcguard, uvicorn
+transport = rpcguard.Transport("static://10.0.0.1:80")
+transport.wait_ready("orders", timeout=5)
+transport.mark_offline("orders", "10.0.0.1:80")
+listener = socket.create_server(("127.0.0.1", 0))
+print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+app = rpcguard.asgi_status(transport)
+uvicorn.Server(uvicorn.Config(app, log_level="error")).run([listener])
+"""
+
+
 @pytest.mark.parametrize(
     ("url", "status"),
     [
+        ("status+http://127.0.0.1:9/", 1),
         ("10.0.0.1:80", 2),
         ("gopher://10.0.0.1:80", 2),
         ("static://10.0.0.1:notaport", 2),
