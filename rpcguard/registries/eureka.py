@@ -42,16 +42,17 @@ class EurekaRegistry:
     Several addresses are peers of one registry: one is asked until it fails, then the next. A
     peer that answers 403 has no list yet, which it says for up to 5 minutes after its start.
 
-    Live: Eureka pushes nothing. Its own answers are up to 30 s old
+    Live: Eureka pushes nothing. Its own lists are up to 30 s old
     (`eureka.server.response-cache-update-interval-ms`), so a poll more often than every few
-    seconds tells nothing new.
+    seconds tells nothing new. What it says of one node is not: so it is asked about a node that
+    was ejected, by `GET /apps/NAME/ID`.
 
-    Node: `id` is `instanceId`, `generation` is `lastDirtyTimestamp`, which the provider sets anew
-    with each registration and every peer repeats. `zone` is `metadata.zone`, else Amazon's
-    availability zone; `version` and `weight` are from the metadata. `started_at` is what the
-    metadata says (`started_at` in seconds, or milliseconds by Dubbo's or Sermant's names), else
-    `lastDirtyTimestamp`. `scheme` is https with the secure port. `status` is up for UP, draining
-    for OUT_OF_SERVICE, down for everything else.
+    Node: `id` is `instanceId` (without one, Amazon's `instance-id` or the `hostName`), `generation`
+    is `lastDirtyTimestamp`, which the provider sets anew with each registration and every peer
+    repeats. `zone` is `metadata.zone`, else Amazon's availability zone; `version` and `weight` are
+    from the metadata. `started_at` is what the metadata says (`started_at` in seconds, or
+    milliseconds by Dubbo's or Sermant's names), else `lastDirtyTimestamp`. `scheme` is https with
+    the secure port. `status` is up for UP, draining for OUT_OF_SERVICE, down for everything else.
 
     Eureka answers 404 alike for an unknown service and an empty one: `known` is False until this
     object has seen a node of it. The first answer of a peer other than the last adds and changes
@@ -103,7 +104,7 @@ class EurekaRegistry:
         """Ask for the list now; raise `RegistryError` where there is no usable answer."""
         if not service.strip("."):
             return Snapshot((), known=False)  # "." and ".." would walk up the path
-        peer, answer = await self._ask(f"/apps/{quote(service.upper(), safe='')}")
+        peer, answer = await self._ask(_path(service))
         nodes = self._read(service, answer) if answer.status == 200 else []
         if nodes:
             self._seen.add(service)
@@ -115,6 +116,23 @@ class EurekaRegistry:
             known=answer.status == 200 or service in self._seen,
             max_age=self._interval,
         )
+
+    async def check(self, service: str, node: Node) -> Node | None:
+        """Ask for one node by `GET /apps/NAME/ID`; None if Eureka has it no more.
+
+        That does not come out of the server's cache. Only the peer of the last list is asked:
+        another may not have heard of the node yet.
+        """
+        peer = self._peers[self._told.get(service, self._preferred)]
+        answer = await peer.request("GET", f"{_path(service)}/{quote(node.id, safe=':')}")
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise _error(answer)
+        try:
+            return self._node(part(answer.json(), "instance"))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise answer.error(str(error)) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -168,7 +186,7 @@ class EurekaRegistry:
             {
                 "host": host,
                 "port": int(found) if found else None,
-                "id": entry.get("instanceId") or f"{entry.get('hostName')}:{found:.0f}",
+                "id": _id(entry, center),
                 "scheme": "https" if is_secure else None,
                 "weight": number(metadata.get("weight")),
                 "status": _STATUSES.get(entry.get("status"), "down"),
@@ -194,6 +212,15 @@ def _parse(url: str) -> RegistryURL:
     if parsed.query.get("secure", "true") not in ("true", "false"):
         raise parsed.invalid("option 'secure' must be true or false")
     return parsed
+
+
+def _path(service: str) -> str:
+    return f"/apps/{quote(service.upper(), safe='')}"
+
+
+def _id(entry: Mapping[object, object], center: Mapping[str, object]) -> object:
+    # As the server finds it, for which an instance of old may have no id of its own.
+    return entry.get("instanceId") or center.get("instance-id") or entry.get("hostName")
 
 
 def _enabled(port: Mapping[str, object]) -> bool:

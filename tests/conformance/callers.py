@@ -63,6 +63,13 @@ class Caller:
             await anyio.sleep(0.005)
         return time.monotonic() - begin
 
+    async def stays(self, condition: Callable[[], object], seconds: float) -> None:
+        """Watch for so long that a condition holds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert condition()
+            await anyio.sleep(0.005)
+
     async def until_listed(self, service: str, *ids: str, timeout: float | None = None) -> float:
         """Wait until the list holds exactly these nodes."""
         return await self.until(

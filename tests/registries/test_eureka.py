@@ -167,12 +167,74 @@ async def test_the_address(api: JsonApi) -> None:
 
 
 async def test_an_object_is_a_list_of_one(api: JsonApi, registry: EurekaRegistry) -> None:
-    """Proves that the form of old servers is read, and a node without an id of its own."""
+    """Proves that the form of old servers is read, and a node with the host's name for an id."""
     old = instance()
     del old["instanceId"]
     api.say(PATH, (200, {"application": {"name": "ORDERS", "instance": old}}))
     (node,) = (await registry.fetch("orders")).nodes
-    assert (node.id, node.metadata) == ("h1:8080", {})
+    assert (node.id, node.metadata) == ("h1", {})
+
+
+async def test_an_id_of_amazon(api: JsonApi, registry: EurekaRegistry) -> None:
+    """Proves that an instance of Amazon without an id of its own has that of the machine."""
+    machine = {"name": "Amazon", "metadata": {"instance-id": "i-1", "availability-zone": "z"}}
+    api.say(PATH, listed(instance(instanceId=None, dataCenterInfo=machine)))
+    (node,) = (await registry.fetch("orders")).nodes
+    assert (node.id, node.zone) == ("i-1", "z")
+
+
+async def test_one_node_is_asked_for_by_its_id(api: JsonApi, registry: EurekaRegistry) -> None:
+    """Proves what is known of one node: as in a list, changed or gone."""
+    api.say(PATH, listed(instance()))
+    api.say(
+        f"{PATH}/h1:orders:8080",
+        (200, {"instance": instance()}),
+        (200, {"instance": instance(status="OUT_OF_SERVICE", lastDirtyTimestamp="7")}),
+        (404, b""),
+    )
+    (node,) = (await registry.fetch("orders")).nodes
+    assert await registry.check("orders", node) == node
+    changed = await registry.check("orders", node)
+    assert changed is not None
+    assert (changed.id, changed.status, changed.generation) == (node.id, "draining", "7")
+    assert await registry.check("orders", node) is None
+
+
+async def test_the_peer_of_the_list_is_asked_for_a_node(
+    peers: list[JsonApi], both: EurekaRegistry
+) -> None:
+    """Proves that another peer, which may not have heard of the node, does not say it is gone."""
+    peers[1].say(PATH, listed(instance()))
+    peers[1].say(f"{PATH}/h1:orders:8080", (200, {"instance": instance()}), (503, b""))
+    peers[0].say(PATH, (403, b""))
+    (node,) = (await both.fetch("orders")).nodes
+    assert await both.check("orders", node) == node
+    with pytest.raises(RegistryError, match="503"):
+        await both.check("orders", node)
+    assert peers[0].paths() == [PATH]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (401, b""),
+        (403, b""),
+        (500, b""),
+        (200, b"<html>"),
+        (200, []),
+        (200, {}),
+        (200, {"instance": 7}),
+        (200, {"instance": instance(port={"$": "x", "@enabled": "true"})}),
+    ],
+)
+async def test_no_sure_word_of_one_node(
+    api: JsonApi, registry: EurekaRegistry, answer: tuple[int, Any]
+) -> None:
+    """Proves that only 404 says that a node is gone."""
+    api.say(f"{PATH}/n%2F1%20%3F", answer)
+    with pytest.raises(RegistryError):
+        await registry.check("orders", Node("10.0.0.7", 80, id="n/1 ?"))
+    assert api.paths() == [f"{PATH}/n%2F1%20%3F"]
 
 
 async def test_not_found_is_unknown_until_a_node_was_seen(

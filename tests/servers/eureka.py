@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import httpx
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 PASSWORD = "r1ght-eureka-passw0rd"
 
 _QUICK = {  # the defaults are minutes
-    "eureka.server.response-cache-update-interval-ms": 100,
     "eureka.server.eviction-interval-timer-in-ms": 200,
     "eureka.server.enable-self-preservation": "false",
 }
@@ -27,6 +26,8 @@ class Eureka(SpringServer):
     source = "eureka-app"
     product = "target/eureka.jar"
     heap = "256m"
+    cache: ClassVar[int] = 100
+    """Milliseconds for which a list is given again before it is made anew; 30,000 by default."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -42,6 +43,7 @@ class Eureka(SpringServer):
             "spring.security.user.password": self.password,
             "eureka.client.register-with-eureka": "false",
             "eureka.client.fetch-registry": "false",
+            "eureka.server.response-cache-update-interval-ms": self.cache,
             **_QUICK,
         }
         file = self.directory / "application.properties"

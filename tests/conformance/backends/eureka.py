@@ -62,7 +62,8 @@ class EurekaBackend(Backend):
             self._known[node.id] = _instance(service, node, dirty)
             self._renew(node.id)
         # What clients are shown is as old as the server's cache.
-        while not self._listed(service).issuperset(node.id for node in nodes):
+        wanted = {node.id for node in nodes}
+        while not wanted <= {one["instanceId"] for one in self.listed(service)}:
             time.sleep(0.05)
 
     def deregister(self, service: str, node_id: str) -> None:
@@ -96,6 +97,13 @@ class EurekaBackend(Backend):
     def close(self) -> None:
         self._api.close()
 
+    def listed(self, service: str) -> list[dict[str, Any]]:
+        """Give the instances of a service as Eureka shows them."""
+        answer = self._api.get(f"/apps/{service.upper()}")
+        if answer.status_code == 404:
+            return []
+        return cast("list[dict[str, Any]]", answer.json()["application"]["instance"])
+
     def _override(self, service: str, node_id: str, status: str) -> None:
         path = f"/apps/{service.upper()}/{node_id}/status"
         self._api.put(path, params={"value": status}).raise_for_status()
@@ -103,12 +111,6 @@ class EurekaBackend(Backend):
     def _renew(self, node_id: str) -> None:
         instance = self._known[node_id]
         self._api.post(f"/apps/{instance['app']}", json={"instance": instance}).raise_for_status()
-
-    def _listed(self, service: str) -> set[str]:
-        answer = self._api.get(f"/apps/{service.upper()}")
-        if answer.status_code == 404:
-            return set()
-        return {node["instanceId"] for node in answer.json()["application"]["instance"]}
 
 
 def _instance(service: str, node: Node, dirty: str) -> dict[str, Any]:
