@@ -18,7 +18,7 @@ from tests.library import LIBRARY, VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
-FOLDERS = ("calls", "dropin", "leaving", "telemetry")
+FOLDERS = ("calls", "dropin", "leaving", "telemetry", "frameworks")
 ALIASED = (*FOLDERS, "connections")  # by itself that runs on both libraries already
 LEFT_OUT = {
     "tests/telemetry/test_backends.py": "is about what Jaeger and Prometheus make of spans",
