@@ -154,10 +154,11 @@ class ZooKeeperRegistry:
         while True:
             bell.arm()
             yield await self._read(branch)
+            # Changes come in crowds: the first is told at once, what follows it together.
+            await anyio.sleep(_SETTLE)
             await bell.rung()
             if bell.lost:
                 raise RegistryError(f"{self}: the connection was lost")
-            await anyio.sleep(_SETTLE)  # changes come in crowds
 
     async def aclose(self) -> None:
         """End the connection and its threads; a later request opens a new one."""
