@@ -193,7 +193,7 @@ class Call:
             self._service.release(lease)
             raise
         raw = reply.headers.raw
-        verdict = classify_response(reply.status_code, raw, lease.live.node)
+        verdict = classify_response(reply.status_code, raw, lease.live.node, self._service.wall)
         self._settle(lease, verdict)
         if not self._worth_reading(reply, raw, verdict):
             return _Done(verdict, reply=reply)

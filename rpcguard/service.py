@@ -67,7 +67,7 @@ class Service:
         self.closed: bool = False
         self.calls: int = 0
         self._panics = False
-        self._wall = wall
+        self.wall = wall
         self._surroundings = surroundings
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -222,7 +222,7 @@ class Service:
         warm = self.ready
         for part in changes.parts(_CHUNK):
             with self._lock:
-                self._health.apply(part, self.clock(), self._wall(), warm=warm)
+                self._health.apply(part, self.clock(), self.wall(), warm=warm)
             self._deliver()
         with self._lock:
             self._health.settle(self.clock())
@@ -332,7 +332,7 @@ class Service:
             policies=self.policies,
             surroundings=self._surroundings,
             clock=self.clock,
-            wall=self._wall,
+            wall=self.wall,
         )
         if self.ready:
             nodes = [live.node for live in self._roster.nodes.values()]
