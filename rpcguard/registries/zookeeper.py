@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import threading
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +17,7 @@ from rpcguard.nodes import Snapshot
 from rpcguard.registries._client import TLS_OPTIONS, TLSFiles
 from rpcguard.registries._fields import address
 from rpcguard.registries._znodes import LAYOUTS, Layout, Znode
-from rpcguard.registries.base import FaultLog, nodes_from_json, parse_url
+from rpcguard.registries.base import MAX_BYTES, FaultLog, nodes_from_json, parse_url
 
 try:
     from kazoo.client import KazooClient  # type: ignore[import-untyped]
@@ -29,15 +27,14 @@ try:
         NoAuthError,
         NoNodeError,
     )
-    from kazoo.handlers.threading import (  # type: ignore[import-untyped]
-        KazooTimeoutError,
-        SequentialThreadingHandler,
-    )
+    from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+
+    from rpcguard.registries._kazoo import Session, Threads
 except ModuleNotFoundError as _missing:
     raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from kazoo.protocol.states import WatchedEvent  # type: ignore[import-untyped]
 
@@ -47,6 +44,7 @@ _OPTIONS: Final = ("layout", "timeout", "session_timeout", "protocols", "group",
 _PROTOCOLS: Final = ("rest", "http", "https", "tri")
 _RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
 _SETTLE: Final = 0.01
+_AT_A_TIME: Final = 200
 
 # kazoo logs every request, passwords included; what matters of it is in the errors here.
 _quiet = logging.getLogger("rpcguard.zookeeper")
@@ -102,6 +100,7 @@ class ZooKeeperRegistry:
         protocols: Iterable[str] = _PROTOCOLS,
         group: str | None = None,
         version: str | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
@@ -112,8 +111,9 @@ class ZooKeeperRegistry:
         self._tls = tls
         self._timeout = timeout
         self._session_timeout = session_timeout
+        self._max_bytes = max_bytes
         self._faults = FaultLog()
-        self._session = _Session(self._new_client)
+        self._session = Session(self._new_client)
 
     @classmethod
     def from_url(cls, url: str) -> ZooKeeperRegistry:
@@ -145,12 +145,12 @@ class ZooKeeperRegistry:
 
     async def fetch(self, service: str) -> Snapshot:
         """Read the list now; raise `RegistryError` where there is no answer."""
-        return await self._read(_Branch(self._root, service, self._layout, self._timeout))
+        return await self._read(self._branch(service))
 
     async def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield the list first and after each change; raise when the connection is lost."""
         bell = _Bell()
-        branch = _Branch(self._root, service, self._layout, self._timeout, bell)
+        branch = self._branch(service, bell)
         while True:
             bell.arm()
             yield await self._read(branch)
@@ -167,9 +167,12 @@ class ZooKeeperRegistry:
     def __repr__(self) -> str:
         return f"ZooKeeperRegistry({f'{self._hosts}{self._root}'!r})"
 
+    def _branch(self, service: str, bell: _Bell | None = None) -> _Branch:
+        return _Branch(self._root, service, self._layout, self._timeout, self._max_bytes, bell)
+
     async def _read(self, branch: _Branch) -> Snapshot:
         if self._session.pid != os.getpid():
-            self._session = _Session(self._new_client)  # threads do not survive a fork
+            self._session = Session(self._new_client)  # threads do not survive a fork
         # Abandoned when cancelled: every wait in there is bounded.
         znodes = await to_thread.run_sync(self._in_thread, branch, abandon_on_cancel=True)
         if znodes is None:
@@ -200,7 +203,7 @@ class ZooKeeperRegistry:
         return KazooClient(
             hosts=self._hosts,
             timeout=self._session_timeout,
-            handler=_Threads(),
+            handler=Threads(self._max_bytes),
             auth_data=[("digest", self._credentials)] if self._credentials else None,
             connection_retry=_RECONNECT,
             logger=_quiet,
@@ -210,48 +213,6 @@ class ZooKeeperRegistry:
             certfile=tls.cert,
             keyfile=tls.key or tls.cert,
         )
-
-
-class _Threads(SequentialThreadingHandler):  # type: ignore[misc]
-    """Run kazoo's threads, which are daemons, without a part in the exit of the interpreter."""
-
-    def start(self) -> None:
-        super().start()
-        atexit.unregister(self.stop)  # a forked child would wait there for threads it has not
-
-
-class _Session:
-    """Hold the kazoo client of one process, begun on first use; thread-safe."""
-
-    def __init__(self, new_client: Callable[[], KazooClient]) -> None:
-        self.pid = os.getpid()
-        self._new_client = new_client
-        self._lock = threading.Lock()
-        self._client: KazooClient | None = None
-        self._connected = threading.Event()
-
-    def client(self, timeout: float) -> KazooClient:
-        """Give the client once it is connected; raise `KazooTimeoutError` if that takes longer."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._new_client()
-                self._connected = self._client.start_async()
-            client, connected = self._client, self._connected
-        if not connected.wait(timeout):
-            # One that met nonsense has given up, the next has not. Its end may take a while.
-            threading.Thread(target=self.end, args=(client,), daemon=True).start()
-            raise KazooTimeoutError(f"no connection within {timeout:g} s")
-        return client
-
-    def end(self, client: KazooClient | None = None) -> None:
-        """End the client, if it is still this one."""
-        with self._lock:
-            if client is not None and client is not self._client:
-                return
-            client, self._client = self._client, None
-        if client is not None:
-            client.stop()
-            client.close()
 
 
 class _Bell:
@@ -291,12 +252,19 @@ class _Branch:
     """
 
     def __init__(
-        self, root: str, service: str, layout: Layout, timeout: float, bell: _Bell | None = None
+        self,
+        root: str,
+        service: str,
+        layout: Layout,
+        timeout: float,
+        limit: int,
+        bell: _Bell | None,
     ) -> None:
         self.service = service
         self._root = root
         self._layout = layout
         self._timeout = timeout
+        self._limit = limit
         self._bell = bell
         self._kept: dict[str, Znode] = {}
 
@@ -324,14 +292,19 @@ class _Branch:
             paths += [f"{path}{folder}/{name}" for name in names or ()]
         if not self._layout.has_data:
             return [Znode(path) for path in paths]
-        asked = [(p, client.get_async(p, self._bell)) for p in paths if p not in self._kept]
-        kept = {p: self._kept[p] for p in paths if p in self._kept}
-        for p, answer in asked:
+        self._kept = {p: self._kept[p] for p in paths if p in self._kept}
+        missing = [p for p in paths if p not in self._kept]
+        for start in range(0, len(missing), _AT_A_TIME):
+            self._ask(client, missing[start : start + _AT_A_TIME])
+        return [self._kept[p] for p in paths if p in self._kept]
+
+    def _ask(self, client: KazooClient, paths: list[str]) -> None:
+        for p, answer in [(p, client.get_async(p, self._bell)) for p in paths]:
             with suppress(NoNodeError):  # gone again: the list has changed, and its watch fires
                 data, stat = self._result(answer)
-                kept[p] = Znode(p, data, stat.czxid, stat.created)
-        self._kept = kept
-        return [kept[p] for p in paths if p in kept]
+                self._kept[p] = Znode(p, data, stat.czxid, stat.created)
+        if sum(len(znode.data) for znode in self._kept.values()) > self._limit:
+            raise RegistryError(f"{self.service!r} has more than {self._limit} bytes of znodes")
 
     def _in_any_case(self, client: KazooClient) -> str | None:
         names = self._children(client, self._root)

@@ -8,11 +8,12 @@ import os
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
 import time
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from kazoo.security import make_digest_acl
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries._znodes import LAYOUTS, Layout, Znode
-from rpcguard.registries.base import registry_from_url
+from rpcguard.registries.base import MAX_BYTES, registry_from_url
 from rpcguard.registries.zookeeper import ZooKeeperRegistry
 from tests.servers.zookeeper import ZooKeeper
 
@@ -515,6 +516,55 @@ async def test_a_server_that_is_no_zookeeper_is_an_error(
         with anyio.fail_after(8), pytest.raises(RegistryError):
             await registry.fetch("orders")
     await registry.aclose()
+
+
+WELCOME = struct.pack(">iiiqi16s?", 37, 0, 6000, 1, 16, b"", False)
+
+
+@pytest.mark.parametrize("answer", [200 * 2**20, 2**31 - 1])
+async def test_an_answer_without_measure_is_not_taken(answer: int) -> None:
+    """Proves that a server that announces 200 MB, or 2 GB, can send no more than buffers hold."""
+    sent: list[int] = []
+    ended = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with closing(connection), suppress(OSError):
+            connection.recv(1000)
+            connection.sendall(WELCOME)
+            connection.recv(1000)
+            connection.sendall(struct.pack(">i", answer))
+            for _ in range(200):
+                connection.sendall(bytes(2**20))
+                sent.append(2**20)
+        ended.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        port = server.getsockname()[1]
+        registry = ZooKeeperRegistry.from_url(f"zookeeper://127.0.0.1:{port}?timeout=2")
+        with anyio.fail_after(8), pytest.raises(RegistryError):
+            await registry.fetch("orders")
+        assert await anyio.to_thread.run_sync(ended.wait, 5.0)
+        await registry.aclose()
+    assert sum(sent) < MAX_BYTES
+
+
+async def test_znodes_that_are_too_much_together_are_an_error(
+    zookeeper: ZooKeeper, operator: KazooClient
+) -> None:
+    """Proves that many znodes, each of them allowed, do not fill the memory."""
+    for name in ("n1", "n2", "n3"):
+        operator.create(f"/services/large/{name}", json.dumps(CURATOR).encode(), makepath=True)
+    hosts = [("127.0.0.1", zookeeper.port)]
+    for limit, read in ((500, False), (5000, True)):
+        registry = ZooKeeperRegistry(hosts, max_bytes=limit)
+        if read:
+            assert len((await registry.fetch("large")).nodes) == 3
+        else:
+            with pytest.raises(RegistryError, match="'large' has more than 500 bytes"):
+                await registry.fetch("large")
+        await registry.aclose()
 
 
 # --- TLS
