@@ -153,6 +153,7 @@ def reason(error: BaseException) -> str:
     """Say what an exception is, briefly."""
     name = type(error).__name__
     told: BaseException | None = error
-    while told is not None and not str(told):  # on trio the cause alone says what it was
+    while isinstance(told, Exception) and not str(told):  # on trio the cause alone tells
         told = told.__cause__ or told.__context__
-    return f"{name}: {told}"[:_LONGEST_REASON] if told else name
+    # What comes first of all in a timeout is the cancellation, with nothing to say to people.
+    return f"{name}: {told}"[:_LONGEST_REASON] if isinstance(told, Exception) else name

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
@@ -17,7 +19,7 @@ from rpcguard.registries._bodies import Lines, as_registry_error, read_body, rea
 from rpcguard.registries.base import MAX_BYTES, RegistryURL, json_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from anyio.lowlevel import RunvarToken
 
@@ -26,6 +28,8 @@ TLS_OPTIONS: Final = ("ca", "cert", "key")
 # Idle connections go before any common server drops them, so that a poll never meets a dead one.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=1.0)
 _CONNECT_TIMEOUT: Final = 2.0
+
+_Make = Callable[[str], httpx.Request]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +142,18 @@ class RegistryClient:
         *,
         headers: Mapping[str, str] | None = None,
         json: object = None,
+        form: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """Ask the bases in turn; raise `RegistryError` if none of them answers.
 
-        `target` is path and query, percent-encoded. An answer of any status is returned; one of
-        500 or more only when no base has a better one. `timeout` replaces the client's own.
+        `target` is path and query, percent-encoded; the body is `json` or the fields of `form`. An
+        answer of any status is returned; one of 500 or more only when no base has a better one.
+        `timeout` replaces the client's own.
         """
         limit = timeout or self._timeout
-        return await self._ask_in_turn(
-            lambda url: self._exchange(method, url, headers, json, limit), target
-        )
+        make = partial(self._request, method, headers=headers, json=json, form=form, read=limit)
+        return await self._ask_in_turn(lambda url: self._exchange(make, url, limit), target)
 
     async def stream(
         self,
@@ -165,9 +170,8 @@ class RegistryClient:
         holds for one line. An answer of any other status than 200 is given whole, as by `request`.
         """
         plain = {"Accept-Encoding": "identity", **(headers or {})}
-        return await self._ask_in_turn(
-            lambda url: self._begin(method, url, plain, json, idle), target
-        )
+        make = partial(self._request, method, headers=plain, json=json, read=idle)
+        return await self._ask_in_turn(lambda url: self._begin(make, url), target)
 
     async def _ask_in_turn(self, ask: Callable[[str], Awaitable[ReplyT]], target: str) -> ReplyT:
         errors: list[RegistryError] = []
@@ -203,27 +207,18 @@ class RegistryClient:
     def __repr__(self) -> str:
         return f"RegistryClient({', '.join(self._bases)})"
 
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        json: object,
-        timeout: float,
-    ) -> Answer:
+    async def _exchange(self, make: _Make, url: str, timeout: float) -> Answer:
         shown = url.partition("?")[0]
         with as_registry_error(shown, f"no complete answer within {timeout:g} s"):
-            request = self._request(method, url, headers, json, read=timeout)
+            request = make(url)
             with anyio.fail_after(timeout):
                 response = await self._open().handle_async_request(request)
                 return await self._whole(response, shown)
 
-    async def _begin(
-        self, method: str, url: str, headers: Mapping[str, str], json: object, idle: float
-    ) -> Lines | Answer:
+    async def _begin(self, make: _Make, url: str) -> Lines | Answer:
         shown = url.partition("?")[0]
         with as_registry_error(shown, f"no answer within {self._timeout:g} s"):
-            request = self._request(method, url, headers, json, read=idle)
+            request = make(url)
             with anyio.fail_after(self._timeout):
                 response = await self._open().handle_async_request(request)
                 if response.status_code != 200:
@@ -234,15 +229,18 @@ class RegistryClient:
         self,
         method: str,
         url: str,
+        *,
         headers: Mapping[str, str] | None,
         json: object,
-        *,
+        form: Mapping[str, str] | None = None,
         read: float,
     ) -> httpx.Request:
         limits = httpx.Timeout(read, connect=min(read, _CONNECT_TIMEOUT)).as_dict()
         merged = httpx.Headers(self._headers)
         merged.update(headers)
-        return httpx.Request(method, url, headers=merged, json=json, extensions={"timeout": limits})
+        return httpx.Request(
+            method, url, headers=merged, data=form, json=json, extensions={"timeout": limits}
+        )
 
     async def _whole(self, response: httpx.Response, shown: str) -> Answer:
         try:

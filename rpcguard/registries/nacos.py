@@ -198,10 +198,7 @@ class NacosRegistry:
     async def _login(self) -> str:
         for api in (_V3, _V1):
             answer = await self._client.request(
-                "POST",
-                f"{self._base}{api.login}",
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                json=self._login_form,
+                "POST", f"{self._base}{api.login}", form=self._login_form
             )
             if answer.status == 200:
                 document = answer.json()
@@ -225,12 +222,10 @@ def _parse(url: str) -> RegistryURL:
     return parsed
 
 
-def _login_form(parsed: RegistryURL) -> str | None:
+def _login_form(parsed: RegistryURL) -> dict[str, str] | None:
     if parsed.username is None and parsed.password is None:
         return None
-    form = urlencode({"username": parsed.username or "", "password": parsed.password or ""})
-    # Sent as a JSON string, which the client can: its quotes end up in two fields of no name.
-    return f"&{form}&"
+    return {"username": parsed.username or "", "password": parsed.password or ""}
 
 
 def _is_absent(answer: Answer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import anyio
+import httpx
 import pytest
 
 from rpcguard.errors import RegistryError
+from rpcguard.registries._bodies import reason
 from rpcguard.registries._client import RegistryClient
 
 if TYPE_CHECKING:
@@ -175,6 +178,7 @@ def test_a_client_is_used_from_one_event_loop_after_the_other(
 
 FORK = """
 import os, sys, anyio
+from rpcguard.registries._bodies import reason
 from rpcguard.registries._client import RegistryClient
 
 client = RegistryClient([sys.argv[1]])
@@ -205,3 +209,13 @@ def test_a_client_works_after_a_loop_that_left_it_open_and_after_a_fork(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     assert pair[0].connections == 3
+
+
+def test_a_timeout_shows_nothing_of_how_it_was_made() -> None:
+    """Proves that the cancellation below a timeout, whose text names tasks, is not in an error."""
+    error = httpx.ConnectTimeout("")
+    error.__cause__ = TimeoutError()
+    error.__cause__.__context__ = asyncio.CancelledError("by cancel scope 7f83")
+    assert reason(error) == "ConnectTimeout"
+    error.__cause__ = OSError("no route to host")
+    assert reason(error) == "ConnectTimeout: no route to host"
