@@ -1,12 +1,10 @@
-"""Keep snapshots coming and probe nodes, on the background loop."""
+"""Keep snapshots coming, on the background loop."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import random
-import socket
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import anyio
 
 from rpcguard.background import background as background
 from rpcguard.nodes import Snapshot
+from rpcguard.probes import probe as probe
 from rpcguard.recheck import Recheck
 from rpcguard.registries.base import CheckingRegistry, WatchableRegistry, registry_from_url
 from rpcguard.store import SnapshotStore
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from rpcguard.live import LiveNode
     from rpcguard.registries.base import Registry
     from rpcguard.service import Service
 
@@ -38,9 +36,6 @@ _FETCH_TIMEOUT = 30.0
 _SHORTEST_POLL = 1.0
 _CACHE_AFTER = 1.0
 _JITTER = 0.1
-_LOCAL_ERRNOS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, socket.EAI_AGAIN}
-)
 
 
 class Backoff:
@@ -305,46 +300,3 @@ class Following:
         close = getattr(self.registry, "aclose", None)
         if close is not None and self._url is not None:
             await close()
-
-
-async def probe(ref: weakref.ref[Service], live: LiveNode) -> None:
-    """Connect to a node by TCP, at once and then at growing intervals, while its service asks."""
-    service = ref()
-    if service is None:
-        return
-    policy = service.policies.ejection
-    interval, before = policy.probe_interval, None
-    while True:
-        alive = await _connects(live.node.host, live.node.port, policy.probe_timeout)
-        service = ref()
-        if service is None or service.closed:
-            return
-        patience = math.inf if alive is None else service.probed(live, alive=alive)
-        if patience is None:
-            return
-        if alive not in (None, before):
-            interval, before = policy.probe_interval, alive
-        pause = min(interval * service.rng.uniform(1.0 - _JITTER, 1.0), patience)
-        interval = min(interval * 2.0, policy.probe_max_interval)
-        del service
-        await anyio.sleep(pause)
-
-
-async def _connects(host: str, port: int, timeout: float) -> bool | None:
-    """Tell whether a node takes connections; None when that could not be found out."""
-    try:
-        with anyio.fail_after(timeout):
-            stream = await anyio.connect_tcp(host, port)
-    except (TimeoutError, UnicodeError):  # the latter: a name that no resolver takes
-        return False
-    except OSError as error:
-        # Out of descriptors or ports, no resolver: that tells of this process, not of the node.
-        return None if any(one.errno in _LOCAL_ERRNOS for one in _reasons(error)) else False
-    await anyio.aclose_forcefully(stream)
-    return True
-
-
-def _reasons(error: OSError) -> list[OSError]:
-    cause = error.__cause__
-    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
-    return [error, *(one for one in causes if isinstance(one, OSError))]

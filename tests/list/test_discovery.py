@@ -17,8 +17,10 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from rpcguard import RegistryError, Snapshot, discovery
-from rpcguard.discovery import Backoff, Feed, probe
+from rpcguard import RegistryError, Snapshot
+from rpcguard import probes as probing
+from rpcguard.discovery import Backoff, Feed
+from rpcguard.probes import probe
 from rpcguard.store import SnapshotStore
 from rpcguard.testing import ScriptedRegistry
 from tests.list.kit import REFUSED, Stage, ids, leaving, nodes
@@ -442,7 +444,7 @@ class Probes:
     def __init__(self, monkeypatch, *script):
         self.script = list(script)
         self.times = []
-        monkeypatch.setattr(discovery, "_connects", self.connects)
+        monkeypatch.setattr(probing, "_connects", self.connects)
 
     async def connects(self, host, port, timeout):
         assert (host, port, timeout) == ("10.0.0.1", 80, 1.0)
@@ -550,10 +552,10 @@ async def test_probes_end_with_their_service_or_node(monkeypatch):
     assert await probe_for(5, stage, "n1")
     count = len(probes.times)
     ref, live = weakref.ref(stage.service), stage.probing[-1]
-    probing = probe(ref, live)
+    waiting = probe(ref, live)
     del stage
     gc.collect()
-    await probing
+    await waiting
     assert len(probes.times) == count
 
 
@@ -569,7 +571,7 @@ async def test_a_service_that_goes_during_a_probe_ends_it(monkeypatch):
         gc.collect()
         return False
 
-    monkeypatch.setattr(discovery, "_connects", connects)
+    monkeypatch.setattr(probing, "_connects", connects)
     with anyio.fail_after(5):
         await probe(ref, live)
     assert ref() is None
@@ -579,11 +581,11 @@ def test_a_connection_shows_that_a_node_is_there():
     """A port that listens is alive, one that does not is not, nor is a name nobody has."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert anyio.run(discovery._connects, "127.0.0.1", port, 5.0) is True
-        assert anyio.run(discovery._connects, "localhost", port, 5.0) is True
-    assert anyio.run(discovery._connects, "127.0.0.1", port, 5.0) is False
-    assert anyio.run(discovery._connects, "localhost", port, 5.0) is False
-    assert anyio.run(discovery._connects, "x" * 64 + ".invalid", port, 5.0) is False
+        assert anyio.run(probing._connects, "127.0.0.1", port, 5.0) is True
+        assert anyio.run(probing._connects, "localhost", port, 5.0) is True
+    assert anyio.run(probing._connects, "127.0.0.1", port, 5.0) is False
+    assert anyio.run(probing._connects, "localhost", port, 5.0) is False
+    assert anyio.run(probing._connects, "x" * 64 + ".invalid", port, 5.0) is False
 
 
 async def test_a_node_that_does_not_answer_is_not_there(monkeypatch):
@@ -594,7 +596,7 @@ async def test_a_node_that_does_not_answer_is_not_there(monkeypatch):
 
     monkeypatch.setattr(anyio, "connect_tcp", hang)
     began = anyio.current_time()
-    assert await discovery._connects("10.255.255.1", 80, 1.0) is False
+    assert await probing._connects("10.255.255.1", 80, 1.0) is False
     assert anyio.current_time() - began == pytest.approx(1.0)
 
 
@@ -619,14 +621,14 @@ async def test_local_errors_are_told_from_the_nodes(monkeypatch, error, alive, w
         raise OSError("all failed") from (error if wrapped == "cause" else many)
 
     monkeypatch.setattr(anyio, "connect_tcp", fail)
-    assert await discovery._connects("10.0.0.1", 80, 1.0) is alive
+    assert await probing._connects("10.0.0.1", 80, 1.0) is alive
 
 
 def test_a_process_out_of_descriptors_condemns_nobody():
     """With every file descriptor in use a probe says nothing, for real."""
     script = """
 import anyio, resource, socket
-from rpcguard.discovery import _connects
+from rpcguard.probes import _connects
 server = socket.create_server(("127.0.0.1", 0))
 async def main():
     await anyio.sleep(0)
