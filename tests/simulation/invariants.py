@@ -1,0 +1,303 @@
+"""What must hold of calls and picks, judged by what truly happened and by the words of the design.
+
+Nothing of the code's own verdicts is believed: what an attempt came to is known from the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from rpcguard.call import Discard, Read, Send
+from rpcguard.errors import NoAvailableNode, TransportClosed
+from rpcguard.service import Service
+from tests.simulation.faults import Fate
+from tests.simulation.lists import RECORDS, Lists
+from tests.simulation.standing import Violation, demand
+
+if TYPE_CHECKING:
+    from rpcguard import Node
+    from rpcguard.events import Event
+    from rpcguard.live import LiveNode
+    from rpcguard.nodes import Snapshot
+    from rpcguard.picks import Lease
+    from tests.simulation.driver import Flight
+    from tests.simulation.world import World
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "QUERY"})
+SHORTEST = 0.001
+SLACK = 0.012
+NOTHING = Fate("never", "none", name="nothing")
+WELL = Fate(name="well")
+
+
+class Watched(Service):
+    """Be a service whose every decision is judged."""
+
+    def __init__(self, world: World, judge: Judge) -> None:
+        super().__init__(
+            "orders",
+            policies=world.policies,
+            surroundings=world,
+            clock=world.clock,
+            wall=world.wall,
+            rng=world.rng,
+        )
+        self.judge = judge
+        judge.attach(self)
+
+    def pick(self, *, repeatable: bool) -> Lease | None:
+        lease = super().pick(repeatable=repeatable)
+        self.judge.picked(lease, (), patient=not repeatable)
+        return lease
+
+    def pick_again(self, tried: Any, *, same_node: bool = False) -> Any:
+        following = super().pick_again(tried, same_node=same_node)
+        if not isinstance(following, str):
+            self.judge.picked(following, tried, patient=False, again=same_node)
+        return following
+
+    def settle(self, lease: Lease, verdict: Any) -> float:
+        with self.judge.standing.settling(lease, self.judge.fate_of(lease)):
+            return super().settle(lease, verdict)
+
+    def fail_body(self, lease: Lease, verdict: Any) -> None:
+        with self.judge.standing.settling(lease, self.judge.fate_of(lease), body=True):
+            super().fail_body(lease, verdict)
+
+    def probed(self, live: LiveNode, *, alive: bool) -> float | None:
+        with self.judge.standing.probing(live, alive=alive):
+            return super().probed(live, alive=alive)
+
+    def reconcile(self, snapshot: Snapshot) -> bool:
+        with self.judge.standing.reconciling(snapshot):
+            return super().reconcile(snapshot)
+
+
+class Judge:
+    """Look at every step of a world."""
+
+    def __init__(self, world: World, flights: set[Flight]) -> None:
+        self.world, self.flights = world, flights
+        self.flight: Flight
+        self.standing: Lists
+        self.longest = 0.0
+        self._retry = world.policies.retry
+        self._fates: dict[Lease, Fate] = {}
+        self._calls: deque[float] = deque()
+        self._retries: deque[float] = deque()
+
+    def attach(self, service: Service) -> None:
+        self.service, self.roster = service, service._roster
+        self.standing = Lists(self.world, service)
+
+    def told(self, event: Event) -> None:
+        self.standing.told(event)
+
+    def fate_of(self, lease: Lease) -> Fate:
+        return self._fates.get(lease, NOTHING)
+
+    # A call
+
+    def begun(self, flight: Flight) -> None:
+        """Note a new call: it pays into the budget, and how long it may last is known."""
+        plan = flight.plan
+        timeout = flight.begin.timeout or 0.0
+        once = min(3.0 * timeout, plan.attempt_timeout or math.inf) + 0.11
+        flight.limit = plan.attempts * (once + self._retry.backoff_max) + 2.0 * timeout
+        if plan.until is not None:
+            flight.limit = min(flight.limit, plan.until - self.world.now)
+        flight.limit += SLACK
+        self.longest = max(self.longest, flight.limit)
+        self._calls.append(self.world.now)
+
+    def denied(self, _: Service, reason: str) -> None:
+        self.flight.denials.append(reason)
+
+    def attempted(self, flight: Flight, fate: Fate, error: BaseException | None) -> None:
+        """Note what truly came of the attempt, before the call learns of it."""
+        if isinstance(error, asyncio.CancelledError):
+            fate = NOTHING
+        elif error is None and fate.until in ("body", "rest"):
+            fate = WELL  # so far
+        flight.fate = self._fates[flight.leases[-1]] = fate
+        flight.permitted = self._permitted(flight, fate)
+
+    def broke(self, flight: Flight, fate: Fate) -> None:
+        """Note that the body of an answer broke off."""
+        flight.fate = self._fates[flight.leases[-1]] = fate
+        flight.permitted = self._permitted(flight, fate)
+        if flight.state == "reading" and flight.permitted:
+            size = flight.exchange.length
+            if size is None or not 0 < size <= self._retry.prefetch or flight.plan.attempts == 1:
+                flight.permitted = False  # it was too long to be kept, so it had to be handed out
+            elif not _repeatable(flight):
+                flight.permitted = False
+
+    def _permitted(self, flight: Flight, fate: Fate) -> bool | None:
+        """Tell whether another attempt is safe, paid for and in time; None where it is close."""
+        made, plan, policy = len(flight.leases), flight.plan, self._retry
+        if fate.truth in ("well", "never") or made >= plan.attempts:
+            return False
+        if fate.truth == "maybe":
+            answered = fate.status >= 500
+            if not _repeatable(flight) or (answered and fate.status not in policy.statuses):
+                return False
+        if getattr(flight.body, "touched", False):
+            return False
+        left = math.inf if plan.until is None else plan.until - self.world.now
+        pause = 0.0 if made == 1 else min(policy.backoff * 2.0 ** (made - 1), policy.backoff_max)
+        if left <= SHORTEST:
+            return False
+        return None if left <= pause + 2 * SHORTEST else self._paid()
+
+    def _paid(self) -> bool | None:
+        policy, now = self._retry, self.world.now
+        window = policy.budget_window
+        floor = policy.budget_floor * window
+
+        def since(times: deque[float], age: float) -> int:
+            return sum(now - at < age for at in times)
+
+        if since(self._retries, window) + 1 <= (
+            policy.budget_ratio * since(self._calls, 0.9 * window) + floor
+        ):
+            return True
+        most = policy.budget_ratio * since(self._calls, window) + floor
+        return False if since(self._retries, 0.9 * window) + 1 > most + 1e-9 else None
+
+    def stepped(self, flight: Flight) -> None:
+        """Look at what the call wants done next."""
+        step = flight.step
+        if isinstance(step, Send):
+            lease, number = step.lease, step.number
+            demand(lease is flight.leases[-1], "a node is sent to that was not picked for it")
+            demand(number == len(flight.leases), "the attempts are not counted")
+            demand(number <= flight.plan.attempts, "there are too many attempts")
+            self._look_at_timeouts(flight, step)
+
+    def _look_at_timeouts(self, flight: Flight, step: Send) -> None:
+        plan, now = flight.plan, self.world.now
+        left = min(
+            math.inf if plan.until is None else plan.until - now, plan.attempt_timeout or math.inf
+        )
+        for name in ("connect", "read", "write", "pool"):
+            limit = step.timeouts.get(name)
+            demand(
+                limit is not None and limit <= max(left, SHORTEST) + 1e-9,
+                "the %s timeout of %s outlasts the %s s that are left",
+                name,
+                limit,
+                left,
+            )
+
+    def ended(self, flight: Flight) -> None:
+        """Look at what the caller got."""
+        runs = self.world.runs[flight.number]
+        demand(runs <= 1 or _repeatable(flight), "a %s was run %s times", flight.begin.method, runs)
+        demand(runs <= flight.plan.attempts, "a call was run more often than it may be tried")
+        error = flight.error
+        if isinstance(error, NoAvailableNode):
+            demand(not self._usable(flight), "a call found no node although there is one")
+        if isinstance(error, TransportClosed):
+            demand(self.service.closed, "a call was refused though nothing was closed")
+
+    def decided(self, flight: Flight) -> None:
+        """Look for what could still be done when the call makes no other attempt."""
+        if flight.permitted and not self.service.closed:
+            lost = self._usable(flight)
+            demand(not lost, "a call is lost that %s could have saved %s", lost, flight.denials)
+
+    def _usable(self, flight: Flight) -> list[str]:
+        """Give the nodes that the call may still be sent to."""
+        tried = [lease.live for lease in flight.leases]
+        hopeful = self.standing.hopeful()
+        usable = [live.node.id for live in hopeful if live not in tried]
+        if flight.fate.stale and not tried[-1].gone:
+            usable.append(tried[-1].node.id)
+        return usable
+
+    # A pick
+
+    def picked(
+        self, lease: Lease | None, tried: Any, *, patient: bool, again: bool = False
+    ) -> None:
+        """Look at a pick."""
+        flight = self.flight
+        if lease is None:
+            return
+        first = not flight.leases
+        flight.leases.append(lease)
+        live = lease.live
+        demand(not self.service.closed or not first, "a closed service was picked from")
+        others = [one for one in self.roster.nodes.values() if one not in tried]
+        if first:
+            demand(not tried, "a first attempt comes after others")
+        else:
+            demand(flight.permitted is not False, "after %s the call went on", flight.fate)
+            demand(list(tried) == [one.live for one in flight.leases[:-1]], "nodes are forgotten")
+            self._retries.append(self.world.now)
+        if live in tried:
+            known = again and live is tried[-1] and flight.fate.stale
+            demand(known and not self._usable_but(tried), "a node was tried twice")
+            return
+        demand(live in others, "a node was picked that is not listed")
+        self.standing.picked(lease, others, tried, patient=patient)
+
+    def _usable_but(self, tried: Any) -> list[LiveNode]:
+        return [live for live in self.standing.hopeful() if live not in tried]
+
+    # Always
+
+    def look(self) -> None:
+        """Look at the whole."""
+        held: dict[LiveNode, int] = dict.fromkeys(self.roster.nodes.values(), 0)
+        asked = held.copy()
+        now, calls = self.world.now, self.service.calls
+        for flight in self.flights:
+            step, live = flight.step, flight.leases[-1].live
+            held[live] = held.get(live, 0) + 1
+            if type(step) is Discard:
+                before = flight.leases[-2].live
+                held[before] = held.get(before, 0) + 1
+            if step is not None and type(step) is not Read:
+                asked[live] = asked.get(live, 0) + 1
+            demand(now - flight.began <= flight.limit, "a call outlasts %s s", flight.limit)
+        for live, count in held.items():
+            demand(live.in_flight == count, "%s in flight, %s held", live.in_flight, count)
+            demand(live.unanswered == asked.get(live, 0), "unanswered attempts are miscounted")
+        demand(calls == len(self.flights), "%s calls, in truth %s", calls, len(self.flights))
+        for live in self.world.children:
+            demand(not live.gone or live in held, "%s has left, its child is open", live.node.id)
+        self.standing.look()
+
+    def retired(self, live: LiveNode) -> None:
+        """Look at a node whose child is to be closed."""
+        demand(live.gone, "the child of a listed node is closed")
+        demand(not live.in_flight, "the child of a busy node is closed")
+
+    # At the end
+
+    def all_ended(self) -> None:
+        """Look at the end, when every call must be over."""
+        demand(not self.flights, "%s calls never ended", len(self.flights))
+        self.look()
+        demand(len(self.service.explain()) <= RECORDS, "the records of picks grow")
+        self.standing.bounded()
+
+    def all_well(self, truth: tuple[Node, ...]) -> None:
+        """Look at the list when everything has been well for long, and calls were made."""
+        self.all_ended()
+        self.standing.all_well(truth)
+
+
+def _repeatable(flight: Flight) -> bool:
+    said = flight.begin.options.get("idempotent")
+    return (
+        bool(said) if said is not None else flight.begin.keyed or flight.begin.method in IDEMPOTENT
+    )
+
+
+__all__ = ["Judge", "Violation", "Watched"]

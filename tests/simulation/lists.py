@@ -1,0 +1,158 @@
+"""What must hold of the list: what a snapshot changes and keeps, ramps, ends, and no leaks."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.simulation.standing import Standing, demand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rpcguard import Node
+    from rpcguard.live import LiveNode
+    from rpcguard.nodes import Snapshot
+
+RAMP_STEPS = 500
+RECORDS = 64
+
+
+class Lists(Standing):
+    """Judge reconciling, ramps and books as well."""
+
+    @contextmanager
+    def reconciling(self, snapshot: Snapshot) -> Iterator[None]:
+        """Look at what a snapshot changes."""
+        now, before = self.world.now, dict(self.roster.nodes)
+        was = {name: live.node for name, live in before.items()}
+        out = {live: (self.blacklist.get(live), self.marks.get(live)) for live in before.values()}
+        counts = {live: (live.successes, live.failures) for live in before.values()}
+        leaving = {live for live in before.values() if live.state != "available"}
+        believed = sum(live.in_pool and live not in self._missing for live in before.values())
+        warm = self.service.ready
+        yield
+        named = {node.id: node for node in reversed(snapshot.nodes)}
+        for name, node in named.items():
+            old, live = before.get(name), self.roster.nodes.get(name)
+            demand(live is not None and live.node == node, "%s is not listed as it should be", name)
+            if old is not None and _same(was[name], node):
+                demand(live is old, "%s starts over although it is the same", name)
+                demand(out[old] == (self.blacklist.get(old), self.marks.get(old)), "forgotten")
+                demand(counts[old] == (live.successes, live.failures), "the counts are forgotten")
+            else:
+                self._judge_new(live, node, now, warm=warm)
+            self._missing.pop(live, None)
+        absent = [live for name, live in before.items() if name not in named]
+        if snapshot.authoritative:
+            self._judge_absent(absent, leaving, believed, now, none_left=not named)
+        else:
+            stays = all(self.roster.nodes.get(live.node.id) is live for live in absent)
+            demand(stays, "a partial snapshot removes a node")
+
+    def _judge_new(self, live: LiveNode, node: Node, now: float, *, warm: bool) -> None:
+        demand(live.in_pool == (node.status == "up" and node.weight > 0), "a new node is out")
+        demand(not live.successes + live.failures + live.level, "a new node has a history")
+        if warm:
+            age = 0.0 if node.started_at is None else self.world.wall() - node.started_at
+            window = self.policies.slow_start.window
+            self._warm[live] = now - (age if 0.0 < age < window else 0.0)
+
+    def _judge_absent(
+        self,
+        absent: list[LiveNode],
+        leaving: set[LiveNode],
+        believed: int,
+        now: float,
+        *,
+        none_left: bool,
+    ) -> None:
+        policy = self.policies.membership
+        fresh = [live for live in absent if live not in leaving and live not in self._missing]
+        doubt = none_left or len(fresh) > believed * policy.shrink_share
+        for live in absent:
+            here = self.roster.nodes.get(live.node.id) is live
+            if live in leaving:
+                demand(not here, "a node that is out and not listed stays")
+            elif live in self._missing:
+                sure = now - self._missing[live] >= policy.confirm_after
+                demand(here != sure, "%s is missed twice, %s", live.node.id, sure)
+            else:
+                demand(here == doubt, "%s is missing, %s", live.node.id, doubt)
+                self._missing[live] = now
+
+    # Always
+
+    def look(self) -> None:
+        """Look at the books, and at what time has done."""
+        roster, pooled = self.roster, 0
+        ejections = self.blacklist._ejections.values()
+        held_out = {one.live for one in ejections} | {mark.live for mark in self.marks}
+        for live in roster.nodes.values():
+            node = live.node
+            fit = live not in held_out and node.status == "up" and node.weight > 0
+            demand(live.in_pool == fit, "%s is %s, fit: %s", node.id, live.state, fit)
+            pooled += fit
+        for one in ejections:
+            demand(one.live.probing or not one.connect, "an ejected node is not probed")
+        for mark in self.marks:
+            demand(mark.live.probing or not mark.proof, "a marked node is not probed")
+        demand(pooled == sum(map(len, roster._in_order)), "the pools hold other nodes")
+        demand(len(self.blacklist) <= len(roster.nodes), "the blacklist outgrows the list")
+        if self.world.now >= self.service._health.next_tick:
+            return  # nobody has looked since, so nothing had to change
+        self._look_at_time()
+
+    def _look_at_time(self) -> None:
+        now, roster = self.world.now, self.roster
+        hold = self.policies.membership.shrink_hold
+        for live in list(self._missing):
+            if live.gone:
+                del self._missing[live]
+            else:
+                demand(now < self._missing[live] + hold, "%s is held for too long", live.node.id)
+        for mark in self.marks:
+            demand(mark.overdue or mark.until > now, "a mark outlasts its time")
+            demand(not mark.overdue or mark.proof, "a mark outlasts its time")
+        if roster.warming:
+            self._look_at_ramps(now)
+
+    def _look_at_ramps(self, now: float) -> None:
+        policy, roster = self.policies.slow_start, self.roster
+        pooled = [live for live in roster.nodes.values() if live.in_pool]
+        young = [live for live in pooled if live in roster.warming]
+        warm, whole = 2.0 * sum(live.weight for live in young), sum(live.weight for live in pooled)
+        for live in young:
+            if abs(warm - whole) < 1e-9:
+                continue  # a rounding decides
+            if warm > whole:
+                demand(live.ramp == 1.0, "slow start goes on though half of the list is new")
+                continue
+            age, step = now - self._warm[live], policy.window / RAMP_STEPS
+            least, most = (
+                max(policy.floor, (max(at, 0.0) / policy.window) ** policy.curve)
+                for at in (age - step, age)
+            )
+            done = live.warm_calls >= policy.calls
+            demand(done or least - 1e-9 <= live.ramp <= most + 1e-9, "a ramp of %s", live.ramp)
+
+    def bounded(self) -> None:
+        """Look for what is kept of nodes that are gone."""
+        listed, roster = set(self.roster.nodes.values()), self.roster
+        demand(len(self.service._records) <= RECORDS, "the records of picks grow")
+        demand({mark.live for mark in self.marks} <= listed, "a mark outlives its node")
+        demand({one.live for one in self.blacklist._ejections.values()} <= listed, "an ejection")
+        demand(roster.warming | roster.doubted | set(roster.out) <= listed, "a node is leaked")
+        demand(len(self.blacklist._ends) <= len(listed), "the ends of ejections leak")
+        demand(len(self.marks._ends) <= len(listed), "the ends of marks leak")
+
+    def all_well(self, truth: tuple[Node, ...]) -> None:
+        """Look at the list when all has been well for so long that everything must be in use."""
+        named = {node.id: node for node in reversed(truth)}.values()
+        wanted = {node.id for node in named if node.status == "up" and node.weight > 0}
+        used = {live.node.id for live in self.roster.nodes.values() if live.in_pool}
+        demand(used == wanted, "in use are %s, it should be %s", sorted(used), sorted(wanted))
+
+
+def _same(old: Node, new: Node) -> bool:
+    return old.generation == new.generation and old.address == new.address

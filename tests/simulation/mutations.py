@@ -1,0 +1,309 @@
+"""Break the rules of the core one at a time, and see that the simulation notices each.
+
+`python -m tests.simulation.mutations` prints a table; a name as the argument shows that one alone.
+Each mutant is a process of its own, so nothing of it can stay behind.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_SEEDS = 2000
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """Say which rule is broken, and how: the text in a module that is replaced, there once."""
+
+    rule: str
+    module: str
+    text: str
+    by: str
+
+    def patched(self) -> bytes:
+        """Give the source of the module with the rule broken."""
+        source = self.path.read_text()
+        found = source.count(self.text)
+        if found != 1:
+            raise LookupError(f"{self.rule}: its text is {found} times in {self.module}, not once")
+        return source.replace(self.text, self.by).encode()
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "rpcguard" / f"{self.module}.py"
+
+
+MUTATIONS = [
+    Mutation(
+        "a retry goes to an untried node",
+        "service",
+        "roster.pick_again(now, tried) if tried else roster.pick(now, tried)",
+        "roster.pick(now, ())",
+    ),
+    Mutation("a retry is paid from the budget", "service", "self._budget.withdraw(now)", "pass"),
+    Mutation(
+        "a refresh keeps marks",
+        "health",
+        "roster.update(live, node)",
+        "roster.marks.discard(live), roster.update(live, node)",
+    ),
+    Mutation(
+        "at most half is ejected on judgement",
+        "ejection",
+        "return len(self) - dead < cap",
+        "return True",
+    ),
+    Mutation(
+        "only idempotent calls run again",
+        "call",
+        "if verdict.safety is Safety.MAYBE and not self._repeatable:",
+        "if False:",
+    ),
+    Mutation("a consumed body is not resent", "call", "if not plan.replayable():", "if False:"),
+    Mutation(
+        "timeouts are cut to the deadline",
+        "options",
+        "return left if timeout is None else min(timeout, left)",
+        "return timeout",
+    ),
+    Mutation(
+        "no retry after the deadline", "call", "if self.left <= delay + SHORTEST:", "if False:"
+    ),
+    Mutation(
+        "a shrunken snapshot is doubted",
+        "membership",
+        "shrunk = len(unexplained) > believed * policy.shrink_share",
+        "shrunk = False",
+    ),
+    Mutation(
+        "a new generation starts fresh",
+        "membership",
+        "return old.generation == new.generation and old.address == new.address",
+        "return old.address == new.address",
+    ),
+    Mutation(
+        "in panic a leaving node comes first",
+        "roster",
+        "return (0.0, live.in_flight, live.last_pick) if mark",
+        "return (2.5, live.in_flight, live.last_pick) if mark",
+    ),
+    Mutation(
+        "a half-open node has one trial", "ejection", "del self.waiting[live.node.id]", "pass"
+    ),
+    Mutation(
+        "a cancelled attempt gives its node back",
+        "call",
+        "            self._settle(lease, cancelled())\n            self._service.release(lease)\n",
+        "            self._settle(lease, cancelled())\n",
+    ),
+    Mutation(
+        "a failed attempt is settled",
+        "call",
+        "            self._settle(lease, verdict)\n            self._service.release(lease)\n",
+        "            self._service.release(lease)\n",
+    ),
+    Mutation(
+        "a node picked for a cancelled retry is given back",
+        "call",
+        "            self._service.release(following)\n",
+        "",
+    ),
+    Mutation(
+        "a good probe ends an ejection",
+        "health",
+        "if ended or (ejection is not None and ejection.connect):",
+        "if ended:",
+    ),
+    Mutation(
+        "a restart ends a mark",
+        "offline",
+        "return mark.seen_down or mark.overdue",
+        "return mark.overdue",
+    ),
+    Mutation(
+        "judging stops when most nodes fail",
+        "ejection",
+        "self._frozen_until = now + self.policy.window",
+        "self._frozen_until = now",
+    ),
+    Mutation(
+        "the last usable node is not marked",
+        "health",
+        "return marked < cap and roster.eligible > live.in_pool",
+        "return marked < cap",
+    ),
+    Mutation(
+        "at most half is marked",
+        "health",
+        "return marked < cap and roster.eligible > live.in_pool",
+        "return roster.eligible > live.in_pool",
+    ),
+    Mutation(
+        "a node speaks for itself only",
+        "outcomes",
+        'return Notice("foreign",',
+        'return Notice("signal",',
+    ),
+    Mutation(
+        "a mark has a longest time",
+        "offline",
+        "length = min(notice.ttl or policy.ttl,",
+        "length = max(notice.ttl or policy.ttl,",
+    ),
+    Mutation(
+        "only a stale connection allows the same node",
+        "service",
+        "if lease is None and same_node and not tried[-1].gone:",
+        "if lease is None and tried and not tried[-1].gone:",
+    ),
+    Mutation(
+        "a closed service takes no calls",
+        "service",
+        "            if self.closed:\n                return False\n",
+        "",
+    ),
+    Mutation(
+        "slow start is suspended when half is new",
+        "roster",
+        "if warm_weight * 2.0 >= self._weight:",
+        "if False:",
+    ),
+    Mutation(
+        "a low priority waits for the high one",
+        "roster",
+        "place = bisect(self._priorities, priority)\n",
+        "place = 0\n",
+    ),
+    Mutation(
+        "attempts are limited",
+        "call",
+        "if len(tried) >= self._plan.attempts or verdict",
+        "if verdict",
+    ),
+    Mutation(
+        "the child of a gone node is closed",
+        "service",
+        "if live.gone and not live.in_flight:",
+        "if False:",
+    ),
+    Mutation(
+        "a short answer is read before it is handed out",
+        "call",
+        "return reply.status_code != 101 and _is_short(raw, limit)",
+        "return False",
+    ),
+    Mutation(
+        "a refused connection is safe to retry",
+        "outcomes",
+        '"ConnectError": (Safety.UNSENT, "connect")',
+        '"ConnectError": (Safety.MAYBE, "connect")',
+    ),
+    Mutation(
+        "a lack of descriptors is no node's fault",
+        "outcomes",
+        'return replace(verdict, blame="none")\n    return verdict\n\n\ndef _refine_protocol',
+        "pass\n    return verdict\n\n\ndef _refine_protocol",
+    ),
+    Mutation(
+        "a retry prefers another zone",
+        "roster",
+        "if found.node.zone != zone:",
+        "if found.node.zone == zone:",
+    ),
+    Mutation(
+        "the clock of the service judges dates",
+        "call",
+        "lease.live.node, self._service.wall)",
+        "lease.live.node)",
+    ),
+]
+
+
+class Mutant(MetaPathFinder, SourceFileLoader):
+    """Load one module of rpcguard with a rule broken."""
+
+    def __init__(self, mutation: Mutation) -> None:
+        super().__init__(f"rpcguard.{mutation.module}", str(mutation.path))
+        self._patched = mutation.patched()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+
+    def get_code(self, fullname: str) -> Any:
+        return self.source_to_code(self._patched, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Tell what a mutant came to: the seed that noticed it and by what, or none."""
+
+    mutation: Mutation
+    seconds: float
+    caught: bool
+    words: str
+
+
+def attempt(mutation: Mutation) -> Found:
+    """Simulate a mutant in a process of its own, seed by seed until one notices."""
+    began = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.mutations", mutation.rule],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if run.returncode not in (0, 1) or not run.stdout:
+        raise RuntimeError(f"{mutation.rule}: {run.stderr}")
+    return Found(mutation, time.perf_counter() - began, run.returncode == 0, run.stdout.strip())
+
+
+def attempt_all() -> list[Found]:
+    """Simulate all mutants."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(attempt, MUTATIONS))
+
+
+def show(rule: str) -> int:
+    """Be the process of one mutant: 0 when a seed has noticed it."""
+    (mutation,) = (one for one in MUTATIONS if one.rule == rule)
+    sys.meta_path.insert(0, Mutant(mutation))
+    from tests.simulation.run import first_failure
+
+    found = first_failure(range(MOST_SEEDS))
+    print(f"seed {found.seed}: {found.error}" if found else "not noticed")
+    return 0 if found else 1
+
+
+def main() -> int:
+    """Print a table of all mutants, or what one of them comes to."""
+    if len(sys.argv) > 1:
+        return show(" ".join(sys.argv[1:]))
+    found = attempt_all()
+    for one in found:
+        print(f"{one.mutation.rule:<50} {one.seconds:5.1f} s  {one.words[:110]}")
+    print(f"{sum(one.caught for one in found)} of {len(found)} noticed")
+    return 0 if all(one.caught for one in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

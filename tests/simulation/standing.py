@@ -1,0 +1,262 @@
+"""What must hold of the nodes: who is out and why, for how long, and who comes back."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rpcguard import Node
+    from rpcguard.events import Event
+    from rpcguard.live import LiveNode
+    from rpcguard.picks import Lease
+    from rpcguard.service import Service
+    from tests.simulation.faults import Fate
+    from tests.simulation.world import World
+
+ENDLESS, RANK_DEAD, RANK_DOWN = math.inf, 3, 4
+ZONE_DRAWS = 5
+
+
+class Violation(AssertionError):  # noqa: N818
+    """Tell that an invariant does not hold."""
+
+
+def demand(holds: object, what: str, *about: object) -> None:
+    if not holds:
+        raise Violation(what % about if about else what)
+
+
+class Standing:
+    """Judge the list: ejections, marks, probes, ramps and membership."""
+
+    def __init__(self, world: World, service: Service) -> None:
+        self.world, self.service = world, service
+        self.roster, self.policies = service._roster, world.policies
+        self.blacklist, self.marks = self.roster.blacklist, self.roster.marks
+        self._down: set[LiveNode] = set()
+        self._trials: dict[LiveNode, Lease] = {}
+        self._warm: dict[LiveNode, float] = {}
+        self._missing: dict[LiveNode, float] = {}
+        self._frozen_until = -math.inf
+
+    def told(self, event: Event) -> None:
+        """Note when nodes come back, and when judging stops."""
+        now, live = self.world.now, self.roster.nodes.get(event.node or "")
+        if event.kind == "restored" and live is not None:
+            self._down.discard(live)
+            if "together" not in event.reason:
+                self._warm[live] = now
+        if event.kind == "frozen":
+            self._frozen_until = now + self.policies.ejection.window
+
+    # What is so
+
+    def listed(self) -> Iterable[LiveNode]:
+        return self.roster.nodes.values()
+
+    def serving(self) -> int:
+        return sum(_serves(live.node) for live in self.listed())
+
+    def judged(self) -> set[LiveNode]:
+        """Give the nodes that are ejected and not proven dead."""
+        return {live for live in self.listed() if self._is_judged(live)}
+
+    def _is_judged(self, live: LiveNode) -> bool:
+        ejection = self.blacklist.get(live)
+        return ejection is not None and not ejection.dead
+
+    def marked(self) -> set[LiveNode]:
+        return {live for live in self.listed() if self.marks.get(live) is not None}
+
+    def hopeful(self) -> list[LiveNode]:
+        """Give the nodes that a call may go to: not known dead, unless all are."""
+        able = [one for one in self.listed() if one.node.weight and one.node.status != "draining"]
+        if any(live.in_pool for live in self.listed()):
+            return [live for live in able if self.rank(live) < RANK_DEAD]
+        return able
+
+    def rank(self, live: LiveNode) -> int:
+        """Tell how bad a node is: in use, leaving but serving, judged, refusing, dead, down."""
+        ejection, mark = self.blacklist.get(live), self.marks.get(live)
+        if live in self._down and (ejection is not None or mark is not None):
+            return RANK_DEAD
+        if ejection is not None:
+            return 2 if ejection.connect else 1
+        if mark is not None:
+            return 0
+        return RANK_DOWN if live.node.status == "down" else -1
+
+    # A pick
+
+    def picked(self, lease: Lease, others: list[LiveNode], tried: Any, *, patient: bool) -> None:
+        """Look at a pick among the nodes that the call has not tried."""
+        live, now = lease.live, self.world.now
+        node = live.node
+        demand(node.weight and node.status != "draining", "a draining node was picked")
+        able = [one for one in others if one.node.weight and one.node.status != "draining"]
+        eligible = [one for one in able if self.rank(one) == -1]
+        ejection = self.blacklist.get(live)
+        if ejection is not None and lease.proof and ejection.until <= now:
+            self._trial(lease, eligible, patient=patient)
+            return
+        rank = self.rank(live)
+        if not eligible:
+            demand(rank == min(map(self.rank, able)), "in panic a worse node was picked")
+            if rank == 1:
+                levels = [one.level for one in able if self.rank(one) == 1]
+                demand(live.level == min(levels), "in panic a node was picked that fails more")
+            return
+        demand(
+            rank == -1, "%s %s was picked, %s was there", live.state, node.id, eligible[0].node.id
+        )
+        lowest = min(one.node.priority for one in eligible)
+        demand(node.priority == lowest, "a node of a later priority was picked")
+        if tried and node.zone is not None and node.zone == tried[-1].node.zone:
+            level = [one.node.zone for one in eligible if one.node.priority == lowest]
+            other = any(zone != node.zone for zone in level)
+            few = level.count(node.zone) <= ZONE_DRAWS - len(tried)
+            demand(not (other and few), "a retry stays in its zone")
+
+    def _trial(self, lease: Lease, eligible: list[LiveNode], *, patient: bool) -> None:
+        live, ejection = lease.live, self.blacklist.get(lease.live)
+        if not eligible and not live.trial:
+            return  # in panic
+        demand(self.marks.get(live) is None or not eligible, "a node on trial has a mark")
+        demand(live not in self._trials or not eligible, "a half-open node has two trials")
+        young = ejection.until > self.world.now - self.policies.ejection.duration
+        demand(not (patient and young and eligible), "a call was risked that cannot be repeated")
+        if live.trial:
+            self._trials.setdefault(live, lease)
+
+    # What comes of an attempt
+
+    @contextmanager
+    def settling(self, lease: Lease, fate: Fate, *, body: bool = False) -> Iterator[None]:
+        """Look at what an attempt changes."""
+        live = lease.live
+        judged, marked, ejection = self.judged(), self.marked(), self.blacklist.get(live)
+        dead, eligible = len(self.blacklist) - len(judged), self._eligible_but(live)
+        level, on_trial = live.level, live.trial and lease.proof and not body
+        doubted = live in self._missing and self._trusted()
+        known, serving = live not in self.listed(), self.serving()
+        may_mark = self._may_mark(live, marked, eligible, serving)
+        yield
+        if not body and self._trials.get(live) is lease:
+            del self._trials[live]
+        newly = self.judged() - judged
+        demand(newly <= {live}, "an attempt ejects another node than its own")
+        demand(self.marked() - marked <= {live}, "an attempt marks another node than its own")
+        if known or live.gone:
+            demand(known or (doubted and fate.blame != "none"), "a node left for nothing")
+            return
+        if not body:
+            self._judge_notice(live, fate, marked, allowed=may_mark)
+        now_ejected = self.blacklist.get(live)
+        if fate.blame == "none":
+            demand(not newly, "a node was ejected for what is not its fault")
+            good = fate.truth == "well" and fate.status < 400
+            if good and lease.proof and ejection is not None:
+                demand(now_ejected is None, "a good trial did not restore the node")
+            return
+        allowed = self._allowed(len(judged), dead, serving, fate)
+        if ejection is not None:
+            if on_trial:
+                demand(now_ejected is not ejection, "a failed trial changed nothing")
+            return
+        demand(not newly or allowed, "more nodes are ejected than the cap allows")
+        tripped = fate.blame != "failure" or live.streak >= self.policies.ejection.consecutive
+        if tripped and allowed and not doubted:
+            demand(now_ejected is not None, "%s is not ejected after %s", live.node.id, fate)
+            self._judge_length(now_ejected, fate, level)
+        elif tripped and not doubted:
+            self._judge_freeze(judged, dead, serving, fate)
+
+    def _eligible_but(self, live: LiveNode) -> int:
+        return sum(one.in_pool for one in self.listed() if one is not live)
+
+    def _trusted(self) -> bool:
+        return any(live.in_pool and live not in self._missing for live in self.listed())
+
+    def _may_mark(self, live: LiveNode, marked: set[LiveNode], eligible: int, serving: int) -> bool:
+        policy = self.policies.offline
+        if not policy.enforce or live.gone:
+            return False
+        if _drained(live.node):
+            return True
+        counted = sum(not _drained(one.node) for one in marked)
+        return counted < max(int(serving * policy.max_share), 1) and eligible > 0
+
+    def _judge_notice(
+        self, live: LiveNode, fate: Fate, marked: set[LiveNode], *, allowed: bool
+    ) -> None:
+        policy, mark = self.policies.offline, self.marks.get(live)
+        says = fate.says in ("leaving", "pause") and (allowed or live in marked)
+        if not says:
+            demand((mark is not None) == (live in marked), "a mark changed at %s", fate)
+            return
+        demand(mark is not None, "%s has no mark after %s", live.node.id, fate)
+        cap = policy.max_retry_after if fate.says == "pause" else policy.max_ttl
+        left = mark.until - self.world.now
+        if not (fate.says == "pause" and live in marked and mark.proof):
+            demand(0.0 < left <= min(fate.ttl or policy.ttl, cap) + 1e-6, "a mark of %s s", left)
+            demand(fate.says == "pause" or left >= min(fate.ttl or policy.ttl, cap) - 1e-6, "short")
+
+    def _allowed(self, judged: int, dead: int, serving: int, fate: Fate) -> bool:
+        policy = self.policies.ejection
+        if not policy.enforce:
+            return False
+        if fate.blame != "connect" and self.world.now < self._frozen_until:
+            return False
+        alive = serving - dead
+        return judged < max(int(alive * policy.max_share), 1 if alive >= 2 else 0)
+
+    def _judge_length(self, ejection: Any, fate: Fate, level: int) -> None:
+        policy, length = self.policies.ejection, ejection.until - self.world.now
+        if fate.blame == "connect":
+            demand(length == ENDLESS, "a node that refuses is out until a probe succeeds")
+            return
+        mean = policy.duration * 2.0 ** min(level, 30)
+        least = min(mean * (1.0 - policy.jitter), policy.max_duration)
+        most = min(mean * (1.0 + policy.jitter), policy.max_duration)
+        demand(least - 1e-6 <= length <= most + 1e-6, "ejected for %s s, not %s", length, mean)
+
+    def _judge_freeze(self, judged: set[LiveNode], dead: int, serving: int, fate: Fate) -> None:
+        if fate.blame == "connect" or not self.policies.ejection.enforce:
+            return
+        soft = {live for live in judged if not self._is_connect(live)}
+        if 2 * (len(soft) + 1) > serving - dead and soft:
+            demand(self.world.now < self._frozen_until, "most nodes fail, and judging goes on")
+            demand(not soft & self.judged(), "most nodes fail, and some stay ejected")
+
+    def _is_connect(self, live: LiveNode) -> bool:
+        ejection = self.blacklist.get(live)
+        return ejection is not None and ejection.connect
+
+    @contextmanager
+    def probing(self, live: LiveNode, *, alive: bool) -> Iterator[None]:
+        """Look at what a probe changes."""
+        (self._down.discard if alive else self._down.add)(live)
+        connect, denied = self._is_connect(live), live.denied
+        mark = self.marks.get(live)
+        yield
+        if live.gone:
+            self._down.discard(live)
+            return
+        if alive:
+            demand(not self._is_connect(live), "a node that takes connections stays ejected")
+            if mark is not None and mark.proof and (mark.seen_down or mark.overdue):
+                demand(self.marks.get(live) is None, "a node that is back stays marked")
+        elif connect or denied:
+            demand(self.blacklist.get(live).dead, "a node proven dead is not known to be")
+
+
+def _serves(node: Node) -> bool:
+    return node.status == "up" and node.weight > 0.0
+
+
+def _drained(node: Node) -> bool:
+    return node.status == "draining" or not node.weight
