@@ -6,8 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rpcguard.http2 import GOAWAY
 from rpcguard.options import SHORTEST, Timeouts
-from rpcguard.outcomes import Safety, Verdict, cancelled, classify_exception, classify_response
+from rpcguard.outcomes import (
+    Safety,
+    Verdict,
+    cancelled,
+    classify_exception,
+    classify_response,
+    departing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -46,6 +54,7 @@ class Reply(Protocol):
 
     status_code: int
     stream: Any
+    extensions: Any
 
     @property
     def headers(self) -> Any:
@@ -194,6 +203,8 @@ class Call:
             raise
         raw = reply.headers.raw
         verdict = classify_response(reply.status_code, raw, lease.live.node, self._service.wall)
+        if GOAWAY in reply.extensions:
+            verdict = departing(verdict)
         self._settle(lease, verdict)
         if not self._worth_reading(reply, raw, verdict):
             return _Done(verdict, reply=reply)

@@ -10,6 +10,7 @@ except ImportError as _missing:
     raise ImportError("rpcguard.httpx2 needs httpx2: pip install 'rpcguard[httpx2]'") from _missing
 
 from rpcguard import connections, errors
+from rpcguard.http2 import patient_pool
 from rpcguard.shell_async import AsyncShell
 from rpcguard.shell_sync import SyncShell
 
@@ -45,6 +46,24 @@ class AsyncConnectionStack(connections.AsyncExchange, httpx2.AsyncBaseTransport)
     _core: ClassVar[ModuleType | str] = "httpcore2"
 
 
+class PatientTransport(httpx2.HTTPTransport):
+    """Be an `httpx2.HTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if "limits" in options:
+            self._pool = patient_pool(self._pool, **options)
+
+
+class AsyncPatientTransport(httpx2.AsyncHTTPTransport):
+    """Be an `httpx2.AsyncHTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if "limits" in options:
+            self._pool = patient_pool(self._pool, **options)
+
+
 class Transport(SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
     """Send each call of an `httpx2.Client` to a good node of the service that its URL names.
 
@@ -53,7 +72,7 @@ class Transport(SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
 
     _http: ClassVar[ModuleType] = httpx2
     _stack: ClassVar[Callable[..., Any]] = ConnectionStack
-    _pooled: ClassVar[Callable[..., Any]] = httpx2.HTTPTransport
+    _pooled: ClassVar[Callable[..., Any]] = PatientTransport
     _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
     _transport_closed: ClassVar[type[Exception]] = TransportClosed
 
@@ -66,6 +85,6 @@ class AsyncTransport(AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[mis
 
     _http: ClassVar[ModuleType] = httpx2
     _stack: ClassVar[Callable[..., Any]] = AsyncConnectionStack
-    _pooled: ClassVar[Callable[..., Any]] = httpx2.AsyncHTTPTransport
+    _pooled: ClassVar[Callable[..., Any]] = AsyncPatientTransport
     _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
     _transport_closed: ClassVar[type[Exception]] = TransportClosed

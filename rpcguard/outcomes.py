@@ -172,6 +172,11 @@ def classify_response(
     return replace(verdict, notice=loudest)
 
 
+def departing(verdict: Verdict) -> Verdict:
+    """Add to a verdict that a GOAWAY came with the answer, on a connection that had just begun."""
+    return verdict if verdict.notice else replace(verdict, notice=Notice("goaway", "GOAWAY"))
+
+
 def _loudness(notice: Notice) -> tuple[int, bool]:
     order = ("signal", "goaway", "retry-after", "foreign")
     return order.index(notice.source), notice.ttl is None

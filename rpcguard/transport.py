@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
 from rpcguard.connections import AsyncConnectionStack, ConnectionStack
 from rpcguard.errors import NoAvailableNode, TransportClosed
+from rpcguard.http2 import patient_pool
 from rpcguard.shell_async import AsyncShell
 from rpcguard.shell_sync import SyncShell
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+
+class PatientTransport(httpx.HTTPTransport):
+    """Be an `httpx.HTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if "limits" in options:
+            self._pool = patient_pool(self._pool, **options)
+
+
+class AsyncPatientTransport(httpx.AsyncHTTPTransport):
+    """Be an `httpx.AsyncHTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if "limits" in options:
+            self._pool = patient_pool(self._pool, **options)
 
 
 class Transport(SyncShell, httpx.BaseTransport):
@@ -40,7 +59,7 @@ class Transport(SyncShell, httpx.BaseTransport):
 
     _http: ClassVar[ModuleType] = httpx
     _stack = ConnectionStack
-    _pooled = httpx.HTTPTransport
+    _pooled = PatientTransport
     _no_available_node = NoAvailableNode
     _transport_closed = TransportClosed
 
@@ -55,6 +74,6 @@ class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
 
     _http: ClassVar[ModuleType] = httpx
     _stack = AsyncConnectionStack
-    _pooled = httpx.AsyncHTTPTransport
+    _pooled = AsyncPatientTransport
     _no_available_node = NoAvailableNode
     _transport_closed = TransportClosed
