@@ -92,13 +92,20 @@ def _nodes(parsed: RegistryURL, addresses: Sequence[tuple[str, int]]) -> list[No
     schemes = _spread(parsed, "scheme", "", count)
     try:
         return [
-            Node(host, port, weight=float(weight), zone=zone or None, scheme=scheme or None)
+            Node(host, port, weight=_number(weight), zone=zone or None, scheme=scheme or None)
             for (host, port), weight, zone, scheme in zip(
                 addresses, weights, zones, schemes, strict=True
             )
         ]
     except ValueError as error:
         raise parsed.invalid(str(error)) from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"option 'weight' must be numbers, not {text!r}") from None
 
 
 def _spread(parsed: RegistryURL, option: str, default: str, count: int) -> list[str]:

@@ -63,7 +63,7 @@ async def test_nodes_can_be_given_as_objects() -> None:
         ("static://a:1,b:2,c:3?weight=1,2", "2 values for 3 nodes"),
         ("static://a:1?weight=-1", "weight"),
         ("static://a:1?weight=nan", "weight"),
-        ("static://a:1?weight=heavy", "heavy"),
+        ("static://a:1?weight=heavy", "option 'weight' must be numbers, not 'heavy'"),
         ("static://a:1?scheme=ftp", "scheme"),
         ("static://a:1?colour=red", "'colour'"),
     ],
