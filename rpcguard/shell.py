@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
+import warnings
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
@@ -145,6 +147,18 @@ class Shell(Generic[ChildT]):
         )
         weakref.finalize(self, self._following.stop).atexit = False
         self._start_without_children()
+
+    def __repr__(self) -> str:
+        kind, registry = type(self), self._following.registry
+        state = "closed" if self._closed else f"services: {len(self._services)}"
+        return f"<{kind.__module__}.{kind.__qualname__} of {registry!r}, {state}>"
+
+    def __del__(self) -> None:
+        # At exit nothing is lost by what is still open, and a client of a whole program's life
+        # is seldom closed. A transport that could not be made, or was not used, has nothing open.
+        used = getattr(self, "_services", None) and self._pid == os.getpid()
+        if used and not self._closed and not sys.is_finalizing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     # What the user sees and says
 
