@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.service import Service
 
-Kind = Literal["changed", "doubted", "ejected", "frozen", "offline", "panic", "restored", "signal"]
+Kind = Literal[
+    "changed",
+    "doubted",
+    "ejected",
+    "frozen",
+    "offline",
+    "panic",
+    "refused",
+    "restored",
+    "signal",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("rpcguard")
 
-_LEVELS = {"panic": logging.WARNING, "doubted": logging.WARNING, "frozen": logging.WARNING}
+_LEVELS = dict.fromkeys(("panic", "doubted", "frozen", "refused"), logging.WARNING)
+_REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
 
 
 class Journal:
     """Log events of lists; what can repeat with every call is told once per `interval` seconds.
 
-    Those are panics and what is not enforced. Thread-safe. `clock` is monotonic.
+    Those are panics, refused nodes and what is not enforced. Thread-safe. `clock` is monotonic.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Journal:
 
     def tell(self, event: Event) -> None:
         """Log an event."""
-        if (event.kind == "panic" or not event.enforced) and self._is_old(event):
+        if (event.kind in _REPEATED or not event.enforced) and self._is_old(event):
             return
         about = f" node {event.node}" if event.node else ""
         held_back = "" if event.enforced else " (not enforced)"

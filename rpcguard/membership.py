@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from rpcguard._checks import require_amounts, require_positive, require_shares
+from rpcguard._checks import require, require_amounts, require_positive, require_shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from rpcguard.events import Kind
     from rpcguard.nodes import Node, Snapshot
 
 _PAUSE_EVERY = 512
+_BREATH: Final = 50e-6
+_CHANGES: Final = ("trusted", "added", "replaced", "updated", "removed", "confirmed", "doubted")
+_TOLD: Final = ("added", "replaced", "updated", "removed", "confirmed")
+_IPV4_IN_IPV6: Final = IPv6Network("::ffff:0:0/96")
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,11 @@ class MembershipPolicy:
     doubted: what it drops stays usable for `shrink_hold`, or until a second snapshot at least
     `confirm_after` later says the same. `cache_dir` keeps the last good snapshots on disk for a
     cold start without a registry.
+
+    `allowed_networks` are the only networks in which a node may be, such as `["10.0.0.0/8"]`; None
+    allows any. Whatever the registry lists elsewhere is left out with a warning, and so is a node
+    that is named by a host name, `localhost` included: a name may lead anywhere, and elsewhere at
+    the next look. An IPv4 address in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address.
     """
 
     first_snapshot_timeout: float = 5.0
@@ -35,11 +50,45 @@ class MembershipPolicy:
     shrink_share: float = 0.5
     confirm_after: float = 10.0
     cache_dir: str | Path | None = None
+    allowed_networks: Iterable[str | Network] | None = None
 
     def __post_init__(self) -> None:
+        if self.allowed_networks is not None:
+            object.__setattr__(self, "allowed_networks", _networks(self.allowed_networks))
         require_amounts(self, "first_snapshot_timeout", "shrink_hold", "confirm_after")
         require_positive(self, "poll_interval", "resync_interval")
         require_shares(self, "shrink_share")
+
+    def admits(self, host: str) -> bool:
+        """Tell whether a node may be at this host."""
+        if self.allowed_networks is None:
+            return True
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        networks = cast("tuple[Network, ...]", self.allowed_networks)
+        return any(address in network for network in networks)
+
+
+def _networks(given: object) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        networks = [_network(one) for one in given]
+    wanted = 'networks such as ["10.0.0.0/8", "fd00::/8"], at least one'
+    require("allowed_networks", given, wanted, networks)
+    return tuple(networks)
+
+
+def _network(one: str | Network) -> Network:
+    try:
+        network = ip_network(one)
+    except ValueError as error:
+        raise ValueError(f"allowed_networks: {error}") from None
+    mapped = isinstance(network, IPv6Network) and network.subnet_of(_IPV4_IN_IPV6)
+    require("allowed_networks", one, "written as IPv4 where it is that", not mapped)
+    return network
 
 
 class Listed(Protocol):
@@ -66,7 +115,8 @@ class Plan:
     """Hold what a snapshot changes.
 
     `trusted` are doubted nodes that are listed again, changed or not, `confirmed` those that a
-    second snapshot leaves out too.
+    second snapshot leaves out too. `refused` are outside of the networks where nodes may be, and
+    change nothing.
     """
 
     trusted: list[Node] = field(default_factory=list)
@@ -76,23 +126,35 @@ class Plan:
     removed: list[str] = field(default_factory=list)
     confirmed: list[str] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
+    refused: list[Node] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in self.__slots__)
+        return any(getattr(self, name) for name in _CHANGES)
 
     @property
     def news(self) -> bool:
         """Tell whether the snapshot says something that no snapshot before it has said."""
-        return any(getattr(self, name) for name in self.__slots__ if name != "confirmed")
+        return any(getattr(self, name) for name in _CHANGES if name != "confirmed")
 
     def parts(self, size: int) -> Iterator[Plan]:
         """Cut the plan into plans of at most `size` changes."""
-        for name in self.__slots__:
+        for name in _CHANGES:
             items = getattr(self, name)
             for start in range(0, len(items), size):
                 part = Plan()
                 setattr(part, name, items[start : start + size])
                 yield part
+
+    def told(self, listed: int, refused: int) -> Iterator[tuple[Kind, str]]:
+        """Say in words what it changes; `refused` counts what was refused the last time."""
+        counts = [f"{len(getattr(self, name))} {name}" for name in _TOLD if getattr(self, name)]
+        if counts:
+            yield "changed", f"{', '.join(counts)}; {listed} nodes listed"
+        if self.doubted:
+            yield "doubted", f"the snapshot lacks {len(self.doubted)} nodes at once"
+        if len(self.refused) not in (0, refused):
+            first, count = self.refused[0], len(self.refused)
+            yield "refused", f"{count} nodes outside of allowed_networks, first {first.address}"
 
 
 def plan(
@@ -106,7 +168,8 @@ def plan(
 ) -> Plan:
     """Compare a snapshot with the live list; no node is touched.
 
-    A changed generation or address replaces a node, any other change updates it in place.
+    A changed generation or address replaces a node, any other change updates it in place. One that
+    is refused counts as missing.
     `believed` counts the listed nodes that are neither leaving nor doubted. `pause` is called now
     and then, so that a long list does not keep other threads waiting.
     """
@@ -115,8 +178,11 @@ def plan(
     for number, node in enumerate(snapshot.nodes, 1):
         if not number % _PAUSE_EVERY:
             pause()
-        named.add(node.id)
         old = current.get(node.id)
+        if (old is None or old.node.host != node.host) and not policy.admits(node.host):
+            result.refused.append(node)
+            continue
+        named.add(node.id)
         if old is None:
             result.added.append(node)
             continue
@@ -137,6 +203,11 @@ def plan(
                 missing.append(old)
         _drop(result, missing, now, policy, none_left=not named, believed=believed)
     return result
+
+
+def let_others_run() -> None:
+    """Pause for a moment: a thread that computes keeps the others waiting for 5 ms at a time."""
+    time.sleep(_BREATH)
 
 
 def _is_same(old: Node, new: Node) -> bool:

@@ -54,7 +54,7 @@ class Node:
     priority: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        host = _ascii(self.host) if isinstance(self.host, str) else self.host
+        host = _ascii(self.host)
         port, started = self.port, self.started_at
         require("host", self.host, "a host name or IP", _is_host(host))
         require("port", port, "1 to 65535", is_whole(port, least=1) and port < 65536)
@@ -172,7 +172,9 @@ def is_ipv6(text: str) -> bool:
         return False
 
 
-def _ascii(host: str) -> str:
+def _ascii(host: object) -> object:
+    if not isinstance(host, str):
+        return host
     host = host.removeprefix("[").removesuffix("]").lower()
     if host.isascii():
         return host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ _RAMP_STEPS = 500
 _SHOWN = 50
 _HOPELESS = 3.0
 _ZONE_TRIES = 5
+_KEPT_POOLS = 8
+"""How many pools may be empty: each pick looks at them, and a registry may list any priority."""
 
 
 class Roster:
@@ -50,6 +53,7 @@ class Roster:
         self.serving: int = 0
         self._new_balancer = policies.balancer
         self._pools: dict[int, Balancer] = {}
+        self._priorities: list[int] = []
         self._in_order: list[Balancer] = []
         self._weight = 0.0
         self.excluded: tuple[tuple[str, str], ...] | None = ()
@@ -63,6 +67,13 @@ class Roster:
     def trusted(self) -> int:
         """Count the nodes that can be picked and that the last snapshot lists."""
         return self.eligible - sum(live.in_pool for live in self.doubted)
+
+    def find(self, name: str) -> LiveNode | None:
+        """Find a node by id, else by `host:port`."""
+        listed = self.nodes.values()
+        return self.nodes.get(name) or next(
+            (one for one in listed if one.node.address == name), None
+        )
 
     def enter(self, node: Node, now: float) -> LiveNode:
         """List a node."""
@@ -120,10 +131,13 @@ class Roster:
         if live.in_pool:
             return
         priority = live.node.priority
-        if priority not in self._pools:
-            self._pools[priority] = self._new_balancer()
-            self._in_order = [self._pools[key] for key in sorted(self._pools)]
-        self._pools[priority].add(live)
+        pool = self._pools.get(priority)
+        if pool is None:
+            pool = self._pools[priority] = self._new_balancer()
+            place = bisect(self._priorities, priority)
+            self._priorities.insert(place, priority)
+            self._in_order.insert(place, pool)
+        pool.add(live)
         live.in_pool = True
         self._weight += live.weight
         del self.out[live]
@@ -131,7 +145,13 @@ class Roster:
     def _leave_pool(self, live: LiveNode) -> None:
         if not live.in_pool:
             return
-        self._pools[live.node.priority].remove(live)
+        priority = live.node.priority
+        pool = self._pools[priority]
+        pool.remove(live)
+        if not len(pool) and len(self._pools) > _KEPT_POOLS:
+            del self._pools[priority]
+            place = bisect(self._priorities, priority) - 1
+            del self._priorities[place], self._in_order[place]
         live.in_pool = False
         self.out[live] = None
         self._weight = self._weight - live.weight if self.eligible else 0.0

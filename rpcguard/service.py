@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from rpcguard._checks import is_amount, require
 from rpcguard.events import Outbox
 from rpcguard.health import Health
+from rpcguard.membership import let_others_run as _let_others_run
 from rpcguard.membership import plan
 from rpcguard.nodes import Snapshot
 from rpcguard.offline import Notice
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from rpcguard.events import Surroundings
     from rpcguard.live import LiveNode
-    from rpcguard.membership import Plan
     from rpcguard.nodes import NodeView, State
     from rpcguard.outcomes import Verdict
     from rpcguard.picks import Compared, PickRecord, Taken
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 _RECORDS = 64
 _CHUNK = 64
-_BREATH = 50e-6
-_CHANGES = ("added", "replaced", "updated", "removed", "confirmed")
 
 Denial = Literal["budget", "no_other_node"]
 
@@ -45,7 +43,8 @@ class Service:
 
     Thread-safe. Does no I/O: what is to be done outside goes to `surroundings`, after the lock is
     given back. `clock` counts seconds on a monotonic scale, `wall` is epoch seconds. `ready` turns
-    true with the first snapshot, `known` says whether the registry knows the service.
+    true with the first snapshot, `known` says whether the registry knows the service, `refused`
+    counts the nodes of the last snapshot that are outside of `allowed_networks`.
     """
 
     def __init__(
@@ -65,7 +64,10 @@ class Service:
         self.ready: bool = False
         self.known: bool = False
         self.closed: bool = False
+        self.forgotten: bool = False
         self.calls: int = 0
+        self.called_at: float = clock()
+        self.refused: int = 0
         self._panics = False
         self.wall = wall
         self._surroundings = surroundings
@@ -84,7 +86,8 @@ class Service:
             if self.closed:
                 return False
             self.calls += 1
-            self._budget.deposit(self.clock())
+            self.called_at = now = self.clock()
+            self._budget.deposit(now)
             return True
 
     def end(self) -> None:
@@ -226,22 +229,14 @@ class Service:
             self._deliver()
         with self._lock:
             self._health.settle(self.clock())
-            self._summarise(changes)
+            for kind, reason in changes.told(len(self._roster.nodes), self.refused):
+                self._health.tell(kind, None, reason)
+            self.refused = len(changes.refused)
             self.known = snapshot.known or bool(self._roster.nodes)
             self.ready = True
             self._changed.notify_all()
         self._deliver()
         return changes.news
-
-    def _summarise(self, changes: Plan) -> None:
-        tell = self._health.tell
-        told = [
-            f"{len(getattr(changes, name))} {name}" for name in _CHANGES if getattr(changes, name)
-        ]
-        if told:
-            tell("changed", None, f"{', '.join(told)}; {len(self._roster.nodes)} nodes listed")
-        if changes.doubted:
-            tell("doubted", None, f"the snapshot lacks {len(changes.doubted)} nodes at once")
 
     def probed(self, live: LiveNode, *, alive: bool) -> float | None:
         """Take in the result of a probe; give the seconds that the next may wait at most, if any.
@@ -299,13 +294,11 @@ class Service:
         self._deliver()
 
     def _find(self, node: str) -> LiveNode:
-        nodes = self._roster.nodes
-        if node in nodes:
-            return nodes[node]
-        for live in nodes.values():
-            if live.node.address == node:
-                return live
-        raise ValueError(f"service {self.name!r} has no node {node!r}; it has {sorted(nodes)[:10]}")
+        found = self._roster.find(node)
+        if found is None:
+            some = sorted(self._roster.nodes)[:10]
+            raise ValueError(f"service {self.name!r} has no node {node!r}; it has {some}")
+        return found
 
     # Leaving
 
@@ -314,6 +307,18 @@ class Service:
         with self._lock:
             self.closed = True
             self._changed.notify_all()
+
+    def forget(self) -> bool:
+        """Close for good and let go of every node, unless a call is under way."""
+        with self._lock:
+            if self.calls:
+                return False
+            self.closed = self.forgotten = True
+            for live in list(self._roster.nodes.values()):
+                self._health.strike_off(live)
+            self._changed.notify_all()
+        self._deliver()
+        return True
 
     def wait_ready(self, timeout: float) -> bool:
         """Block until the first snapshot is there or the service is closed; False if too late."""
@@ -343,8 +348,3 @@ class Service:
         with self._lock:
             outbox, self._health.outbox = self._health.outbox, Outbox()
         outbox.deliver(self, self._surroundings)
-
-
-def _let_others_run() -> None:
-    # A thread that computes keeps the others waiting for 5 ms at a time, unless it sleeps.
-    time.sleep(_BREATH)

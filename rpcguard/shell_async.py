@@ -67,12 +67,12 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
 
     async def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
         service, call, body = self._prepare(request)
-        if not service.ready:
-            longest = self._policies.membership.first_snapshot_timeout
-            await _until(lambda: service.ready or service.closed, min(longest, call.left))
-        if not service.begin():
-            raise self._refuse(service)
         try:
+            if not service.ready:
+                longest = self._policies.membership.first_snapshot_timeout
+                await _until(lambda: service.ready or service.closed, min(longest, call.left))
+                if service.closed:
+                    raise self._refuse(service)
             home = await self._home()
             if self._direct and service.ready and not service.known:
                 return await self._send_direct(request, service, home, observer)

@@ -65,12 +65,12 @@ class SyncShell(Shell["httpx.BaseTransport"]):
 
     def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
         service, call, body = self._prepare(request)
-        if not service.ready:
-            longest = self._policies.membership.first_snapshot_timeout
-            service.wait_ready(min(longest, call.left))
-        if not service.begin():
-            raise self._refuse(service)
         try:
+            if not service.ready:
+                longest = self._policies.membership.first_snapshot_timeout
+                service.wait_ready(min(longest, call.left))
+                if service.closed:
+                    raise self._refuse(service)
             if self._direct and service.ready and not service.known:
                 return self._send_direct(request, service, observer)
             return self._drive(request, service, call, body, observer)

@@ -27,7 +27,8 @@ class ServiceView:
 
     `ready` is true once there is a list, `known` says whether the registry knows the service,
     `age` is the seconds since the registry last answered (None before it and for a fixed list),
-    `trouble` what is wrong with it.
+    `trouble` what is wrong with it, `refused` how many nodes it lists outside of the
+    `allowed_networks`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ServiceView:
     known: bool
     age: float | None
     trouble: str | None
+    refused: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
@@ -148,6 +150,8 @@ def _told(service: ServiceView, views: list[NodeView]) -> str:
         told.append("not known to the registry")
     if service.age is not None:
         told.append(f"answered {service.age:.1f} s ago")
+    if service.refused:
+        told.append(f"{service.refused} more are outside of allowed_networks")
     if service.trouble is not None:
         told.append(f"now failing: {service.trouble}")
     return "; ".join(told)

@@ -83,7 +83,7 @@ class Telemetry:
 
     def count(self, event: Event) -> None:
         """Count an event of a service's list."""
-        service = {"server.address": event.service}
+        service = {"server.address": self.instruments.name(event.service)}
         if event.kind == "ejected":
             self.instruments.ejections.add(
                 1,
@@ -108,12 +108,13 @@ class Telemetry:
     def denied(self, service: str, reason: str) -> None:
         """Count a retry that was wanted and not made."""
         if not _is_quiet(otel.get_current()):
-            attributes = {"server.address": service, "rpcguard.denial.reason": reason}
+            name = self.instruments.name(service)
+            attributes = {"server.address": name, "rpcguard.denial.reason": reason}
             self.instruments.denied.add(1, attributes)
 
     def refreshed(self, service: str, error_type: str | None) -> None:
         """Count an answer of the registry, or its failure."""
-        attributes = {"server.address": service}
+        attributes = {"server.address": self.instruments.name(service)}
         if error_type is not None:
             attributes["error.type"] = error_type
         self.instruments.refreshes.add(1, attributes)

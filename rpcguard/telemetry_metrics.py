@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 _STATES: tuple[State, ...] = get_args(State)
+_MOST_NAMES = 1000
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
 
@@ -42,6 +43,7 @@ class Instruments:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
+        self._names: set[str] = set()
         self.sources: WeakSet[Source] = WeakSet()
         self.request_duration: metrics.Histogram = meter.create_histogram(
             "http.client.request.duration",
@@ -87,12 +89,26 @@ class Instruments:
             "rpcguard.registry.age", [self._age], "s", "Time since the registry last answered."
         )
 
+    def name(self, service: str) -> str:
+        """Give the name under which a service is counted.
+
+        Names may come from URLs that somebody else chooses, and an SDK keeps each for good: the
+        first thousand are told apart.
+        """
+        names = self._names
+        if service not in names:
+            if len(names) >= _MOST_NAMES:
+                return "_OTHER"
+            names.add(service)
+        return service
+
     def _nodes(self, _: CallbackOptions) -> Iterable[Observation]:
         totals: Counter[tuple[str, State]] = Counter()
         for source in list(self.sources):
             for service, states, _age in source.census():
+                name = self.name(service)
                 for state in _STATES:
-                    totals[service, state] += states.get(state, 0)
+                    totals[name, state] += states.get(state, 0)
         return [
             Observation(number, {"server.address": service, "rpcguard.node.state": state})
             for (service, state), number in totals.items()
@@ -103,7 +119,8 @@ class Instruments:
         for source in list(self.sources):
             for service, _states, age in source.census():
                 if age is not None:
-                    oldest[service] = max(age, oldest.get(service, 0.0))
+                    name = self.name(service)
+                    oldest[name] = max(age, oldest.get(name, 0.0))
         return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
 
 

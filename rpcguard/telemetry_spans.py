@@ -86,7 +86,7 @@ class Observer:
         self.here: Context = here
         self.attributes: dict[str, Any] = {
             "http.request.method": method if method in telemetry.methods else "_OTHER",
-            "server.address": url.host,
+            "server.address": telemetry.instruments.name(url.host),
             "server.port": url.port or _PORTS.get(url.scheme, 0),
         }
         self._attempt: Attempt | None = None
@@ -203,7 +203,8 @@ class Attempt:
 
     def _attributes(self) -> dict[str, Any]:
         request, step = self._observer.request, self._step
-        attributes = {**self._observer.attributes, "url.full": _redacted(request.url)}
+        names = {"server.address": request.url.host, "url.full": _redacted(request.url)}
+        attributes = {**self._observer.attributes, **names}
         if attributes["http.request.method"] == "_OTHER":
             attributes["http.request.method_original"] = request.method
         if step is None:
@@ -230,8 +231,7 @@ class Attempt:
         outcome["http.response.status_code"] = status
         if status >= 400:
             outcome["error.type"] = str(status)
-        version: bytes = response.extensions.get("http_version", b"")
-        if version:
+        if version := response.extensions.get("http_version"):
             outcome["network.protocol.version"] = version.decode().removeprefix("HTTP/")
         if response.is_closed:  # the child read it itself
             self.note_end()

@@ -11,7 +11,10 @@ from rpcguard.picks import PickRecord as PickRecord
 if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.roster import Roster
+    from rpcguard.service import Service
     from rpcguard.stack import Counts
+
+_SHOWN = 10
 
 
 def view(live: LiveNode, roster: Roster, now: float, connections: Counts | None) -> NodeView:
@@ -46,3 +49,19 @@ def view(live: LiveNode, roster: Roster, now: float, connections: Counts | None)
         event_age=live.event and now - live.event[1],
         latencies=live.latencies,
     )
+
+
+def why_no_node(service: Service, registry: str, no_list: str) -> str:
+    """Say why a service has no node to pick; `no_list` is the reason where there is no list."""
+    views = service.nodes()
+    if not service.ready:
+        return f"{no_list} in time; is the registry up?"
+    if not service.known:
+        return f"{registry} does not know this service; is its name right?"
+    if not views and service.refused:
+        return f"all {service.refused} nodes of {registry} are outside of allowed_networks"
+    if not views:
+        return f"{registry} lists no node of it; is one registered?"
+    shown = [f"{view.node.id} {view.state}: {view.reason}" for view in views[:_SHOWN]]
+    more = f"; and {len(views) - _SHOWN} more" if len(views) > _SHOWN else ""
+    return f"of {registry}: {'; '.join(shown)}{more}"

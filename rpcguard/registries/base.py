@@ -6,10 +6,13 @@ import json
 import logging
 import math
 import re
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
+
+from cachetools import LRUCache
 
 from rpcguard._checks import plain
 from rpcguard.errors import InvalidRegistryURL
@@ -19,6 +22,10 @@ logger: logging.Logger = logging.getLogger("rpcguard")
 
 GROUP = "rpcguard.registries"
 MAX_BYTES = 32 * 1024 * 1024
+MOST_SERVICES = 1024
+"""Of how many services a registry remembers something: their names may come from anywhere."""
+MOST_NODES = 100_000
+"""How many entries a list may have: each costs memory and time, the bad ones too."""
 
 _NODE_FIELDS = frozenset(Node.__slots__)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
@@ -206,24 +213,26 @@ def nodes_from_json(
     Unknown fields are ignored. `where` names the source in the warning; with `faults` the same
     warning is not repeated for every poll. `read` makes a node of an entry of another form; it
     may raise `ValueError` or `TypeError`, as `node_from_json` does. Raises `ValueError` when
-    `entries` is no list, or has entries and not one is good: such a list is broken, not empty.
+    `entries` is no list, has more than 100,000 entries, or has some and not one is good: such a
+    list is broken, not empty.
     """
     if not isinstance(entries, list):
         raise ValueError(f"a list of nodes is wanted, not {type(entries).__name__}")
+    if len(entries) > MOST_NODES:
+        raise ValueError(f"a list of {len(entries)} nodes is too long, the most is {MOST_NODES}")
     read = read or node_from_json
     nodes: dict[str, Node] = {}
-    bad: list[str] = []
+    bad, first = 0, ""
     for entry in entries:
         try:
             node = read(entry)
+            if nodes.setdefault(node.id, node) is not node:
+                raise ValueError(f"id {node.id!r} is listed twice")
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            bad.append(str(error)[:_LONGEST_FAULT])
-            continue
-        if nodes.setdefault(node.id, node) is not node:
-            bad.append(f"id {node.id!r} is listed twice")
+            bad, first = bad + 1, first or str(error)[:_LONGEST_FAULT]
     if bad and not nodes:
-        raise ValueError(f"none of {len(bad)} nodes can be used, first: {bad[0]}")
-    fault = f"{len(bad)} bad nodes left out, first: {bad[0]}" if bad else None
+        raise ValueError(f"none of {bad} nodes can be used, first: {first}")
+    fault = f"{bad} bad nodes left out, first: {first}" if bad else None
     (faults or FaultLog()).report(where, fault)
     return list(nodes.values())
 
@@ -255,18 +264,23 @@ def node_from_json(entry: object) -> Node:
 
 
 class FaultLog:
-    """Warn of a fault once, and again only when it has changed or was gone in between."""
+    """Warn of a fault once, and again only when it has changed or was gone in between.
+
+    Remembers the faults of the last thousand places. Thread-safe.
+    """
 
     def __init__(self) -> None:
-        self._last: dict[str, str] = {}
+        self._last: LRUCache[str, str] = LRUCache(MOST_SERVICES)
+        self._lock = threading.Lock()
 
     def report(self, where: str, fault: str | None) -> None:
         """Log a warning for a new `fault` of `where`; None says that all is well there."""
-        if fault is None:
-            self._last.pop(where, None)
-        elif self._last.get(where) != fault:
-            self._last[where] = fault
-            logger.warning("%s: %s", where, plain(fault))
+        with self._lock:
+            last = self._last.pop(where, None)
+            if fault is not None:
+                self._last[where] = fault
+        if fault not in (None, last):
+            logger.warning("%s: %s", plain(where), plain(fault))
 
 
 def _invalid(part: str, example: str) -> InvalidRegistryURL:

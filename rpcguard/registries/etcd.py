@@ -116,9 +116,11 @@ class EtcdRegistry:
             listed, revision = await self._list(service)
             yield self._snapshot(service, listed)
             lines = await self._follow(service, revision + 1)
+            left = MAX_BYTES  # what a list may have at once, changes may not bring by and by
             try:
                 async for line in lines:
-                    changed = self._take(line, listed, revision)
+                    left -= len(line)
+                    changed = self._take(line, listed, revision) if left >= 0 else None
                     if changed is None:
                         break
                     if changed:

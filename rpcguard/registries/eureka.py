@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from cachetools import LRUCache
+
 from rpcguard.errors import RegistryError
 from rpcguard.nodes import Snapshot
 from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
 from rpcguard.registries._fields import address, number, part, started_at
 from rpcguard.registries.base import (
     MAX_BYTES,
+    MOST_SERVICES,
     FaultLog,
     RegistryURL,
     node_from_json,
@@ -91,7 +94,7 @@ class EurekaRegistry:
         self._secure = parsed.query.get("secure") == "true"
         self._address = _ADDRESSES[parsed.query.get("address", "ip")]
         self._shown = ", ".join(bases)
-        self._told: dict[str, int] = {}
+        self._told: LRUCache[str, int] = LRUCache(MOST_SERVICES)
         self._seen: set[str] = set()
         self._faults = FaultLog()
 

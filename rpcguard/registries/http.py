@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from cachetools import LRUCache
+
 from rpcguard.nodes import Snapshot
 from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
 from rpcguard.registries.base import (
     MAX_BYTES,
+    MOST_SERVICES,
     FaultLog,
     RegistryURL,
     nodes_from_json,
@@ -77,7 +80,7 @@ class HttpRegistry:
             timeout=timeout,
             max_bytes=max_bytes,
         )
-        self._last: dict[str, _Last] = {}
+        self._last: LRUCache[str, _Last] = LRUCache(MOST_SERVICES)
         self._faults = FaultLog()
 
     @classmethod

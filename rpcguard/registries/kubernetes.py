@@ -165,6 +165,7 @@ class KubernetesRegistry:
     async def _changes(self, target: str, slices: EndpointSlices) -> AsyncGenerator[None, None]:
         """Bring slices up to date, yielding at once and after each change."""
         yield
+        left = MAX_BYTES  # what a list may have at once, changes may not bring by and by
         while True:
             begun = time.monotonic()
             more = {"watch": 1, "allowWatchBookmarks": "true", "timeoutSeconds": _WATCH_SECONDS}
@@ -176,6 +177,9 @@ class KubernetesRegistry:
                 raise ExpiredError if lines.status == 410 else await _refused(lines)
             try:
                 async for line in lines:
+                    left -= len(line)
+                    if left < 0:
+                        raise ExpiredError
                     if slices.take(line):
                         yield
             except ValueError as error:

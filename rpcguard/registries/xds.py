@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cachetools import LRUCache
+
 from rpcguard._version import __version__
 from rpcguard.nodes import Snapshot
 from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
 from rpcguard.registries._fields import address, number, part, started_at
 from rpcguard.registries.base import (
     MAX_BYTES,
+    MOST_SERVICES,
     FaultLog,
     RegistryURL,
     node_from_json,
@@ -102,7 +105,7 @@ class XdsRegistry:
             timeout=parsed.number("timeout", 10.0),
             max_bytes=max_bytes,
         )
-        self._held: dict[str, _Held] = {}
+        self._held: LRUCache[str, _Held] = LRUCache(MOST_SERVICES)
         self._faults = FaultLog()
 
     @classmethod
@@ -199,19 +202,26 @@ def _resource(answer: Answer, name: str) -> tuple[str, Object | None]:
 
 def _endpoints(localities: list[Object]) -> Iterator[_Endpoint]:
     filled = [some for some in localities if _get(some, "lb_endpoints")]
+    weights: dict[int, list[float | None]] = {}
     for some in filled:
-        priority = _get(some, "priority") or 0
-        if not isinstance(priority, int):
-            raise ValueError("a priority must be a whole number")
-        peers = [peer for peer in filled if (_get(peer, "priority") or 0) == priority]
-        weights = [number(_get(peer, "load_balancing_weight")) for peer in peers]
-        entries = _objects(some, "lb_endpoints")
+        own = number(_get(some, "load_balancing_weight"))
+        weights.setdefault(_priority(some), []).append(own)
+    weighed = {level for level, peers in weights.items() if len(peers) > 1 and all(peers)}
+    for some in filled:
+        priority, entries = _priority(some), _objects(some, "lb_endpoints")
         share = 1.0
-        if len(peers) > 1 and all(weights):
+        if priority in weighed:
             own = number(_get(some, "load_balancing_weight")) or 0.0
             share = own / (sum(map(_weight, entries)) or 1.0)
         for entry in entries:
             yield _Endpoint(entry, part(some, "locality"), priority, share)
+
+
+def _priority(locality: Object) -> int:
+    priority = _get(locality, "priority") or 0
+    if not isinstance(priority, int):
+        raise ValueError("a priority must be a whole number")
+    return priority
 
 
 def _node(endpoint: object) -> Node:
