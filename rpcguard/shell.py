@@ -18,6 +18,7 @@ from rpcguard.children import SCHEMES, Children, ChildT
 from rpcguard.discovery import Following, background, probe
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.idle import surplus
 from rpcguard.journal import Journal
 from rpcguard.membership import MembershipPolicy
 from rpcguard.offline import OfflinePolicy
@@ -28,6 +29,7 @@ from rpcguard.service import Service
 from rpcguard.slow_start import SlowStart
 from rpcguard.stack import Counts
 from rpcguard.status import ServiceView
+from rpcguard.views import why_no_node
 
 if TYPE_CHECKING:
     import ssl
@@ -50,8 +52,6 @@ logger: logging.Logger = logging.getLogger("rpcguard")
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
 ChildKey = tuple["LiveNode | None", str]
-_SHOWN = 10
-_MOST_STRANGERS = 256
 
 
 class Shell(Generic[ChildT]):
@@ -126,6 +126,7 @@ class Shell(Generic[ChildT]):
         self._closed = False
         self._cut = False
         self._forking = threading.Lock()
+        self._naming = threading.RLock()  # a handler of the log may call through this transport
         self._pid = os.getpid()
         self._services: dict[str, Service] = {}
         given = os.environ.get(ENVIRONMENT) if registry is None else registry
@@ -177,6 +178,7 @@ class Shell(Generic[ChildT]):
                 known=service.known,
                 age=self._following.age(name),
                 trouble=self._following.trouble(name),
+                refused=service.refused,
             )
             for name, service in list(self._services.items())
         ]
@@ -202,22 +204,23 @@ class Shell(Generic[ChildT]):
         if self._pid != os.getpid():
             self._start_over_after_fork()
         service = self._services.get(name)
-        if service is None:
-            fresh = Service(name, policies=self._policies, surroundings=self)
-            service = self._services.setdefault(name, fresh)
-            if self._closed:
-                service.close()
-            elif service is fresh:
-                self._forget_strangers()
-                self._following.follow(service)
-        return service
+        return self._new_service(name) if service is None or service.forgotten else service
 
-    def _forget_strangers(self) -> None:
-        # Names may come from URLs that somebody else chooses: only so many are kept an eye on.
-        idle = [one for one in list(self._services.values()) if not one.known and not one.calls]
-        for service in idle[:-_MOST_STRANGERS]:
-            if self._services.pop(service.name, None) is not None:
-                self._following.forget(service.name)
+    def _new_service(self, name: str) -> Service:
+        with self._naming:
+            service = self._services.get(name)
+            if service is None:
+                for idle in surplus(self._services.values()):
+                    if idle.forget():
+                        del self._services[idle.name]
+                        self._following.forget(idle.name)
+                service = Service(name, policies=self._policies, surroundings=self)
+                self._services[name] = service
+                if self._closed:
+                    service.close()
+                else:
+                    self._following.follow(service)
+        return service
 
     def _connections(self, live: LiveNode) -> Counts | None:
         keys = (live, "http"), (live, "https")
@@ -241,6 +244,7 @@ class Shell(Generic[ChildT]):
             if self._pid == os.getpid():
                 return
             self._inherited = self._services, self._part_with_children()
+            self._naming = threading.RLock()
             self._services = {name: service.heir() for name, service in self._services.items()}
             self._following.renew()
             for service in self._services.values():
@@ -256,18 +260,7 @@ class Shell(Generic[ChildT]):
         )
 
     def _no_node(self, service: Service) -> Exception:
-        registry = repr(self._following.registry)
-        views = service.nodes()
-        if not service.ready:
-            why = f"{self._no_list(service)} in time; is the registry up?"
-        elif not service.known:
-            why = f"{registry} does not know this service; is its name right?"
-        elif not views:
-            why = f"{registry} lists no node of it; is one registered?"
-        else:
-            shown = [f"{view.node.id} {view.state}: {view.reason}" for view in views[:_SHOWN]]
-            more = f"; and {len(views) - _SHOWN} more" if len(views) > _SHOWN else ""
-            why = f"of {registry}: {'; '.join(shown)}{more}"
+        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
         return self._no_available_node(f"service {service.name!r} has no available node: {why}")
 
     def _no_list(self, service: Service) -> str:
@@ -324,6 +317,10 @@ class Shell(Generic[ChildT]):
         )
         if "rpcguard" in extensions:
             plan = replace(plan, **read_options(extensions["rpcguard"], service.clock(), retry))
+        if not service.begin():
+            if service.forgotten:
+                return self._prepare(request)
+            raise self._refuse(service)
         call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
         return service, call, body
 
