@@ -37,9 +37,10 @@ async def test_calls_share_a_connection(make_h2, make_h2_caller):
     """Calls are HTTP/2, carry the service as their authority, and share one connection."""
     node = make_h2()
     caller = make_h2_caller(node)
-    for method in ("GET", "POST", "GET"):
+    for stream, method in ((1, "GET"), (3, "POST"), (5, "GET")):
         response = await caller.call(method=method)
         assert (response.http_version, response.text) == ("HTTP/2", "ok")
+        assert response.extensions["stream_id"] == stream
     assert node.calls == [("GET", "orders"), ("POST", "orders"), ("GET", "orders")]
     assert len(node.peers) == 1
     assert node.names == ["orders"]
