@@ -255,9 +255,9 @@ async def server_sent_events(talk: Talk):
         pytest.skip("httpx2 has it")
     if talk.flavour.sync:
         with talk.client.sse("/events", params={"q": "1"}) as source:
-            return list(source), told(source.response)
+            return list(source), source.response.request.headers.raw
     async with talk.client.sse("/events", params={"q": "1"}) as source:
-        return [event async for event in source], told(source.response)
+        return [event async for event in source], source.response.request.headers.raw
 
 
 async def gathered(scenario, talk: Talk):
