@@ -190,7 +190,9 @@ def _parse(url: str) -> RegistryURL:
 
 def _resource(answer: Answer, name: str) -> tuple[str, Object | None]:
     """Give the version of an answer, and the resource of this name if it is in there."""
-    document = part({"answer": answer.json()}, "answer")
+    document = answer.json()
+    if not isinstance(document, Mapping):
+        raise ValueError("an object is wanted")
     version = _get(document, "version_info")
     for resource in _objects(document, "resources"):
         if resource.get("@type") == _WRAPPER:

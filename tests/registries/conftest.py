@@ -16,6 +16,7 @@ class Seen:
 
     target: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 Script = Callable[[Seen], bytes | Iterable[bytes]]
@@ -55,7 +56,8 @@ def _handler(server: Callable[[], ScriptedServer]) -> type[socketserver.StreamRe
                 while first := self.rfile.readline():
                     lines = iter(lambda: self.rfile.readline().decode().strip(), "")
                     headers = {n.lower(): v for n, _, v in (line.partition(": ") for line in lines)}
-                    seen = Seen(first.split()[1].decode(), headers)
+                    body = self.rfile.read(int(headers.get("content-length", "0")))
+                    seen = Seen(first.split()[1].decode(), headers, body)
                     server().seen.append(seen)
                     answer = server().script(seen)
                     for chunk in [answer] if isinstance(answer, bytes) else answer:
