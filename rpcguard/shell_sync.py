@@ -13,6 +13,8 @@ from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx
 
     from rpcguard.call import Call, Step
@@ -31,7 +33,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
 
     def _start_without_children(self) -> None:
         self._children = {}
-        weakref.finalize(self, _close_ours, self._children, os.getpid())
+        children, pid = self._children, os.getpid()
+        weakref.finalize(self, _close_ours, children, pid).atexit = False
+        weakref.finalize(self, _leave, children, pid)
 
     def _families(self) -> list[dict[ChildKey, Any]]:
         return [self._children]
@@ -191,8 +195,20 @@ def _close_ours(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None
         _close_all(children)
 
 
+def _leave(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None:
+    # At exit a call in flight is one of a daemon thread, which is to end without a word: cut, it
+    # would still raise in its thread, and the interpreter would print that.
+    if pid == os.getpid():
+        for child in list(children.values()):
+            _run(getattr(child, "close_idle", child.close))
+
+
 def _close(child: httpx.BaseTransport) -> None:
+    _run(child.close)
+
+
+def _run(close: Callable[[], object]) -> None:
     try:
-        child.close()
+        close()
     except Exception:  # the user's own child may raise anything, and the others are still open
         logger.warning("a node's connections did not close", exc_info=True)
