@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 
@@ -188,5 +187,5 @@ def test_a_program_that_is_terminated(make_node):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
     """
-    done: subprocess.CompletedProcess[str] = run_python(code, make_node(hang), timeout=EXIT)
+    done = run_python(code, make_node(hang), timeout=EXIT)
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
