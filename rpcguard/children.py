@@ -23,6 +23,14 @@ SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """The schemes of a call's URL, and over what each is spoken."""
 
 
+def scheme_of(node: Node, asked: str) -> str:
+    """Say over what a call goes to a node: TLS where the registry or the URL wants it.
+
+    So whoever writes https gets it, or an error: a registry cannot turn it off.
+    """
+    return "https" if node.scheme == "https" else SCHEMES[asked]
+
+
 class Outgoing:
     """Be the request of one attempt, as far as a node's connections look at it.
 
@@ -104,7 +112,7 @@ class Children(Generic[ChildT]):
         logger.debug("service %s: sending to node %s", url.host, node.id)
         extensions = {**request.extensions, "timeout": timeouts}
         extensions.pop("rpcguard", None)
-        scheme = node.scheme or SCHEMES[url.scheme]
+        scheme = scheme_of(node, url.scheme)
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if not self._addressed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rpcguard._checks import plain
 from rpcguard.background import background as background
 from rpcguard.nodes import Snapshot
 from rpcguard.probes import probe as probe
@@ -35,6 +36,7 @@ _LONGEST_BACKOFF = 30.0
 _FETCH_TIMEOUT = 30.0
 _SHORTEST_POLL = 1.0
 _CACHE_AFTER = 1.0
+_LONGEST_TROUBLE = 1000
 _JITTER = 0.1
 
 
@@ -212,7 +214,7 @@ class Feed:
 
 
 def _spoken(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return plain(f"{type(error).__name__}: {error}".removesuffix(": "))[:_LONGEST_TROUBLE]
 
 
 async def _close(snapshots: object) -> None:

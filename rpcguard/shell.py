@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 from rpcguard._exchange import Exchange
 from rpcguard.balancers import LeastLoaded
 from rpcguard.call import Call
-from rpcguard.children import SCHEMES, Children, ChildT
+from rpcguard.children import SCHEMES, Children, ChildT, scheme_of
 from rpcguard.discovery import Following, background, probe
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import InvalidRegistryURL, RegistryError
@@ -28,7 +28,7 @@ from rpcguard.retry import RetryPolicy
 from rpcguard.service import Service
 from rpcguard.slow_start import SlowStart
 from rpcguard.stack import Counts
-from rpcguard.status import ServiceView
+from rpcguard.status import view_of
 from rpcguard.views import why_no_node
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rpcguard.live import LiveNode
     from rpcguard.nodes import Node, NodeView, State
     from rpcguard.registries.base import Registry
+    from rpcguard.status import ServiceView
     from rpcguard.views import PickRecord
 
 logger: logging.Logger = logging.getLogger("rpcguard")
@@ -169,19 +170,7 @@ class Shell(Generic[ChildT]):
 
     def services(self) -> list[ServiceView]:
         """Show the services that were called so far, and how their registry does."""
-        registry = repr(self._following.registry)
-        return [
-            ServiceView(
-                name=name,
-                registry=registry,
-                ready=service.ready,
-                known=service.known,
-                age=self._following.age(name),
-                trouble=self._following.trouble(name),
-                refused=service.refused,
-            )
-            for name, service in list(self._services.items())
-        ]
+        return [view_of(service, self._following) for service in list(self._services.values())]
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""
@@ -348,7 +337,7 @@ class Shell(Generic[ChildT]):
         self._telemetry.denied(service.name, reason)
 
     def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
-        key = live, live.node.scheme or SCHEMES[scheme]
+        key = live, scheme_of(live.node, scheme)
         child = children.get(key)
         if child is None:
             child = children.setdefault(key, self._make.child(live.node, key[1]))

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rpcguard.discovery import Following
     from rpcguard.nodes import NodeView
+    from rpcguard.service import Service
 
 # Frameworks type these three in their own ways.
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -42,6 +44,19 @@ class ServiceView:
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+def view_of(service: Service, following: Following) -> ServiceView:
+    """Show a service and how its registry does."""
+    return ServiceView(
+        name=service.name,
+        registry=repr(following.registry),
+        ready=service.ready,
+        known=service.known,
+        age=following.age(service.name),
+        trouble=following.trouble(service.name),
+        refused=service.refused,
+    )
 
 
 class Shown(Protocol):
