@@ -35,19 +35,22 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RESULTS = DOCS / "performance" / "results.json"
-PACKAGES = ("httpx", "httpcore", "httpx2", "httpcore2", "h11", "anyio", "trio", "httpx-retries")
+PACKAGES = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "h11", "anyio", "trio"),
+    *("httpx-retries", "httpx-aiohttp", "aiohttp"),
+)
 
 
 def telling(rounds: int) -> Section:
-    """Measure calls with telemetry and without."""
+    """Measure calls with telemetry and without; many rounds, for the bar is close to nothing."""
     table, checks = sides_table(), []
     with nodes(2) as ports:
         url = overhead.registry(ports)
         for kind in ("sync", "asyncio"):
             if kind == "sync":
-                measured = telemetry.threads(url, 200, rounds * 4)
+                measured = telemetry.threads(url, 150, rounds * 10)
             else:
-                measured = asyncio.run(telemetry.tasks(url, 150, rounds * 4))
+                measured = asyncio.run(telemetry.tasks(url, 150, rounds * 10))
             add_sides(table, kind, measured, own=telemetry.API)
             what = f"{kind}, telemetry without an SDK"
             checks.append(ratio(what, measured, telemetry.NONE, 1.02, own=telemetry.API))

@@ -188,8 +188,13 @@ class Simulation:
     ) -> None:
         name = lease.live.node.id
         call.nodes.append(name)
-        end, verdict = self.providers[name].serve(self.now, self.rng)
+        end, verdict = self.providers[name].serve(self.now, self.luck(call))
         self.at(end - self.now, lambda: self._answer(call, lease, tried, verdict, then))
+
+    def luck(self, call: Call) -> random.Random:
+        """Give the chance that decides on the attempt of a call that begins now."""
+        del call
+        return self.rng
 
     def _answer(
         self,
