@@ -228,9 +228,10 @@ def fleet_in_trouble(
         "slow start (least requests takes no notice of the ramp), and the same calls, each of the "
         "same length. Ideal: the p99 of a call that waits for no other. Recovered: the "
         "last second with a p99 half above the usual one, or with more than 0.1 % of calls "
-        "failed. To shares of failed calls 0.05 % is added before they are compared. A mass restart "
-        "overloads this fleet for some seconds, whoever picks: how many calls wait in vain hangs on "
-        "the luck of a run more than on the balancer, hence the same calls for all and more runs."
+        "failed. To shares of failed calls 0.05 % is added before they are compared. A mass "
+        "restart overloads this fleet for some seconds, whoever picks: how many calls wait in "
+        "vain hangs on the luck of a run more than on the balancer, hence the same calls for all "
+        "and the more runs."
     )
     return Section("A fleet in trouble", about, table, checks, series)
 
