@@ -185,6 +185,25 @@ async def test_operator_drains(backend: Backend, new_nodes: NewNodes, service: s
             await caller.until(lambda: seen.answers[nodes[0].address], what="calls again")
 
 
+@needs("change", "hide")
+async def test_operator_hides(backend: Backend, new_nodes: NewNodes, service: str) -> None:
+    """A node that the operator takes off the list gets no call, and warms up when it is back."""
+    nodes = new_nodes(3)
+    await act(backend.register_all, service, nodes)
+    async with calling(backend) as caller:
+        await call_all(caller, service, nodes)
+        async with traffic(caller, service) as seen:
+            await act(backend.hide, service, nodes[0].id)
+            await caller.until_listed(service, *ids(nodes[1:]))
+            await anyio.sleep(0.1)
+            seen.forget()
+            await caller.until(lambda: sum(seen.answers.values()) > 30)
+            assert nodes[0].address not in seen.answers
+            await act(backend.show, service, nodes[0].id)
+            await caller.until(lambda: seen.answers[nodes[0].address], what="calls again")
+        assert caller.nodes(service)[nodes[0].id].state == "warming"
+
+
 @needs("change", "drain")
 async def test_all_drained(backend: Backend, new_nodes: NewNodes, service: str) -> None:
     """With every node drained a call fails at once and says why; none is sent anyway."""

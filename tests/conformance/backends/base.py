@@ -22,7 +22,8 @@ CAPABILITIES: Final = {
     "crash": "the registry notices the end of a node by itself: `crash`",
     "generation": "a node that registers anew can be told from one that stayed",
     "unknown": "an unknown service can be told from an empty one",
-    "empty": "a service can be known and have no node: `empty`",
+    "empty": "a service can be there, or have been there, and have no node: `empty`",
+    "hide": "the operator can take a node off the list and back: `hide`, `show`",
     "outage": "the server can be stopped and started: `stop_server`, `start_server`",
     "wipe": "the server can come back with nothing in its store: `wipe_server`",
     "auth": "wrong credentials are refused",
@@ -131,7 +132,17 @@ class Backend:
         raise NotImplementedError
 
     def empty(self, service: str) -> None:
-        """Make a service known that has no node."""
+        """Make a service known that has no node; where that cannot be, its only node has left."""
+        node = self.node(*self.address(), 0)
+        self.register(service, node)
+        self.deregister(service, node.id)
+
+    def hide(self, service: str, node_id: str) -> None:
+        """Take a node off the list by the operator's own action."""
+        raise NotImplementedError
+
+    def show(self, service: str, node_id: str) -> None:
+        """Take `hide` back."""
         raise NotImplementedError
 
     def stop_server(self) -> None:

@@ -28,7 +28,7 @@ class ConsulBackend(Backend):
     capabilities = frozenset(
         {
             *("change", "update", "weight", "zone", "version", "metadata", "status", "drain"),
-            *("crash", "generation", "outage", "wipe", "auth", "cluster", "bulk"),
+            *("crash", "generation", "empty", "outage", "wipe", "auth", "cluster", "bulk"),
         }
     )
 

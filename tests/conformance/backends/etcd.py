@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT_PASSWORD, PASSWORD, WRONG_PASSWORD = "r00t-passw0rd", "re4der-passw0rd", "wr0ng-passw0rd"
 CHUNK = 100
 ALL_KEYS = "AA=="
-LAYOUT = frozenset({"change", "update", "crash", "generation"})
+LAYOUT = frozenset({"change", "update", "crash", "generation", "empty"})
 SERVER = frozenset({"outage", "wipe", "auth", "cluster", "bulk"})
 DESCRIBED = frozenset({"weight", "zone", "version", "metadata"})
 

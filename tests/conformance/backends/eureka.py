@@ -28,7 +28,7 @@ class EurekaBackend(Backend):
     capabilities = frozenset(
         {
             *("change", "update", "weight", "zone", "version", "metadata", "status", "drain"),
-            *("crash", "generation", "outage", "wipe", "auth", "cluster", "bulk"),
+            *("crash", "generation", "empty", "outage", "wipe", "auth", "cluster", "bulk"),
         }
     )
 
@@ -84,6 +84,11 @@ class EurekaBackend(Backend):
     def undrain(self, service: str, node_id: str) -> None:
         path = f"/apps/{service.upper()}/{node_id}/status"
         self._api.delete(path, params={"value": "UP"}).raise_for_status()
+
+    def empty(self, service: str) -> None:
+        super().empty(service)
+        while self.listed(service):
+            time.sleep(0.05)
 
     def start_server(self) -> None:
         """Start the server, which has forgotten all nodes, and let them register as they do."""

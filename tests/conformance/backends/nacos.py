@@ -32,7 +32,8 @@ class NacosBackend(Backend):
     capabilities = frozenset(
         {
             *("change", "update", "weight", "zone", "version", "metadata", "status", "drain"),
-            *("crash", "generation", "outage", "wipe", "auth", "cluster", "bulk"),
+            *("crash", "generation", "empty", "outage", "wipe", "auth", "cluster", "bulk"),
+            "hide",
         }
     )
 
@@ -85,6 +86,17 @@ class NacosBackend(Backend):
 
     def undrain(self, service: str, node_id: str) -> None:
         self._operate(node_id, weight=self._known[node_id]["weight"])
+
+    def hide(self, service: str, node_id: str) -> None:
+        self._operate(node_id, enabled="false")
+
+    def show(self, service: str, node_id: str) -> None:
+        self._operate(node_id)
+
+    def empty(self, service: str) -> None:
+        super().empty(service)
+        while self._listed(service):
+            time.sleep(0.05)
 
     def start_server(self) -> None:
         """Start the server, which has forgotten all nodes, and let them register as they do."""
