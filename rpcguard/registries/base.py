@@ -94,8 +94,7 @@ def registry_from_url(url: str) -> Registry:
     offered = {entry.name: entry for entry in entry_points(group=GROUP)}
     entry = offered.get(scheme.lower())
     if entry is None:
-        known = ", ".join(sorted(offered)) or "none: is rpcguard installed?"
-        raise InvalidRegistryURL(f"no registry for the scheme {scheme!r}; known are: {known}")
+        raise _unknown_scheme(scheme, sorted(offered))
     registry: Registry = entry.load()(url)
     return registry
 
@@ -281,6 +280,18 @@ class FaultLog:
                 self._last[where] = fault
         if fault not in (None, last):
             logger.warning("%s: %s", plain(where), plain(fault))
+
+
+def _unknown_scheme(scheme: str, offered: list[str]) -> InvalidRegistryURL:
+    from difflib import get_close_matches  # seldom wanted
+
+    longer = [name for name in offered if name.startswith(scheme.lower())]
+    near = longer or get_close_matches(scheme.lower(), offered, n=1) or ["static"]
+    known = ", ".join(offered) or "none: is rpcguard installed?"
+    return InvalidRegistryURL(
+        f"no registry for the scheme {scheme!r}; known are: {known};"
+        f" a right one looks like {near[0]}://10.0.0.1:8080"
+    )
 
 
 def _invalid(part: str, example: str) -> InvalidRegistryURL:
