@@ -18,15 +18,16 @@ class Lease:
     """Hold one attempt's claim on a node, from the pick to the close of its response.
 
     `proof` is true for the trial of a half-open node and for a pick in panic: there a success
-    restores the node.
+    restores the node. `paid_at` is when the budget paid for a retry.
     """
 
-    __slots__ = ("live", "proof", "started")
+    __slots__ = ("live", "paid_at", "proof", "started")
 
     def __init__(self, live: LiveNode, started: float) -> None:
         self.live: LiveNode = live
         self.started: float = started
         self.proof: bool = False
+        self.paid_at: float | None = None
 
 
 Taken = tuple[Lease, Compared, tuple["LiveNode", ...], Exclusions]

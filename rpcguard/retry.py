@@ -11,6 +11,8 @@ from rpcguard.rolling import RollingCounts
 if TYPE_CHECKING:
     from random import Random
 
+    from rpcguard.outcomes import Blame
+
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "QUERY"})
 RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 
@@ -22,7 +24,8 @@ class RetryPolicy:
     `attempts` counts the first one. `methods` may be repeated although they may have been
     processed, and so may any call that carries an `Idempotency-Key`; `statuses` are the answers
     that are retried for these. Retries are paid from a budget: `budget_ratio` of the calls of the
-    last `budget_window` seconds plus `budget_floor` a second (Finagle's RetryBudget). The first
+    last `budget_window` seconds plus `budget_floor` a second (Finagle's RetryBudget); one that
+    cannot connect burdens nobody and is paid back. The first
     retry waits for nothing, later ones up to `backoff` · 2ⁿ seconds, at most `backoff_max`, with
     full jitter. Idempotent answers of a known length up to `prefetch` bytes are read before they
     are handed out, so that a node that dies in mid-body is retried too; 0 turns that off.
@@ -77,6 +80,12 @@ class RetryBudget:
         counts.advance(now)
         return counts.second + 1 <= self._ratio * counts.first + self._floor
 
-    def withdraw(self, now: float) -> None:
-        """Pay for one retry."""
+    def withdraw(self, now: float) -> float:
+        """Pay for one retry; give the time, by which it may be paid back."""
         self._counts.add(now, 0, 1)
+        return now
+
+    def settle(self, paid_at: float | None, blame: Blame) -> None:
+        """Pay a retry back that could not connect; what was not paid for is None."""
+        if paid_at is not None and blame == "connect":
+            self._counts.take_back(paid_at, 0, 1)

@@ -32,6 +32,15 @@ class RollingCounts:
         self.first += first
         self.second += second
 
+    def take_back(self, at: float, first: int, second: int) -> None:
+        """Undo what was added at the time `at`, unless the window has left it behind."""
+        epoch = min(int(at / self._width), self._epoch)
+        if epoch > self._epoch - _BUCKETS:
+            self._first[epoch % _BUCKETS] -= first
+            self._second[epoch % _BUCKETS] -= second
+            self.first -= first
+            self.second -= second
+
     def advance(self, now: float) -> None:
         """Forget what the window has left behind; `first` and `second` are then up to date."""
         epoch = int(now / self._width)

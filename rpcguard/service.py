@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from rpcguard.policies import Policies
     from rpcguard.stack import Counts
 
-_RECORDS = 64
-_CHUNK = 64
+_RECORDS, _CHUNK = 64, 64
 
 Denial = Literal["budget", "no_other_node"]
 
@@ -121,7 +120,7 @@ class Service:
             if lease is None and same_node and not tried[-1].gone:
                 lease = self._lease(tried[-1], now, (), tried)
             if lease is not None:
-                self._budget.withdraw(now)
+                lease.paid_at = self._budget.withdraw(now)
         if self._health.outbox:
             self._deliver()
         return lease or "no_other_node"
@@ -176,6 +175,7 @@ class Service:
             now = self.clock()
             seconds = now - lease.started
             live.answer(now, heard=verdict.good or not verdict.failed)
+            self._budget.settle(lease.paid_at, verdict.blame)
             if verdict.notice is not None:
                 health.noticed(live, verdict.notice, now)
             if verdict.blame != "none":

@@ -108,6 +108,39 @@ def test_a_search_without_a_node_costs_no_budget():
     assert isinstance(stage.service.pick_again((lease.live,)), Lease)
 
 
+def test_a_retry_that_cannot_connect_is_paid_back():
+    """While everything is down retries cost nothing, so that they are there when it is back."""
+    stage = Stage("a", "b", retry=RetryPolicy(budget_floor=0.1, budget_ratio=0.0))
+    for _ in range(100):
+        first = stage.pick()
+        stage.service.settle(first, REFUSED)
+        stage.service.release(first)
+        second = again(stage, first)
+        stage.clock.advance(0.15)
+        stage.service.settle(second, REFUSED)
+        stage.service.release(second)
+    first = stage.pick()
+    second = again(stage, first)
+    stage.service.settle(second, SICK)
+    assert stage.service.pick_again((first.live,)) == "budget"
+
+
+def test_a_refund_does_not_outlive_its_payment():
+    """What is paid back late, after the window has left the payment behind, gives no credit."""
+    budget = RetryBudget(RetryPolicy(budget_floor=0.1, budget_ratio=0.0), 0.0)
+    budget.withdraw(0.0)
+    assert not budget.allows(0.5)
+    assert budget.allows(20.0)
+    budget.settle(0.0, "connect")
+    budget.withdraw(20.0)
+    assert not budget.allows(20.0)
+    budget.settle(20.0, "failure")
+    budget.settle(None, "connect")
+    assert not budget.allows(20.0)
+    budget.settle(20.0, "connect")
+    assert budget.allows(20.0)
+
+
 def test_amplification_is_bounded():
     """With every node failing, sent is at most 1.2 times asked, plus the floor."""
     budget, now, asked, sent = RetryBudget(RetryPolicy(), 0.0), 0.0, 0, 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard.call import Discard, Read, Send
 from rpcguard.errors import NoAvailableNode, TransportClosed
+from rpcguard.outcomes import classify_exception
 from rpcguard.service import Service
 from tests.simulation.faults import Fate
 from tests.simulation.lists import RECORDS, Lists
@@ -123,6 +124,9 @@ class Judge:
         elif error is None and fate.until in ("body", "rest"):
             fate = WELL  # so far
         flight.fate = self._fates[flight.leases[-1]] = fate
+        paid_at = flight.leases[-1].paid_at
+        if paid_at is not None and error and classify_exception(error).blame == "connect":
+            self._retries.remove(paid_at)
         flight.permitted = self._permitted(flight, fate)
 
     def broke(self, flight: Flight, fate: Fate) -> None:
