@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rpcguard._checks import plain
 from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.base import CheckingRegistry
 
@@ -82,7 +83,8 @@ class Recheck:
         try:
             said = await self._answer(self._registry, listed)
         except Exception as error:  # adapters of others may raise anything; the next list tells
-            logger.debug("service %s: node %s cannot be checked: %r", self._service, key, error)
+            said_of = self._service, plain(key), plain(repr(error))
+            logger.debug("service %s: node %s cannot be checked: %s", *said_of)
             return None
         finally:
             self._waiting.discard(key)
@@ -92,7 +94,7 @@ class Recheck:
         logger.info(
             "service %s: node %s: the registry, asked for it alone, says that it is %s",
             self._service,
-            key,
+            plain(key),
             said.status if said is not None else "gone",
         )
         return Snapshot([said or replace(listed, status="down")], authoritative=False)
