@@ -13,7 +13,7 @@ from rpcguard.call import DRAIN_TIME, Call, Discard, Read, Send, Sleep
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from rpcguard.options import Plan, read_options
 from tests.simulation.faults import Fate
-from tests.simulation.invariants import NOTHING, Judge, Violation, Watched
+from tests.simulation.invariants import NOTHING, Judge, Violation, Watched, demand
 from tests.simulation.scenario import Begin, Close, Jump, Listing, Mood, Word
 from tests.simulation.world import START, World
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HEALING = 420.0
 """Seconds after which whatever was held against a node has run its course."""
+PATIENCE = 200
+"""Calls for each node within which every one gets its own again."""
 
 CUT = Fate("maybe", "failure", name="cut")
 
@@ -54,6 +56,7 @@ class Flight:
         self.began = self.world.now
         self.state = "new"
         self.error: BaseException | None = None
+        self.thrown: BaseException | None = None
         self.plan = self._plan()
         self.leases: list[Lease] = []
         self.denials: list[str] = []
@@ -99,7 +102,7 @@ class Flight:
         return NoAvailableNode(service.name)
 
     def _advance(self, value: Any, error: BaseException | None) -> None:
-        self.judge.flight = self
+        self.judge.flight, self.thrown = self, error
         if isinstance(self.step, Send) and self.exchange is not None:
             self.judge.attempted(self, self.exchange.fate, error)
         try:
@@ -180,7 +183,7 @@ class Flight:
             self.exchange.arrived.append(error)
             self.judge.broke(self, self.exchange.fate)
             self.judge.decided(self)
-        self.judge.flight = self
+        self.judge.flight, self.thrown = self, error
         try:
             next(self._chunks)
         except StopIteration:
@@ -217,6 +220,7 @@ class Flight:
         if self.state == "running":
             self._advance(None, reason)
             return
+        self.thrown = reason
         self.exchange.arrived.clear()
         self.exchange.arrived.append(reason)
         with contextlib.suppress(type(reason)):
@@ -265,7 +269,7 @@ class Play:
         if isinstance(part, Begin):
             self._begin(part)
         elif isinstance(part, Mood):
-            world.moods[part.node] = part.mood
+            world.change(part.node, part.mood)
         elif isinstance(part, Listing):
             self._heard(part)
         elif isinstance(part, Jump):
@@ -295,6 +299,7 @@ class Play:
                 service.mark_online(word.node)
             else:
                 service.mark_offline(word.node, 5.0)
+            self.judge.standing.marked_by_user(word.node, online=word.online)
 
     def _cut(self) -> None:
         self.cut = True
@@ -310,7 +315,10 @@ class Play:
         world.skew = 0.0
         self._heard(Listing(0.0, truth))
         world.run(world.now + HEALING, self.judge.look)
-        for _ in range(2 * len(truth) + 2):
-            self._begin(Begin(0.0))
+        healed, calls = world.now, 0
+        while calls < 2 * len(truth) or self.judge.standing.unused(healed):
+            world.at(0.0, lambda: self._begin(Begin(0.0)))
             world.run(world.now + 11.0, self.judge.look)
+            calls += 1
+            demand(calls < PATIENCE * len(truth), "a node that is well gets no call")
         self.judge.all_well(truth)

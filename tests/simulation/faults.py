@@ -41,6 +41,7 @@ class Fate:
     ttl: float | None = None
     stale: bool = False
     slow: float = 1.0
+    goaway: bool = False
     name: str = ""
 
     def __str__(self) -> str:
@@ -144,6 +145,7 @@ FATES |= {
     "leaving": _tells("leaving", (_OFFLINE, "1")),
     "leaving long": _tells("leaving", (_OFFLINE, "1;ttl=1e9"), ttl=1e9),
     "leaving soon": _tells("leaving", (_OFFLINE, "1; ttl=2"), ttl=2.0),
+    "goaway with the answer": Fate(says="leaving", goaway=True),
     "envoy leaving": _tells("leaving", ("x-envoy-immediate-health-check-fail", "")),
     "sermant leaving": _tells("leaving", (_SERMANT, "SELF")),
     "names another": _tells("foreign", (_SERMANT, "OTHER")),
@@ -172,11 +174,14 @@ PROCESS: dict[str, str] = {
     "nagging": "leaving long",
     "forging": "names another",
     "expired": "bad certificate",
+    "murky": "no descriptors",
 }
 """What an attempt comes to, by the mood of the node's process."""
 
 MOODS = [mood for mood in PROCESS if mood != "well"]
-DOWN = frozenset({"dead", "cut off"})
+PROBES = {"dead": False, "cut off": False, "murky": None}
+"""What a probe finds, where it is not a listening port; None if it cannot find out."""
+CRASHED = Fate("maybe", "failure", name="crashed")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from rpcguard.call import Discard, Read, Send
+from rpcguard.call import Discard, Read, Send, Sleep
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from rpcguard.outcomes import classify_exception
 from rpcguard.service import Service
@@ -181,6 +181,13 @@ class Judge:
             demand(number == len(flight.leases), "the attempts are not counted")
             demand(number <= flight.plan.attempts, "there are too many attempts")
             self._look_at_timeouts(flight, step)
+        elif isinstance(step, Discard):
+            size = flight.exchange.length
+            demand(step.drain == (size is not None), "a short answer is not drained, or a long one")
+        elif isinstance(step, Sleep):
+            retry = len(flight.leases) - 1
+            most = min(self._retry.backoff * 2.0 ** (retry - 1), self._retry.backoff_max)
+            demand(retry > 1 and 0.0 < step.seconds <= most, "a retry waits %s s", step.seconds)
 
     def _look_at_timeouts(self, flight: Flight, step: Send) -> None:
         plan, now = flight.plan, self.world.now
@@ -205,8 +212,21 @@ class Judge:
         error = flight.error
         if isinstance(error, NoAvailableNode):
             demand(not self._usable(flight), "a call found no node although there is one")
-        if isinstance(error, TransportClosed):
+        elif isinstance(error, TransportClosed):
             demand(self.service.closed, "a call was refused though nothing was closed")
+        elif flight.leases:
+            self._look_at_account(flight)
+
+    def _look_at_account(self, flight: Flight) -> None:
+        """Look at what the caller is told: the last original error, and every attempt in order."""
+        told = [attempt.node.id for attempt in flight.call.attempts]
+        truth = [lease.live.node.id for lease in flight.leases]
+        error, given_up = flight.error, isinstance(flight.error, asyncio.CancelledError)
+        demand(told == truth[: len(told)], "the caller is told of other attempts than were made")
+        demand(len(told) == len(truth) or given_up, "the caller is not told of every attempt")
+        demand(given_up or error is flight.thrown, "the caller gets another error: %r", error)
+        if isinstance(error, Exception):
+            demand("".join(error.__notes__).count("attempt ") == len(told), "the note is wrong")
 
     def decided(self, flight: Flight) -> None:
         """Look for what could still be done when the call makes no other attempt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tests.simulation.standing import Standing, demand
+from tests.simulation.standing import Shadow, Standing, demand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,9 +87,11 @@ class Lists(Standing):
         """Look at the books, and at what time has done."""
         roster, pooled = self.roster, 0
         ejections = self.blacklist._ejections.values()
-        held_out = {one.live for one in ejections} | {mark.live for mark in self.marks}
+        ejected, marked = {one.live for one in ejections}, {mark.live for mark in self.marks}
+        held_out = ejected | marked
         for live in roster.nodes.values():
             node = live.node
+            self._judge_return(live, (live in ejected, live in marked))
             fit = live not in held_out and node.status == "up" and node.weight > 0
             demand(live.in_pool == fit, "%s is %s, fit: %s", node.id, live.state, fit)
             pooled += fit
@@ -103,6 +105,17 @@ class Lists(Standing):
             return  # nobody has looked since, so nothing had to change
         self._look_at_time()
 
+    def _judge_return(self, live: LiveNode, held: tuple[bool, bool]) -> None:
+        shadow = self._shadows[live]
+        before, shadow.held = shadow.held, held
+        if held == before:
+            return
+        if not held[0] or not held[1]:
+            shadow.streak = 0
+        if any(before) and not any(held) and live.in_pool:
+            frozen = self._frozen_until == self.world.now + self.policies.ejection.window
+            demand(frozen or self._warm.get(live) == self.world.now, "nobody is told of a return")
+
     def _look_at_time(self) -> None:
         now, roster = self.world.now, self.roster
         hold = self.policies.membership.shrink_hold
@@ -114,6 +127,12 @@ class Lists(Standing):
         for mark in self.marks:
             demand(mark.overdue or mark.until > now, "a mark outlasts its time")
             demand(not mark.overdue or mark.proof, "a mark outlasts its time")
+        window = self.policies.slow_start.window * (1.0 - 1.0 / RAMP_STEPS)
+        for live, since in self._warm.items():
+            young = now - since < window and live.warm_calls < self.policies.slow_start.calls
+            demand(
+                live.gone or not young or live in roster.warming, "a node that is back is not slow"
+            )
         if roster.warming:
             self._look_at_ramps(now)
 
@@ -136,6 +155,14 @@ class Lists(Standing):
             done = live.warm_calls >= policy.calls
             demand(done or least - 1e-9 <= live.ramp <= most + 1e-9, "a ramp of %s", live.ramp)
 
+    def marked_by_user(self, name: str, *, online: bool) -> None:
+        """Look at a node that the user has just marked."""
+        live = self.roster.nodes[name]
+        if online:
+            self._shadows[live] = Shadow(clean=live.clean)
+        demand((self.marks.get(live) is None) == online, "the user's word is not followed")
+        demand(not online or self.blacklist.get(live) is None, "the user's word is not followed")
+
     def bounded(self) -> None:
         """Look for what is kept of nodes that are gone."""
         listed, roster = set(self.roster.nodes.values()), self.roster
@@ -145,6 +172,13 @@ class Lists(Standing):
         demand(roster.warming | roster.doubted | set(roster.out) <= listed, "a node is leaked")
         demand(len(self.blacklist._ends) <= len(listed), "the ends of ejections leak")
         demand(len(self.marks._ends) <= len(listed), "the ends of marks leak")
+
+    def unused(self, since: float) -> bool:
+        """Tell whether a node that comes first gets no calls since."""
+        pooled = [live for live in self.listed() if live.in_pool]
+        lowest = min((live.node.priority for live in pooled), default=0)
+        first = [live for live in pooled if live.node.priority == lowest]
+        return any(live.last_pick < since for live in first)
 
     def all_well(self, truth: tuple[Node, ...]) -> None:
         """Look at the list when all has been well for so long that everything must be in use."""

@@ -199,24 +199,25 @@ class _Drawing:
     def begins(self) -> list[Begin]:
         rng = self.rng
         bursts = [self.moment() for _ in range(rng.choice((1, 3, 6)))]
-        wild = rng.choice((0.05, 0.2, 0.5))
+        wild = rng.choice((0.05, 0.2, 0.4, 0.8))
         return [self.begin(bursts, wild) for _ in range(rng.choice((6, 15, 30, 45)))]
 
     def begin(self, bursts: list[float], wild: float) -> Begin:
         rng = self.rng
         dense = rng.random() < 0.6
-        kind = rng.random()
+        kind, pace = rng.random(), rng.choice((1.0, 1.0, 0.5, 3.0, 30.0))
+        soon = rng.choice((0.004, 0.015, 0.04, 0.08, 0.4)) * pace
         return Begin(
             at=round(rng.choice(bursts) + 0.4 * rng.random(), 3) if dense else self.moment(),
             method=rng.choice(("GET", "GET", "PUT", "POST", "POST")),
             body=rng.choice(("bytes", "bytes", "once")),
             keyed=kind < 0.05,
             fates=tuple(self.fate(wild) for _ in range(3)),
-            pace=rng.choice((1.0, 1.0, 0.5, 3.0, 30.0)),
+            pace=pace,
             length=rng.choice((0, 2, 2, 50, None)),
             timeout=rng.choice((5.0, 5.0, 1.0, 0.1)),
             options=self.call_options() if kind > 0.7 else {},
-            gives_up=round(rng.expovariate(5.0), 3) if rng.random() < 0.08 else None,
+            gives_up=soon if rng.random() < 0.1 else None,
         )
 
     def fate(self, wild: float) -> str:
@@ -238,7 +239,7 @@ class _Drawing:
     def moods(self) -> list[Mood]:
         rng, moods = self.rng, []
         kinds = [rng.choice(MOODS) for _ in range(rng.choice((1, 2)))]
-        for _ in range(rng.choice((0, 1, 2, 4, 8))):
+        for _ in range(rng.choice((0, 1, 3, 6, 10))):
             at, kind, node = self.moment(), rng.choice(kinds), rng.choice(self.names)
             moods.append(Mood(at, node, kind))
             if rng.random() < 0.5:

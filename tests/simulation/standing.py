@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +32,19 @@ def demand(holds: object, what: str, *about: object) -> None:
         raise Violation(what % about if about else what)
 
 
+@dataclass(slots=True)
+class Shadow:
+    """Hold what is truly known of a node: failures and good answers in a row, and a held-back trip.
+
+    `held` says whether it had an ejection and a mark when it was last looked at.
+    """
+
+    streak: int = 0
+    clean: int = 0
+    denied: bool = False
+    held: tuple[bool, bool] = (False, False)
+
+
 class Standing:
     """Judge the list: ejections, marks, probes, ramps and membership."""
 
@@ -37,6 +52,8 @@ class Standing:
         self.world, self.service = world, service
         self.roster, self.policies = service._roster, world.policies
         self.blacklist, self.marks = self.roster.blacklist, self.roster.marks
+        self._shadows: dict[LiveNode, Shadow] = defaultdict(Shadow)
+        self._heard: set[tuple[str, str | None]] = set()
         self._down: set[LiveNode] = set()
         self._trials: dict[LiveNode, Lease] = {}
         self._warm: dict[LiveNode, float] = {}
@@ -46,8 +63,13 @@ class Standing:
     def told(self, event: Event) -> None:
         """Note when nodes come back, and when judging stops."""
         now, live = self.world.now, self.roster.nodes.get(event.node or "")
+        if event.enforced:
+            self._heard.add((event.kind, event.node))
         if event.kind == "restored" and live is not None:
             self._down.discard(live)
+            shadow = self._shadows[live]
+            shadow.streak = 0
+            shadow.denied &= "expired" in event.reason
             if "together" not in event.reason:
                 self._warm[live] = now
         if event.kind == "frozen":
@@ -144,6 +166,9 @@ class Standing:
         doubted = live in self._missing and self._trusted()
         known, serving = live not in self.listed(), self.serving()
         may_mark = self._may_mark(live, marked, eligible, serving)
+        shadow = self._shadows[live]
+        self._learn(shadow, fate, body=body)
+        self._heard.clear()
         yield
         if not body and self._trials.get(live) is lease:
             del self._trials[live]
@@ -153,27 +178,46 @@ class Standing:
         if known or live.gone:
             demand(known or (doubted and fate.blame != "none"), "a node left for nothing")
             return
+        for kind, changed in (("ejected", newly), ("offline", self.marked() - marked)):
+            told = not changed or (kind, live.node.id) in self._heard
+            demand(told, "nobody is told of a node that is %s", kind)
         if not body:
             self._judge_notice(live, fate, marked, allowed=may_mark)
         now_ejected = self.blacklist.get(live)
         if fate.blame == "none":
             demand(not newly, "a node was ejected for what is not its fault")
-            good = fate.truth == "well" and fate.status < 400
-            if good and lease.proof and ejection is not None:
-                demand(now_ejected is None, "a good trial did not restore the node")
+            self._judge_good(lease, fate, ejection, level)
             return
         allowed = self._allowed(len(judged), dead, serving, fate)
         if ejection is not None:
-            if on_trial:
-                demand(now_ejected is not ejection, "a failed trial changed nothing")
+            demand((now_ejected is ejection) != on_trial, "a failure of an ejected node, %s", fate)
             return
         demand(not newly or allowed, "more nodes are ejected than the cap allows")
-        tripped = fate.blame != "failure" or live.streak >= self.policies.ejection.consecutive
-        if tripped and allowed and not doubted:
-            demand(now_ejected is not None, "%s is not ejected after %s", live.node.id, fate)
-            self._judge_length(now_ejected, fate, level)
-        elif tripped and not doubted:
-            self._judge_freeze(judged, dead, serving, fate)
+        if fate.blame != "failure" or shadow.streak >= self.policies.ejection.consecutive:
+            demand(not doubted, "a doubted node fails and stays")
+            if allowed:
+                demand(now_ejected is not None, "%s is not ejected after %s", live.node.id, fate)
+                self._judge_length(now_ejected, fate, level)
+            elif self.policies.ejection.enforce:
+                self._judge_held_back(live, judged, dead, serving, fate)
+
+    @staticmethod
+    def _learn(shadow: Shadow, fate: Fate, *, body: bool) -> None:
+        if fate.blame != "none":
+            shadow.streak, shadow.clean = shadow.streak + 1, 0
+        elif _good(fate) and not body:
+            shadow.streak, shadow.clean, shadow.denied = 0, shadow.clean + 1, False
+
+    def _judge_good(self, lease: Lease, fate: Fate, ejection: Any, level: int) -> None:
+        live, shadow = lease.live, self._shadows[lease.live]
+        restored = _good(fate) and lease.proof and ejection is not None
+        demand(
+            self.blacklist.get(live) is (None if restored else ejection), "an answer and %s", fate
+        )
+        patience = self.policies.ejection.forgive_after
+        if _good(fate) and not restored and level and shadow.clean >= patience:
+            level, shadow.clean = level - 1, 0
+        demand(live.level == level, "%s is at level %s, not %s", live.node.id, live.level, level)
 
     def _eligible_but(self, live: LiveNode) -> int:
         return sum(one.in_pool for one in self.listed() if one is not live)
@@ -216,16 +260,23 @@ class Standing:
 
     def _judge_length(self, ejection: Any, fate: Fate, level: int) -> None:
         policy, length = self.policies.ejection, ejection.until - self.world.now
+        after = ejection.live.level
+        demand(after == level + 1 or (after == level and length >= policy.max_duration), "level")
         if fate.blame == "connect":
             demand(length == ENDLESS, "a node that refuses is out until a probe succeeds")
             return
+        self._shadows[ejection.live].clean = 0
         mean = policy.duration * 2.0 ** min(level, 30)
         least = min(mean * (1.0 - policy.jitter), policy.max_duration)
         most = min(mean * (1.0 + policy.jitter), policy.max_duration)
         demand(least - 1e-6 <= length <= most + 1e-6, "ejected for %s s, not %s", length, mean)
 
-    def _judge_freeze(self, judged: set[LiveNode], dead: int, serving: int, fate: Fate) -> None:
-        if fate.blame == "connect" or not self.policies.ejection.enforce:
+    def _judge_held_back(
+        self, live: LiveNode, judged: set[LiveNode], dead: int, serving: int, fate: Fate
+    ) -> None:
+        self._shadows[live].denied = True
+        if fate.blame == "connect":
+            demand(live.probing, "nobody probes a node that refuses")
             return
         soft = {live for live in judged if not self._is_connect(live)}
         if 2 * (len(soft) + 1) > serving - dead and soft:
@@ -240,18 +291,24 @@ class Standing:
     def probing(self, live: LiveNode, *, alive: bool) -> Iterator[None]:
         """Look at what a probe changes."""
         (self._down.discard if alive else self._down.add)(live)
-        connect, denied = self._is_connect(live), live.denied
+        connect, denied = self._is_connect(live), self._shadows[live].denied
         mark = self.marks.get(live)
         yield
         if live.gone:
             self._down.discard(live)
             return
         if alive:
+            self._shadows[live].denied = False
             demand(not self._is_connect(live), "a node that takes connections stays ejected")
             if mark is not None and mark.proof and (mark.seen_down or mark.overdue):
                 demand(self.marks.get(live) is None, "a node that is back stays marked")
         elif connect or denied:
-            demand(self.blacklist.get(live).dead, "a node proven dead is not known to be")
+            proven = self.blacklist.get(live)
+            demand(proven is not None and proven.dead, "a node proven dead is not known to be")
+
+
+def _good(fate: Fate) -> bool:
+    return fate.truth == "well" and fate.status < 400
 
 
 def _serves(node: Node) -> bool:

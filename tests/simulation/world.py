@@ -17,10 +17,11 @@ import httpx
 
 from rpcguard import LeastLoaded, Random, RoundRobin, Snapshot
 from rpcguard.discovery import Feed
+from rpcguard.http2 import GOAWAY
 from rpcguard.policies import Policies
 from rpcguard.probes import probing
 from rpcguard.testing import ScriptedRegistry
-from tests.simulation.faults import DOWN, FATES, PROCESS, Fate, Headers
+from tests.simulation.faults import CRASHED, FATES, PROBES, PROCESS, Fate, Headers
 from tests.simulation.scenario import EPOCH, Option
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class World(Agenda):
         self.moods: dict[str, str] = {}
         self.runs: Counter[int] = Counter()
         self.children: set[LiveNode] = set()
+        self.busy: dict[Exchange, None] = {}
         self.retired: list[LiveNode] = []
         self.story: list[tuple[Any, ...]] = []
         self.listed: Listing | None = None
@@ -106,6 +108,14 @@ class World(Agenda):
         """Make the feed of a service; what its registry says is put into it by hand."""
         self.service = service
         self.feed = Feed(service, ScriptedRegistry())
+
+    def change(self, node: str, mood: str) -> None:
+        """Let a node's process change; one that dies breaks what it was at."""
+        self.moods[node] = mood
+        if mood == "dead":
+            for exchange in list(self.busy):
+                if exchange.node.id == node:
+                    exchange.crash()
 
     def hear(self, said: Listing) -> None:
         """Let the feed take what the registry says."""
@@ -129,7 +139,8 @@ class World(Agenda):
         steps = probing(weakref.ref(service), live)
 
         def connect() -> None:
-            pause_before(lambda: steps.send(self.moods.get(live.node.id, "well") not in DOWN))
+            alive = PROBES.get(self.moods.get(live.node.id, "well"), True)
+            pause_before(lambda: steps.send(alive))
 
         def pause_before(step: Callable[[], float]) -> None:
             try:
@@ -173,6 +184,7 @@ class Exchange:
         self.body: Any = None
         self._call = call
         self._entry: Entry | None = None
+        self._then: Callable[[Exception | None], None]
         length = begin.length
         if fate.until in ("body", "rest") and not length:
             length = 2
@@ -197,6 +209,8 @@ class Exchange:
             if seconds or late:
                 go_on = partial(self._go_on, stage, last, then, late=late)
                 self._entry = self.world.at(limit if late else seconds, go_on)
+                self._then = then
+                self.world.busy[self] = None
                 return
             error = self._passed(stage)
             if stage == last:
@@ -206,7 +220,7 @@ class Exchange:
     def _go_on(
         self, stage: str, last: str, then: Callable[[Exception | None], None], *, late: bool
     ) -> None:
-        self._entry = None
+        self._rest()
         error = self._timed_out(stage) if late else self._passed(stage)
         if error is not None or stage == last:
             then(error)
@@ -240,8 +254,20 @@ class Exchange:
         """Let nothing more happen."""
         if self._entry is not None:
             self._entry[2] = None
-            self._entry = None
+            self._rest()
         self.stages.clear()
+
+    def _rest(self) -> None:
+        self._entry = None
+        self.world.busy.pop(self, None)
+
+    def crash(self) -> None:
+        """Let the node's process die now."""
+        if self._entry is None:
+            return
+        self.stop()
+        self.fate = CRASHED
+        self._then(httpx.ReadError("crashed"))
 
     def reply(self) -> Reply:
         """Give the answer whose headers have come."""
@@ -270,7 +296,7 @@ class Reply:
         self.exchange = exchange
         self.status_code = exchange.fate.status
         self.headers = Headers(pairs)
-        self.extensions: dict[str, Any] = {}
+        self.extensions: dict[str, Any] = {GOAWAY: True} if exchange.fate.goaway else {}
         self.stream = self
         self.closed = False
 
