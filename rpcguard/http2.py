@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import anyio
 
 from rpcguard.frames import Frames
 
@@ -37,9 +39,11 @@ def _pool_class(core_name: str, name: str) -> Any:
     prefix = name.removesuffix("ConnectionPool")
     parts = (_AsyncConnection, _AsyncBackend) if prefix else (_Connection, _Backend)
     bases = parts[0], getattr(core, f"{prefix}HTTPConnection")
-    connection = type("Connection", bases, {"busy": core.ConnectionNotAvailable})
+    errors = {"errors": (core.RemoteProtocolError, core.LocalProtocolError)}
+    errors["busy"] = core.ConnectionNotAvailable
+    connection = type("Connection", bases, {"core": core, **errors})
     plain = core.AnyIOBackend if prefix else core.SyncBackend
-    backend = type("Backend", (parts[1], plain), {})
+    backend = type("Backend", (parts[1], plain), {"lost": core.ReadError, "late": core.ReadTimeout})
     members = {"connection": connection, "backend": backend}
     return type("Pool", (_Pool, getattr(core, name)), members)
 
@@ -65,12 +69,27 @@ class _Pool:
         backend = self.backend()
         backend.frames = frames
         made = self.connection(origin=origin, network_backend=backend, **self._made_with)
-        made.frames = frames
+        made.frames, made.backend = frames, backend
         return made
+
+
+_AT_ONCE = 65536
+_NO_TIME = 0.001
+
+
+class _Refused(NamedTuple):
+    """Stand for the event of h2."""
+
+    stream_id: int
+    error_code: int = 7
 
 
 class _Leaving:
     frames: Frames
+    backend: Any
+    core: ClassVar[Any]
+    errors: ClassVar[tuple[type[Exception], ...]]
+    busy: ClassVar[type[Exception]]
 
     def is_available(self) -> bool:
         """Tell whether another request may be sent here."""
@@ -87,14 +106,23 @@ class _Leaving:
             response.extensions[GOAWAY] = True
         return response
 
+    def _explained(self, error: Exception, request: Any) -> Exception:
+        # A stream that is refused while its body is being sent looks like an error of our own.
+        event = error.args[0] if error.args else None
+        stream: int = getattr(event, "stream_id", 0)
+        if stream not in self.frames.refused:
+            return error
+        if self.frames.leaving and not self.frames.departing and _is_there(request.stream):
+            return self.busy()  # the pool sends it again, on a fresh connection to this node
+        refused: Exception = self.core.RemoteProtocolError(_Refused(stream))
+        return refused
+
 
 class _Connection(_Leaving):
     """Carry one call at a time: httpcore's HTTP/2 is not safe to be used from several threads.
 
     They get the same stream number, or change the state of h2 under each other's hands.
     """
-
-    busy: ClassVar[type[Exception]]
 
     def __init__(self, **options: Any) -> None:
         connection: Any = super()
@@ -113,78 +141,165 @@ class _Connection(_Leaving):
         if not self._turn.acquire(blocking=False):
             raise self.busy
         try:
-            if self._begun and not connection.is_idle():
+            if self._begun and not (connection.is_idle() and self.backend.stream.lives()):
                 raise self.busy
             self._begun = True
             return self._told(connection.handle_request(request))
+        except self.errors as error:
+            raise self._explained(error, request) from error.__cause__
         finally:
             self._turn.release()
 
 
 class _AsyncConnection(_Leaving):
+    def __init__(self, **options: Any) -> None:
+        connection: Any = super()
+        connection.__init__(**options)
+        self._looking = anyio.Lock()
+        self._calls = 0
+
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request."""
         connection: Any = super()
-        return self._told(await connection.handle_async_request(request))
+        async with self._looking:
+            unread = not self._calls and connection.is_idle()
+            if unread and not await self.backend.stream.lives():
+                raise self.busy
+            self._calls += 1
+        try:
+            return self._told(await connection.handle_async_request(request))
+        except self.errors as error:
+            raise self._explained(error, request) from error.__cause__
+        finally:
+            self._calls -= 1
 
 
 class _Backend:
     frames: Frames
+    lost: ClassVar[type[Exception]]
+    late: ClassVar[type[Exception]]
+    stream: _Stream
 
     def connect_tcp(self, *arguments: Any, **options: Any) -> Any:
         """Connect, and watch the frames."""
         backend: Any = super()
-        return _Stream(backend.connect_tcp(*arguments, **options), self.frames)
+        self.stream = _Stream(backend.connect_tcp(*arguments, **options), self)
+        return self.stream
 
 
 class _AsyncBackend:
     frames: Frames
+    lost: ClassVar[type[Exception]]
+    late: ClassVar[type[Exception]]
+    stream: _AsyncStream
 
     async def connect_tcp(self, *arguments: Any, **options: Any) -> Any:
         """Connect, and watch the frames."""
         backend: Any = super()
-        return _AsyncStream(await backend.connect_tcp(*arguments, **options), self.frames)
+        self.stream = _AsyncStream(await backend.connect_tcp(*arguments, **options), self)
+        return self.stream
 
 
-class _Stream:
-    def __init__(self, stream: Any, frames: Frames) -> None:
-        self._stream, self._frames = stream, frames
-        self.close, self.get_extra_info = stream.close, stream.get_extra_info
+def _is_there(body: Any) -> bool:
+    # One that can be read only once says whether it was begun.
+    return not getattr(body, "touched", False)
+
+
+class _Reading:
+    def __init__(self, stream: Any, backend: Any) -> None:
+        self._stream, self._backend = stream, backend
+        self._frames: Frames = backend.frames
+        self._lost, self._late = backend.lost, backend.late
+        self._early = b""
+        self.get_extra_info = stream.get_extra_info
+
+    def _unread(self) -> bool:
+        return self._frames.watched and bool(self.get_extra_info("is_readable"))
+
+    def _take(self, data: bytes) -> None:
+        if data:
+            self._early += self._frames.received(data)
+        else:
+            self._frames.leaving = True
+
+    def _waiting(self) -> bytes:
+        early, self._early = self._early, b""
+        return early + self._frames.received(b"")
+
+
+class _Stream(_Reading):
+    def close(self) -> None:
+        self._stream.close()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        passed = self._frames.received(b"")
+        passed = self._waiting()
         while not passed:
-            data = self._stream.read(max_bytes, timeout)
+            try:
+                data = self._stream.read(max_bytes, timeout)
+            except self._lost:
+                if held := self._frames.ended():
+                    return held
+                raise
             if not data:
                 return self._frames.ended()
             passed = self._frames.received(data)
         return passed
+
+    def lives(self) -> bool:
+        """Take in what came while nobody read: tell whether the connection may still be used."""
+        if self._unread():
+            try:
+                self._take(self._stream.read(_AT_ONCE, _NO_TIME))
+            except self._late:
+                pass  # a record of TLS alone
+            except self._lost:
+                self._frames.leaving = True
+        return not self._frames.leaving
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._frames.sent(buffer)
         self._stream.write(buffer, timeout)
 
     def start_tls(self, *arguments: Any, **options: Any) -> _Stream:
-        return _Stream(self._stream.start_tls(*arguments, **options), self._frames)
+        secure = _Stream(self._stream.start_tls(*arguments, **options), self._backend)
+        self._backend.stream = secure
+        return secure
 
 
-class _AsyncStream:
-    def __init__(self, stream: Any, frames: Frames) -> None:
-        self._stream, self._frames = stream, frames
-        self.aclose, self.get_extra_info = stream.aclose, stream.get_extra_info
+class _AsyncStream(_Reading):
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        passed = self._frames.received(b"")
+        passed = self._waiting()
         while not passed:
-            data = await self._stream.read(max_bytes, timeout)
+            try:
+                data = await self._stream.read(max_bytes, timeout)
+            except self._lost:
+                if held := self._frames.ended():
+                    return held
+                raise
             if not data:
                 return self._frames.ended()
             passed = self._frames.received(data)
         return passed
+
+    async def lives(self) -> bool:
+        """Take in what came while nobody read: tell whether the connection may still be used."""
+        if self._unread():
+            try:
+                self._take(await self._stream.read(_AT_ONCE, _NO_TIME))
+            except self._late:
+                pass  # a record of TLS alone
+            except self._lost:
+                self._frames.leaving = True
+        return not self._frames.leaving
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._frames.sent(buffer)
         await self._stream.write(buffer, timeout)
 
     async def start_tls(self, *arguments: Any, **options: Any) -> _AsyncStream:
-        return _AsyncStream(await self._stream.start_tls(*arguments, **options), self._frames)
+        secure = _AsyncStream(await self._stream.start_tls(*arguments, **options), self._backend)
+        self._backend.stream = secure
+        return secure
