@@ -20,6 +20,7 @@ logger: logging.Logger = logging.getLogger("rpcguard")
 _TIMEOUT = 10.0
 _AT_A_TIME = 4
 _MOST_WAITING = 64
+_PAUSE = 3.0
 _HOLD = 60.0
 
 
@@ -46,16 +47,18 @@ class Recheck:
         self._listed: dict[str, Node] = {}
         self._findings: dict[str, _Finding] = {}
         self._waiting: set[str] = set()
+        self._again_at: dict[str, float] = {}
         self._lanes = anyio.CapacityLimiter(_AT_A_TIME)
 
     def corrected(self, snapshot: Snapshot) -> Snapshot:
         """Give a list with what is known better."""
         if self._registry is None:
             return snapshot
+        now = anyio.current_time()
         self._listed = {node.id: node for node in snapshot.nodes}
+        self._again_at = {key: at for key, at in self._again_at.items() if now < at}
         if not self._findings:
             return snapshot
-        now = anyio.current_time()
         self._findings = {
             key: finding
             for key, finding in self._findings.items()
@@ -72,14 +75,14 @@ class Recheck:
     async def ask(self, key: str) -> Snapshot | None:
         """Ask about a listed node; give what is to be merged, None where nothing is new.
 
-        A node is asked about once at a time. One that is gone is given as down: the next list
-        takes it off, and as an explained loss.
+        A node is asked about once at a time, and once in 3 seconds. One that is gone is given as
+        down: the next list takes it off, and as an explained loss.
         """
-        listed = self._listed.get(key)
-        crowded = len(self._waiting) >= _MOST_WAITING
-        if self._registry is None or listed is None or key in self._waiting or crowded:
+        listed, now = self._listed.get(key), anyio.current_time()
+        if self._registry is None or listed is None or not self._may_ask(key, now):
             return None
         self._waiting.add(key)
+        self._again_at[key] = now + _PAUSE
         try:
             said = await self._answer(self._registry, listed)
         except Exception as error:  # adapters of others may raise anything; the next list tells
@@ -98,6 +101,11 @@ class Recheck:
             said.status if said is not None else "gone",
         )
         return Snapshot([said or replace(listed, status="down")], authoritative=False)
+
+    def _may_ask(self, key: str, now: float) -> bool:
+        # What only counts ejections, or is held back from one, may say so many times a second.
+        rested = now >= self._again_at.get(key, now)
+        return rested and key not in self._waiting and len(self._waiting) < _MOST_WAITING
 
     async def _answer(self, registry: CheckingRegistry, listed: Node) -> Node | None:
         async with self._lanes:

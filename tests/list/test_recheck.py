@@ -241,6 +241,16 @@ async def test_few_are_asked_about_at_a_time():
         group.cancel_scope.cancel()
 
 
+async def test_a_node_is_asked_about_once_in_three_seconds(stage, registry, feed):
+    """Ejections that are only counted, or held back, can come many times a second."""
+    for _ in range(100):
+        await feed.check("a")
+        await anyio.sleep(0.1)
+    assert registry.asked == ["a"] * 4
+    await feed.check("b")
+    assert registry.asked[-1] == "b"
+
+
 async def test_a_node_that_no_list_names_is_not_asked_about(registry, feed):
     """What was struck off meanwhile is no question."""
     await feed.check("z")
