@@ -10,7 +10,7 @@ import anthropic
 import openai
 
 from tests.calls.kit import settle
-from tests.library import LIBRARY
+from tests.library import LIBRARY, http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,6 +48,8 @@ class Sdk:
     events: tuple[str, ...]
     """One per word of the answer, in server-sent events, and what ends the stream."""
     path: str
+    broken: type[Exception]
+    """What a stream that breaks off raises."""
 
     def make(self, caller: Caller, **options) -> Any:
         kind = getattr(self.module, ("" if caller.flavour.sync else "Async") + self.client)
@@ -90,6 +92,7 @@ _CHOICE = {
 }
 OPENAI = Sdk(
     module=openai,
+    broken=openai.APIConnectionError,
     client="OpenAI",
     path="/v1",
     whole=answer({"id": "1", "object": "chat.completion", "model": "m", "choices": [_CHOICE]}),
@@ -97,6 +100,7 @@ OPENAI = Sdk(
 )
 ANTHROPIC = Sdk(
     module=anthropic,
+    broken=http.RemoteProtocolError,
     client="Anthropic",
     path="",
     whole=answer(
