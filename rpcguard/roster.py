@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RAMP_STEPS = 500
 _SHOWN = 50
 _HOPELESS = 3.0
-_ZONE_TRIES = 5
+_ZONE_TRIES = 16
 _KEPT_POOLS = 8
 """How many pools may be empty: each pick looks at them, and a registry may list any priority."""
 
