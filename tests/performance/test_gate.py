@@ -26,6 +26,8 @@ CALLS = 300
 MOST = {"threads": 1200, "asyncio": 1530, "trio": 1700}
 FLAT = 0.1
 
+pytestmark = pytest.mark.timeout(300)  # a loaded machine takes ten times as long, and may
+
 
 class Profile:
     """Count the calls that this thread makes, of Python and of C, those of C by name too."""
