@@ -114,8 +114,9 @@ class NodeView:
 
     `until` is the seconds left of an ejection or a mark, None where there is no end in sight.
     `effective_weight` includes the slow-start ramp; `load` is what the balancer compares.
-    `connections` counts those of all event loops; None before the first call to the node, and
-    where they are not rpcguard's own: HTTP/2, or a `node_transport`. `event` is what last happened
+    `connections` has how many are `idle` and `in_use`, over all event loops, and how many calls are
+    `waiting` for one; None before the first call to the node, and where they are not rpcguard's
+    own: HTTP/2, or a `node_transport`. `event` is what last happened
     to the node, `event_age` seconds ago. `latencies` are the seconds to the headers of the last
     answers, at most 128, in no order; `p50` and `p99` are theirs.
     """

@@ -28,4 +28,5 @@ def test_importing_loads_nothing_slow():
 def test_every_public_name_is_there():
     """A name that is loaded late is found like the others, and an unknown one is not."""
     assert all(hasattr(rpcguard, name) for name in rpcguard.__all__)
+    assert set(rpcguard.__all__) <= set(dir(rpcguard))
     assert not hasattr(rpcguard, "Transports")
