@@ -7,8 +7,6 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import anyio
-
 from rpcguard.frames import Frames
 
 if TYPE_CHECKING:
@@ -155,7 +153,7 @@ class _AsyncConnection(_Leaving):
     def __init__(self, **options: Any) -> None:
         connection: Any = super()
         connection.__init__(**options)
-        self._looking = anyio.Lock()
+        self._looking = import_module("anyio").Lock()  # too slow to load with rpcguard
         self._calls = 0
 
     async def handle_async_request(self, request: Any) -> Any:

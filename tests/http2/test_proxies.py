@@ -72,7 +72,7 @@ def listed(nodes: list) -> str:
 
 async def test_envoys_drain_under_load_and_no_call_fails(kind, provider, start):
     """One after the other says GOAWAY twice, ends, and comes back: not even a POST is lost."""
-    nodes = start(EnvoyNode, 3)
+    nodes = start(EnvoyNode, 4)  # so that both may be marked offline
     async with load(kind, listed(nodes)) as going:
         await going.more(100)
         for node in nodes[:2]:
