@@ -99,9 +99,10 @@ def _file(stand: Stand, data: bytes) -> None:
     registry = _a_file()
     registry._path = File(written(Draw(data), _SERVICES))  # type: ignore[assignment]
     try:
-        stand.take(registry._read("orders"))
-    except (OSError, ValueError) as error:  # what `fetch` and `watch` take for a broken file
-        _look_at(RegistryError(str(error)[:1000]))
+        snapshot = registry._read("orders")
+    except (OSError, ValueError):  # what `fetch` and `watch` take for a broken file
+        return
+    stand.take(snapshot)
 
 
 @cache
