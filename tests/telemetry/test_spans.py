@@ -265,15 +265,16 @@ async def test_baggage_passes_through(calling, recorded, provider):
 
 
 async def test_a_remote_parent_passes_through_without_an_sdk(calling, provider):
-    """Without an SDK the context that came in goes out unchanged."""
+    """Without an SDK the context that came in goes out unchanged, not by the caller's request."""
     node = provider()
     parent = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
     token = otel.attach(trace.set_span_in_context(trace.NonRecordingSpan(parent)))
     try:
         async with calling(node, instrumented=False) as caller:
-            await caller.get()
+            response = await caller.get()
     finally:
         otel.detach(token)
+    assert "traceparent" not in response.request.headers
     assert node.requests[0]["traceparent"] == f"00-{1:032x}-{2:016x}-01"
 
 
