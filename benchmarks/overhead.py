@@ -45,7 +45,7 @@ OWN2, BARE2 = "rpcguard.httpx2", "bare httpx2, unlimited"
 AIOHTTP = "rpcguard, nodes by httpx-aiohttp"
 _AIOHTTP = (
     "httpx-aiohttp as the `node_transport` is shown for comparison and not recommended: beside "
-    "rpcguard's own connections it gains nothing worth having, knows only asyncio, and reports a "
+    "rpcguard's own connections it gains little, knows only asyncio, and reports a "
     "connection that ended under a request as `ConnectTimeout`, which says that nothing was sent; "
     "so a POST may run twice."
 )
