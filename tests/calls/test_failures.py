@@ -348,6 +348,7 @@ async def test_deadline_ends_the_whole_call(make_node, make_caller):
     """All attempts together last as long as `deadline` says; the last error is the user's."""
     nodes = [make_node(silent) for _ in range(3)]
     caller = make_caller(*nodes)
+    await caller.settle_list()
     options = {"deadline": 0.3, "attempt_timeout": 0.2, "attempts": 3}
 
     async def scenario() -> None:
@@ -370,6 +371,7 @@ async def test_deadline_holds_against_a_trickle(start, idempotent, flavour, make
     if flavour.child == "pool":
         pytest.skip("httpcore's pool asks for its timeout once per head and body")
     caller = make_caller(make_node(trickle(start)))
+    await caller.settle_list()
     options = {"deadline": 0.3, "idempotent": idempotent}
 
     async def scenario() -> None:
@@ -383,6 +385,7 @@ async def test_deadline_includes_the_pause_before_a_retry(make_node, make_caller
     """A pause that would outlast the deadline is not begun."""
     nodes = [make_node(status(503)) for _ in range(5)]
     caller = make_caller(*nodes, retry=RetryPolicy(attempts=5, backoff=1000.0, backoff_max=1000.0))
+    await caller.settle_list()
     start = time.monotonic()
     response = await caller.call(extensions={"rpcguard": {"deadline": 0.3}})
     assert response.status_code == 503

@@ -449,6 +449,7 @@ async def test_a_child_that_copies_its_timeouts_keeps_the_deadline(flavour, make
         return http.Response(200)
 
     caller = make_caller(make_node(), node_transport=lambda _: http.MockTransport(handler))
+    await caller.settle_list()
     await caller.call(extensions={"rpcguard": {"deadline": 0.5}})
     assert sorted(copies[0]) == ["connect", "pool", "read", "write"]
     assert all(0.4 < timeout <= 0.5 for timeout in copies[0].values())

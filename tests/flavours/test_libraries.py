@@ -18,7 +18,7 @@ from tests.library import LIBRARY, VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
-FOLDERS = ("calls", "dropin", "frameworks", "leaving", "telemetry")
+FOLDERS = ("calls", "dropin", "frameworks", "http2", "leaving", "telemetry")
 ALIASED = (*FOLDERS, "connections")  # by itself that runs on both libraries already
 RUNS = [("httpx2", folder) for folder in FOLDERS] + [("alias", folder) for folder in ALIASED]
 LEFT_OUT = {
@@ -26,12 +26,15 @@ LEFT_OUT = {
     "tests/telemetry/test_setup.py": "is about how OpenTelemetry is found",
 }
 SHORTER = {
+    ("httpx2", "http2"): "not test_proxies or asyncio",  # a proxy knows no event loop
+    ("alias", "http2"): "not test_proxies",
     ("alias", "connections"): "not httpx2",  # these rows are not touched by the alias
     ("alias", "leaving"): "not storm and not cycles",  # took long enough on httpx2 itself
 }
 BOUND = {
     "tests/calls/test_outcomes.py": "holds one table against both libraries",
     "tests/dropin/test_errors.py": "holds the errors of both against their bases",
+    "tests/http2/proxies.py": "speaks to the proxies beside the calls",
     "tests/connections/conftest.py": "runs each test on both",
     "tests/connections/test_asyncio_stream.py": "compares with httpx",
     "tests/connections/test_interrupts.py": "is about signals",

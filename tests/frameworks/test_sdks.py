@@ -177,6 +177,7 @@ async def test_a_deadline_by_an_event_hook(sdk, make_node, make_caller, flavour)
 
     hooks = {"event_hooks": {"request": [hurry if flavour.sync else ahurry]}}
     caller = make_caller(make_node(hang), client=hooks)
+    await caller.settle_list()
     with pytest.raises(sdk.module.APITimeoutError):
         await sdk.ask(sdk.make(caller, timeout=20))
 
