@@ -72,6 +72,7 @@ class _Pool:
         return len(self._places)
 
     def add(self, live: LiveNode) -> None:
+        """Let a node be drawn from now on."""
         key = _bin(live.weight)
         nodes = self._bins.setdefault(key, [])
         if nodes and nodes[0].weight != live.weight:
@@ -81,6 +82,7 @@ class _Pool:
         self._change()
 
     def remove(self, live: LiveNode) -> None:
+        """Let a node be drawn no more."""
         key = _bin(live.weight)
         nodes = self._bins[key]
         place = self._places.pop(live)
