@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.docs.blocks import Block
 
-OWN_NODES = {"docs/tutorial.md", "docs/guides/release.md", "docs/guides/sdks.md"}
+OWN_NODES = {
+    "docs/tutorial.md",
+    "docs/guides/release.md",
+    "docs/guides/sdks.md",
+    "docs/guides/streams.md",
+}
 """Pages that start the nodes on the ports that they use."""
 
 NEEDS = {
     "docs/guides/release.md": ("gunicorn",),
     "docs/guides/recipes.md": ("fastapi", "django", "flask", "celery"),
+    "docs/guides/streams.md": ("httpx_ws", "wsproto"),
     "docs/guides/migrate.md": ("tenacity", "httpx_retries"),
     "docs/guides/sdks.md": ("fastapi", "openai"),
 }
