@@ -151,9 +151,15 @@ class ZooKeeperRegistry:
         """Yield the list first and after each change; raise when the connection is lost."""
         bell = _Bell()
         branch = self._branch(service, bell)
+        told: set[str] = set()
         while True:
             bell.arm()
-            yield await self._read(branch)
+            snapshot = await self._read(branch)
+            told, before = {node.id for node in snapshot.nodes}, told
+            if before - told:
+                await anyio.sleep(_SETTLE)  # who changes its znode's name leaves and comes back
+                continue
+            yield snapshot
             # Changes come in crowds: the first is told at once, what follows it together.
             await anyio.sleep(_SETTLE)
             await bell.rung()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ class Providers:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._listeners: dict[tuple[str, int], socket.socket] = {}
+        self._serving: set[asyncio.Task[None]] = set()
         self._open: dict[tuple[str, int], set[asyncio.StreamWriter]] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -36,7 +39,7 @@ class Providers:
 
     def close(self) -> None:
         """End every node and the thread."""
-        self._run(self._stop(tuple(self._servers)))
+        self._run(self._stop(tuple(self._listeners)))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -45,20 +48,32 @@ class Providers:
         return asyncio.run_coroutine_threadsafe(task, self._loop).result(30)
 
     async def _start(self, addresses: tuple[tuple[str, int], ...]) -> None:
+        # No asyncio.Server: one that is closed as a connection comes in leaves that open.
         for address in addresses:
+            listener = socket.create_server(address, backlog=200)
+            listener.setblocking(False)
             self._open[address] = set()
-            self._servers[address] = await asyncio.start_server(self._serve, *address, backlog=200)
+            self._listeners[address] = listener
+            self._loop.add_reader(listener, self._accept, listener)
 
     async def _stop(self, addresses: tuple[tuple[str, int], ...]) -> None:
         for address in addresses:
-            server = self._servers.pop(address, None)
-            if server is not None:
-                server.close()
+            listener = self._listeners.pop(address, None)
+            if listener is not None:
+                self._loop.remove_reader(listener)
+                listener.close()
                 for writer in self._open.pop(address):
                     writer.transport.abort()
         await asyncio.sleep(0)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # the caller has gone again
+            task = self._loop.create_task(self._serve(listener.accept()[0]))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         address = writer.get_extra_info("sockname")[:2]
         mine = self._open.get(address)
         if mine is None:

@@ -471,6 +471,30 @@ def test_a_fork_and_an_exit_without_close_do_no_harm(url: str, operator: KazooCl
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_node_that_leaves_and_comes_back_at_once_has_not_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a loss is looked at twice before it is told, and other changes are not."""
+    registry = ZooKeeperRegistry([("127.0.0.1", 1)])
+    a, b = Node("a", 1), Node("b", 1)
+    heavy = Node("b", 1, weight=2.0)
+    script = [[a, b], [a], [a, heavy], [a, b], [a], [a]]
+
+    async def read(_: object) -> Snapshot:
+        return Snapshot(script.pop(0))
+
+    async def rung(_: object) -> None:
+        return None
+
+    monkeypatch.setattr(registry, "_read", read)
+    monkeypatch.setattr("rpcguard.registries.zookeeper._Bell.rung", rung)
+    async with aclosing(registry.watch("orders")) as watch:  # type: ignore[type-var]
+        told = [list((await anext(watch)).nodes) for _ in range(4)]
+    assert told == [[a, b], [a, heavy], [a, b], [a]]
+    assert script == []
+
+
 # --- servers that are none
 
 

@@ -237,9 +237,14 @@ class DubboInterfaceBackend(ZooKeeperBackend):
     def _write(self, client: KazooClient, service: str, node: Node) -> None:
         key = service, node.id
         old = self._nodes.get(key)
+        path = self._path(service, node)
         if old is not None and key in self._registered and client.exists(self._path(service, old)):
-            client.delete(self._path(service, old))
-        client.retry(client.create, self._path(service, node), ephemeral=True, makepath=True)
+            both = client.transaction()
+            both.delete(self._path(service, old))
+            both.create(path, ephemeral=True)
+            assert not [result for result in both.commit() if isinstance(result, Exception)]
+        else:
+            client.retry(client.create, path, ephemeral=True, makepath=True)
         self._nodes[key] = node
 
     def _path(self, service: str, node: Node) -> str:
