@@ -82,10 +82,13 @@ def ask_all(url: str) -> dict[str, int]:
     return threads
 
 
-@pytest.mark.parametrize("used", ["", "1"], ids=["fresh", "used"])
+UVICORN = "uvicorn_worker.UvicornWorker"
+
+
 @pytest.mark.parametrize(
-    ("app", "worker"),
-    [("wsgi", "sync"), ("wsgi", "gthread"), ("asgi", "uvicorn_worker.UvicornWorker")],
+    ("app", "worker", "used"),
+    [("wsgi", "sync", "1"), ("wsgi", "gthread", ""), ("asgi", UVICORN, ""), ("asgi", UVICORN, "1")],
+    ids=["sync-used", "gthread-fresh", "uvicorn-fresh", "uvicorn-used"],
 )
 def test_each_worker_calls(make_node, app, worker, used):
     """Every worker calls through what was made before the fork, and all end without a word."""
