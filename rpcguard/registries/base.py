@@ -6,17 +6,14 @@ import json
 import logging
 import math
 import re
-import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
-from cachetools import LRUCache
-
-from rpcguard._checks import plain
 from rpcguard.errors import InvalidRegistryURL
 from rpcguard.nodes import Node, Snapshot, is_ipv6
+from rpcguard.registries._faults import FaultLog as FaultLog
 
 logger: logging.Logger = logging.getLogger("rpcguard")
 
@@ -27,9 +24,13 @@ MOST_SERVICES = 1024
 MOST_NODES = 25_000
 """How many entries a list may have: of so many that are all out, a pick still takes 5 ms."""
 
+MOST_PARTS = 2_000_000
+"""How many commas a document may have: of empty objects alone, 32 MiB would become a gigabyte."""
+
 _NODE_FIELDS = frozenset(Node.__slots__)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
+_OPTION = re.compile(r"[a-z_]{1,20}")
 _ADDRESS = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:%@\\]*))(?::([0-9]{0,5}))?")
 _LONGEST_FAULT = 200
 
@@ -160,8 +161,8 @@ def parse_url(
     return RegistryURL(
         scheme=scheme.lower(),
         hosts=tuple(
-            _host_and_port(address, default_port, example)
-            for address in addresses.split(",")
+            _host_and_port(number, address, default_port, example)
+            for number, address in enumerate(addresses.split(","), 1)
             if address
         ),
         path=path,
@@ -174,7 +175,12 @@ def parse_url(
 
 
 def json_from_bytes(body: bytes) -> object:
-    """Read JSON; raise `ValueError` for whatever is none, deep nesting and bad UTF-8 included."""
+    """Read JSON; raise `ValueError` for whatever is none, deep nesting and bad UTF-8 included.
+
+    More than two million commas are refused as well.
+    """
+    if body.count(b",") > MOST_PARTS:
+        raise ValueError(f"it has more than {MOST_PARTS} parts")
     try:
         document: object = json.loads(body)
     except RecursionError:
@@ -262,26 +268,6 @@ def node_from_json(entry: object) -> Node:
     return node
 
 
-class FaultLog:
-    """Warn of a fault once, and again only when it has changed or was gone in between.
-
-    Remembers the faults of the last thousand places. Thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self._last: LRUCache[str, str] = LRUCache(MOST_SERVICES)
-        self._lock = threading.Lock()
-
-    def report(self, where: str, fault: str | None) -> None:
-        """Log a warning for a new `fault` of `where`; None says that all is well there."""
-        with self._lock:
-            last = self._last.pop(where, None)
-            if fault is not None:
-                self._last[where] = fault
-        if fault not in (None, last):
-            logger.warning("%s: %s", plain(where), plain(fault))
-
-
 def _unknown_scheme(scheme: str, offered: list[str]) -> InvalidRegistryURL:
     from difflib import get_close_matches  # seldom wanted
 
@@ -307,23 +293,28 @@ def _options(query: str, allowed: Iterable[str] | None, example: str) -> dict[st
     for key in options:
         if key not in known:
             names = ", ".join(known) or "none"
-            raise _invalid(f"unknown option {key!r}, allowed are: {names}", example)
+            # A key of another look may be a part of a password.
+            shown = f" {key!r}" if _OPTION.fullmatch(key) else ""
+            raise _invalid(f"unknown option{shown}, allowed are: {names}", example)
     if len(options) < len(pairs):
         raise _invalid("an option is given twice", example)
     return options
 
 
-def _host_and_port(address: str, default_port: int | None, example: str) -> tuple[str, int]:
+def _host_and_port(
+    number: int, address: str, default_port: int | None, example: str
+) -> tuple[str, int]:
+    # Told by its number: what stands here may be credentials whose '@' was forgotten.
     match = _ADDRESS.fullmatch(address)
     if match is None or not (host := match[1] or match[2]):
-        raise _invalid(f"address {address!r} is not host:port or [IPv6]:port", example)
+        raise _invalid(f"address {number} is not host:port or [IPv6]:port", example)
     if match[1] and not is_ipv6(match[1]):
-        raise _invalid(f"address {address!r} has brackets but no IPv6 address", example)
+        raise _invalid(f"address {number} has brackets but no IPv6 address", example)
     port = int(match[3]) if match[3] else default_port
     if port is None:
-        raise _invalid(f"address {address!r} has no port", example)
+        raise _invalid(f"address {number} has no port", example)
     if not 0 < port < 65536:
-        raise _invalid(f"address {address!r} has a port that is not 1 to 65535", example)
+        raise _invalid(f"address {number} has a port that is not 1 to 65535", example)
     return host.lower(), port
 
 

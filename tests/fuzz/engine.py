@@ -129,7 +129,8 @@ def run_guided(
             (corpus / f"{number:04}").write_bytes(data)
         words = Path(folder) / "words"
         words.write_text("".join(f"{_quoted(word)}\n" for word in TARGETS[name].words))
-        options = (f"-runs={runs}", f"-max_len={LONGEST}", f"-dict={words}", "-verbosity=0")
+        options = [f"-runs={runs}", f"-max_len={LONGEST}", "-verbosity=0"]
+        options += [f"-dict={words}"] * bool(TARGETS[name].words)  # it may not be empty
         artifacts = f"-artifact_prefix={tempfile.gettempdir()}/rpcguard-{name}-"
         setup(["fuzz", *options, "-timeout=20", "-rss_limit_mb=1500", artifacts, str(corpus)], run)
         fuzz()

@@ -159,6 +159,14 @@ def test_depth_is_an_error_and_no_crash(opening):
         json_from_bytes(opening * (1024 * 1024 // len(opening)))
 
 
+@pytest.mark.parametrize("part", [b"{},", b"[],", b'"",'])
+def test_small_parts_without_end_are_refused(part):
+    """Text of 32 MiB does not become objects of a gigabyte."""
+    with pytest.raises(ValueError, match="more than 2000000 parts"):
+        json_from_bytes(b"[" + part * (MAX_BYTES // 3 - 2) + b"0]")
+    assert json_from_bytes(b'{"a":"' + b"," * 1000 + b'"}') == {"a": "," * 1000}
+
+
 def test_a_number_without_end_is_an_error():
     """Digits without end, which take Python the square of their number, are refused."""
     with pytest.raises(ValueError, match="digit"):

@@ -62,6 +62,11 @@ BAD = (
     "dns://{}10.0.0.1",
     "xds+http://{}h1/path",
     "nobody://{}h1",
+    "consul://user:S3CR3T",
+    "zookeeper://user:S3CR3T,10.0.0.1",
+    "etcd://root:S3CR3T/10.0.0.1",
+    "etcd://{}h1?l/root:S3CR3T",
+    "etcd://{}h1?S3CR3T=1",
     "consul://:S3CR3T @h1",
     "consul://:S3CR3T\n@h1",
 )

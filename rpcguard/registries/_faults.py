@@ -1,0 +1,35 @@
+"""The warnings about lists and files that are partly or wholly of no use."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+from cachetools import LRUCache
+
+from rpcguard._checks import plain
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+
+_MOST_PLACES: Final = 1024
+
+
+class FaultLog:
+    """Warn of a fault once, and again only when it has changed or was gone in between.
+
+    Remembers the faults of the last thousand places. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._last: LRUCache[str, str] = LRUCache(_MOST_PLACES)
+        self._lock = threading.Lock()
+
+    def report(self, where: str, fault: str | None) -> None:
+        """Log a warning for a new `fault` of `where`; None says that all is well there."""
+        with self._lock:
+            last = self._last.pop(where, None)
+            if fault is not None:
+                self._last[where] = fault
+        if fault not in (None, last):
+            logger.warning("%s: %s", plain(where), plain(fault))
