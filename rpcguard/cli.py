@@ -1,4 +1,5 @@
 """The command line: `rpcguard demo` and `rpcguard nodes`."""
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import importlib.util
 import logging
 import os
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+_STATUSES = """\
+exit status:
+  0    done
+  1    failed; for the demo: a call failed that could have been saved
+  2    wrong usage
+  130  interrupted"""
+_EPILOG = f"""\
+rpcguard COMMAND --help tells the options of a command.
+
+{_STATUSES}
+
+completion in the shell, after pip install 'rpcguard[completion]':
+  eval "$(register-python-argcomplete rpcguard)"
+"""
+_NODES_EPILOG = f"""\
+examples:
+  rpcguard nodes consul://127.0.0.1:8500 orders
+  rpcguard nodes etcd://127.0.0.1:2379/services orders --watch --call /health
+  rpcguard nodes status+http://127.0.0.1:8000/-/rpcguard/status orders --watch
+  rpcguard nodes kubernetes://shop orders --watch --json | jq .
+
+On a terminal --watch draws a table: state, why and for how long, the weight with a bar while
+it rises, calls in flight, load, calls per second and the share of good ones in the last 30
+seconds, and the median and 99th percentile of the last 128 answers. In a pipe it prints the
+list, then a line per change.
+
+{_STATUSES}"""
 
 
 class CommandError(Exception):
@@ -33,7 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2: wrong usage; 130: interrupted. Errors are one line on standard error. Raises `SystemExit`
     where argparse does.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ and importlib.util.find_spec("argcomplete") is not None:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)  # and ends here
+    options = parser.parse_args(arguments)
     logging.getLogger("rpcguard").addHandler(logging.NullHandler())
     try:
         status: int = options.run(options)
@@ -52,12 +86,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="rpcguard", description="Calls between services that do not notice a release."
+        prog="rpcguard",
+        description="Calls between services that do not notice a release.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rpcguard {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands.add_parser("demo", help="play a release with real processes and watch it"))
-    _add_nodes(commands.add_parser("nodes", help="print the live list of a service"))
+    _add_nodes(
+        commands.add_parser(
+            "nodes",
+            help="print the live list of a service, or watch it",
+            epilog=_NODES_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     return parser
 
 
@@ -79,16 +123,17 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _add_nodes(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Print the live list of a service: as its registry gives it to a caller that makes no "
+        "Print the live list of a service: as its registry gives it to a caller that makes no\n"
         "calls, or as a running program sees it that shows its rpcguard.asgi_status."
     )
     add = parser.add_argument
-    add(
+    url = add(
         "registry",
         metavar="URL",
         help="of a registry, such as consul://127.0.0.1:8500, or of a program's status page: "
         "status+http://127.0.0.1:8000/-/rpcguard/status",
     )
+    url.completer = _url_starts  # type: ignore[attr-defined]
     add("service", metavar="SERVICE", help="the logical name of the service")
     add("--watch", action="store_true", help="go on and show every change, until Ctrl-C")
     add("--json", action="store_true", help="a JSON array; with --watch one line per change")
@@ -99,6 +144,12 @@ def _add_nodes(parser: argparse.ArgumentParser) -> None:
         "so that there is health and latency to be seen",
     )
     parser.set_defaults(run=_nodes)
+
+
+def _url_starts(prefix: str, **_: object) -> list[str]:
+    schemes = {entry.name for entry in entry_points(group="rpcguard.registries")}
+    starts = [f"{scheme}://" for scheme in sorted(schemes | {"status+http", "status+https"})]
+    return [start for start in starts if start.startswith(prefix)]
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -71,12 +71,15 @@ def test_the_installed_command_is_there():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["demo", "nodes", "--version"]),
+        (["--help"], ["demo", "nodes", "--version", "exit status:", "completion"]),
         (
             ["demo", "--help"],
             ["--seconds", "--rate", "--providers", "--seed", "--plain", "--report"],
         ),
-        (["nodes", "--help"], ["URL", "status+http://", "SERVICE", "--watch", "--json", "--call"]),
+        (
+            ["nodes", "--help"],
+            ["URL", "status+http://", "SERVICE", "--watch", "--json", "--call", "examples:"],
+        ),
     ],
 )
 def test_help_names_every_option(arguments, words):
@@ -123,6 +126,29 @@ def test_a_command_loads_only_what_it_needs():
     ).stdout.split()
     heavy = {"uvicorn", "rpcguard.demo", "rpcguard.provider"}
     assert heavy.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("rpcguard ", {"demo", "nodes", "-h", "--help", "--version"}),
+        ("rpcguard nodes --w", {"--watch"}),
+        ("rpcguard nodes zoo", {"zookeeper://", "zookeeper+tls://"}),
+    ],
+)
+def test_the_shell_completes(line, offered, tmp_path):
+    """Commands, options and the schemes of registries are offered."""
+    pytest.importorskip("argcomplete")
+    out = tmp_path / "offered"
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(out),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    run(env=os.environ | asked)
+    assert {word.strip() for word in out.read_text().split("\n")} == offered
 
 
 def test_a_missing_extra_is_one_clear_line(monkeypatch, capsys):

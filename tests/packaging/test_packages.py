@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 WITHOUT_EXTRAS = """
 import sys
-extras = {"uvicorn", "rich", "click", "httpx2", "httpcore2", "h2", "dns", "kazoo"}
+extras = {"argcomplete", "uvicorn", "rich", "click", "httpx2", "httpcore2", "h2", "dns", "kazoo"}
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -119,7 +119,7 @@ def test_the_metadata_is_complete(built):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert {"demo", "http2", "httpx2", "dns", "zookeeper", "all"} <= set(
+    assert {"demo", "http2", "httpx2", "dns", "zookeeper", "completion", "all"} <= set(
         metadata.get_all("Provides-Extra")
     )
     assert str(metadata.get_payload()).startswith("# rpcguard")
