@@ -18,7 +18,7 @@ from tests.library import LIBRARY, VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
-FOLDERS = ("calls", "dropin", "frameworks", "http2", "leaving", "telemetry")
+FOLDERS = ("calls", "dropin", "frameworks", "http2", "leaving", "streams", "telemetry")
 ALIASED = (*FOLDERS, "connections")  # by itself that runs on both libraries already
 RUNS = [("httpx2", folder) for folder in FOLDERS] + [("alias", folder) for folder in ALIASED]
 LEFT_OUT = {
