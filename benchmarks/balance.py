@@ -34,7 +34,7 @@ SERVICE = 0.05
 
 
 class LeastRequests:
-    """Pick the one of two random nodes with fewer calls in flight (Envoy's default)."""
+    """Pick the one of two random nodes with fewer calls in flight (Envoy's); thin a warming one."""
 
     def __init__(self, *, rng: random.Random) -> None:
         self.considered: tuple[tuple[LiveNode, float], ...] = ()
@@ -56,8 +56,11 @@ class LeastRequests:
         if not nodes:
             return None
         few = self._rng.sample(nodes, min(2, len(nodes)))
+        few.sort(key=lambda one: one.in_flight)
+        if self._rng.random() >= few[0].ramp:
+            few.reverse()
         self.considered = tuple((one, float(one.in_flight)) for one in few)
-        return min(few, key=lambda one: one.in_flight)
+        return few[0]
 
 
 BALANCERS: dict[str, Callable[..., object]] = {
