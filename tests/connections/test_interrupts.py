@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import gc
 import sys
@@ -14,6 +15,9 @@ from rpcguard import _exchange, connections, stack
 from rpcguard.connections import ConnectionStack
 
 OURS = {module.__file__ for module in (_exchange, connections, stack)}
+
+
+TOOL = 4
 
 
 class Interrupter:
@@ -30,20 +34,58 @@ class Interrupter:
         self.where: str | None = None
         self.last: dict[object, int] = {}
 
-    def __call__(self, frame, event, _arg):
+    def __enter__(self) -> Interrupter:
+        if sys.version_info < (3, 12):
+            self.before = sys.gettrace()
+            sys.settrace(self.trace)
+            return self
+        # A tracer is told of no opcodes from 3.13 on, once it has raised.
+        events = sys.monitoring.events
+        sys.monitoring.use_tool_id(TOOL, "interrupts")
+        sys.monitoring.register_callback(TOOL, events.PY_START, self.started)
+        sys.monitoring.register_callback(TOOL, events.INSTRUCTION, self.stepped)
+        sys.monitoring.set_events(TOOL, events.PY_START | events.INSTRUCTION)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if sys.version_info < (3, 12):
+            sys.settrace(self.before)
+        else:
+            sys.monitoring.set_events(TOOL, 0)
+            sys.monitoring.free_tool_id(TOOL)
+            sys.monitoring.restart_events()
+
+    def trace(self, frame, event, _arg):
         if frame.f_code.co_filename not in OURS:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "call" and frame.f_back.f_code.co_filename in OURS:
-            self.look(frame)
+        if event == "call":
+            self.start(frame)
         if event == "opcode":
-            code, last = frame.f_code.co_code, self.last.get(frame)
-            self.last[frame] = frame.f_lasti
-            # A result returned at once: the look belongs to the call, one instruction earlier.
-            returned = dis.opname[code[frame.f_lasti]] == "RETURN_VALUE"
-            if last is not None and not returned and dis.opname[code[last]] in self.LOOKS:
-                self.look(frame)
-        return self
+            self.step(frame, frame.f_lasti)
+        return self.trace
+
+    def started(self, code, _offset):
+        if code.co_filename not in OURS:
+            return sys.monitoring.DISABLE
+        return self.start(sys._getframe(1))
+
+    def stepped(self, code, offset):
+        if code.co_filename not in OURS:
+            return sys.monitoring.DISABLE
+        return self.step(sys._getframe(1), offset)
+
+    def start(self, frame) -> None:
+        if frame.f_back.f_code.co_filename in OURS:
+            self.look(frame)
+
+    def step(self, frame, offset) -> None:
+        code, last = frame.f_code.co_code, self.last.get(frame)
+        self.last[frame] = offset
+        # A result returned at once: the look belongs to the call, one instruction earlier.
+        returned = dis.opname[code[offset]] == "RETURN_VALUE"
+        if last is not None and not returned and dis.opname[code[last]] in self.LOOKS:
+            self.look(frame)
 
     def look(self, frame) -> None:
         self.left -= 1
@@ -71,14 +113,8 @@ def test_an_interrupt_at_each_step(make_node, warm, until) -> None:
         with httpx.Client(transport=transport, trust_env=False) as client:
             if warm:
                 client.get("http://orders/")
-            interrupter, before = Interrupter(nth), sys.gettrace()
-            sys.settrace(interrupter)
-            try:
+            with contextlib.suppress(KeyboardInterrupt), Interrupter(nth) as interrupter:
                 client.get("http://orders/")
-            except KeyboardInterrupt:
-                pass
-            finally:
-                sys.settrace(before)
             if interrupter.where is None:
                 break
             if transport.counts.in_use:
