@@ -69,7 +69,7 @@ class EjectionPolicy:
             return Trip("connect", "cannot connect")
         if blame == "handshake":
             return Trip("handshake", "TLS handshake failed")
-        if live.trial:
+        if live.trial is not None:
             return Trip("trial", "trial call failed")
         if live.streak >= self.consecutive:
             return Trip("consecutive", f"{live.streak} failures in a row")
@@ -153,16 +153,15 @@ class Blacklist:
         return [ejection for ejection in self.waiting.values() if ejection.until <= since]
 
     def begin_trial(self, live: LiveNode) -> None:
-        """Note that a half-open node has its one call."""
+        """Note that a half-open node has its one call, whose lease is its `trial` then."""
         del self.waiting[live.node.id]
-        live.trial = True
 
     def end_trial(self, live: LiveNode) -> None:
         """Note that the one call has said nothing: the node waits for another."""
         ejection = self.get(live)
-        if live.trial and ejection is not None:
+        if live.trial is not None and ejection is not None:
             self.waiting[live.node.id] = ejection
-        live.trial = False
+        live.trial = None
 
     def eject(
         self, live: LiveNode, reason: str, blame: Blamed, now: float, *, listed: int
@@ -197,7 +196,7 @@ class Blacklist:
         if self._ejections.pop(live.node.id, None) is not None:
             self._ends.pop(live.node.id, None)
             self.waiting.pop(live.node.id, None)
-        live.trial = False
+        live.trial = None
 
     def freeze(self, now: float, listed: int) -> list[LiveNode]:
         """Stop judging for a window if most nodes fail together; give those ejected on judgement.

@@ -75,9 +75,9 @@ class Health:
     # Attempts
 
     def failed(
-        self, live: LiveNode, blame: Blamed, seconds: float, now: float, *, proof: bool
+        self, live: LiveNode, blame: Blamed, seconds: float, now: float, *, trial: bool
     ) -> None:
-        """Take in a failure that is the node's; `proof` marks a trial or a call in panic."""
+        """Take in a failure that is the node's; `trial` marks the one call of a half-open node."""
         policy, roster = self._policies.ejection, self._roster
         live.fail(seconds, now, policy.window)
         if live.gone:
@@ -85,7 +85,7 @@ class Health:
         ejection = roster.blacklist.get(live)
         trip = policy.tripped(live, blame)
         if ejection is not None:
-            if proof and live.trial:
+            if trial:
                 self._eject(live, trip or Trip("trial", ejection.reason), blame, now)
         elif trip is not None and live.doubted_at is not None and roster.trusted:
             self.strike_off(live)
@@ -104,7 +104,7 @@ class Health:
             live.clean = 0
 
     def neutral(
-        self, live: LiveNode, verdict: Verdict, seconds: float, now: float, *, proof: bool
+        self, live: LiveNode, verdict: Verdict, seconds: float, now: float, *, trial: bool
     ) -> None:
         """Take in an attempt that says nothing of the node's health."""
         if not verdict.failed:
@@ -112,7 +112,7 @@ class Health:
             live.observe(seconds, now)
         elif verdict.outcome == "cancelled" and seconds > live.latency > 0.0:
             live.observe(seconds, now)
-        if proof:
+        if trial:
             self._roster.blacklist.end_trial(live)
 
     def _eject(self, live: LiveNode, trip: Trip, blame: Blamed, now: float) -> None:

@@ -10,6 +10,7 @@ from rpcguard.rolling import RollingCounts
 
 if TYPE_CHECKING:
     from rpcguard.nodes import Node, State
+    from rpcguard.picks import Lease
 
 TIME_CONSTANT = 10.0
 """Seconds in which an old latency has 1/e of the say in the average."""
@@ -43,8 +44,8 @@ class LiveNode:
     that slow start allows, `in_flight` counts from the pick to the close of the response stream,
     `turns` is the number of picks divided by the effective weight at each of them, `latency` the
     peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
-    `clean` the good answers since the last failure. `event` is what last happened to it, as words
-    and the time.
+    `clean` the good answers since the last failure. `trial` is the one call that a half-open node
+    has, while it lasts. `event` is what last happened to it, as words and the time.
     """
 
     __slots__ = (
@@ -100,7 +101,7 @@ class LiveNode:
         self.recent: RollingCounts | None = None
         self.level: int = 0
         self.clean: int = 0
-        self.trial: bool = False
+        self.trial: Lease | None = None
         self.denied: bool = False
         self.probing: bool = False
         self.doubted_at: float | None = None

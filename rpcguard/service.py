@@ -132,7 +132,8 @@ class Service:
         if roster.blacklist.waiting:
             live = roster.trial(now, tried, patient=not repeatable)
             if live is not None:
-                return self._prove(live, now, ((live, live.load(0.0, now)),), tried)
+                live.trial = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
+                return live.trial
         live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
         if live is None:
             return self._pick_in_panic(now, tried)
@@ -179,9 +180,9 @@ class Service:
             if verdict.notice is not None:
                 health.noticed(live, verdict.notice, now)
             if verdict.blame != "none":
-                health.failed(live, verdict.blame, seconds, now, proof=lease.proof)
+                health.failed(live, verdict.blame, seconds, now, trial=live.trial is lease)
             elif not verdict.good:
-                health.neutral(live, verdict, seconds, now, proof=lease.proof)
+                health.neutral(live, verdict, seconds, now, trial=live.trial is lease)
             else:
                 live.succeed(seconds, now)
                 if lease.proof or live.level or live.denied:
@@ -196,8 +197,7 @@ class Service:
             return
         with self._lock:
             now = self.clock()
-            span = now - lease.started
-            self._health.failed(lease.live, verdict.blame, span, now, proof=False)
+            self._health.failed(lease.live, verdict.blame, now - lease.started, now, trial=False)
         if self._health.outbox:
             self._deliver()
 
