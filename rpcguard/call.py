@@ -222,8 +222,9 @@ class Call:
         try:
             if done.reply is not None:
                 self._hurry()
+                drain = self.left - delay > DRAIN_TIME + SHORTEST  # else the retry would be late
                 try:
-                    yield Discard(done.reply, _is_short(done.reply.headers.raw, _DRAINED))
+                    yield Discard(done.reply, drain and _is_short(done.reply.headers.raw, _DRAINED))
                 finally:
                     self._service.release(lease)
             if delay:
