@@ -10,9 +10,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from rpcguard.call import Discard, Read, Send, Sleep
+from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
 from rpcguard.errors import NoAvailableNode, TransportClosed
-from rpcguard.outcomes import classify_exception
 from rpcguard.service import Service
 from tests.simulation.faults import Fate
 from tests.simulation.lists import RECORDS, Lists
@@ -125,8 +124,8 @@ class Judge:
             fate = WELL  # so far
         flight.fate = self._fates[flight.leases[-1]] = fate
         paid_at = flight.leases[-1].paid_at
-        if paid_at is not None and error and classify_exception(error).blame == "connect":
-            self._retries.remove(paid_at)
+        if paid_at is not None and fate.blame == "connect":
+            self._retries.remove(paid_at)  # it is paid back
         flight.permitted = self._permitted(flight, fate)
 
     def broke(self, flight: Flight, fate: Fate) -> None:
@@ -182,8 +181,10 @@ class Judge:
             demand(number <= flight.plan.attempts, "there are too many attempts")
             self._look_at_timeouts(flight, step)
         elif isinstance(step, Discard):
-            size = flight.exchange.length
-            demand(step.drain == (size is not None), "a short answer is not drained, or a long one")
+            known, until = flight.exchange.length is not None, flight.plan.until or math.inf
+            demand(known or not step.drain, "an answer of unknown length is drained")
+            haste = self.world.now + DRAIN_TIME + self._retry.backoff_max > until
+            demand(step.drain or haste or not known, "a short answer is not drained")
         elif isinstance(step, Sleep):
             retry = len(flight.leases) - 1
             most = min(self._retry.backoff * 2.0 ** (retry - 1), self._retry.backoff_max)

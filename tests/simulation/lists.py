@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.standing import Shadow, Standing, demand
 
@@ -87,11 +87,12 @@ class Lists(Standing):
         """Look at the books, and at what time has done."""
         roster, pooled = self.roster, 0
         ejections = self.blacklist._ejections.values()
-        ejected, marked = {one.live for one in ejections}, {mark.live for mark in self.marks}
-        held_out = ejected | marked
+        ejected = {one.live: one for one in ejections}
+        marked = {mark.live: mark for mark in self.marks}
+        held_out = ejected.keys() | marked.keys()
         for live in roster.nodes.values():
             node = live.node
-            self._judge_return(live, (live in ejected, live in marked))
+            self._judge_return(live, (ejected.get(live), marked.get(live)))
             fit = live not in held_out and node.status == "up" and node.weight > 0
             demand(live.in_pool == fit, "%s is %s, fit: %s", node.id, live.state, fit)
             pooled += fit
@@ -105,16 +106,21 @@ class Lists(Standing):
             return  # nobody has looked since, so nothing had to change
         self._look_at_time()
 
-    def _judge_return(self, live: LiveNode, held: tuple[bool, bool]) -> None:
-        shadow = self._shadows[live]
-        before, shadow.held = shadow.held, held
-        if held == before:
+    def _judge_return(self, live: LiveNode, held: tuple[Any, Any]) -> None:
+        shadow, now = self._shadows[live], self.world.now
+        (ejection, mark), shadow.held = shadow.held, held
+        if (ejection, mark) == held:
             return
-        if not held[0] or not held[1]:
-            shadow.streak = 0
-        if any(before) and not any(held) and live.in_pool:
-            frozen = self._frozen_until == self.world.now + self.policies.ejection.window
-            demand(frozen or self._warm.get(live) == self.world.now, "nobody is told of a return")
+        ended = ejection is not None and held[0] is None
+        if mark is not None and held[1] is None:
+            proven = shadow.well_at == now or (not mark.proof and mark.until <= now)
+            demand(proven, "a mark has ended too early")
+            ended = True
+        if ended:
+            shadow.restart()
+        if ended and held == (None, None) and live.in_pool:
+            frozen = self._frozen_until == now + self.policies.ejection.window
+            demand(frozen or self._warm.get(live) == now, "nobody is told of a return")
 
     def _look_at_time(self) -> None:
         now, roster = self.world.now, self.roster

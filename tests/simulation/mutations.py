@@ -1,7 +1,7 @@
 """Break the rules of the core one at a time, and see that the simulation notices each.
 
 `python -m tests.simulation.mutations` prints a table; a name as the argument shows that one alone.
-Each mutant is a process of its own, so nothing of it can stay behind.
+Each mutant has a process of its own.
 """
 
 from __future__ import annotations
@@ -224,6 +224,48 @@ MUTATIONS = [
         "roster",
         "if found.node.zone != zone:",
         "if found.node.zone == zone:",
+    ),
+    Mutation(
+        "only the trial of a half-open node counts as its trial",
+        "service",
+        "health.neutral(live, verdict, seconds, now, trial=live.trial is lease)",
+        "health.neutral(live, verdict, seconds, now, trial=lease.proof)",
+    ),
+    Mutation(
+        "an answer is drained only where a retry can wait",
+        "call",
+        "drain = self.left - delay > DRAIN_TIME + SHORTEST",
+        "drain = True",
+    ),
+    Mutation(
+        "a failure rate is enough",
+        "ejection",
+        "if share < self.failure_rate:",
+        "if True:",
+    ),
+    Mutation(
+        "few failures are not",
+        "ejection",
+        "if live.streak >= self.consecutive:",
+        "if True:",
+    ),
+    Mutation(
+        "a mark that has run out needs a probe",
+        "offline",
+        "if mark.proof:",
+        "if False:",
+    ),
+    Mutation(
+        "proven health is forgiven",
+        "health",
+        "            live.level -= 1\n",
+        "",
+    ),
+    Mutation(
+        "a node that is back starts slowly",
+        "health",
+        "self._roster.warm(live, now)",
+        "pass",
     ),
     Mutation(
         "the clock of the service judges dates",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EPOCH = 1_700_000_000.0
 POLICIES: dict[str, dict[str, list[Any]]] = {
     "retry": {
-        "attempts": [1, 3, 3, 4],
+        "attempts": [1, 3, 4],
         "budget_floor": [0.0, 0.0, 0.1, 0.5],
         "budget_ratio": [0.0, 0.1, 1.0],
         "prefetch": [0, 4, 100],
@@ -32,13 +32,14 @@ POLICIES: dict[str, dict[str, list[Any]]] = {
     },
     "slow_start": {"window": [0.0, 5.0, 30.0], "calls": [1, 5], "floor": [0.3], "curve": [1.0]},
     "offline": {"ttl": [3.0, 10.0], "max_ttl": [5.0], "max_share": [0.0, 1.0], "enforce": [False]},
+    "": {"probes": [False]},
     "membership": {"shrink_hold": [5.0, 20.0], "confirm_after": [1.0], "shrink_share": [0.2, 1.0]},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Set a field of a policy to something else than its default."""
+    """Set a field of a policy, or of all of them, to something else than its default."""
 
     policy: str
     name: str
@@ -230,7 +231,7 @@ class _Drawing:
         rng = self.rng
         whole = {
             "idempotent": rng.random() < 0.6,
-            "attempts": rng.choice((1, 2, 3)),
+            "attempts": rng.choice((1, 3, 3, 4)),
             "deadline": rng.choice((0.05, 0.3, 1.0, 8.0)),
             "attempt_timeout": rng.choice((0.05, 0.5, 2.0)),
         }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rpcguard import Node
+    from rpcguard import EjectionPolicy, Node
     from rpcguard.events import Event
     from rpcguard.live import LiveNode
     from rpcguard.picks import Lease
@@ -42,7 +42,36 @@ class Shadow:
     streak: int = 0
     clean: int = 0
     denied: bool = False
-    held: tuple[bool, bool] = (False, False)
+    well_at: float = -math.inf
+    held: tuple[object, object] = (None, None)
+    recent: deque[tuple[float, bool]] = field(default_factory=deque)
+
+    def restart(self) -> None:
+        """Forget what went wrong."""
+        self.streak = 0
+        self.recent.clear()
+
+    def learn(self, fate: Fate, now: float, *, body: bool) -> None:
+        """Take in what an attempt truly came to; as far as `body`, only a failure is news."""
+        failed, good = fate.blame != "none", _good(fate) and not body
+        if failed:
+            self.streak, self.clean = self.streak + 1, 0
+        elif good:
+            self.streak, self.clean, self.denied = 0, self.clean + 1, False
+        if failed or (good and self.recent):
+            self.recent.append((now, failed))
+
+    def tripped(self, policy: EjectionPolicy, now: float) -> bool | None:
+        """Tell whether the failures make up a trip; None where a moment decides."""
+        if self.streak >= policy.consecutive:
+            return True
+        spans = (policy.window * 0.9, policy.window * 1.1)
+        counts = [[bad for at, bad in self.recent if now - at < span] for span in spans]
+        surely, perhaps = (policy.failure_rate * len(one) for one in counts)
+        failed, most_failed = map(sum, counts)
+        if len(counts[0]) >= policy.min_calls and failed >= perhaps:
+            return True
+        return False if len(counts[1]) < policy.min_calls or most_failed < surely else None
 
 
 class Standing:
@@ -54,7 +83,6 @@ class Standing:
         self.blacklist, self.marks = self.roster.blacklist, self.roster.marks
         self._shadows: dict[LiveNode, Shadow] = defaultdict(Shadow)
         self._heard: set[tuple[str, str | None]] = set()
-        self._down: set[LiveNode] = set()
         self._trials: dict[LiveNode, Lease] = {}
         self._warm: dict[LiveNode, float] = {}
         self._missing: dict[LiveNode, float] = {}
@@ -66,9 +94,8 @@ class Standing:
         if event.enforced:
             self._heard.add((event.kind, event.node))
         if event.kind == "restored" and live is not None:
-            self._down.discard(live)
             shadow = self._shadows[live]
-            shadow.streak = 0
+            shadow.restart()
             shadow.denied &= "expired" in event.reason
             if "together" not in event.reason:
                 self._warm[live] = now
@@ -104,7 +131,7 @@ class Standing:
     def rank(self, live: LiveNode) -> int:
         """Tell how bad a node is: in use, leaving but serving, judged, refusing, dead, down."""
         ejection, mark = self.blacklist.get(live), self.marks.get(live)
-        if live in self._down and (ejection is not None or mark is not None):
+        if (ejection is not None and ejection.dead) or (mark is not None and mark.seen_down):
             return RANK_DEAD
         if ejection is not None:
             return 2 if ejection.connect else 1
@@ -145,14 +172,13 @@ class Standing:
 
     def _trial(self, lease: Lease, eligible: list[LiveNode], *, patient: bool) -> None:
         live, ejection = lease.live, self.blacklist.get(lease.live)
-        if not eligible and not live.trial:
+        if not eligible and live.trial is not lease:
             return  # in panic
-        demand(self.marks.get(live) is None or not eligible, "a node on trial has a mark")
-        demand(live not in self._trials or not eligible, "a half-open node has two trials")
+        demand(self.marks.get(live) is None, "a node on trial has a mark")
+        demand(live not in self._trials, "a half-open node has two trials")
         young = ejection.until > self.world.now - self.policies.ejection.duration
-        demand(not (patient and young and eligible), "a call was risked that cannot be repeated")
-        if live.trial:
-            self._trials.setdefault(live, lease)
+        demand(not (patient and young), "a call was risked that cannot be repeated")
+        self._trials[live] = lease
 
     # What comes of an attempt
 
@@ -162,12 +188,12 @@ class Standing:
         live = lease.live
         judged, marked, ejection = self.judged(), self.marked(), self.blacklist.get(live)
         dead, eligible = len(self.blacklist) - len(judged), self._eligible_but(live)
-        level, on_trial = live.level, live.trial and lease.proof and not body
+        level, on_trial = live.level, live.trial is lease and not body
         doubted = live in self._missing and self._trusted()
         known, serving = live not in self.listed(), self.serving()
         may_mark = self._may_mark(live, marked, eligible, serving)
         shadow = self._shadows[live]
-        self._learn(shadow, fate, body=body)
+        shadow.learn(fate, self.world.now, body=body)
         self._heard.clear()
         yield
         if not body and self._trials.get(live) is lease:
@@ -193,20 +219,17 @@ class Standing:
             demand((now_ejected is ejection) != on_trial, "a failure of an ejected node, %s", fate)
             return
         demand(not newly or allowed, "more nodes are ejected than the cap allows")
-        if fate.blame != "failure" or shadow.streak >= self.policies.ejection.consecutive:
+        tripped = fate.blame != "failure" or shadow.tripped(self.policies.ejection, self.world.now)
+        demand(not newly or tripped is not False, "a node is ejected that fails little")
+        if tripped:
             demand(not doubted, "a doubted node fails and stays")
             if allowed:
                 demand(now_ejected is not None, "%s is not ejected after %s", live.node.id, fate)
                 self._judge_length(now_ejected, fate, level)
-            elif self.policies.ejection.enforce:
+            elif not self.policies.ejection.enforce:
+                shadow.restart()
+            else:
                 self._judge_held_back(live, judged, dead, serving, fate)
-
-    @staticmethod
-    def _learn(shadow: Shadow, fate: Fate, *, body: bool) -> None:
-        if fate.blame != "none":
-            shadow.streak, shadow.clean = shadow.streak + 1, 0
-        elif _good(fate) and not body:
-            shadow.streak, shadow.clean, shadow.denied = 0, shadow.clean + 1, False
 
     def _judge_good(self, lease: Lease, fate: Fate, ejection: Any, level: int) -> None:
         live, shadow = lease.live, self._shadows[lease.live]
@@ -261,8 +284,9 @@ class Standing:
     def _judge_length(self, ejection: Any, fate: Fate, level: int) -> None:
         policy, length = self.policies.ejection, ejection.until - self.world.now
         after = ejection.live.level
-        demand(after == level + 1 or (after == level and length >= policy.max_duration), "level")
-        if fate.blame == "connect":
+        longest = length >= policy.max_duration - 1e-6
+        demand(after == level + 1 or (after == level and longest), "the level is not counted")
+        if fate.blame == "connect" and self.policies.probes:
             demand(length == ENDLESS, "a node that refuses is out until a probe succeeds")
             return
         self._shadows[ejection.live].clean = 0
@@ -276,12 +300,14 @@ class Standing:
     ) -> None:
         self._shadows[live].denied = True
         if fate.blame == "connect":
-            demand(live.probing, "nobody probes a node that refuses")
+            demand(live.probing == self.policies.probes, "nobody probes a node that refuses")
             return
         soft = {live for live in judged if not self._is_connect(live)}
         if 2 * (len(soft) + 1) > serving - dead and soft:
-            demand(self.world.now < self._frozen_until, "most nodes fail, and judging goes on")
-            demand(not soft & self.judged(), "most nodes fail, and some stay ejected")
+            now, until = self.world.now, self._frozen_until
+            demand(now < until, "most nodes fail, and judging goes on")
+            fresh = until == now + self.policies.ejection.window
+            demand(not (fresh and soft & self.judged()), "most nodes fail, some stay ejected")
 
     def _is_connect(self, live: LiveNode) -> bool:
         ejection = self.blacklist.get(live)
@@ -290,19 +316,21 @@ class Standing:
     @contextmanager
     def probing(self, live: LiveNode, *, alive: bool) -> Iterator[None]:
         """Look at what a probe changes."""
-        (self._down.discard if alive else self._down.add)(live)
+        demand(self.policies.probes, "a node is probed that must not be")
         connect, denied = self._is_connect(live), self._shadows[live].denied
         mark = self.marks.get(live)
         yield
         if live.gone:
-            self._down.discard(live)
             return
         if alive:
-            self._shadows[live].denied = False
+            self._shadows[live].denied, self._shadows[live].well_at = False, self.world.now
             demand(not self._is_connect(live), "a node that takes connections stays ejected")
             if mark is not None and mark.proof and (mark.seen_down or mark.overdue):
                 demand(self.marks.get(live) is None, "a node that is back stays marked")
-        elif connect or denied:
+            return
+        if mark is not None and mark.proof:
+            demand(mark.seen_down, "a marked node that is down is not known to be")
+        if connect or denied:
             proven = self.blacklist.get(live)
             demand(proven is not None and proven.dead, "a node proven dead is not known to be")
 

@@ -66,9 +66,39 @@ def test_a_failing_seed_shrinks_to_its_cause(monkeypatch, capsys):
     assert "Violation" in capsys.readouterr().out
 
 
+def play(names, *parts):
+    """Let this happen to nodes of these names; give what came of it."""
+    nodes = [Node(f"10.0.0.{ord(name) - 96}", 80, id=name, generation=1) for name in names]
+    return Play(Scenario(1, "RoundRobin", tuple(nodes), parts)).run().story
+
+
+def sent(story):
+    """Count the attempts of a story."""
+    return sum("attempt" in what for what in story)
+
+
 def test_a_date_to_come_back_at_is_read_by_the_clock_of_the_service():
     """A node that asks to be left alone until a date is, by a wall clock that is not real."""
-    node = Node("10.0.0.1", 80, id="a", generation=1), Node("10.0.0.2", 80, id="b", generation=1)
-    call = Begin(0.1, fates=("pause until",))
-    story = Play(Scenario(1, "LeastLoaded", node, (call,))).run().story
-    assert [at for at, kind, *_ in story if kind == "offline"]
+    story = play("ab", Begin(0.1, fates=("pause until",)))
+    assert [kind for _, kind, *_ in story if kind == "offline"]
+
+
+def test_a_call_in_panic_does_not_end_the_trial_of_another():
+    """While a half-open node has its one trial, nothing else makes it ready for a second."""
+    story = play(
+        "ab",
+        Begin(1.0, fates=("bad certificate", "stale, but run")),
+        Begin(30.0, fates=("unreachable",)),
+        Begin(30.1, fates=("slow", "stale"), timeout=0.1),
+        Begin(34.0, fates=("bad certificate",)),
+    )
+    assert sent(story) >= 7
+
+
+def test_no_answer_is_drained_into_the_time_of_the_next_attempt():
+    """A third attempt begins within the deadline, though the answer before it is slow to drain."""
+    short = {"attempts": 4, "deadline": 0.05}
+    calls = (
+        Begin(float(at), fates=("pool full", "502", "ok"), options=short) for at in range(1, 200, 9)
+    )
+    assert sent(play("abcd", *calls)) >= 3 * 23

@@ -321,6 +321,8 @@ def _policies(scenario: Scenario, rng: random.Random) -> Policies:
     policies = Policies(balancer=lambda: BALANCERS[scenario.balancer](rng=rng))
     for part in scenario.parts:
         if isinstance(part, Option):
-            policy = replace(getattr(policies, part.policy), **{part.name: part.value})
-            policies = replace(policies, **{part.policy: policy})
+            change = {part.name: part.value}
+            if part.policy:
+                change = {part.policy: replace(getattr(policies, part.policy), **change)}
+            policies = replace(policies, **change)
     return policies
