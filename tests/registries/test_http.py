@@ -227,7 +227,6 @@ async def test_a_redirect_is_not_followed(
         (b"", "no JSON"),
         (b'{"nodes": [', "no JSON"),
         (b'{"nodes": "\xff"}', "no JSON"),
-        (b"[" * 9_000, "nested too deeply"),
         (b"<html>", "no JSON"),
         (b"[]", '"services" is wanted'),
         (b'"text"', '"services" is wanted'),
@@ -244,6 +243,13 @@ async def test_a_wrong_body_is_an_error(
     server.say(body)
     with pytest.raises(RegistryError, match=complaint):
         await registry.fetch("orders")
+
+
+async def test_a_body_nested_too_deeply_is_an_error(server: ScriptedServer) -> None:
+    """Proves that it ends no more than the fetch; from Python 3.13 on 9,000 levels are not deep."""
+    server.say(b"[" * 100_000)
+    with pytest.raises(RegistryError, match="nested too deeply"):
+        await fetch(f"http://{server.address}/v1/orders")
 
 
 @pytest.mark.parametrize(
