@@ -235,6 +235,13 @@ class _Lookup:
         return found
 
     async def _ask(self, name: Name, kind: RdataType) -> dns.resolver.Answer | None:
+        try:
+            return await self._answer(name, kind)
+        except Exception as error:  # dnspython may stumble over an answer by errors of any kind
+            self.faults.append(str(error) or type(error).__name__)
+            return None
+
+    async def _answer(self, name: Name, kind: RdataType) -> dns.resolver.Answer | None:
         # Given by hand: dnspython would keep the library of the first loop for the whole process.
         backend = dns.asyncbackend.get_backend(dns.asyncbackend.sniff())
         try:
@@ -245,9 +252,6 @@ class _Lookup:
             for response in missing.responses().values():  # type: ignore[no-untyped-call]
                 self.ttl = min(self.ttl, response.resolve_chaining().minimum_ttl)
             self.missing.add(name)
-            return None
-        except (dns.exception.DNSException, OSError) as error:
-            self.faults.append(str(error) or type(error).__name__)
             return None
         self.ttl = min(self.ttl, answer.chaining_result.minimum_ttl)
         self._prefer(answer.nameserver, answer.port)

@@ -15,6 +15,7 @@ import pytest
 from rpcguard import Node
 from rpcguard.errors import RegistryError
 from rpcguard.registries.base import MAX_BYTES, MOST_NODES, json_from_bytes, nodes_from_json
+from rpcguard.registries.dns import DnsRegistry
 from rpcguard.registries.etcd import EtcdRegistry
 from rpcguard.registries.http import HttpRegistry
 from rpcguard.registries.xds import _endpoints
@@ -215,6 +216,18 @@ def test_priorities_without_end_cost_no_pick():
     assert len(roster._in_order) <= 10
     assert len(roster._pools) == len(roster._in_order) == len(roster._priorities)
     assert roster._priorities == sorted(roster._priorities)
+
+
+async def test_an_answer_that_the_parser_of_dns_stumbles_over_is_no_list(monkeypatch):
+    """Whatever dnspython raises for an answer, the registry has no list, and says so."""
+    registry = DnsRegistry([("10.0.0.53", 53)])
+
+    async def stumble(*_, **__):
+        raise AttributeError("odd answer")
+
+    monkeypatch.setattr(registry._open(), "resolve", stumble)
+    with pytest.raises(RegistryError, match="odd answer"):
+        await registry.fetch("orders")
 
 
 def test_the_longest_list_slows_no_pick():
