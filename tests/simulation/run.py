@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.simulation.cases import CASES
 from tests.simulation.driver import Play
 from tests.simulation.scenario import draw
 
@@ -32,6 +33,15 @@ def fails(scenario: Scenario) -> Exception | None:
         Play(scenario).run()
     except Exception as error:  # a broken core may raise anything
         return error
+    return None
+
+
+def first_failing_case() -> str | None:
+    """Play what was found before; say what is wrong with the first case that fails."""
+    for name, case in CASES.items():
+        error = fails(case)
+        if error is not None:
+            return f"{name}: {error}"
     return None
 
 

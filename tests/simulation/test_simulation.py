@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from rpcguard import Node
 from rpcguard.health import Health
 from tests.simulation.__main__ import replay
+from tests.simulation.cases import CASES
 from tests.simulation.driver import Play
 from tests.simulation.faults import FATES
 from tests.simulation.mutations import MUTATIONS, attempt_all
 from tests.simulation.run import fails, first_failure
-from tests.simulation.scenario import Begin, Scenario, draw
+from tests.simulation.scenario import Begin, draw
 from tests.simulation.shrink import shrink
 from tests.simulation.standing import Violation
 
@@ -66,39 +66,9 @@ def test_a_failing_seed_shrinks_to_its_cause(monkeypatch, capsys):
     assert "Violation" in capsys.readouterr().out
 
 
-def play(names, *parts):
-    """Let this happen to nodes of these names; give what came of it."""
-    nodes = [Node(f"10.0.0.{ord(name) - 96}", 80, id=name, generation=1) for name in names]
-    return Play(Scenario(1, "RoundRobin", tuple(nodes), parts)).run().story
-
-
-def sent(story):
-    """Count the attempts of a story."""
-    return sum("attempt" in what for what in story)
-
-
-def test_a_date_to_come_back_at_is_read_by_the_clock_of_the_service():
-    """A node that asks to be left alone until a date is, by a wall clock that is not real."""
-    story = play("ab", Begin(0.1, fates=("pause until",)))
-    assert [kind for _, kind, *_ in story if kind == "offline"]
-
-
-def test_a_call_in_panic_does_not_end_the_trial_of_another():
-    """While a half-open node has its one trial, nothing else makes it ready for a second."""
-    story = play(
-        "ab",
-        Begin(1.0, fates=("bad certificate", "stale, but run")),
-        Begin(30.0, fates=("unreachable",)),
-        Begin(30.1, fates=("slow", "stale"), timeout=0.1),
-        Begin(34.0, fates=("bad certificate",)),
-    )
-    assert sent(story) >= 7
-
-
-def test_no_answer_is_drained_into_the_time_of_the_next_attempt():
-    """A third attempt begins within the deadline, though the answer before it is slow to drain."""
-    short = {"attempts": 4, "deadline": 0.05}
-    calls = (
-        Begin(float(at), fates=("pool full", "502", "ok"), options=short) for at in range(1, 200, 9)
-    )
-    assert sent(play("abcd", *calls)) >= 3 * 23
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_found_stays_mended(case):
+    """Each world in which something went wrong once is well now, and its calls are made."""
+    world = Play(CASES[case]).run()
+    begun = sum(isinstance(part, Begin) for part in CASES[case].parts)
+    assert sum(one[1:2] == ("call",) and "attempt" in one for one in world.story) > begun

@@ -1,0 +1,36 @@
+"""What the simulation has found, each kept as the few parts that it took."""
+
+from __future__ import annotations
+
+from rpcguard import Node
+from tests.simulation.scenario import Begin, Part, Scenario
+
+
+def _case(names: str, *parts: Part) -> Scenario:
+    nodes = [Node(f"10.0.0.{ord(name) - 96}", 80, id=name, generation=1) for name in names]
+    return Scenario(1, "RoundRobin", tuple(nodes), parts)
+
+
+CASES = {
+    "a node that asks to be left alone until a date was judged by another clock": _case(
+        "ab", Begin(0.1, fates=("pause until",))
+    ),
+    "a call in panic ended the trial of another, and a second trial began": _case(
+        "ab",
+        Begin(1.0, fates=("bad certificate", "stale, but run")),
+        Begin(30.0, fates=("unreachable",)),
+        Begin(30.1, fates=("slow", "stale"), timeout=0.1),
+        Begin(34.0, fates=("bad certificate",)),
+    ),
+    "an answer was drained into the time of the next attempt": _case(
+        "abcd",
+        *(
+            Begin(
+                float(at),
+                fates=("pool full", "502", "ok"),
+                options={"attempts": 4, "deadline": 0.05},
+            )
+            for at in range(1, 200, 9)
+        ),
+    ),
+}
