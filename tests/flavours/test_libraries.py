@@ -45,14 +45,17 @@ BOUND = {
 @pytest.mark.skipif(LIBRARY != "httpx", reason="this is such a run")
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("library", "folder"), RUNS)
-def test_behaviour_is_the_same(library, folder):
+def test_behaviour_is_the_same(library, folder, request):
     """Every test of behaviour passes on the other library, and under its alias."""
     options = [f"--ignore={path}" for path in LEFT_OUT]
     options += ["-k", SHORTER.get((library, folder), ""), "--tb=short"]
+    options += ["-o", f"cache_dir=.pytest_cache/{library}-{folder}"]
+    if request.config.getoption("lf", False):
+        options.append("--last-failed")  # of these alone, too
     done = subprocess.run(
         [sys.executable, "-m", "pytest", f"tests/{folder}", *options],
         cwd=ROOT,
-        env={**os.environ, VARIABLE: library, "PYTEST_ADDOPTS": "-p no:cacheprovider"},
+        env={**os.environ, VARIABLE: library},
         capture_output=True,
         text=True,
         check=False,
