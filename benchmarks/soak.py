@@ -66,6 +66,7 @@ class Tally:
 
     calls: int = 0
     retried: int = 0
+    restarts: int = 0
     failed: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     _changing: threading.Lock = field(default_factory=threading.Lock)
@@ -121,7 +122,7 @@ class Samples:
         return statistics.median(slopes) * (max(floors) - min(floors)) if slopes else 0.0
 
 
-def roll(world: World, period: float) -> None:
+def roll(world: World, tally: Tally) -> None:
     """Release all providers, one after the other, once in each period."""
     rng = random.Random(1)
     while not world.over.is_set():
@@ -129,7 +130,8 @@ def roll(world: World, period: float) -> None:
         for node in world.providers:
             if not world.over.is_set():
                 release(world, node, rng)
-        world.stay(begin + period - time.monotonic())
+                tally.restarts += 1
+        world.stay(begin + PERIOD - time.monotonic())
 
 
 def soak(minutes: float, rate: float) -> tuple[Samples, Tally, list[str]]:
@@ -150,7 +152,7 @@ def _soak(
     retry = rpcguard.RetryPolicy()
     url = registry.registry_url
     callers = run_callers(Load(url, rate, 1, retry, over.is_set, tally, samples.begun))
-    releases = threading.Thread(target=roll, args=(world, PERIOD), daemon=True)
+    releases = threading.Thread(target=roll, args=(world, tally), daemon=True)
     releases.start()
     begin = time.monotonic()
     while (at := time.monotonic() - begin) < seconds and releases.is_alive():
@@ -207,7 +209,8 @@ def main() -> int:
     table, found = Table(["what", "measured", "", "bar", ""]), list(checks(samples, tally, twice))
     table.rows += [check.cells for check in found]
     print(*tally.failed[:50], sep="\n")
-    print(f"{tally.calls:,} calls, {tally.retried} of them saved by a retry\n\n{table.text()}")
+    print(f"{tally.calls:,} calls, {tally.retried} of them saved by a retry")
+    print(f"{tally.restarts} restarts of providers\n\n{table.text()}")
     if given.plot is not None:
         draw(samples, given.plot)
     return 0 if all(check.holds for check in found) else 1
