@@ -26,9 +26,9 @@ async def connected(caller: Caller, url: str = "http://orders/ws"):
     if LIBRARY != "httpx":
         opened = caller.client.websocket(url)
     elif caller.flavour.sync:
-        opened = connect_ws(url, caller.client)
+        opened = connect_ws(url, caller.client, keepalive_ping_interval_seconds=None)
     else:
-        opened = aconnect_ws(url, caller.client)
+        opened = aconnect_ws(url, caller.client, keepalive_ping_interval_seconds=None)
     if caller.flavour.sync:
         with opened as socket:
             yield socket
