@@ -212,9 +212,9 @@ class Health:
         That is infinite where nothing is urgent, None where no other probe is wanted.
         """
         roster = self._roster
-        if live.gone:
-            return None
         self.tick(now)
+        if live.gone:  # for long, or since this moment
+            return None
         ejection = roster.blacklist.get(live)
         if not alive and (live.denied or ejection is not None):
             roster.blacklist.condemn(live)
