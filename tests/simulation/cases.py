@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rpcguard import Node
-from tests.simulation.scenario import Begin, Part, Scenario
+from tests.simulation.scenario import Begin, Listing, Mood, Part, Scenario
 
 
 def _case(names: str, *parts: Part) -> Scenario:
@@ -21,6 +21,9 @@ CASES = {
         Begin(30.0, fates=("unreachable",)),
         Begin(30.1, fates=("slow", "stale"), timeout=0.1),
         Begin(34.0, fates=("bad certificate",)),
+    ),
+    "a probe ejected a node that had just left the list, and so the next of its name": _case(
+        "a", Mood(1.0, "a", "dead"), Listing(2.0, ()), Begin(30.0), Begin(30.5)
     ),
     "an answer was drained into the time of the next attempt": _case(
         "abcd",

@@ -238,12 +238,7 @@ MUTATIONS = [
         "drain = True",
     ),
     Mutation("a failure rate is enough", "ejection", "if share < self.failure_rate:", "if True:"),
-    Mutation(
-        "few failures are not",
-        "ejection",
-        "if live.streak >= self.consecutive:",
-        "if True:",
-    ),
+    Mutation("few failures are not", "ejection", "if live.streak >= self.consecutive:", "if True:"),
     Mutation(
         "a mark that has run out needs a probe",
         "offline",
@@ -261,6 +256,9 @@ MUTATIONS = [
         "health",
         "self._roster.warm(live, now)",
         "pass",
+    ),
+    Mutation(
+        "a node that is gone is not judged", "health", "if live.gone:  # for", "if False:  # for"
     ),
     Mutation(
         "the clock of the service judges dates",
