@@ -70,6 +70,10 @@ class Nginx(Server):
     def answers(self) -> bool:
         return accepts(self.port)
 
+    def kill(self) -> None:
+        """End the master, which alone can end its workers."""
+        self._end(signal.SIGTERM)
+
     def reload(self) -> None:
         """Let new workers take over, and the old ones finish what they have."""
         self._processes[0].send_signal(signal.SIGHUP)
