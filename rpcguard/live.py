@@ -45,7 +45,8 @@ class LiveNode:
     `turns` is the number of picks divided by the effective weight at each of them, `latency` the
     peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
     `clean` the good answers since the last failure. `trial` is the one call that a half-open node
-    has, while it lasts. `event` is what last happened to it, as words and the time.
+    has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is the
+    time of its last answer, or of its listing; `waiting_since` that since which it owes one.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class LiveNode:
         "trial",
         "turns",
         "unanswered",
+        "waiting_since",
         "warm_calls",
         "warm_since",
         "weight",
@@ -91,6 +93,7 @@ class LiveNode:
         self.in_flight: int = 0
         self.unanswered: int = 0
         self.heard_at: float = now
+        self.waiting_since: float = now
         self.turns: float = 0.0
         self.last_pick: float = 0.0
         self.latency: float = 0.0
@@ -131,7 +134,7 @@ class LiveNode:
         if latency < LEAST_LATENCY:
             latency = LEAST_LATENCY
         if self.unanswered:
-            silence = now - self.heard_at
+            silence = now - self.waiting_since
             if silence > latency:
                 latency = silence
         return latency * (self.in_flight + 1)
@@ -143,7 +146,7 @@ class LiveNode:
     def begin(self, now: float) -> None:
         """Count a pick."""
         if not self.unanswered:
-            self.heard_at = now
+            self.waiting_since = now
         self.unanswered += 1
         self.in_flight += 1
         self.turns += 1.0 / (self.weight * self.ramp or 1.0)
@@ -153,7 +156,7 @@ class LiveNode:
         """Count an attempt that has come to its headers or its end; `heard` if the node spoke."""
         self.unanswered -= 1
         if heard:
-            self.heard_at = now
+            self.heard_at = self.waiting_since = now
 
     def observe(self, seconds: float, now: float) -> None:
         """Take a latency into the average: a peak counts at once, a lower one by and by."""

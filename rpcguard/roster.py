@@ -12,7 +12,7 @@ from rpcguard.live import LiveNode, weight_of
 from rpcguard.offline import OfflineMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from random import Random
 
     from rpcguard.balancers import Balancer
@@ -25,6 +25,7 @@ _RAMP_STEPS = 500
 _SHOWN = 50
 _HOPELESS = 3.0
 _ZONE_TRIES = 16
+_PAIR = 2
 _KEPT_POOLS = 8
 """How many pools may be empty: each pick looks at them, and a registry may list any priority."""
 
@@ -200,18 +201,34 @@ class Roster:
         return None
 
     def pick_again(self, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
-        """Pick an untried node, of another zone than the last one if a few draws give one."""
-        first = found = self.pick(now, tried)
-        zone, passed, compared = tried[-1].node.zone, [*tried], self.compared
-        while first is not None and found is not None and zone is not None:
-            if found.node.priority != first.node.priority or len(passed) > _ZONE_TRIES:
+        """Pick an untried node, of another zone than the last one if a few draws give one.
+
+        Of two it is the one that was heard of last, by an answer or as a new node: the node that
+        has just failed may not be the only one that is gone.
+        """
+        zone, drawn, elsewhere = tried[-1].node.zone, [], []
+        for one in islice(self._draw(now, tried), _ZONE_TRIES):
+            drawn.append(one)
+            if zone is None or one[0].node.zone != zone:
+                elsewhere.append(one)
+            if len(elsewhere) == _PAIR:
                 break
-            if found.node.zone != zone:
-                return found
-            passed.append(found)
-            found = self.pick(now, passed)
-        self.compared = compared
-        return first
+        if not drawn:
+            return None
+        live, self.compared = max(elsewhere or drawn[:_PAIR], key=lambda one: one[0].heard_at)
+        return live
+
+    def _draw(
+        self, now: float, tried: tuple[LiveNode, ...]
+    ) -> Iterator[tuple[LiveNode, tuple[tuple[LiveNode, float], ...]]]:
+        # One after the other, each once, with what was compared, and of one priority.
+        passed, first = [*tried], None
+        while (live := self.pick(now, passed)) is not None:
+            first = first or live
+            if live.node.priority != first.node.priority:
+                return
+            yield live, self.compared
+            passed.append(live)
 
     def trial(self, now: float, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
         """Give a half-open node its one live call, unless something else keeps it out as well."""

@@ -68,6 +68,18 @@ def test_a_retry_stays_in_the_zone_rather_than_fail_or_fall_to_a_later_priority(
     assert stage.service.explain()[-1].candidates[0][0] in {"a", "b"}
 
 
+def test_a_retry_prefers_the_node_that_was_heard_of_last():
+    """Of two draws it is the newer sign of life: a node that failed may not be alone in it."""
+    newer = 0
+    for seed in range(200):
+        stage = Stage(*ids(20), slow_start=SlowStart(window=0.0), seed=seed)
+        stage.clock.advance(60.0)
+        failed = stage.pick()
+        stage.list(*ids(20), *ids(20, "new"))
+        newer += again(stage, failed).live.node.id.startswith("new")
+    assert newer > 130
+
+
 def test_the_same_node_again_only_where_it_is_allowed_and_listed():
     """`same_node` gives the last node again when no other is left, if it has not left itself."""
     stage = Stage("a")
