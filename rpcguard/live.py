@@ -45,8 +45,8 @@ class LiveNode:
     `turns` is the number of picks divided by the effective weight at each of them, `latency` the
     peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
     `clean` the good answers since the last failure. `trial` is the one call that a half-open node
-    has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is the
-    time of its last answer, or of its listing; `waiting_since` that since which it owes one.
+    has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is
+    the time of its last answer, or of its listing; `waiting_since` that since which it owes one.
     """
 
     __slots__ = (
