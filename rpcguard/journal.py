@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("rpcguard")
 
-_LEVELS = dict.fromkeys(("panic", "doubted", "frozen", "refused"), logging.WARNING)
+_LOUD = ("panic", "doubted", "frozen", "refused")
 _REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
 
@@ -42,7 +42,7 @@ class Journal:
         about = f" node {event.node}" if event.node else ""
         held_back = "" if event.enforced else " (not enforced)"
         logger.log(
-            _LEVELS.get(event.kind, logging.INFO),
+            logging.WARNING if event.kind in _LOUD else logging.INFO,
             "service %s:%s %s%s: %s",
             event.service,
             about,
