@@ -222,8 +222,8 @@ MUTATIONS = [
     Mutation(
         "a retry prefers another zone",
         "roster",
-        "if found.node.zone != zone:",
-        "if found.node.zone == zone:",
+        "if zone is None or one[0].node.zone != zone:",
+        "if zone is None or one[0].node.zone == zone:",
     ),
     Mutation(
         "only the trial of a half-open node counts as its trial",
