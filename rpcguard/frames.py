@@ -15,6 +15,8 @@ _HEADERS, _RST_STREAM, _GOAWAY = 1, 3, 7
 _END_STREAM = 1
 _NO_ERROR = bytes(4)
 _REFUSED_STREAM = (7).to_bytes(4, "big")
+_LONGEST = 2**14
+"""What h2 takes of a frame; nothing longer is waited for."""
 _FRESH, _FEW = 5.0, 5
 _REMEMBERED = 1000
 
@@ -93,7 +95,7 @@ class Frames:
             if len(data) < at + _HEAD:
                 break
             length, kind = int.from_bytes(data[at : at + 3], "big"), data[at + 3]
-            if kind not in (_GOAWAY, _RST_STREAM):
+            if kind not in (_GOAWAY, _RST_STREAM) or length > _LONGEST:
                 self._answers += kind == _HEADERS
                 if kind <= _HEADERS and data[at + 4] & _END_STREAM:
                     self._answered.append(int.from_bytes(data[at + 5 : at + 9], "big"))

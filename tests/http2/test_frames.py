@@ -105,6 +105,12 @@ def test_a_reset_after_the_whole_answer_is_left_out():
     assert frames.received(broken) == broken
 
 
+def test_a_goaway_without_end_is_not_waited_for():
+    """What is longer than h2 takes goes to h2, which ends the connection over it."""
+    endless = b"\xff\xff\xff\x07\x00" + bytes(4) + bytes(1000)
+    assert opened(1).received(endless) == endless
+
+
 def test_http1_passes_untouched():
     """A connection without the preface of HTTP/2 is none of its business."""
     frames = Frames()
