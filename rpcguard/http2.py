@@ -107,6 +107,10 @@ class _Leaving:
     def _explained(self, error: Exception, request: Any) -> Exception:
         # A stream that is refused while its body is being sent looks like an error of our own.
         event = error.args[0] if error.args else None
+        if type(event).__name__ == "TooManyStreamsError":
+            # The node lowered its limit, to none when it leaves. h2 has sent nothing.
+            self.frames.leaving = True
+            return self.busy()
         stream: int = getattr(event, "stream_id", 0)
         if stream not in self.frames.refused:
             return error
@@ -139,7 +143,8 @@ class _Connection(_Leaving):
         if not self._turn.acquire(blocking=False):
             raise self.busy
         try:
-            if self._begun and not (connection.is_idle() and self.backend.stream.lives()):
+            stream = self.backend.stream
+            if self._begun and not (connection.is_idle() and stream and stream.lives()):
                 raise self.busy
             self._begun = True
             return self._told(connection.handle_request(request))
@@ -161,7 +166,8 @@ class _AsyncConnection(_Leaving):
         connection: Any = super()
         async with self._looking:
             unread = not self._calls and connection.is_idle()
-            if unread and not await self.backend.stream.lives():
+            stream = self.backend.stream  # none where connecting failed, which is idle too
+            if unread and stream and not await stream.lives():
                 raise self.busy
             self._calls += 1
         try:
@@ -176,7 +182,7 @@ class _Backend:
     frames: Frames
     lost: ClassVar[type[Exception]]
     late: ClassVar[type[Exception]]
-    stream: _Stream
+    stream: _Stream | None = None
 
     def connect_tcp(self, *arguments: Any, **options: Any) -> Any:
         """Connect, and watch the frames."""
@@ -189,7 +195,7 @@ class _AsyncBackend:
     frames: Frames
     lost: ClassVar[type[Exception]]
     late: ClassVar[type[Exception]]
-    stream: _AsyncStream
+    stream: _AsyncStream | None = None
 
     async def connect_tcp(self, *arguments: Any, **options: Any) -> Any:
         """Connect, and watch the frames."""

@@ -118,6 +118,10 @@ def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:
     event = cause.args[0] if cause is not None and cause.args else None
     if getattr(event, "error_code", None) == _REFUSED_STREAM and hasattr(event, "stream_id"):
         return replace(verdict, safety=Safety.UNSENT, blame="none")
+    if type(event).__name__ == "TooManyStreamsError":  # h2 sends nothing then
+        return replace(verdict, safety=Safety.UNSENT, blame="none")
+    if type(event).__name__ == "StreamClosedError":  # the node reset it under the body
+        return replace(verdict, safety=Safety.MAYBE, blame="failure")
     last_stream = getattr(event, "last_stream_id", None)
     if last_stream is not None:
         safety = Safety.UNSENT if last_stream == 0 else Safety.MAYBE

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import h2.events
+import h2.exceptions
 import httpcore
 import httpcore2
 import httpx
@@ -195,6 +196,16 @@ def test_http2(http, core, event, safety, blame, notice):
     error = caused(http.RemoteProtocolError(str(event)), core.RemoteProtocolError(event))
     verdict = classify_exception(error)
     assert (verdict.safety, verdict.blame, verdict.notice) == (safety, blame, notice)
+
+
+@both_libraries
+def test_a_stream_that_the_limit_forbids(http, core):
+    """What h2 does not open, since the node lowered its limit, was never sent."""
+    limit = h2.exceptions.TooManyStreamsError("Max outbound streams is 0, 2 open")
+    verdict = classify_exception(
+        caused(http.LocalProtocolError("no"), core.LocalProtocolError(limit))
+    )
+    assert (verdict.safety, verdict.blame) == (UNSENT, "none")
 
 
 @both_libraries

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import anyio
 import h2.events
 import pytest
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 from tests.calls.kit import FLAVOURS, Flavour, each, soon
@@ -205,3 +207,42 @@ async def test_a_refused_stream_goes_elsewhere_and_the_connection_stays(
         assert (await caller.call(method=method, content=b"pay")).text == "ok"
     assert (len(busy.calls), len(free.calls), len(busy.peers)) == (2, 1, 1)
     assert caller.view(busy).failures == 0
+
+
+@each(CONCURRENT)
+async def test_a_limit_that_falls_to_nothing_breaks_no_call(make_h2, make_h2_caller):
+    """So hypercorn says that it leaves: the next POST goes on a fresh connection, unharmed."""
+    lowered, asked_again = threading.Event(), threading.Event()
+
+    class Lowering(H2):
+        def take(self, event) -> None:
+            super().take(event)
+            if isinstance(event, h2.events.SettingsAcknowledged) and 3 in self.bodies:
+                lowered.set()
+                assert asked_again.wait(20)
+                self.answer(3)
+
+    def lower(node: H2, stream: int) -> None:
+        if node.peer.number > 1:
+            asked_again.set()
+        if stream == 1:
+            node.answer(stream)
+        else:
+            node.wire.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 0})
+
+    node = make_h2()
+    node.scripts = (lambda peer: Lowering(peer, lower).run(),)
+    caller = make_h2_caller(node)
+    await caller.call()
+    answers = []
+
+    async def pay() -> None:
+        answers.append(await caller.call(method="POST", content=b"pay"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(pay)
+        await soon(lowered.is_set, "the limit has fallen")
+        group.start_soon(pay)
+    assert [len(answer.extensions["rpcguard"].attempts) for answer in answers] == [1, 1]
+    assert (len(node.calls), len(node.peers)) == (3, 2)
+    assert (caller.view(node).state, caller.view(node).failures) == ("available", 0)
