@@ -113,12 +113,25 @@ class Load:
             self.failed[f"{method} {path}"] = repr(error)
 
     def saveable(self) -> dict[str, str]:
-        """Give the failed calls that may go again: GETs, and POSTs that were surely not sent."""
+        """Give the failed calls that may go again: GETs, and POSTs that were surely not taken.
+
+        Those are refused by connection or by stream, or named by no GOAWAY, or never left h2.
+        """
         return {
             call: error
             for call, error in self.failed.items()
-            if call.startswith("GET") or "Connect" in error or "error_code" in error
+            if call.startswith("GET") or any(sign in error for sign in _NOT_TAKEN)
         }
+
+
+_NOT_TAKEN = (
+    "ConnectError",
+    "ConnectTimeout",
+    "Max outbound streams",
+    "error_code:7",
+    "error_code=7",
+    "last_stream_id:0",
+)
 
 
 def twice(provider: Provider) -> list[str]:

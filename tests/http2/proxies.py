@@ -1,8 +1,10 @@
-"""Real proxies that speak HTTP/2 in front of a provider: each is one node of a service."""
+"""Real servers that speak HTTP/2 in front of a provider: each is one node of a service."""
 
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,7 +14,8 @@ from tests.servers.envoy import Envoy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
 
 
 class EnvoyNode(Server):
@@ -112,6 +115,38 @@ class EnvoyNode(Server):
                 ],
             },
         }
+
+
+class HypercornNode(Server):
+    """Run an ASGI app that forwards to the provider on a port; `stop` lets it leave gracefully."""
+
+    name = "hypercorn"
+
+    def __init__(self, directory: Path, provider: int, *, streams: int = 100) -> None:
+        super().__init__(directory)
+        self.port = free_ports(1)[0]
+        self._provider, self._streams = provider, streams
+
+    @classmethod
+    def available(cls) -> bool:
+        return True  # the tests depend on it
+
+    def start(self) -> None:
+        self.launch(self.command(), env={"PYTHONPATH": str(_ROOT), "PROVIDER": str(self._provider)})
+        self.wait(self.answers)
+
+    def command(self) -> Sequence[str | Path]:
+        config = self.directory / "hypercorn.toml"
+        # After its last request on a connection hypercorn answers nothing more that is in flight.
+        config.write_text(
+            f'bind = "127.0.0.1:{self.port}"\n'
+            f"h2_max_concurrent_streams = {self._streams}\n"
+            "keep_alive_max_requests = 1000000\n"
+        )
+        return [sys.executable, "-m", "hypercorn", "-c", config, "tests.http2.app:app"]
+
+    def answers(self) -> bool:
+        return accepts(self.port)
 
 
 def _address(port: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Real Envoy and nginx as nodes: load, limits, and every way in which they leave."""
+"""Real Envoy, nginx and hypercorn as nodes: load, limits, and every way in which they leave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from tests.conformance.require import require
 from tests.http2.load import Provider, load, providing, twice
-from tests.http2.proxies import EnvoyNode
+from tests.http2.proxies import EnvoyNode, HypercornNode
 from tests.library import AsyncTransport, http
 from tests.servers.nginx import Nginx
 
@@ -112,7 +112,22 @@ async def test_nginx_ends_connections_and_reloads_and_no_call_fails(kind, provid
     assert twice(provider) == []
 
 
-@pytest.mark.parametrize("made", [EnvoyNode, Nginx])
+async def test_hypercorns_leave_under_load_and_no_saveable_call_fails(kind, provider, start):
+    """On SIGTERM it takes no stream more, answers, says GOAWAY; idle connections just end."""
+    nodes = start(HypercornNode, 3)
+    async with load(kind, listed(nodes)) as going:
+        await going.more(100)
+        for node in nodes[:2]:
+            await to_thread.run_sync(node.stop)
+            await going.more(60)
+            await to_thread.run_sync(node.start)
+            await going.more(60)
+    assert going.made > 340
+    assert going.saveable() == {}
+    assert twice(provider) == []
+
+
+@pytest.mark.parametrize("made", [EnvoyNode, Nginx, HypercornNode])
 async def test_stream_limits_are_kept(made, kind, provider, start):
     """Twelve callers share a node that takes three streams per connection: none is refused."""
     nodes = start(made, 1, streams=3)
@@ -122,10 +137,11 @@ async def test_stream_limits_are_kept(made, kind, provider, start):
     assert going.retries == 0
 
 
+@pytest.mark.parametrize("made", [EnvoyNode, HypercornNode])
 @pytest.mark.parametrize("kind", KINDS[1:], indirect=True)
-async def test_calls_are_multiplexed(provider, start):
+async def test_calls_are_multiplexed(made, provider, start):
     """Many calls at once on one connection, all answered."""
-    (node,) = start(EnvoyNode, 1)
+    (node,) = start(made, 1)
     limits = http.Limits(max_connections=1)
     transport = AsyncTransport(listed([node]), http1=False, http2=True, limits=limits)
     answers = []
