@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _RAMP_STEPS = 500
 _SHOWN = 50
-_HOPELESS = 3.0
+_UNSEEN, _HOPELESS = 2.5, 3.0
 _ZONE_TRIES = 16
 _PAIR = 2
 _KEPT_POOLS = 8
@@ -262,7 +262,10 @@ class Roster:
             return _HOPELESS, live.last_pick
         if ejection is not None:
             return 2.0 if ejection.connect else 1.0, live.level, live.last_pick
-        return (0.0, live.in_flight, live.last_pick) if mark else (_HOPELESS + 1.0, live.last_pick)
+        if mark is not None:
+            return 0.0, live.in_flight, live.last_pick
+        # Down by the word of the registry alone, which may have lost sight of all of them.
+        return _UNSEEN, live.last_pick
 
     def list_excluded(self) -> tuple[tuple[str, str], ...]:
         """Give the first of the nodes that are out, each with the reason; fill `excluded`."""

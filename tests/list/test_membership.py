@@ -8,6 +8,7 @@ from rpcguard import EjectionPolicy, MembershipPolicy, Node, Snapshot
 from rpcguard import membership as membership_module
 from rpcguard import service as service_module
 from rpcguard.membership import plan
+from rpcguard.picks import Lease
 from tests.list.kit import GOOD, REFUSED, SICK, Stage, ids, leaving, nodes
 
 
@@ -175,6 +176,28 @@ def test_doubted_nodes_are_only_ejected_when_there_is_no_other():
     assert stage.states()["n0"] == "ejected"
     assert stage.probed("n0", alive=True) is None
     assert stage.states()["n0"] == "warming"
+
+
+def test_a_registry_that_calls_nearly_all_down_is_not_the_last_word():
+    """A retry goes to a node that is down by the registry's word alone, rather than to none."""
+    stage = Stage("a", "b", "c")
+    stage.list("a", *nodes("b", "c", status="down"))
+    assert stage.calls(20) == {"a": 20}
+    first = stage.pick()
+    second = stage.service.pick_again((first.live,))
+    assert isinstance(second, Lease)
+    assert second.live.node.id in {"b", "c"}
+    third = stage.service.pick_again((first.live, second.live))
+    assert isinstance(third, Lease)
+    assert {lease.live.node.id for lease in (first, second, third)} == {"a", "b", "c"}
+
+
+def test_a_node_that_is_dead_is_worse_than_one_that_is_called_down():
+    """In panic a node that only the registry calls down goes before one that refused a probe."""
+    stage = Stage(*nodes("a"), *nodes("b", status="down"))
+    stage.on("a", REFUSED)
+    stage.probed("a", alive=False)
+    assert stage.pick().live.node.id == "b"
 
 
 def test_a_doubted_node_that_is_listed_again_is_as_before():

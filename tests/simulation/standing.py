@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.faults import Fate
     from tests.simulation.world import World
 
-ENDLESS, RANK_DEAD, RANK_DOWN = math.inf, 3, 4
+ENDLESS, RANK_DOWN, RANK_DEAD = math.inf, 3, 4
 ZONE_DRAWS = 5
 
 
@@ -129,7 +129,7 @@ class Standing:
         return able
 
     def rank(self, live: LiveNode) -> int:
-        """Tell how bad a node is: in use, leaving but serving, judged, refusing, dead, down."""
+        """Tell how bad a node is: in use, leaving but serving, judged, refusing, down, dead."""
         ejection, mark = self.blacklist.get(live), self.marks.get(live)
         if (ejection is not None and ejection.dead) or (mark is not None and mark.seen_down):
             return RANK_DEAD
