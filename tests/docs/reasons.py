@@ -42,6 +42,7 @@ REASONS = {
     ("docs/write-a-registry.md", "[project.entry-points"): "is of another package",
     ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",
     ("docs/observability.md", ""): "needs collectors; the tests of telemetry run its commands",
+    ("docs/trust.md", ""): "runs for half an hour; tests/chaos runs forty seconds of it",
     ("docs/performance.md", ""): "shows what benchmarks/run.py does, for minutes",
 }
 """By page (a pattern) and a part of the block."""
