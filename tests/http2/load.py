@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Provider(ThreadingHTTPServer):
-    """Answer what the proxies forward, and count how often each call was executed."""
+    """Answer what the proxies forward, and count how often each call was executed.
+
+    With `together` no call is answered before so many are there.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -29,8 +32,7 @@ class Provider(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.executed: Counter[str] = Counter()
-        self.most = 0
-        self.busy = 0
+        self.together: threading.Barrier | None = None
         self.lock = threading.Lock()
 
     def handle_error(self, *_: object) -> None:
@@ -47,11 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
         provider = self.server
         with provider.lock:
             provider.executed[f"{self.command} {self.path}"] += 1
-            provider.busy += 1
-            provider.most = max(provider.most, provider.busy)
+        if provider.together is not None:
+            provider.together.wait(20)
         time.sleep(0.01)
-        with provider.lock:
-            provider.busy -= 1
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()
