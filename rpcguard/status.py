@@ -182,7 +182,8 @@ def _cells(view: NodeView) -> Iterator[str]:
     yield f'<th scope="row">{escape(named)}</th>'
     yield f'<td><span class="state {view.state}">{view.state}</span></td>'
     left = f"{view.until:.0f} s left" if view.until is not None else ""
-    yield f"<td>{escape(', '.join(part for part in (view.reason, left) if part))}</td>"
+    why = ", ".join(part for part in (view.reason, left) if part)
+    yield f'<td class="told">{escape(why)}</td>'
     weight = f"{view.weight:g}"
     if view.state == "warming":
         share = f'value="{view.effective_weight:.3f}" max="{view.weight:g}"'
@@ -190,10 +191,23 @@ def _cells(view: NodeView) -> Iterator[str]:
     yield f'<td class="weight">{weight}</td>'
     calls = view.successes + view.failures
     yield f'<td class="number">{view.in_flight}</td>'
-    yield f'<td class="number">{view.load * 1000:.1f} ms</td>'
+    yield f'<td class="number">{_span(view.load)}</td>'
     yield f'<td class="number">{calls}</td>'
     yield f'<td class="number">{f"{view.successes / calls:.1%}" if calls else ""}</td>'
+    yield from (f'<td class="number">{_span(seconds)}</td>' for seconds in (view.p50, view.p99))
+    yield f'<td class="told">{escape(_event(view))}</td>'
     yield f"<td>{escape(node.zone or '')}</td><td>{escape(node.version or '')}</td>"
+
+
+def _span(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _event(view: NodeView) -> str:
+    if view.event is None:
+        return ""
+    age = f", {view.event_age:.0f} s ago" if view.event_age is not None else ""
+    return f"{view.event}{age}"
 
 
 _HEADS = (
@@ -205,14 +219,17 @@ _HEADS = (
     "load",
     "calls",
     "good",
+    "p50",
+    "p99",
+    "last event",
     "zone",
     "version",
 )
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+main { max-width: 90rem; margin: 2rem auto; padding: 0 1rem; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8886; }
+th, td { text-align: left; padding: .3rem .45rem; border-bottom: 1px solid #8886; }
 thead th { font-size: .85em; color: GrayText; white-space: nowrap; }
 tbody th { font: 14px ui-monospace, monospace; min-width: 10rem; }
 tbody th, td { overflow-wrap: anywhere; }
@@ -223,6 +240,7 @@ tbody th, td { overflow-wrap: anywhere; }
 .warming { background: #9a6700; }
 .ejected { background: #cf222e; }
 .offline { background: #0969da; }
+.told { min-width: 8rem; }
 .weight { white-space: nowrap; }
 progress { width: 4rem; }
 """

@@ -77,7 +77,7 @@ def viewing(transport) -> http.AsyncClient:
 
 
 async def test_the_page_shows_each_node(calling, provider):
-    """A row tells a node's state, why, weight, calls and success rate."""
+    """A row tells a node's state, why, weight, calls, success rate, latencies and last event."""
     leaving, good = provider(OFFLINE), provider()
     async with (
         calling(leaving, good, balancer=InOrder) as caller,
@@ -93,6 +93,11 @@ async def test_the_page_shows_each_node(calling, provider):
     assert first[2].endswith(" s left")
     assert second[:5] == [good.id, "available", "", "1", "0"]
     assert second[6:8] == ["1", "100.0%"]
+    (median, slowest), event = second[8:10], first[10]
+    assert median == slowest
+    assert median.endswith(" ms")
+    assert event.startswith("offline")
+    assert event.endswith(" s ago")
     assert "2 nodes of StaticRegistry" in answer.text
 
 
@@ -107,7 +112,7 @@ async def test_everything_is_escaped(calling, provider):
         told = (await viewer.get("/nodes.json")).json()
     assert "script" not in Cells(page).tags
     assert Cells(page).rows[1][0].startswith(f"0{EVIL} at 127.0.0.1:")
-    assert Cells(page).rows[1][8:] == [EVIL, EVIL]
+    assert Cells(page).rows[1][-2:] == [EVIL, EVIL]
     (service,) = told["services"]
     assert service["name"] == "orders"
     assert service["nodes"][0]["node"]["zone"] == EVIL
@@ -228,6 +233,9 @@ class Fixed:
                 load=0.0123,
                 successes=990,
                 failures=10,
+                event=EVIL if number else None,
+                event_age=4.2 if number else None,
+                latencies=(0.5, 0.010, 0.0123) if number else (),
             )
             for number, (state, reason, until, weight) in enumerate(states)
         ]
@@ -280,6 +288,9 @@ def test_a_browser_shows_it(served, tmp_path):
     page = browser(tmp_path, "--dump-dom", served)
     assert "<title>rpcguard</title>" in page
     assert "script" not in Cells(page).tags
+    quiet, unwell = Cells(page).rows[1:3]
+    assert quiet[8:11] == ["", "", ""]
+    assert unwell[8:11] == ["12.3 ms", "500.0 ms", f"{EVIL}, 4 s ago"]
     assert [row[1] for row in Cells(page).rows[1:6]] == [
         "available",
         "warming",
