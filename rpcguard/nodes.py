@@ -33,9 +33,10 @@ class Node:
     Immutable and hashable. `host` is a name or an IP address (brackets around IPv6 are dropped,
     letters lowered, an international name is kept in its ASCII form), `id` defaults to `host:port`,
     `weight` 0 takes new calls off the node, `started_at` is epoch seconds by the provider's clock,
-    `generation` changes when the same id registers anew, a lower `priority` is used first. `id`,
-    `zone`, `version` and `generation` are printable and at most 1024 characters long; `metadata`
-    may hold anything. Raises `ValueError` naming the bad field.
+    `generation` changes when the same id registers anew, a lower `priority` is used first. TLS is
+    used where the URL or `scheme` asks for it: a node with "http" never turns an https call into
+    plain text. `id`, `zone`, `version` and `generation` are printable and at most 1024 characters
+    long; `metadata` may hold anything. Raises `ValueError` naming the bad field.
     """
 
     host: str
