@@ -16,7 +16,8 @@ async def app(scope, receive, send) -> None:
         body += event.get("body", b"")
         more = event.get("more_body", False)
     answer = await _forwarded(scope["method"], scope["path"], body)
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    headers = [(b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": answer})
 
 
