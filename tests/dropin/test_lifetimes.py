@@ -147,7 +147,7 @@ def test_several_loops_one_after_the_other(make_node):
     assert len(node.peers) == 3
     assert transport.nodes("orders")[0].successes == 6
     trio.run(leave)
-    assert open_sockets() <= before
+    eventually(lambda: open_sockets() <= before, "a socket was left open")
 
 
 def test_several_loops_without_a_warning(make_node):
