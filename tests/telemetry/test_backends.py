@@ -117,7 +117,7 @@ def scene(tmp_path_factory):
     yield jaeger, prometheus, caller
     caller.close()
     prometheus.stop()
-    jaeger.stop()
+    jaeger.kill()  # a graceful end takes it ten seconds
     node.close()
 
 
