@@ -209,6 +209,16 @@ def test_a_stream_that_the_limit_forbids(http, core):
 
 
 @both_libraries
+def test_a_stream_that_is_reset_under_its_body(http, core):
+    """h2 says that the stream is closed: the node did it, and may have done more."""
+    closed = h2.exceptions.StreamClosedError(3)
+    verdict = classify_exception(
+        caused(http.LocalProtocolError("3"), core.LocalProtocolError(closed))
+    )
+    assert (verdict.safety, verdict.blame) == (MAYBE, "failure")
+
+
+@both_libraries
 def test_answers_after_goaway(http, core):
     """What the h2 package says of answers after GOAWAY is the node's leaving, no error of ours."""
     message = "Invalid input ConnectionInputs.RECV_HEADERS in state ConnectionState.CLOSED"
