@@ -150,7 +150,7 @@ async def load(kind: str, nodes: str, *, workers: int = 8, **options) -> AsyncIt
         async def work(worker: int) -> None:
             for method, path in going.jobs(worker):
                 try:
-                    answer = await client.request(method, path, content=_body(method), timeout=5)
+                    answer = await client.request(method, path, content=_body(method), timeout=20)
                 except http.HTTPError as error:
                     going.lost(method, path, error)
                 else:
@@ -167,7 +167,7 @@ async def load(kind: str, nodes: str, *, workers: int = 8, **options) -> AsyncIt
         def labour(worker: int) -> None:
             for method, path in going.jobs(worker):
                 try:
-                    answer = sync.request(method, path, content=_body(method), timeout=5)
+                    answer = sync.request(method, path, content=_body(method), timeout=20)
                 except http.HTTPError as error:
                     going.lost(method, path, error)
                 else:

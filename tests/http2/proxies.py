@@ -59,6 +59,14 @@ class EnvoyNode(Server):
         """Let it leave gracefully, as before a release."""
         self._ask("POST", "/drain_listeners?graceful").raise_for_status()
 
+    def wait_drained(self) -> None:
+        """Wait until it takes no connection, and the last one has ended."""
+        self.wait(lambda: not accepts(self.port) and self._connected() == 0)
+
+    def _connected(self) -> int:
+        stat = self._ask("GET", "/stats?filter=^http.node.downstream_cx_active$").text
+        return int(stat.partition(": ")[2])
+
     def _ask(self, method: str, path: str) -> httpx.Response:
         return httpx.request(method, f"http://127.0.0.1:{self._admin}{path}")
 

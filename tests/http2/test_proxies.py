@@ -78,7 +78,7 @@ async def test_envoys_drain_under_load_and_no_call_fails(kind, provider, start):
         await going.more(100)
         for node in nodes[:2]:
             await to_thread.run_sync(node.drain)
-            await anyio.sleep(node.drain_time + node.drain_timeout)
+            await to_thread.run_sync(node.wait_drained)
             await to_thread.run_sync(node.stop)
             await going.more(50)
             await to_thread.run_sync(node.start)
