@@ -99,8 +99,8 @@ MUTATIONS = [
     Mutation(
         "in panic a leaving node comes first",
         "roster",
-        "return (0.0, live.in_flight, live.last_pick) if mark",
-        "return (2.5, live.in_flight, live.last_pick) if mark",
+        "return 0.0, live.in_flight, live.last_pick",
+        "return 2.6, live.in_flight, live.last_pick",
     ),
     Mutation(
         "a half-open node has one trial", "ejection", "del self.waiting[live.node.id]", "pass"
