@@ -183,8 +183,8 @@ class Node:
         except OSError:
             pass  # the caller has gone, or refused the certificate
         finally:
-            peer.gone.set()
             peer.sock.close()
+            peer.gone.set()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
