@@ -6,18 +6,18 @@ import socket
 
 import httpcore
 import httpcore2
-import httpx
 import pytest
 
 from rpcguard.http2 import patient_pool
 from tests.calls.kit import Flavour, each
+from tests.library import http
 
 
 @each([Flavour("asyncio"), Flavour("trio")])
 @pytest.mark.parametrize("core", [httpcore, httpcore2], ids=["httpcore", "httpcore2"])
 async def test_all_calls_of_a_connection_that_cannot_be_made_fail_alike(core):
     """Those that were given to it before it failed, and come to it after, get a ConnectError."""
-    limits = httpx.Limits()
+    limits = http.Limits()
     plain = core.AsyncConnectionPool()
     pool = patient_pool(plain, verify=None, limits=limits, http1=False, http2=True)
     with socket.socket() as refusing:

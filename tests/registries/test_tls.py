@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# trio minds that httpcore leaves the iterator of a body which a server refuses on its way.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"
+)
+
 NACOS = {"code": 0, "data": [{"ip": "a", "port": 1}]}
 EUREKA = {"application": {"instance": [{"ipAddr": "a", "port": {"$": 1, "@enabled": "true"}}]}}
 CONSUL = [{"Node": {"Node": "n"}, "Service": {"ID": "a", "Address": "a", "Port": 1}, "Checks": []}]
