@@ -10,11 +10,15 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from rpcguard.demo.providers import Provider, executed_posts, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -33,19 +37,28 @@ async def started(tmp_path: Path, *, cold: float = 0.0):
         await provider.kill()
 
 
+def state_of(pid: int) -> str:
+    """Give the letter of the state of a process, X for one that is not there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"
+
+
 def is_gone(pid: int) -> bool:
     """Tell whether a process has ended, reaped or not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state in "ZX"
+    return state_of(pid) in "ZX"
 
 
-def wait_until_gone(*pids: int, timeout: float = 10.0) -> bool:
+def is_frozen(pid: int) -> bool:
+    """Tell whether a process is stopped: the signal alone does not make it so at once."""
+    return state_of(pid) == "T"
+
+
+def wait_until(holds: Callable[[int], bool], *pids: int, timeout: float = 10.0) -> bool:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        if all(map(is_gone, pids)):
+        if all(map(holds, pids)):
             return True
         time.sleep(0.02)
     return False
@@ -138,9 +151,10 @@ def test_no_provider_outlives_a_killed_parent(tmp_path):
         try:
             assert len(pids) == 2
             assert not any(map(is_gone, pids))
+            assert wait_until(is_frozen, pids[1])
             parent.kill()
             parent.wait()
-            assert wait_until_gone(*pids)
+            assert wait_until(is_gone, *pids)
         finally:
             for pid in pids:
                 if not is_gone(pid):
