@@ -92,8 +92,6 @@ UVICORN = "uvicorn_worker.UvicornWorker"
 )
 def test_each_worker_calls(make_node, app, worker, used):
     """Every worker calls through what was made before the fork, and all end without a word."""
-    pytest.importorskip("gunicorn")
-    pytest.importorskip("uvicorn_worker")
     nodes = [make_node(echo) for _ in range(2)]
     registry = "static:///orders=" + ",".join(f"{node.host}:{node.port}" for node in nodes)
     with gunicorn(app, registry, "-k", worker, CALL_BEFORE_FORK=used) as (url, process):
