@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MET, MISSED = "#2a7f62", "#c1440e"
 OWN = "#2a7f62"
-OTHERS = ("#c1440e", "#3b6ea5", "#8a6bbf", "#a08a3a", "#777777")
+OTHERS = ("#c1440e", "#3b6ea5", "#8a6bbf", "#a08a3a", "#777777", "#8c564b", "#17becf", "#bcbd22")
 
 
 def bars(checks: Iterable[Check], file: Path) -> None:
