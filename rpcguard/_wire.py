@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Stream:
         self._read, self._write = stream.read, stream.write
         self.get_extra_info = stream.get_extra_info
         self.reads = 0
+        self._closed = False
         self.clamp: Callable[[float | None], float | None] | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
@@ -41,12 +43,18 @@ class Stream:
             timeout = some_time(self.clamp(timeout), self.core.WriteTimeout)
         return self._write(buffer, timeout)
 
+    def ended(self) -> bool:
+        """Tell whether there is something to read, which for an idle connection is its end."""
+        return self._closed or bool(self.get_extra_info("is_readable"))
+
     def close(self) -> None:
         """Close, as a synchronous stream does."""
+        self._closed = True
         self._stream.close()
 
     def aclose(self) -> Any:
         """Close, as an asynchronous stream does."""
+        self._closed = True  # trio cannot be asked any more
         return self._stream.aclose()
 
     def start_tls(
@@ -65,6 +73,16 @@ class SyncStream(Stream):
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self._socket: socket.socket = stream.get_extra_info("socket")
+        self._poll: select.poll | None = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(self._socket, select.POLLIN)
+
+    def ended(self) -> bool:
+        """Tell the same by a poll object that is made once, where the system has one."""
+        if self._poll is None or self._socket.fileno() < 0:
+            return super().ended()
+        return bool(self._poll.poll(0))
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, waiting up to `timeout` seconds; empty at the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -105,18 +105,24 @@ class Children(Generic[ChildT]):
         return self._pooled(verify=self._tls(), **self._pool_options, **self._options)
 
     def request(
-        self, request: httpx.Request, body: Any, node: Node, timeouts: Mapping[str, Any]
-    ) -> httpx.Request:
+        self,
+        request: httpx.Request,
+        body: Any,
+        node: Node,
+        timeouts: Mapping[str, Any],
+        *,
+        scheme: str,
+    ) -> Any:
         """Make the request of one attempt: it goes to the node, and names the service."""
         url = request.url
-        logger.debug("service %s: sending to node %s", url.host, node.id)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("service %s: sending to node %s", url.host, node.id)
         extensions = {**request.extensions, "timeout": timeouts}
         extensions.pop("rpcguard", None)
-        scheme = scheme_of(node, url.scheme)
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if not self._addressed:
-            return cast("httpx.Request", Outgoing(request, body, extensions))
+            return Outgoing(request, body, extensions)
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 

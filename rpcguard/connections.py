@@ -122,7 +122,7 @@ class SyncExchange(Exchange):
             lease.event.wait(timeouts(request).get("pool"))
             with self._lock:
                 self._check_granted(lease)
-        while lease.connection is not None and lease.connection.http.has_expired():
+        while lease.connection is not None and lease.connection.stream.ended():
             with self._lock:
                 stack.replace(lease)
         if stack.doomed:
@@ -241,7 +241,7 @@ class AsyncExchange(Exchange):
             with anyio.move_on_after(timeouts(request).get("pool")):
                 await lease.event.wait()
             self._check_granted(lease)
-        while lease.connection is not None and lease.connection.http.has_expired():
+        while lease.connection is not None and lease.connection.stream.ended():
             stack.replace(lease)
         if stack.doomed:
             await self._reap()

@@ -188,7 +188,7 @@ class LiveNode:
         self.clean += 1
         self.warm_calls += 1
         if self.recent is not None:
-            self.recent.add(now, 1, 0)
+            self.recent.add_first(now)
 
     def fail(self, seconds: float, now: float, window: float) -> None:
         """Count a failure that is the node's; the first costs little, a repeated one a peak."""

@@ -72,7 +72,7 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """Count a call."""
-        self._counts.add(now, 1, 0)
+        self._counts.add_first(now)
 
     def allows(self, now: float) -> bool:
         """Tell whether one more retry can be paid."""

@@ -22,6 +22,13 @@ class RollingCounts:
         self.first: int = 0
         self.second: int = 0
 
+    def add_first(self, now: float) -> None:
+        """Add one of the first kind; this is on the path of every call."""
+        if now >= self._end:
+            self.advance(now)
+        self._first[self._epoch % _BUCKETS] += 1
+        self.first += 1
+
     def add(self, now: float, first: int, second: int) -> None:
         """Add to both counts at `now`."""
         if now >= self._end:

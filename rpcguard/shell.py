@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 from rpcguard._exchange import Exchange
 from rpcguard.balancers import LeastLoaded
 from rpcguard.call import Call
-from rpcguard.children import SCHEMES, Children, ChildT, scheme_of
+from rpcguard.children import SCHEMES, Children, ChildT
 from rpcguard.discovery import Following, background, probe
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import InvalidRegistryURL, RegistryError
@@ -337,10 +337,9 @@ class Shell(Generic[ChildT]):
         self._telemetry.denied(service.name, reason)
 
     def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
-        key = live, scheme_of(live.node, scheme)
-        child = children.get(key)
+        child = children.get((live, scheme))
         if child is None:
-            child = children.setdefault(key, self._make.child(live.node, key[1]))
+            child = children.setdefault((live, scheme), self._make.child(live.node, scheme))
         if self._cut:
             raise self._transport_closed("the transport was closed before the call was answered")
         return child

@@ -9,6 +9,7 @@ import anyio
 
 from rpcguard.bodies import AsyncGuardedBody, AsyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
+from rpcguard.children import scheme_of
 from rpcguard.homes import Home, current_loop
 from rpcguard.shell import Shell, logger
 
@@ -108,8 +109,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
-            child = self._child_of(home.children, live, request.url.scheme)
-            outgoing = self._make.request(request, body, live.node, step.timeouts)
+            scheme = scheme_of(live.node, request.url.scheme)
+            child = self._child_of(home.children, live, scheme)
+            outgoing = self._make.request(request, body, live.node, step.timeouts, scheme=scheme)
             with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
+from rpcguard.children import scheme_of
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
@@ -102,9 +103,10 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         self, step: Step, request: httpx.Request, body: Any, observer: AnyObserver
     ) -> httpx.Response | None:
         if type(step) is Send:
-            node = step.lease.live.node
-            child = self._child_of(self._children, step.lease.live, request.url.scheme)
-            outgoing = self._make.request(request, body, node, step.timeouts)
+            live = step.lease.live
+            scheme = scheme_of(live.node, request.url.scheme)
+            child = self._child_of(self._children, live, scheme)
+            outgoing = self._make.request(request, body, live.node, step.timeouts, scheme=scheme)
             with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
