@@ -1,10 +1,11 @@
 """Call other services with httpx, and do not notice when their nodes come, go, crash or freeze."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rpcguard._version import __version__
+from rpcguard.attempts import Attempt, CallInfo
 from rpcguard.balancers import Balancer, LeastLoaded, Random, RoundRobin
-from rpcguard.call import Attempt, CallInfo
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import (
     InvalidRegistryURL,
@@ -17,6 +18,7 @@ from rpcguard.live import LiveNode
 from rpcguard.membership import MembershipPolicy
 from rpcguard.nodes import Node, NodeView, Snapshot
 from rpcguard.offline import OfflinePolicy
+from rpcguard.picks import PickRecord
 from rpcguard.registries.base import (
     CheckingRegistry,
     Registry,
@@ -25,10 +27,9 @@ from rpcguard.registries.base import (
 )
 from rpcguard.retry import RetryPolicy
 from rpcguard.slow_start import SlowStart
-from rpcguard.status import ServiceView, asgi_status
-from rpcguard.views import PickRecord
 
 if TYPE_CHECKING:
+    from rpcguard.status import ServiceView, asgi_status
     from rpcguard.transport import AsyncTransport, Transport
 
 __all__ = [
@@ -65,12 +66,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # On first use: they need asyncio and anyio, which take longer to load than all the rest.
-    if name in ("AsyncTransport", "Transport"):
-        from rpcguard import transport
+# Transports need asyncio and anyio, which take longer to load than all the rest; of the status
+# page most programs have no use.
+_ON_FIRST_USE = {
+    "AsyncTransport": "rpcguard.transport",
+    "ServiceView": "rpcguard.status",
+    "Transport": "rpcguard.transport",
+    "asgi_status": "rpcguard.status",
+}
 
-        return getattr(transport, name)
+
+def __getattr__(name: str) -> object:
+    if name in _ON_FIRST_USE:
+        return getattr(import_module(_ON_FIRST_USE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

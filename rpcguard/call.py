@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rpcguard.http2 import GOAWAY
+from rpcguard.attempts import Attempt, CallInfo
 from rpcguard.options import SHORTEST, Timeouts
 from rpcguard.outcomes import (
+    GOAWAY,
     Safety,
     Verdict,
     cancelled,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from rpcguard.live import LiveNode
-    from rpcguard.nodes import Node
     from rpcguard.options import Plan
     from rpcguard.outcomes import Headers
     from rpcguard.service import Lease, Service
@@ -29,24 +29,6 @@ if TYPE_CHECKING:
 _DRAINED = 65536
 DRAIN_TIME = 0.1
 _DIGITS = 19
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Tell one try of a call: the node, the status or exception name, the seconds it took."""
-
-    node: Node
-    outcome: str
-    duration: float
-
-
-@dataclass(frozen=True, slots=True)
-class CallInfo:
-    """Tell how a call was answered: by which node of which service, after which attempts."""
-
-    service: str
-    node: Node
-    attempts: tuple[Attempt, ...]
 
 
 class Reply(Protocol):

@@ -8,12 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from rpcguard.frames import Frames
+from rpcguard.outcomes import GOAWAY
 
 if TYPE_CHECKING:
     import httpx
-
-GOAWAY = "rpcguard.goaway"
-"""The extension of a response whose connection was told to end when it had just begun."""
 
 
 def patient_pool(pool: Any, *, verify: Any, limits: httpx.Limits, **options: Any) -> Any:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+GOAWAY = "rpcguard.goaway"
+"""The extension of a response whose connection was told to end when it had just begun."""
+
 _LONGEST_VALUE = 256
 
 

@@ -85,7 +85,7 @@ class RetryBudget:
         self._counts.add(now, 0, 1)
         return now
 
-    def settle(self, paid_at: float | None, blame: Blame) -> None:
-        """Pay a retry back that could not connect; what was not paid for is None."""
-        if paid_at is not None and blame == "connect":
+    def settle(self, paid_at: float, blame: Blame) -> None:
+        """Pay a retry back that could not connect."""
+        if blame == "connect":
             self._counts.take_back(paid_at, 0, 1)

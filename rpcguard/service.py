@@ -176,7 +176,8 @@ class Service:
             now = self.clock()
             seconds = now - lease.started
             live.answer(now, heard=verdict.good or not verdict.failed)
-            self._budget.settle(lease.paid_at, verdict.blame)
+            if lease.paid_at is not None:
+                self._budget.settle(lease.paid_at, verdict.blame)
             if verdict.notice is not None:
                 health.noticed(live, verdict.notice, now)
             if verdict.blame != "none":

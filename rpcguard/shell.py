@@ -291,11 +291,12 @@ class Shell(Generic[ChildT]):
 
     def _prepare(self, request: httpx.Request) -> tuple[Service, Call, Any]:
         url, extensions = request.url, request.extensions
-        if url.scheme not in SCHEMES or not url.host:
+        host = url.host
+        if url.scheme not in SCHEMES or not host:
             raise self._http.UnsupportedProtocol(
                 f"{str(url)!r} is not http://service/path, nor https"
             )
-        service, retry = self._service(url.host), self._policies.retry
+        service, retry = self._service(host), self._policies.retry
         body, replayable = self._body_of(request)
         plan = Plan(
             method=request.method,

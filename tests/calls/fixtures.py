@@ -10,6 +10,17 @@ import trustme
 
 from tests.calls.kit import Caller, Flavour, InOrder, Node, registry, settle
 
+__all__ = [
+    "anyio_backend",
+    "authority",
+    "certified",
+    "flavour",
+    "make_caller",
+    "make_node",
+    "plain_context",
+    "trusting",
+]
+
 
 @pytest.fixture
 def flavour(request) -> Flavour:

@@ -1,23 +1,3 @@
 """Share the scripted nodes and the callers of every flavour."""
 
-from tests.calls.fixtures import (
-    anyio_backend,
-    authority,
-    certified,
-    flavour,
-    make_caller,
-    make_node,
-    plain_context,
-    trusting,
-)
-
-__all__ = [
-    "anyio_backend",
-    "authority",
-    "certified",
-    "flavour",
-    "make_caller",
-    "make_node",
-    "plain_context",
-    "trusting",
-]
+from tests.calls.fixtures import *  # noqa: F403

@@ -17,7 +17,7 @@ import httpx
 
 from rpcguard import LeastLoaded, Random, RoundRobin, Snapshot
 from rpcguard.discovery import Feed
-from rpcguard.http2 import GOAWAY
+from rpcguard.outcomes import GOAWAY
 from rpcguard.policies import Policies
 from rpcguard.probes import probing
 from rpcguard.testing import ScriptedRegistry
