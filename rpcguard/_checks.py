@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 
 def require(name: str, value: object, wanted: str, good: object) -> None:
     """Raise `ValueError` naming the field and the value given, unless `good`."""
     if not good:
         raise ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def require_bools(policy: object, *names: str) -> None:
+    """Raise `ValueError` for the first field that is not a bool."""
+    for name in names:
+        value = getattr(policy, name)
+        require(name, value, "True or False", isinstance(value, bool))
+
+
+def is_several(value: object, kind: type) -> bool:
+    """Tell whether `value` holds things of one kind; a text, which holds its letters, does not."""
+    if not isinstance(value, Collection) or isinstance(value, (str, bytes)):
+        return False
+    return all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
 
 
 def is_whole(value: object, *, least: int = 0) -> bool:
@@ -24,6 +39,12 @@ def is_amount(value: object) -> bool:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return 0 <= value <= sys.float_info.max
+
+
+def is_registry(value: object) -> bool:
+    """Tell whether `value` is a registry URL or an object that fetches; a class does not."""
+    fetches = callable(getattr(value, "fetch", None)) and not isinstance(value, type)
+    return fetches or isinstance(value, str)
 
 
 def require_amounts(policy: object, *names: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cachetools import TLRUCache
 
-from rpcguard._checks import is_whole, require, require_positive, require_shares
+from rpcguard._checks import is_whole, require, require_bools, require_positive, require_shares
 
 if TYPE_CHECKING:
     from random import Random
@@ -62,6 +62,8 @@ class EjectionPolicy:
         require_positive(self, "window", "duration", "max_duration", "failure_rate")
         require_positive(self, "probe_interval", "probe_max_interval", "probe_timeout")
         require_shares(self, "failure_rate", "jitter", "max_share")
+        require_bools(self, "enforce")
+        require("probe", self.probe, "True, False or None", isinstance(self.probe, bool | None))
 
     def tripped(self, live: LiveNode, blame: Blamed) -> Trip | None:
         """Say why a node that has just failed is to be ejected, if there is."""

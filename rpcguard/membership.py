@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from os import PathLike
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from rpcguard._checks import require, require_amounts, require_positive, require_shares
@@ -58,6 +59,9 @@ class MembershipPolicy:
         require_amounts(self, "first_snapshot_timeout", "shrink_hold", "confirm_after")
         require_positive(self, "poll_interval", "resync_interval")
         require_shares(self, "shrink_share")
+        directory = self.cache_dir
+        usable = directory is None or isinstance(directory, (str, PathLike))
+        require("cache_dir", directory, "a path or None", usable)
 
     def admits(self, host: str) -> bool:
         """Tell whether a node may be at this host."""

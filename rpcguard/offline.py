@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cachetools import TLRUCache
 
-from rpcguard._checks import require_positive, require_shares
+from rpcguard._checks import require_bools, require_positive, require_shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ class OfflinePolicy:
     def __post_init__(self) -> None:
         require_positive(self, "ttl", "max_ttl", "max_retry_after")
         require_shares(self, "max_share")
+        require_bools(self, "enforce")
 
 
 @dataclass(frozen=True, slots=True)

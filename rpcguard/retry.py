@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rpcguard._checks import is_whole, require, require_amounts, require_positive
+from rpcguard._checks import is_several, is_whole, require, require_amounts, require_positive
 from rpcguard.rolling import RollingCounts
 
 if TYPE_CHECKING:
@@ -47,8 +47,11 @@ class RetryPolicy:
         require("prefetch", self.prefetch, "bytes, 0 or more", is_whole(self.prefetch))
         require_amounts(self, "budget_ratio", "budget_floor", "backoff", "backoff_max")
         require_positive(self, "budget_window")
-        object.__setattr__(self, "methods", frozenset(m.upper() for m in self.methods))
-        object.__setattr__(self, "statuses", frozenset(self.statuses))
+        methods, statuses = self.methods, self.statuses
+        require("methods", methods, 'a set such as {"GET"}', is_several(methods, str))
+        require("statuses", statuses, "a set such as {503}", is_several(statuses, int))
+        object.__setattr__(self, "methods", frozenset(m.upper() for m in methods))
+        object.__setattr__(self, "statuses", frozenset(statuses))
 
     def delay(self, retry: int, rng: Random) -> float:
         """Give the seconds to wait before the given retry, counted from 1."""
