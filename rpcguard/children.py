@@ -7,6 +7,8 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from rpcguard._checks import require
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
@@ -70,6 +72,8 @@ class Children(Generic[ChildT]):
         local_address: str | None,
         socket_options: Iterable[Any] | None,
     ) -> None:
+        usable = node_transport is None or callable(node_transport)
+        require("node_transport", node_transport, "what makes a transport of a node", usable)
         self._http, self._stack, self._pooled = http, stack, pooled
         self._node_transport = node_transport
         self._options: dict[str, Any] = {

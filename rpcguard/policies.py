@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rpcguard._checks import require
 from rpcguard.balancers import LeastLoaded
 from rpcguard.ejection import EjectionPolicy
 from rpcguard.membership import MembershipPolicy
@@ -18,9 +19,22 @@ if TYPE_CHECKING:
     from rpcguard.balancers import Balancer
 
 
+_KINDS = {
+    "retry": RetryPolicy,
+    "ejection": EjectionPolicy,
+    "slow_start": SlowStart,
+    "offline": OfflinePolicy,
+    "membership": MembershipPolicy,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """Hold the policies of one transport; `probes` says whether nodes are probed by TCP."""
+    """Hold the policies of one transport; `probes` says whether nodes are probed by TCP.
+
+    What `ejection` says of probes goes before it. Raises `ValueError` naming the field that is of
+    another kind.
+    """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     ejection: EjectionPolicy = field(default_factory=EjectionPolicy)
@@ -29,3 +43,12 @@ class Policies:
     membership: MembershipPolicy = field(default_factory=MembershipPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded
     probes: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            require(name, value, f"of the class {kind.__name__}", isinstance(value, kind))
+        wanted = "what makes balancers: pass the class, LeastLoaded, not LeastLoaded()"
+        require("balancer", self.balancer, wanted, callable(self.balancer))
+        if self.ejection.probe is not None:
+            object.__setattr__(self, "probes", self.ejection.probe)

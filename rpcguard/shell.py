@@ -11,6 +11,7 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
+from rpcguard._checks import is_amount, is_registry, require
 from rpcguard._exchange import Exchange
 from rpcguard.balancers import LeastLoaded
 from rpcguard.call import Call
@@ -94,19 +95,17 @@ class Shell(Generic[ChildT]):
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
-        if unknown_service not in ("error", "direct"):
-            raise ValueError(f"unknown_service must be error or direct, not {unknown_service!r}")
-        if not drain_timeout >= 0:
-            raise ValueError(f"drain_timeout must be seconds, 0 or more, not {drain_timeout!r}")
-        ejection = ejection or EjectionPolicy()
+        known = unknown_service in ("error", "direct")
+        require("unknown_service", unknown_service, "error or direct", known)
+        require("drain_timeout", drain_timeout, "seconds, 0 or more", is_amount(drain_timeout))
         self._policies = Policies(
             retry=retry or RetryPolicy(),
-            ejection=ejection,
+            ejection=ejection or EjectionPolicy(),
             slow_start=slow_start or SlowStart(),
             offline=offline or OfflinePolicy(),
             membership=membership or MembershipPolicy(),
             balancer=balancer,
-            probes=node_transport is None if ejection.probe is None else ejection.probe,
+            probes=node_transport is None,
         )
         self._drain_timeout = drain_timeout
         self._direct = unknown_service == "direct"
@@ -135,6 +134,7 @@ class Shell(Generic[ChildT]):
             raise InvalidRegistryURL(
                 f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
             )
+        require("registry", given, "a URL or an object with `fetch`", is_registry(given))
         # Here, since it takes a third of the time that importing rpcguard may take.
         from rpcguard.telemetry import Telemetry
 
@@ -316,7 +316,7 @@ class Shell(Generic[ChildT]):
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
         if isinstance(request.stream, self._http.ByteStream):
-            return request.stream, _always
+            return request.stream, lambda: True
         body = self._one_shot(request.stream)
         return body, lambda: not body.touched
 
@@ -344,7 +344,3 @@ class Shell(Generic[ChildT]):
         if self._cut:
             raise self._transport_closed("the transport was closed before the call was answered")
         return child
-
-
-def _always() -> bool:
-    return True
