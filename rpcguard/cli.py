@@ -21,13 +21,13 @@ _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _STATUSES = """\
 exit status:
   0    done
-  1    failed; for the demo: a call failed that could have been saved
+  1    {failed}
   2    wrong usage
   130  interrupted"""
 _EPILOG = f"""\
 rpcguard COMMAND --help tells the options of a command.
 
-{_STATUSES}
+{_STATUSES.format(failed="failed")}
 
 completion in the shell, after pip install 'rpcguard[completion]':
   eval "$(register-python-argcomplete rpcguard)"
@@ -41,10 +41,12 @@ examples:
 
 On a terminal --watch draws a table: state, why and for how long, the weight with a bar while
 it rises, calls in flight, load, calls per second and the share of good ones in the last 30
-seconds, and the median and 99th percentile of the last 128 answers. In a pipe it prints the
-list, then a line per change.
+seconds, and the median and 99th percentile of the last 128 answers. This needs rich:
+pip install 'rpcguard[demo]'. Without it, and in a pipe, --watch prints the list, then a line
+per change.
 
-{_STATUSES}"""
+{_STATUSES.format(failed="failed: there is no list, or no node on it")}"""
+_DEMO_EPILOG = _STATUSES.format(failed="failed, or a call failed that could have been saved")
 
 
 class CommandError(Exception):
@@ -93,7 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rpcguard {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_demo(commands.add_parser("demo", help="play a release with real processes and watch it"))
+    _add_demo(
+        commands.add_parser(
+            "demo",
+            help="play a release with real processes and watch it",
+            epilog=_DEMO_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     _add_nodes(
         commands.add_parser(
             "nodes",
@@ -107,9 +116,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Start an HTTP registry and real providers, call them through rpcguard and through plain "
-        "httpx, and play a rolling release, a kill, a freeze and a sick node. Exit status 1 if a "
-        "call of rpcguard failed that could have been saved."
+        "Start an HTTP registry and real providers, call them through rpcguard and through plain\n"
+        "httpx, and play a rolling release, a kill, a freeze and a sick node."
     )
     add = parser.add_argument
     add("--seconds", type=float, default=45.0, help="length of the load (default: 45)")

@@ -74,11 +74,14 @@ def test_the_installed_command_is_there():
         (["--help"], ["demo", "nodes", "--version", "exit status:", "completion"]),
         (
             ["demo", "--help"],
-            ["--seconds", "--rate", "--providers", "--seed", "--plain", "--report"],
+            ["--seconds", "--rate", "--providers", "--seed", "--plain", "--report", "exit status:"],
         ),
         (
             ["nodes", "--help"],
-            ["URL", "status+http://", "SERVICE", "--watch", "--json", "--call", "examples:"],
+            [
+                *("URL", "status+http://", "SERVICE", "--watch", "--json", "--call"),
+                *("examples:", "rpcguard[demo]", "exit status:"),
+            ],
         ),
     ],
 )
@@ -291,6 +294,25 @@ def test_nodes_ends_with_one_line_when_there_is_no_list(url, status):
     assert told.stderr.startswith("rpcguard: ")
     assert told.stderr.count("\n") == 1
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),
+    [("orders", "lists no node of it"), ("order", "does not know this service")],
+)
+def test_nodes_tells_an_empty_service_from_an_unknown_one(service, words, tmp_path):
+    """A misspelled name and a service that nobody serves have different causes."""
+    told = run("nodes", write_services(tmp_path / "s.json", orders=[]), service)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert words in told.stderr
+
+
+def test_nodes_names_every_scheme_that_it_takes():
+    """Those of status pages are known beside those of registries, and are guessed like them."""
+    told = run("nodes", "status://127.0.0.1:9/", "orders")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert all(scheme in told.stderr for scheme in ("consul,", "status+http,", "status+https,"))
+    assert told.stderr.endswith("did you mean status+http://?\n")
 
 
 def test_nodes_ends_when_the_registry_is_down():

@@ -8,19 +8,22 @@ import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
 from rpcguard.errors import InvalidRegistryURL
 from rpcguard.nodes import Node, Snapshot, is_ipv6
 from rpcguard.registries._faults import FaultLog as FaultLog
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 logger: logging.Logger = logging.getLogger("rpcguard")
 
 GROUP = "rpcguard.registries"
 MAX_BYTES = 32 * 1024 * 1024
 MOST_SERVICES = 1024
-"""Of how many services a registry remembers something: their names may come from anywhere."""
+"""The number of services that a registry remembers: their names may come from anywhere."""
 MOST_NODES = 25_000
 """How many entries a list may have: of so many that are all out, a pick still takes 5 ms."""
 
@@ -33,6 +36,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _OPTION = re.compile(r"[a-z_]{1,20}")
 _ADDRESS = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:%@\\]*))(?::([0-9]{0,5}))?")
 _LONGEST_FAULT = 200
+_RIGHT = "static://10.0.0.1:8080"
 
 
 @runtime_checkable
@@ -85,19 +89,26 @@ def registry_from_url(url: str) -> Registry:
     callable that takes the URL. Raises `InvalidRegistryURL` for a scheme that nobody offers and
     for whatever the registry cannot understand. Nothing is contacted yet.
     """
+    registry: Registry = entry_of(url).load()(url)
+    return registry
+
+
+def entry_of(url: str, *, also: Iterable[str] = ()) -> EntryPoint:
+    """Find the entry point that makes the registry of a URL.
+
+    Raises `InvalidRegistryURL` for a scheme that nobody offers; `also` are those that the caller
+    understands itself, to be named among the known ones.
+    """
     scheme, separator, _ = url.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):  # else maybe credentials: not shown
-        raise InvalidRegistryURL(
-            "the registry URL has no scheme; a right one looks like static://10.0.0.1:8080"
-        )
+        raise InvalidRegistryURL(f"the registry URL has no scheme; a right one looks like {_RIGHT}")
     from importlib.metadata import entry_points  # seldom asked, and slow to load
 
     offered = {entry.name: entry for entry in entry_points(group=GROUP)}
     entry = offered.get(scheme.lower())
     if entry is None:
-        raise _unknown_scheme(scheme, sorted(offered))
-    registry: Registry = entry.load()(url)
-    return registry
+        raise _unknown_scheme(scheme, sorted({*offered, *also}))
+    return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +157,8 @@ def parse_url(
 
     `example` is shown in every error; `options` are the query keys allowed, each once; None allows
     any, and the last one counts. A host without a port takes `default_port`; None makes the port
-    mandatory. Raises `InvalidRegistryURL` naming the
-    part; the message never repeats the user or password.
+    mandatory. Raises `InvalidRegistryURL` naming the part; the message never repeats the user or
+    password.
     """
     match = _URL.fullmatch(url)
     if match is None or not url.isprintable() or " " in url:
@@ -272,12 +283,10 @@ def _unknown_scheme(scheme: str, offered: list[str]) -> InvalidRegistryURL:
     from difflib import get_close_matches  # seldom wanted
 
     longer = [name for name in offered if name.startswith(scheme.lower())]
-    near = longer or get_close_matches(scheme.lower(), offered, n=1) or ["static"]
+    near = longer or get_close_matches(scheme.lower(), offered, n=1)
     known = ", ".join(offered) or "none: is rpcguard installed?"
-    return InvalidRegistryURL(
-        f"no registry for the scheme {scheme!r}; known are: {known};"
-        f" a right one looks like {near[0]}://10.0.0.1:8080"
-    )
+    hint = f"did you mean {near[0]}://?" if near else f"a right one looks like {_RIGHT}"
+    return InvalidRegistryURL(f"no registry for the scheme {scheme!r}; known are: {known}; {hint}")
 
 
 def _invalid(part: str, example: str) -> InvalidRegistryURL:

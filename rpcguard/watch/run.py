@@ -12,6 +12,7 @@ from rpcguard.watch.sources import source
 
 if TYPE_CHECKING:
     from rpcguard.watch.show import Screen
+    from rpcguard.watch.sources import Look
 
 
 def run_nodes(url: str, service: str, *, watch: bool, as_json: bool, call: str | None) -> None:
@@ -27,7 +28,7 @@ async def _follow(url: str, service: str, shown: Screen, *, watch: bool, call: s
     async with source(url, service, call=call) as opened:
         look = await opened.look()
         if not look.views:
-            raise RegistryError(f"the registry lists no node of {service!r}")
+            raise RegistryError(f"service {service!r} has no node: {_why_empty(look)}")
         shown.show(look)
         while watch:
             await asyncio.sleep(opened.pause)
@@ -36,3 +37,11 @@ async def _follow(url: str, service: str, shown: Screen, *, watch: bool, call: s
             except RegistryError as error:
                 look = replace(look, trouble=str(error))
             shown.show(look)
+
+
+def _why_empty(look: Look) -> str:
+    if not look.known:
+        return f"{look.registry} does not know this service; is its name right?"
+    if look.refused:
+        return f"all {look.refused} nodes of {look.registry} are outside of allowed_networks"
+    return f"{look.registry} lists no node of it; is one registered?"

@@ -11,6 +11,7 @@ import httpx
 
 from rpcguard.balancers import RoundRobin
 from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.registries.base import entry_of
 from rpcguard.retry import RetryPolicy
 from rpcguard.transport import AsyncTransport
 from rpcguard.watch.rows import Row
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 STATUS = "status+"
+PAGES = ("status+http", "status+https")
 READY_TIMEOUT = 5.0
 _CALL_TIMEOUT = 5.0
 _MOST_CALLS = 100.0
@@ -26,13 +28,19 @@ _MOST_CALLS = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Hold one look at a service: its nodes, as `NodeView.as_dict` gives them and to be shown."""
+    """Hold one look at a service: its nodes, as `NodeView.as_dict` gives them and to be shown.
+
+    `known` says whether the registry knows the service, `refused` how many nodes it lists outside
+    of the allowed networks.
+    """
 
     service: str
     registry: str
     trouble: str | None
     views: list[dict[str, Any]]
     rows: list[Row]
+    known: bool = True
+    refused: int = 0
 
 
 class Source(Protocol):
@@ -56,6 +64,8 @@ async def source(url: str, service: str, *, call: str | None = None) -> AsyncIte
         if url.startswith(STATUS):
             yield StatusPage(await stack.enter_async_context(httpx.AsyncClient()), url, service)
             return
+        if url:  # else the environment names one, or the transport says that there is none
+            entry_of(url, also=PAGES)
         transport = AsyncTransport(url, balancer=RoundRobin, retry=RetryPolicy(attempts=1))
         await stack.enter_async_context(transport)
         own = OwnList(transport, service.lower())
@@ -82,7 +92,8 @@ class OwnList:
         self._listed = max(len(views), 1)
         about = next(one for one in self._transport.services() if one.name == self._service)
         rows = [Row.of(view) for view in views]
-        return Look(self._service, about.registry, about.trouble, views, rows)
+        told = about.registry, about.trouble, views, rows
+        return Look(self._service, *told, about.known, about.refused)
 
     async def call(self, path: str) -> None:
         """Call each node about once a second, until cancelled."""
@@ -133,6 +144,7 @@ class StatusPage:
             services = {one["name"]: one for one in answer.json()["services"]}
             about = services.get(self._service) or services.get(self._service.lower())
             rows = [Row.of(view) for view in about["nodes"]] if about else []
+            state = (about["known"], about["refused"]) if about else ()
         except httpx.HTTPStatusError as error:
             raise RegistryError(f"{self._shown} answers {error.response.status_code}") from error
         except httpx.HTTPError as error:
@@ -146,7 +158,7 @@ class StatusPage:
                 f" services: {known}"
             )
         registry = f"{about['registry']}, as {self._shown} sees it"
-        return Look(self._service, registry, about["trouble"], about["nodes"], rows)
+        return Look(self._service, registry, about["trouble"], about["nodes"], rows, *state)
 
 
 def _no_page(url: str) -> InvalidRegistryURL:
