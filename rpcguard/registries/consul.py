@@ -11,6 +11,7 @@ import anyio
 
 from rpcguard.nodes import Snapshot
 from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._fields import number
 from rpcguard.registries.base import (
     MAX_BYTES,
     FaultLog,
@@ -168,7 +169,7 @@ class ConsulRegistry:
                 "zone": _zone(node, service),
                 "version": meta.get("version"),
                 "scheme": _scheme(meta),
-                "started_at": _seconds(meta.get("started_at")),
+                "started_at": number(meta.get("started_at")),
                 "metadata": {**({"tags": tags} if tags else {}), **meta},
             }
         )
@@ -247,13 +248,6 @@ def _scheme(meta: Mapping[str, object]) -> object:
     if meta.get("scheme") in ("http", "https"):
         return meta["scheme"]
     return "https" if meta.get("secure") == "true" else None
-
-
-def _seconds(text: object) -> float | None:
-    try:
-        return float(str(text))
-    except ValueError:
-        return None
 
 
 def _named_port(service: Mapping[str, object], wanted: str | None) -> object:

@@ -77,6 +77,16 @@ async def test_a_full_entry(server: ScriptedServer, consul: ConsulRegistry) -> N
     assert node.metadata == {**meta, "tags": "t1,t2"}
 
 
+@pytest.mark.parametrize("said", ["nan", "inf", "-1", "soon", ""])
+async def test_a_start_that_is_no_time_is_left_out(
+    said: str, server: ScriptedServer, consul: ConsulRegistry
+) -> None:
+    """Proves that a node with an odd start is listed all the same, without one."""
+    say(server, entry(Meta={"started_at": said}))
+    [node] = (await consul.fetch("web")).nodes
+    assert node.started_at is None
+
+
 @pytest.mark.parametrize(
     ("found", "zone"),
     [
