@@ -12,8 +12,9 @@ class RpcguardError(Exception):
 class NoAvailableNode(RpcguardError, httpx.ConnectError):  # noqa: N818
     """Report that a service has no node to send to.
 
-    Raised at once, before anything is sent, so the call is safe to repeat. The message names the
-    service, the registry and, for each node, why it cannot be used.
+    Raised before anything is sent, so the call is safe to repeat: at once, but the first call of a
+    service waits up to `first_snapshot_timeout` for a list. The message names the service, the
+    registry and, for the first ten nodes, why they cannot be used.
     """
 
 
@@ -25,7 +26,10 @@ class TransportClosed(RpcguardError, httpx.TransportError):  # noqa: N818
 
 
 class RegistryError(RpcguardError):
-    """Report that a registry did not give a usable answer; the last good list stays in use."""
+    """Report that a registry did not give a usable answer.
+
+    Registries raise it, and the last good list stays in use; callers get it from `wait_ready`.
+    """
 
 
 class InvalidRegistryURL(RpcguardError, ValueError):  # noqa: N818

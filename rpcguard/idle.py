@@ -16,8 +16,8 @@ _MOST_SERVICES: Final = 512
 def surplus(services: Iterable[Service]) -> list[Service]:
     """Give the services that are one too many once another comes, those called last kept longest.
 
-    At most 256 that the registry does not know are kept an eye on, and at most 512 in all. One with
-    a call in flight, or with one that waits for the first list, is never among them.
+    At most 256 that the registry does not know are kept, and at most 512 in all. One with a call in
+    flight, or with one that waits for the first list, is never among them.
     """
     listed = list(services)
     idle = sorted((one for one in listed if not one.calls), key=lambda one: one.called_at)

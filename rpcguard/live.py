@@ -46,7 +46,8 @@ class LiveNode:
     peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
     `clean` the good answers since the last failure. `trial` is the one call that a half-open node
     has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is
-    the time of its last answer, or of its listing; `waiting_since` that since which it owes one.
+    the time of its last answer below 500, or of its listing; `waiting_since` that since which it
+    owes one.
     """
 
     __slots__ = (
@@ -126,9 +127,9 @@ class LiveNode:
         """Give what the balancer compares: latency · (in flight + 1), in seconds.
 
         `typical` stands in for the latency of a node without history, and differences below a
-        millisecond are no reason to prefer one. A node that owes answers
-        and has been silent for longer than its latency is at least as slow as it has been silent:
-        a frozen one stops to attract calls long before the first of them times out.
+        millisecond are no reason to prefer one. A node that owes answers and has been silent for
+        longer than its latency is at least as slow as it has been silent: a frozen one stops to
+        attract calls long before the first of them times out.
         """
         latency = self.latency or typical
         if latency < LEAST_LATENCY:
@@ -153,7 +154,10 @@ class LiveNode:
         self.last_pick = now
 
     def answer(self, now: float, *, heard: bool) -> None:
-        """Count an attempt that has come to its headers or its end; `heard` if the node spoke."""
+        """Count an attempt that has come to its headers or its end.
+
+        `heard` says that the node answered with less than 500: a failure is no sign of life.
+        """
         self.unanswered -= 1
         if heard:
             self.heard_at = self.waiting_since = now

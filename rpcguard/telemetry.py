@@ -35,7 +35,7 @@ _METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
 
 
 class Telemetry:
-    """Observer the calls of one transport and count what happens to its lists.
+    """Observe the calls of one transport and count what happens to its lists.
 
     The providers are the global ones by default; where they are set later, what comes 0.05 s after
     it is recorded. Thread-safe. Costs next to nothing while neither provider is that of an SDK.

@@ -1,4 +1,4 @@
-"""Observer one call and its attempts: spans, durations, and the context that goes out."""
+"""Observe one call and its attempts: spans, durations, and the context that goes out."""
 
 from __future__ import annotations
 
