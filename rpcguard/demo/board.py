@@ -69,7 +69,7 @@ class Board:
     def event(self, event: Event) -> None:
         """Take in one event."""
         self.events.append(event)
-        if event.kind not in ("state", "failed", "run"):
+        if event.kind not in ("state", "failed"):
             self.last_action[event.node] = event.text
 
     def see(self, views: Sequence[NodeView], now: float) -> list[Sighting]:

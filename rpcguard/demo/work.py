@@ -42,7 +42,7 @@ class Work:
         self.name = name
         self.log = log
         self.warm_at: float = time.monotonic() + cold
-        self.sick: Any = False
+        self.sick: bool = False
         self.gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_COLD_WIDTH)
         )
