@@ -24,7 +24,8 @@ class OfflinePolicy:
 
     A mark lives `ttl`, or what the signal asks for, at most `max_ttl`; a `Retry-After` is followed
     for at most `max_retry_after`. Marks cover at most `max_share` of a service, and never its last
-    usable node. `enforce=False` counts the signals and marks nothing.
+    usable node. `enforce=False` counts the signals and marks nothing. None of this bounds what the
+    user marks by `mark_offline`, nor does a signal shorten it.
     """
 
     ttl: float = 30.0
@@ -43,11 +44,11 @@ class OfflinePolicy:
 class Notice:
     """Say what an answer told about the node that gave it; `ttl` in seconds where it was given.
 
-    `source` is `"signal"`, `"goaway"`, `"retry-after"`, or `"foreign"` for a notice about somebody
-    else, which is counted and not followed.
+    `source` is `"signal"`, `"goaway"`, `"retry-after"`, `"foreign"` for a notice about somebody
+    else, which is counted and not followed, or `"caller"` for the user's own word.
     """
 
-    source: Literal["signal", "goaway", "retry-after", "foreign"]
+    source: Literal["signal", "goaway", "retry-after", "foreign", "caller"]
     reason: str
     ttl: float | None = None
 
@@ -57,7 +58,8 @@ class Mark:
     """Hold one node's offline mark.
 
     `proof` says that it ends only by a good probe, `overdue` that its time has run out and the
-    probe is all that is missing, `seen_down` that the last probe failed.
+    probe is all that is missing, `seen_down` that the last probe failed, `asked` that the user
+    wanted it.
     """
 
     live: LiveNode
@@ -66,6 +68,7 @@ class Mark:
     proof: bool
     overdue: bool = False
     seen_down: bool = False
+    asked: bool = False
 
 
 class OfflineMarks:
@@ -115,14 +118,20 @@ class OfflineMarks:
         brief = notice.source == "retry-after"
         if brief and old is not None and old.proof:
             return old  # a node that leaves is not back because its last answers ask for a pause
-        length = min(notice.ttl or policy.ttl, policy.max_retry_after if brief else policy.max_ttl)
+        asked = notice.source == "caller"
+        kept = old.until if old is not None and old.asked else now
+        length = notice.ttl or policy.ttl
+        if not asked:
+            length = min(length, policy.max_retry_after if brief else policy.max_ttl)
+        until = now + length if asked else max(now + length, kept)
         self.discard(live)
         mark = Mark(
             live=live,
             reason=notice.reason,
-            until=now + length,
+            until=until,
             proof=self._probes and not brief,
             seen_down=old is not None and old.seen_down,
+            asked=asked or kept > now,
         )
         self._marks[_key(live)] = self._ends[_key(live)] = mark
         self.next_end = min(self.next_end, mark.until)

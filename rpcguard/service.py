@@ -278,13 +278,13 @@ class Service:
             return explained(self._records)
 
     def mark_offline(self, node: str, ttl: float | None) -> None:
-        """Mark a node, given by id or `host:port`, on the user's word.
+        """Mark a node, given by id or `host:port`, on the user's word, which no policy cuts.
 
         Raises `ValueError` for a node that is not listed and a `ttl` that is not above 0.
         """
         require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
         with self._lock:
-            notice = Notice("signal", "marked by the caller", ttl)
+            notice = Notice("caller", "marked by the caller", ttl)
             self._health.mark(self._find(node), notice, self.clock())
         self._deliver()
 

@@ -114,6 +114,23 @@ def test_a_node_seen_down_and_then_up_is_back():
     assert stage.kinds("n0") == ["signal", "offline", "restored"]
 
 
+def test_the_users_word_is_not_cut():
+    """`max_ttl` bounds what a node says; what the user says stands, whatever the node adds."""
+    stage = Stage(*ids(4), probes=False)
+    early, late = stage.lease("n0"), stage.lease("n0")
+    stage.service.mark_offline("n0", 300)
+    assert stage.view("n0").until == 300
+    stage.end(early, leaving())
+    assert stage.view("n0").until == 300
+    stage.clock.advance(290)
+    assert stage.view("n0").state == "offline"
+    stage.end(late, leaving())
+    assert stage.view("n0").until == 30
+    stage.service.mark_offline("n0", 5)
+    stage.clock.advance(5)
+    assert stage.view("n0").state == "warming"
+
+
 def test_the_end_of_its_time_needs_a_good_probe():
     """After the ttl the node is still out, until a probe succeeds."""
     stage = Stage(*ids(4))
