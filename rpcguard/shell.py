@@ -177,9 +177,10 @@ class Shell(Generic[ChildT]):
         return self._service(service.lower()).explain()
 
     def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
-        """Take a node, given by id or `host:port`, out of use for `ttl` seconds (default 30).
+        """Take a node, given by id or `host:port`, out of use for `ttl` seconds.
 
-        Raises `ValueError` for a node that is not listed.
+        The default is `ttl` of the `OfflinePolicy`; its bounds do not count here. Raises
+        `ValueError` for a node that is not listed.
         """
         self._service(service.lower()).mark_offline(node, ttl)
 
@@ -257,10 +258,11 @@ class Shell(Generic[ChildT]):
         said = f" ({trouble})" if trouble else ""
         return f"no list from {self._following.registry!r}{said}"
 
-    def _not_ready(self, service: Service, timeout: float) -> RegistryError:
-        return RegistryError(
-            f"service {service.name!r}: {self._no_list(service)} after {timeout} s"
-        )
+    def _not_ready(self, service: Service, timeout: float) -> Exception:
+        name = repr(service.name)
+        if self._closed:
+            return self._transport_closed(f"the transport is closed; no list of service {name}")
+        return RegistryError(f"service {name}: {self._no_list(service)} after {timeout} s")
 
     # What services ask for
 

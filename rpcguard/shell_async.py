@@ -169,7 +169,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
     async def wait_ready(self, service: str, *, timeout: float) -> None:
         """Wait until the first snapshot of a service is there.
 
-        Raises `RegistryError` when it is not within `timeout` seconds.
+        Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
+        the transport was closed before.
         """
         found = self._service(service.lower())
         await _until(lambda: found.ready or found.closed, timeout)

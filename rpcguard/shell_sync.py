@@ -160,7 +160,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
     def wait_ready(self, service: str, *, timeout: float) -> None:
         """Block until the first snapshot of a service is there.
 
-        Raises `RegistryError` when it is not within `timeout` seconds.
+        Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
+        the transport was closed before.
         """
         found = self._service(service.lower())
         if not found.wait_ready(timeout) or not found.ready:

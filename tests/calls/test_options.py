@@ -8,7 +8,7 @@ import rpcguard
 from rpcguard.testing import ScriptedRegistry
 from tests.library import AsyncTransport, Transport
 
-WRONG = {
+WRONG: dict[str, list[object]] = {
     "balancer": [rpcguard.LeastLoaded(), "least loaded"],
     "node_transport": [3, "http"],
     "registry": [3, object(), b"static://10.0.0.1:80", ScriptedRegistry],
@@ -35,4 +35,4 @@ def test_an_option_of_another_kind_is_named(kind, name, value):
 def test_an_instance_of_a_balancer_comes_with_the_remedy():
     """The ordinary slip, `LeastLoaded()` for `LeastLoaded`, is told as what it is."""
     with pytest.raises(ValueError, match=r"pass the class, LeastLoaded, not LeastLoaded\(\)"):
-        Transport("static://10.0.0.1:80", balancer=rpcguard.LeastLoaded())
+        Transport("static://10.0.0.1:80", balancer=rpcguard.LeastLoaded())  # type: ignore[arg-type]

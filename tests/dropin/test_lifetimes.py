@@ -382,6 +382,15 @@ async def test_wait_ready_gives_up(flavour, make_caller):
 
 
 @each(FLAVOURS)
+async def test_wait_ready_on_a_closed_transport(flavour, make_caller):
+    """Nothing was waited for, so no time is blamed: the transport is closed."""
+    caller = make_caller(listing=NoAnswer())
+    await caller.close()
+    with pytest.raises(rpcguard.TransportClosed, match=r"transport is closed.*'orders'"):
+        await settle(caller.transport.wait_ready("orders", timeout=5.0))
+
+
+@each(FLAVOURS)
 async def test_wrong_options_are_refused_before_any_wait(flavour, make_caller):
     """A wrong option is an error at once, even while the list is awaited."""
     caller = make_caller(listing=NoAnswer())
