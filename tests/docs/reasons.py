@@ -35,6 +35,7 @@ GIVEN = {
 """What stands before a block that shows a part of a program, by page and a part of the block."""
 
 REASONS = {
+    ("README.md", "pip install rpcguard"): "installs a release; tests/packaging installs the build",
     ("README.md", ".[demo]"): "installs the package; .ci/run does that, tests/demo the demo",
     ("README.md", ".[all]"): "installs the package and runs the tests; .ci/run does that",
     ("docs/tutorial.md", "pip install rpcguard uvicorn"): "installs what the tests run",
