@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -14,6 +16,9 @@ import rpcguard
 from tests.calls.kit import OK, Peer, eventually, registry
 from tests.dropin.test_lifetimes import check_quiet, run_python
 from tests.leaving.scripts import hang, hang_in_body
+
+if TYPE_CHECKING:
+    import subprocess
 
 EXIT = 10.0
 """Seconds in which any program here must have ended, Python's own start included."""
@@ -131,7 +136,8 @@ ENDINGS = {
         async def main():
             client = httpx.AsyncClient(transport=rpcguard.AsyncTransport(REGISTRY), timeout=60)
             calls = [asyncio.create_task(client.get("http://orders/")) for _ in range(5)]
-            await asyncio.sleep(0.5)
+            while not begun(5):
+                await asyncio.sleep(0.01)
         asyncio.run(main())
         print("end")
     """,
@@ -142,7 +148,8 @@ ENDINGS = {
             async with trio.open_nursery() as calls:
                 for _ in range(5):
                     calls.start_soon(client.get, "http://orders/")
-                await trio.sleep(0.5)
+                while not begun(5):
+                    await trio.sleep(0.01)
                 calls.cancel_scope.cancel()
         trio.run(main)
         print("end")
@@ -152,7 +159,8 @@ ENDINGS = {
         client = httpx.Client(transport=rpcguard.Transport(REGISTRY), timeout=60)
         for _ in range(5):
             threading.Thread(target=client.get, args=["http://orders/"], daemon=True).start()
-        time.sleep(0.5)
+        while not begun(5):
+            time.sleep(0.01)
         print("end")
     """,
     "loop in a thread": """
@@ -160,7 +168,8 @@ ENDINGS = {
         client = httpx.AsyncClient(transport=rpcguard.AsyncTransport(REGISTRY), timeout=60)
         call = lambda: asyncio.run(client.get("http://orders/"))
         threading.Thread(target=call, daemon=True).start()
-        time.sleep(0.5)
+        while not begun(1):
+            time.sleep(0.01)
         print("end")
     """,
     "closed by atexit": """
@@ -175,30 +184,48 @@ ENDINGS = {
                 pass
         for _ in range(5):
             threading.Thread(target=call, daemon=True).start()
-        time.sleep(0.5)
+        while not begun(5):
+            time.sleep(0.01)
         print("end")
     """,
 }
 
 
+@pytest.fixture
+def hanging(make_node, tmp_path):
+    """Run a program whose calls are never answered; its `begun(5)` says that five have come."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        (tmp_path / str(id(peer))).touch()
+        peer.until_gone()
+
+    def run(code: str) -> subprocess.CompletedProcess:
+        begun = f"import os; begun = lambda calls: len(os.listdir({str(tmp_path)!r})) >= calls\n"
+        return run_python(begun + textwrap.dedent(code), make_node(script), timeout=EXIT)
+
+    return run
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_program_ends_in_the_middle_of_calls(make_node, ending):
+def test_a_program_ends_in_the_middle_of_calls(hanging, ending):
     """An interpreter that exits with calls in flight does so soon, and without a traceback."""
     begin = time.monotonic()
-    done = run_python(ENDINGS[ending], make_node(hang), timeout=EXIT)
+    done = hanging(ENDINGS[ending])
     check_quiet(done, "end\n")
     assert time.monotonic() - begin < EXIT
 
 
-def test_a_program_that_is_terminated(make_node):
+def test_a_program_that_is_terminated(hanging):
     """SIGTERM ends a program with calls in flight as any other."""
     code = """
         import httpx, os, rpcguard, signal, threading, time
         client = httpx.Client(transport=rpcguard.Transport(REGISTRY), timeout=60)
         threading.Thread(target=client.get, args=["http://orders/"], daemon=True).start()
-        time.sleep(0.5)
+        while not begun(1):
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
     """
-    done = run_python(code, make_node(hang), timeout=EXIT)
+    done = hanging(code)
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
