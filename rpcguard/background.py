@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from rpcguard.resolver import BackgroundLoop
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -40,7 +42,7 @@ class Background:
 
     def _run(self) -> None:
         try:
-            anyio.run(self._main)
+            anyio.run(self._main, backend_options={"loop_factory": BackgroundLoop})
         except Exception as error:
             # Out of file descriptors, for one: whoever waits for the start is to know.
             if self._started.done():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import random
@@ -10,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from rpcguard._checks import plain
 from rpcguard.background import background as background
@@ -136,7 +138,10 @@ class Feed:
                     async for snapshot in snapshots:
                         self._take(snapshot)
                         trouble = None
-                except Exception as error:  # adapters of others may raise anything; go on anyway
+                        await anyio.lowlevel.checkpoint()  # a watch may never wait itself
+                except BaseException as error:
+                    if not _is_of_adapter(error):
+                        raise
                     trouble, failure = _spoken(error), type(error).__name__
                 finally:
                     await _close(snapshots)
@@ -160,7 +165,9 @@ class Feed:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 snapshot = await self._registry.fetch(self._name)
             return snapshot, self._take(snapshot)
-        except Exception as error:  # adapters of others may raise anything; none may end this
+        except BaseException as error:
+            if not _is_of_adapter(error):
+                raise
             self._troubled(_spoken(error), type(error).__name__)
             return None
 
@@ -213,8 +220,23 @@ class Feed:
         return seconds * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
 
 
-def _spoken(error: Exception) -> str:
-    return plain(f"{type(error).__name__}: {error}".removesuffix(": "))[:_LONGEST_TROUBLE]
+def _is_of_adapter(error: BaseException) -> bool:
+    """Tell what an adapter raises, which may be anything, from a cancellation of the feed itself.
+
+    A future that somebody else has cancelled, or `sys.exit`, must not end the list of a service.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(error, Exception | SystemExit | KeyboardInterrupt)
+
+
+def _spoken(error: BaseException) -> str:
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # even its text is an adapter's
+        said = type(error).__name__
+    return plain(said.removesuffix(": "))[:_LONGEST_TROUBLE]
 
 
 async def _close(snapshots: object) -> None:

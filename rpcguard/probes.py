@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import math
 import socket
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from rpcguard.live import LiveNode
     from rpcguard.service import Service
+
+logger: logging.Logger = logging.getLogger("rpcguard")
 
 _JITTER = 0.1
 _LOCAL_ERRNOS = frozenset(
@@ -74,6 +77,9 @@ async def _connects(host: str, port: int, timeout: float) -> bool | None:
     except OSError as error:
         # Out of descriptors or ports, no resolver: that tells of this process, not of the node.
         return None if any(one.errno in _LOCAL_ERRNOS for one in _reasons(error)) else False
+    except Exception as error:  # whatever else it is, a node that is not probed never comes back
+        logger.warning("a probe of %s:%s could not be made: %r", host, port, error)
+        return None
     await anyio.aclose_forcefully(stream)
     return True
 

@@ -17,6 +17,7 @@ import rpcguard
 from rpcguard import background as background_module
 from rpcguard.background import Background, background
 from rpcguard.discovery import Following
+from rpcguard.resolver import DaemonThreads
 from rpcguard.testing import ManualClock, ScriptedRegistry
 from tests.list.kit import Stage, nodes
 
@@ -106,7 +107,7 @@ def test_a_stopped_loop_starts_nothing():
 def test_a_loop_that_cannot_start_says_why(monkeypatch):
     """Out of descriptors, for one: the caller gets the error and does not hang."""
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(background_module.anyio, "run", fail)
@@ -141,6 +142,54 @@ assert [view.node.host for view in transport.nodes("orders")] == ["a"]
 """,
         timeout=10,
     )
+
+
+def test_lists_go_on_when_the_main_thread_has_returned():
+    """Threads that outlive it still get changes from a registry that is known by name."""
+    told = python(
+        """
+import concurrent.futures.thread, http.server, json, threading, time, rpcguard
+listed = [{"host": "127.0.0.1", "port": 1}]
+class Registry(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"nodes": listed}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Registry)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+transport = rpcguard.Transport(
+    f"http://localhost:{server.server_port}/{{service}}",
+    membership=rpcguard.MembershipPolicy(poll_interval=0.05),
+)
+transport.wait_ready("orders", timeout=5)
+def work():
+    while not concurrent.futures.thread._shutdown:
+        time.sleep(0.01)
+    listed.append({"host": "127.0.0.1", "port": 2})
+    end = time.monotonic() + 10
+    while len(transport.nodes("orders")) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    print(len(transport.nodes("orders")))
+    transport.close()
+threading.Thread(target=work).start()
+"""
+    )
+    assert told == "2"
+
+
+def test_names_are_resolved_side_by_side():
+    """One name that takes its time does not keep the others waiting."""
+    threads, gate = DaemonThreads(), threading.Event()
+    slow = [threads.submit(gate.wait, 10) for _ in range(7)]
+    assert threads.submit(int, "3").result(10) == 3
+    with pytest.raises(ValueError, match="three"):
+        threads.submit(int, "three").result(10)
+    gate.set()
+    assert all(one.result(10) for one in slow)
 
 
 def test_exit_with_a_fetch_that_ignores_cancellation_does_not_hang():

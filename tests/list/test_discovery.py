@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import logging
@@ -14,6 +15,7 @@ import weakref
 from itertools import pairwise
 
 import anyio
+import anyio.lowlevel
 import pytest
 from trio.testing import MockClock
 
@@ -72,6 +74,13 @@ class Watched(Polled):
     @property
     def restarts(self):
         return [after - before for before, after in pairwise(self.begun)]
+
+
+class UnspeakableError(Exception):
+    """Fail once more when it is asked what it says."""
+
+    def __str__(self):
+        raise LookupError
 
 
 def feed_of(stage, registry, **options):
@@ -138,6 +147,9 @@ async def test_a_list_that_never_changes_is_asked_for_once():
         RegistryError("down"),
         KeyError("nodes"),
         ExceptionGroup("two", [ValueError(), OSError()]),
+        SystemExit("the configuration is missing"),
+        KeyboardInterrupt(),
+        UnspeakableError(),
         None,
         ["a:1"],
         Snapshot.__new__(Snapshot),
@@ -163,6 +175,40 @@ async def test_whatever_a_registry_does_the_feed_goes_on(said, caplog):
     assert feed.trouble is None
     assert stage.listed() >= {"a", "b"}
     assert "answers again" in caplog.text
+
+
+async def cancelled():
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return await future
+
+
+async def cancelled_watch():
+    yield await cancelled()
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        lambda: Polled(cancelled, LIST),
+        lambda: Watched(LIST, watches=[cancelled_watch, forever]),
+    ],
+    ids=["poll", "watch"],
+)
+def test_a_cancellation_of_the_adapters_own_is_trouble_like_any_other(registry, caplog):
+    """A future that somebody else has cancelled ends neither the poll nor the watch."""
+
+    async def main():
+        running = asyncio.create_task(feed_of(stage, registry()).run())
+        while not stage.listed():  # noqa: ASYNC110 - the feed meets it
+            await asyncio.sleep(0.01)
+        running.cancel()  # this one is meant, and ends it
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    stage = Stage()
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert "CancelledError" in caplog.text
 
 
 async def test_trouble_that_comes_back_is_told_again(caplog):
@@ -226,6 +272,24 @@ async def test_a_watch_pushes():
         await change()
         group.cancel_scope.cancel()
     assert seen == [{"a", "b"}, {"b", "c"}, {"c"}]
+
+
+async def test_a_watch_that_never_waits_leaves_room_for_others():
+    """An adapter that yields at once, for ever, does not keep the loop to itself."""
+    yielded = []
+
+    async def hasty():
+        while len(yielded) < 1000:
+            yielded.append(LIST)
+            yield LIST
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(feed_of(Stage(), Watched(LIST, watches=[hasty])).run)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        assert 0 < len(yielded) < 1000
+        group.cancel_scope.cancel()
 
 
 async def test_a_watch_that_ends_at_once_is_restarted_at_growing_intervals(caplog):
@@ -622,6 +686,19 @@ async def test_local_errors_are_told_from_the_nodes(monkeypatch, error, alive, w
 
     monkeypatch.setattr(anyio, "connect_tcp", fail)
     assert await probing._connects("10.0.0.1", 80, 1.0) is alive
+
+
+async def test_a_probe_that_cannot_be_made_is_told_and_condemns_nobody(monkeypatch, caplog):
+    """Whatever goes wrong in here, the node is probed again."""
+
+    async def fail(*_):
+        raise RuntimeError("no thread to resolve names in")
+
+    monkeypatch.setattr(anyio, "connect_tcp", fail)
+    assert await probing._connects("orders-1", 80, 1.0) is None
+    assert warnings(caplog) == [
+        "a probe of orders-1:80 could not be made: RuntimeError('no thread to resolve names in')"
+    ]
 
 
 def test_a_process_out_of_descriptors_condemns_nobody():
