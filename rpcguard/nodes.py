@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from rpcguard._checks import is_amount, is_whole, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from rpcguard.stack import Counts
 
@@ -19,11 +19,29 @@ Status = Literal["up", "draining", "down"]
 State = Literal["available", "warming", "ejected", "offline", "draining"]
 
 _STATUSES = ("up", "draining", "down")
-_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 _LONGEST_NAME = 1024
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?!.{{254}}.)(?:{_LABEL}\.)*{_LABEL}\.?")
 _DOTTED = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("the metadata of a node cannot be changed")
+
+
+class _Metadata(dict[str, str]):
+    """Be a dict that nobody changes; unlike a mapping proxy it can be copied and pickled."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Metadata, (dict(self),)
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+_NO_METADATA = _Metadata()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +54,8 @@ class Node:
     `generation` changes when the same id registers anew, a lower `priority` is used first. TLS is
     used where the URL or `scheme` asks for it: a node with "http" never turns an https call into
     plain text. `id`, `zone`, `version` and `generation` are printable and at most 1024 characters
-    long; `metadata` may hold anything. Raises `ValueError` naming the bad field.
+    long; `metadata`, of which a copy is kept, may hold anything. Raises `ValueError` naming the bad
+    field.
     """
 
     host: str
@@ -54,6 +73,25 @@ class Node:
     generation: str | int | None = field(default=None, kw_only=True)
     priority: int = field(default=0, kw_only=True)
 
+    if TYPE_CHECKING:  # an `id` that is given may be None, the one that is read is not
+
+        def __init__(
+            self,
+            host: str,
+            port: int,
+            *,
+            id: str | None = None,
+            scheme: str | None = None,
+            weight: float = 1.0,
+            status: Status = "up",
+            zone: str | None = None,
+            version: str | None = None,
+            metadata: Mapping[str, str] = ...,
+            started_at: float | None = None,
+            generation: str | int | None = None,
+            priority: int = 0,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         host = _ascii(self.host)
         port, started = self.port, self.started_at
@@ -64,6 +102,10 @@ class Node:
         require("status", self.status, "up, draining or down", self.status in _STATUSES)
         require("started_at", started, "epoch seconds", started is None or is_amount(started))
         require("priority", self.priority, "a whole number, 0 or more", is_whole(self.priority))
+        metadata = self.metadata
+        if type(metadata) is not _Metadata:
+            require("metadata", metadata, "a mapping", isinstance(metadata, Mapping))
+            object.__setattr__(self, "metadata", _Metadata(metadata) if metadata else _NO_METADATA)
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "id", str(self.id) if self.id else self.address)
         for name in ("id", "zone", "version", "generation"):
@@ -84,7 +126,8 @@ class Snapshot:
     The first of two nodes with one id counts. `authoritative=False` marks an answer that may lack
     nodes (a stale replica, a self-protecting registry): it adds and changes, and removes nothing.
     `known=False` says that the registry has never heard of the service. `max_age` is the poll
-    interval in seconds that the registry advises.
+    interval in seconds that the registry advises, infinite for a list that never changes. Raises
+    `ValueError` naming the bad field.
     """
 
     nodes: tuple[Node, ...]
@@ -101,8 +144,13 @@ class Snapshot:
         max_age: float | None = None,
     ) -> None:
         unique: dict[str, Node] = {}
+        require("nodes", nodes, "some of Node", isinstance(nodes, Iterable))
         for node in nodes:
+            require("nodes", node, "of the class Node", isinstance(node, Node))
             unique.setdefault(node.id, node)
+        # A number without sense is the registry's advice all the same, which nobody has to follow.
+        advice = isinstance(max_age, (int, float)) and not isinstance(max_age, bool)
+        require("max_age", max_age, "seconds or None", max_age is None or advice)
         object.__setattr__(self, "nodes", tuple(unique.values()))
         object.__setattr__(self, "authoritative", authoritative)
         object.__setattr__(self, "known", known)
