@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import ssl
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +32,15 @@ def scheme_of(node: Node, asked: str) -> str:
     So whoever writes https gets it, or an error: a registry cannot turn it off.
     """
     return "https" if node.scheme == "https" else SCHEMES[asked]
+
+
+def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
+    if cert and isinstance(verify, str):
+        # httpx does not look at a `cert` beside a path, and httpx2 refuses it.
+        file, directory = (None, verify) if os.path.isdir(verify) else (verify, None)
+        verify = ssl.create_default_context(cafile=file, capath=directory)
+    context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+    return context
 
 
 class Outgoing:
@@ -86,7 +96,7 @@ class Children(Generic[ChildT]):
         self._stacks = http1 and not http2
         self._addressed = node_transport is not None or not self._stacks
         self._tls: Callable[[], ssl.SSLContext] = functools.cache(
-            lambda: http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+            lambda: _context(http, verify, cert, trust_env)
         )
         # What is wrong with the options is to be told now, not at the first call.
         if verify is not True or cert is not None:

@@ -48,6 +48,40 @@ async def test_a_client_certificate_in_a_file(
         await caller.close()
 
 
+async def test_a_client_certificate_beside_a_file_of_authorities(
+    flavour, strict_node, authority, tmp_path
+):
+    """`cert` counts where `verify` is a path, too; httpx by itself would not look at it."""
+    mine, trusted = tmp_path / "mine.pem", tmp_path / "ca.pem"
+    authority.issue_cert("caller@example.org").private_key_and_cert_chain_pem.write_to_path(mine)
+    authority.cert_pem.write_to_path(trusted)
+    with pytest.warns(DeprecationWarning, match="cert"):
+        transport = flavour.transport(
+            registry(strict_node), verify=str(trusted), cert=(str(mine), str(mine))
+        )
+    caller = Caller(flavour, transport, **HTTPS)
+    try:
+        assert (await caller.call()).text == "ok"
+    finally:
+        await caller.close()
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_a_wrong_cert_is_told_at_once(flavour, authority, tmp_path, directory):
+    """A certificate that does not exist is an error when the transport is made."""
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(trusted)
+    with (
+        pytest.warns(DeprecationWarning, match="cert"),
+        pytest.raises(OSError, match="No such file"),
+    ):
+        flavour.transport(
+            "static://10.0.0.1:80",
+            verify=str(tmp_path if directory else trusted),
+            cert=("/nowhere.pem", "/nowhere.key"),
+        )
+
+
 async def test_no_certificate_where_one_is_wanted(strict_node, make_caller, trusting):
     """A node that refuses us does so by an httpx error."""
     caller = make_caller(strict_node, verify=trusting, client=HTTPS)
