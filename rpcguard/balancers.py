@@ -29,7 +29,9 @@ class Balancer(Protocol):
 
     Called only under the lock of its service, so it needs none of its own. The weight of a node
     stays as it is between `add` and `remove`; its ramp moves. `considered` holds the nodes that
-    the last pick compared, with their loads, the picked one first.
+    the last pick compared, with their loads, the picked one first. A retry excludes the nodes that
+    its call has tried; it may pick several others and use one, so a balancer that counts turns had
+    better count only picks without exclusions.
     """
 
     considered: tuple[tuple[LiveNode, float], ...]
@@ -256,7 +258,9 @@ class RoundRobin:
     """Take turns, each node as often as its effective weight says.
 
     Earliest deadline first (as in Envoy's scheduler): smooth like nginx's weighted round robin and
-    O(log N) per pick. The order is random, so that many callers do not march in step.
+    O(log N) per pick. The order is random, so that many callers do not march in step. A retry takes
+    no turn, it draws at random by effective weight: a failing node, which costs the others retries,
+    would else come first more and more often.
     """
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
@@ -265,7 +269,9 @@ class RoundRobin:
         self._queue: list[tuple[float, int, LiveNode]] = []
         self._member: dict[LiveNode, int] = {}
         self._time = 0.0
-        self._random = (rng or random.Random()).random
+        rng = rng or random.Random()
+        self._random = rng.random
+        self._retries = Random(rng=rng)
 
     def __len__(self) -> int:
         return len(self._member)
@@ -273,33 +279,32 @@ class RoundRobin:
     def add(self, live: LiveNode) -> None:
         """Take in a node; its first turn comes within its own period."""
         self._push(live, self._time, self._random())
+        self._retries.add(live)
 
     def remove(self, live: LiveNode) -> None:
         """Let go of a node; its place in the queue is skipped later."""
         del self._member[live]
+        self._retries.remove(live)
         if len(self._queue) > 2 * len(self._member) + 16:
             self._queue = [entry for entry in self._queue if self._current(entry)]
             heapq.heapify(self._queue)
 
     def pick(self, now: float, excluded: Collection[LiveNode] = ()) -> LiveNode | None:
-        """Pick the node whose turn it is; an excluded one keeps its turn."""
-        del now
-        passed = []
-        picked = None
-        while self._queue and picked is None:
+        """Pick the node whose turn it is, or for a retry any that is not excluded."""
+        if excluded:
+            live = self._retries.pick(now, excluded)
+            self.considered = self._retries.considered
+            return live
+        while self._queue:
             entry = heapq.heappop(self._queue)
-            if not self._current(entry):
-                continue
-            if entry[2] in excluded:
-                passed.append(entry)
-                continue
-            picked = entry[2]
-            self._time = max(self._time, entry[0])
-            self._push(picked, entry[0], 1.0)
-        for entry in passed:
-            heapq.heappush(self._queue, entry)
-        self.considered = ((picked, 0.0),) if picked is not None else ()
-        return picked
+            if self._current(entry):
+                live = entry[2]
+                self._time = max(self._time, entry[0])
+                self._push(live, entry[0], 1.0)
+                self.considered = ((live, 0.0),)
+                return live
+        self.considered = ()
+        return None
 
     def _push(self, live: LiveNode, since: float, periods: float) -> None:
         order = next(self._order)

@@ -6,7 +6,15 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rpcguard import EjectionPolicy, LeastLoaded, MembershipPolicy, Node, SlowStart, Snapshot
+from rpcguard import (
+    EjectionPolicy,
+    LeastLoaded,
+    MembershipPolicy,
+    Node,
+    RoundRobin,
+    SlowStart,
+    Snapshot,
+)
 from rpcguard.offline import Notice, OfflinePolicy
 from rpcguard.outcomes import Safety, Verdict, cancelled
 from rpcguard.policies import Policies
@@ -52,6 +60,7 @@ class Stage:
         offline: OfflinePolicy | None = None,
         membership: MembershipPolicy | None = None,
         retry: RetryPolicy | None = None,
+        balancer: type[LeastLoaded | RoundRobin] = LeastLoaded,
         seed: int = 1,
     ) -> None:
         self.clock = ManualClock(1000.0)
@@ -66,7 +75,7 @@ class Stage:
                 offline=offline or OfflinePolicy(),
                 membership=membership or MembershipPolicy(),
                 retry=retry or RetryPolicy(),
-                balancer=lambda: LeastLoaded(rng=random.Random(seed)),
+                balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),
             surroundings=self,

@@ -149,6 +149,24 @@ def test_round_robin_takes_turns_in_no_fixed_order():
     assert len(set(orders)) > 4
 
 
+@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 2, 4], [3, 1, 1, 5]], ids=str)
+def test_a_retry_takes_no_turn_of_round_robin(weights):
+    """Draws for retries follow the weights and leave the order of the first picks as it is."""
+    balancer, lives = make(RoundRobin, weights)
+    untouched, twins = make(RoundRobin, weights)
+    drawn = dict.fromkeys(lives, 0)
+    for _ in range(6000):
+        first = balancer.pick(0.0)
+        assert lives.index(first) == twins.index(untouched.pick(0.0))
+        if first is lives[0]:
+            one = balancer.pick(0.0, (first,))
+            balancer.pick(0.0, (first, one))
+            drawn[one] += 1
+    for live in lives[1:]:
+        share = live.weight / sum(weights[1:])
+        assert drawn[live] / sum(drawn.values()) == pytest.approx(share, abs=0.06)
+
+
 def test_round_robin_forgets_the_places_of_nodes_that_left():
     """A node that leaves and comes back over and over leaves no trail in the queue."""
     balancer, lives = make(RoundRobin, [1.0] * 4)

@@ -7,10 +7,11 @@ import random
 import sys
 import threading
 import tracemalloc
+from collections import Counter
 
 import pytest
 
-from rpcguard import EjectionPolicy, Node, RetryPolicy, SlowStart, Snapshot
+from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, SlowStart, Snapshot
 from rpcguard.policies import Policies
 from rpcguard.retry import RetryBudget
 from rpcguard.rolling import RollingCounts
@@ -90,6 +91,33 @@ def test_the_same_node_again_only_where_it_is_allowed_and_listed():
     assert again(stage, lease, same_node=True).live is not lease.live
     stage.list(*nodes("a", generation=2, status="draining"))
     assert stage.service.pick_again((lease.live,), same_node=True) == "no_other_node"
+
+
+@pytest.mark.parametrize("bad", [{"n0"}, {"n0", "n1"}], ids=["one bad", "two bad"])
+@pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 1), (4, 2, 1)], ids=str)
+def test_retries_leave_round_robin_its_turns(weights, bad):
+    """Nodes that fail and stay are picked first no more often than their weight says."""
+    listed = [nodes(f"n{at}", weight=one)[0] for at, one in enumerate(weights)]
+    calls = 20 * sum(weights)
+    for seed in range(8):
+        stage = Stage(
+            *listed, ejection=EjectionPolicy(enforce=False), balancer=RoundRobin, seed=seed
+        )
+        firsts, retries = Counter[str](), Counter[str]()
+        for _ in range(calls):
+            stage.service.begin()
+            first = stage.pick()
+            stage.clock.advance(0.2)
+            name = stage.end(first, SICK if first.live.node.id in bad else GOOD)
+            firsts[name] += 1
+            if name in bad:
+                second = again(stage, first)
+                stage.clock.advance(0.2)
+                name = second.live.node.id
+                retries[stage.end(second, SICK if name in bad else GOOD)] += 1
+        for node in listed:
+            assert firsts[node.id] == pytest.approx(20 * node.weight, abs=2)
+        assert any(node.id not in bad and retries[node.id] for node in listed)
 
 
 def test_retries_are_paid_from_a_budget():
