@@ -85,6 +85,7 @@ class Feed:
         self._registry = registry
         self._recheck = Recheck(service.name, registry)
         self._store = store
+        self._unsaved = False
         self._rng = rng or random.Random()
         self._on_refresh = on_refresh
         self._group: TaskGroup
@@ -185,8 +186,11 @@ class Feed:
         self.trouble = None
         self.refreshed_at = time.monotonic()
         self._on_refresh(self._name, None)
-        if news and self._store is not None and snapshot.nodes and snapshot.authoritative:
+        whole = bool(snapshot.nodes) and snapshot.authoritative and not service.doubts
+        self._unsaved = self._unsaved or news
+        if self._unsaved and whole and self._store is not None:
             self._store.save(self._name, snapshot.nodes)
+            self._unsaved = False
         return news
 
     def _troubled(self, trouble: str, error_type: str) -> None:

@@ -77,8 +77,6 @@ class Service:
         self._budget = RetryBudget(policies.retry, clock())
         self._records: deque[Taken] = deque(maxlen=_RECORDS)
 
-    # The life of a call
-
     def begin(self) -> bool:
         """Count a call in; False once the service is closed."""
         with self._lock:
@@ -212,8 +210,6 @@ class Service:
         if self._health.outbox:
             self._deliver()
 
-    # What comes from the background
-
     def reconcile(self, snapshot: Snapshot) -> bool:
         """Merge a snapshot into the list; True when it said something new.
 
@@ -239,6 +235,11 @@ class Service:
         self._deliver()
         return changes.news
 
+    @property
+    def doubts(self) -> bool:
+        """Tell whether nodes are kept that the last snapshot left out."""
+        return bool(self._roster.doubted)
+
     def probed(self, live: LiveNode, *, alive: bool) -> float | None:
         """Take in the result of a probe; give the seconds that the next may wait at most, if any.
 
@@ -249,8 +250,6 @@ class Service:
             live.probing = patience is not None
         self._deliver()
         return patience
-
-    # What the user sees and says
 
     def nodes(self, counts: Callable[[LiveNode], Counts | None] = lambda _: None) -> list[NodeView]:
         """Show every listed node; `counts` gives the connections that are kept for one."""
@@ -300,8 +299,6 @@ class Service:
             some = sorted(self._roster.nodes)[:10]
             raise ValueError(f"service {self.name!r} has no node {node!r}; it has {some}")
         return found
-
-    # Leaving
 
     def close(self) -> None:
         """Let no call begin any more."""

@@ -491,6 +491,22 @@ async def test_only_what_is_whole_is_kept_on_disk(tmp_path):
     assert {node.id for node in kept.nodes} == {"a", "b"}
 
 
+async def test_what_is_doubted_is_not_kept_on_disk(tmp_path):
+    """A glitch of the registry does not cost the list of the next start; a true loss shows."""
+
+    def kept():
+        return {node.id for node in store.load("orders").nodes}
+
+    store, stage = SnapshotStore(tmp_path), Stage()
+    whole, rest = Snapshot(nodes("a", "b", "c", "d")), Snapshot(nodes("d"))
+    feed = feed_of(stage, Polled(whole, rest), store=store)
+    await run_for(20, feed)
+    assert (stage.listed(), kept()) == ({"a", "b", "c", "d"}, {"a", "b", "c", "d"})
+    stage.clock.advance(11)
+    await run_for(20, feed)
+    assert (stage.listed(), kept()) == ({"d"}, {"d"})
+
+
 async def test_without_a_file_a_cold_start_waits(tmp_path):
     """No list on disk is no error."""
     stage = Stage()
