@@ -58,8 +58,8 @@ class Mark:
     """Hold one node's offline mark.
 
     `proof` says that it ends only by a good probe, `overdue` that its time has run out and the
-    probe is all that is missing, `seen_down` that the last probe failed, `asked` that the user
-    wanted it.
+    probe is all that is missing, `seen_down` that the last probe failed. `asked_until` is the end
+    that the user wanted, which no signal brings forward.
     """
 
     live: LiveNode
@@ -68,7 +68,7 @@ class Mark:
     proof: bool
     overdue: bool = False
     seen_down: bool = False
-    asked: bool = False
+    asked_until: float = 0.0
 
 
 class OfflineMarks:
@@ -118,12 +118,12 @@ class OfflineMarks:
         brief = notice.source == "retry-after"
         if brief and old is not None and old.proof:
             return old  # a node that leaves is not back because its last answers ask for a pause
-        asked = notice.source == "caller"
-        kept = old.until if old is not None and old.asked else now
-        length = notice.ttl or policy.ttl
-        if not asked:
-            length = min(length, policy.max_retry_after if brief else policy.max_ttl)
-        until = now + length if asked else max(now + length, kept)
+        length, asked_until = notice.ttl or policy.ttl, 0.0 if old is None else old.asked_until
+        if notice.source == "caller":
+            until = asked_until = now + length
+        else:
+            cap = policy.max_retry_after if brief else policy.max_ttl
+            until = max(now + min(length, cap), asked_until)
         self.discard(live)
         mark = Mark(
             live=live,
@@ -131,7 +131,7 @@ class OfflineMarks:
             until=until,
             proof=self._probes and not brief,
             seen_down=old is not None and old.seen_down,
-            asked=asked or kept > now,
+            asked_until=asked_until,
         )
         self._marks[_key(live)] = self._ends[_key(live)] = mark
         self.next_end = min(self.next_end, mark.until)

@@ -162,8 +162,8 @@ MUTATIONS = [
     Mutation(
         "a mark has a longest time",
         "offline",
-        "length = min(notice.ttl or policy.ttl,",
-        "length = max(notice.ttl or policy.ttl,",
+        "until = max(now + min(length, cap), asked_until)",
+        "until = max(now + max(length, cap), asked_until)",
     ),
     Mutation(
         "only a stale connection allows the same node",

@@ -269,7 +269,8 @@ class Standing:
         cap = policy.max_retry_after if fate.says == "pause" else policy.max_ttl
         left = mark.until - self.world.now
         if not (fate.says == "pause" and live in marked and mark.proof):
-            demand(0.0 < left <= min(fate.ttl or policy.ttl, cap) + 1e-6, "a mark of %s s", left)
+            longest = max(min(fate.ttl or policy.ttl, cap), mark.asked_until - self.world.now)
+            demand(0.0 < left <= longest + 1e-6, "a mark of %s s", left)
             demand(fate.says == "pause" or left >= min(fate.ttl or policy.ttl, cap) - 1e-6, "short")
 
     def _allowed(self, judged: int, dead: int, serving: int, fate: Fate) -> bool:
