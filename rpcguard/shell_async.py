@@ -9,7 +9,7 @@ import anyio
 
 from rpcguard.bodies import AsyncGuardedBody, AsyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
-from rpcguard.children import scheme_of
+from rpcguard.children import direct_timeouts, scheme_of
 from rpcguard.homes import Home, current_loop
 from rpcguard.shell import Shell, logger
 
@@ -76,7 +76,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                     raise self._refuse(service)
             home = await self._home()
             if self._direct and service.ready and not service.known:
-                return await self._send_direct(request, service, home, observer)
+                return await self._send_direct(request, service, home, call, observer)
             return await self._drive(request, service, home, call, body, observer)
         except BaseException:
             service.end()
@@ -141,15 +141,22 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             await stream.aclose()
 
     async def _send_direct(
-        self, request: httpx.Request, service: Service, home: Home, observer: AnyObserver
+        self,
+        request: httpx.Request,
+        service: Service,
+        home: Home,
+        call: Call,
+        observer: AnyObserver,
     ) -> httpx.Response:
         key = (None, "")
         if key not in home.children:
             home.children[key] = self._make.direct()
-        outgoing = self._make.direct_request(request)
+        timeouts = direct_timeouts(request, call, service.clock)
+        outgoing = self._make.direct_request(request, timeouts)
         with observer.attempt(outgoing, None) as attempt:
             answer = await home.children[key].handle_async_request(outgoing)
             response = attempt.received(answer)
+        timeouts.until = service.clock() + call.left  # as for any answer that is handed out
         response.stream = self._guarded(response.stream, service)
         return response
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
-from rpcguard.children import scheme_of
+from rpcguard.children import direct_timeouts, scheme_of
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 if service.closed:
                     raise self._refuse(service)
             if self._direct and service.ready and not service.known:
-                return self._send_direct(request, service, observer)
+                return self._send_direct(request, service, call, observer)
             return self._drive(request, service, call, body, observer)
         except BaseException:
             service.end()
@@ -139,14 +139,16 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             stream.close()
 
     def _send_direct(
-        self, request: httpx.Request, service: Service, observer: AnyObserver
+        self, request: httpx.Request, service: Service, call: Call, observer: AnyObserver
     ) -> httpx.Response:
         child = self._children.get((None, "")) or self._children.setdefault(
             (None, ""), self._make.direct()
         )
-        outgoing = self._make.direct_request(request)
+        timeouts = direct_timeouts(request, call, service.clock)
+        outgoing = self._make.direct_request(request, timeouts)
         with observer.attempt(outgoing, None) as attempt:
             response = attempt.received(child.handle_request(outgoing))
+        timeouts.until = service.clock() + call.left  # as for any answer that is handed out
         response.stream = self._guarded(response.stream, service)
         return response
 

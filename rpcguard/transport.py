@@ -49,8 +49,9 @@ class Transport(SyncShell, httpx.BaseTransport):
 
     A call may say more of itself in `extensions={"rpcguard": {...}}`: `idempotent` (may it run
     twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds.
-    They cut httpx's timeouts, so with a `node_transport` a head or body that comes drop by drop
-    may outlast them. `response.extensions["rpcguard"]` is the `CallInfo`.
+    They cut httpx's timeouts, so with a `node_transport`, or from a host that is called directly,
+    a head or body that comes drop by drop may outlast them. `response.extensions["rpcguard"]` is
+    the `CallInfo`.
 
     Thread-safe. Whoever makes it closes it, by `close` or with the client; what nobody closes is
     closed at the end of the program. Wrong options raise

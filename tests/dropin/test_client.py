@@ -9,10 +9,23 @@ import re
 import threading
 import tracemalloc
 
+import anyio
 import pytest
 
 from rpcguard import CallInfo, TransportClosed
-from tests.calls.kit import FLAVOURS, OK, Dead, Peer, each, eventually, listed, registry, settle
+from rpcguard.testing import ManualClock
+from tests.calls.kit import (
+    FLAVOURS,
+    OK,
+    PATIENCE,
+    Dead,
+    Peer,
+    each,
+    eventually,
+    listed,
+    registry,
+    settle,
+)
 from tests.library import http
 
 pytestmark = each(FLAVOURS)
@@ -103,6 +116,49 @@ async def test_direct_fails_as_httpx_does(make_caller, make_node):
     caller = make_caller(make_node(), unknown_service="direct")
     with pytest.raises(http.ConnectError):
         await caller.call(f"http://127.0.0.1:{Dead().port}/")
+
+
+@pytest.mark.parametrize("option", ["deadline", "attempt_timeout"])
+async def test_direct_keeps_to_the_time_of_the_call(option, make_caller, make_node):
+    """A host that does not answer is given up when the call says so, not when the client does."""
+    silent = make_node(lambda peer: (peer.request(), peer.until_gone()))
+    caller = make_caller(make_node(), unknown_service="direct")
+    with anyio.fail_after(PATIENCE), pytest.raises(http.ReadTimeout):
+        await caller.call(
+            f"http://127.0.0.1:{silent.port}/",
+            timeout=60.0,
+            extensions={"rpcguard": {option: 0.05}},
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "after"),
+    [
+        ({"attempt_timeout": 2.0, "deadline": 5.0}, 0.5, 3.5),
+        ({"attempt_timeout": 2.0}, 0.5, 60.0),
+        ({"deadline": 5.0}, 3.5, 3.5),
+        ({}, 60.0, 60.0),
+    ],
+)
+async def test_direct_and_what_is_left(options, before, after, make_caller, make_node):
+    """Until the answer is there each try counts, and for its body only the deadline."""
+    clock = ManualClock(1000.0)
+    # A mock's answer is closed from the start, so nobody ends the call.
+    caller = make_caller(make_node(), unknown_service="direct", drain_timeout=0)
+    given = []
+
+    def respond(request):
+        clock.advance(1.5)
+        given.append(request.extensions["timeout"])
+        assert given[0]["read"] == before
+        return http.Response(200)
+
+    caller.transport._make.direct = lambda: http.MockTransport(respond)
+    caller.transport._service("elsewhere").clock = clock
+    extensions = {"rpcguard": options}
+    response = await caller.call("http://elsewhere/", timeout=60.0, extensions=extensions)
+    assert response.status_code == 200
+    assert given[0]["read"] == after
 
 
 async def test_direct_checks_the_options(make_caller, make_node):
