@@ -53,9 +53,9 @@ class Transport(SyncShell, httpx.BaseTransport):
     a head or body that comes drop by drop may outlast them. `response.extensions["rpcguard"]` is
     the `CallInfo`.
 
-    Thread-safe. Whoever makes it closes it, by `close` or with the client; what nobody closes is
-    closed at the end of the program. Wrong options raise
-    `ValueError`, a wrong registry URL `InvalidRegistryURL`.
+    Thread-safe. Whoever makes it closes it, by `close` or with the client; one that is dropped
+    unclosed warns with `ResourceWarning`. Wrong options raise `ValueError`, a wrong registry URL
+    `InvalidRegistryURL`.
     """
 
     _http: ClassVar[ModuleType] = httpx
@@ -68,9 +68,9 @@ class Transport(SyncShell, httpx.BaseTransport):
 class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
     """Send each call of an `httpx.AsyncClient` to a good node of the service that its URL names.
 
-    Works on asyncio and trio, on one event loop after the other; the options are those of
-    `Transport`. Whoever makes it closes it, by `aclose` or with the client; what an event loop
-    leaves open is closed when that loop ends.
+    Works on asyncio and trio, on any number of event loops, at the same time too: connections
+    belong to their loop, and what a loop leaves open is closed when it ends. The options are those
+    of `Transport`. Whoever makes it closes it, by `aclose` or with the client.
     """
 
     _http: ClassVar[ModuleType] = httpx
