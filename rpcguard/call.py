@@ -140,6 +140,16 @@ class Call:
         self._break_off(lease, error)
         error.add_note(self._note())
 
+    def limit_direct(self) -> dict[str, Any]:
+        """Give the timeouts of a request that goes where its URL says, cut as an attempt's are."""
+        self._timeouts = self._limit(self._service.clock())
+        return self._timeouts
+
+    def hand_out(self) -> None:
+        """Let only the deadline count from here on: nothing is tried after the answer is there."""
+        if isinstance(self._timeouts, Timeouts):
+            self._timeouts.until = self._plan.until or math.inf
+
     def run(self) -> Generator[Step, Any, Answer]:
         """Yield the steps of the call; return its answer."""
         lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
@@ -161,9 +171,7 @@ class Call:
         if done.error is not None:
             done.error.add_note(self._note())
             raise done.error
-        if isinstance(self._timeouts, Timeouts):
-            # Nothing is tried after the answer is handed out: only the deadline still counts.
-            self._timeouts.until = self._plan.until or math.inf
+        self.hand_out()
         assert done.reply is not None
         return Answer(done.reply, lease, done.complete)
 

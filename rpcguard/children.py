@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import os
 import ssl
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rpcguard._checks import require
-from rpcguard.options import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from rpcguard.call import Call
     from rpcguard.nodes import Node
 
 logger: logging.Logger = logging.getLogger("rpcguard")
@@ -44,13 +41,6 @@ def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.S
         verify = ssl.create_default_context(cafile=file, capath=directory)
     context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
     return context
-
-
-def direct_timeouts(request: httpx.Request, call: Call, clock: Callable[[], float]) -> Timeouts:
-    """Give the timeouts of a request that goes where its URL says, cut as those of an attempt."""
-    options = request.extensions.get("rpcguard") or {}
-    until = clock() + min(call.left, options.get("attempt_timeout", math.inf))
-    return Timeouts(request.extensions.get("timeout", {}), until, clock)
 
 
 class Outgoing:
@@ -150,7 +140,7 @@ class Children(Generic[ChildT]):
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 
-    def direct_request(self, request: httpx.Request, timeouts: Timeouts) -> httpx.Request:
+    def direct_request(self, request: httpx.Request, timeouts: Mapping[str, Any]) -> httpx.Request:
         """Copy a request that goes where its URL says."""
         extensions = {**request.extensions, "timeout": timeouts}
         return self._made(request, request.url, request.stream, extensions)

@@ -140,7 +140,9 @@ class Feed:
                         self._take(snapshot)
                         trouble = None
                         await anyio.lowlevel.checkpoint()  # a watch may never wait itself
-                except BaseException as error:
+                except (
+                    BaseException
+                ) as error:  # adapters of others may raise anything; go on anyway
                     if not _is_of_adapter(error):
                         raise
                     trouble, failure = _spoken(error), type(error).__name__
@@ -166,7 +168,7 @@ class Feed:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 snapshot = await self._registry.fetch(self._name)
             return snapshot, self._take(snapshot)
-        except BaseException as error:
+        except BaseException as error:  # adapters of others may raise anything; none may end this
             if not _is_of_adapter(error):
                 raise
             self._troubled(_spoken(error), type(error).__name__)

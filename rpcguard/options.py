@@ -44,6 +44,11 @@ class Timeouts(dict[str, Any]):
         return left if timeout is None else min(timeout, left)
 
 
+def always() -> bool:
+    """Tell of a body in memory that it can be sent again at any moment."""
+    return True
+
+
 @dataclass(slots=True, kw_only=True)
 class Plan:
     """Say what may be done for one call.
@@ -59,7 +64,7 @@ class Plan:
     until: float | None = None
     attempt_timeout: float | None = None
     timeouts: Mapping[str, Any] = field(default_factory=dict)
-    replayable: Callable[[], bool] = lambda: True
+    replayable: Callable[[], bool] = always
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""

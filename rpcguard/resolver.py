@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import socket
 import threading
@@ -65,8 +66,5 @@ class BackgroundLoop(asyncio.SelectorEventLoop):
         """Resolve a name, as every event loop does."""
         if self._threads is None:
             self._threads = DaemonThreads()
-        names = ("family", "type", "proto", "flags")
-        rest = [options.get(name, 0) for name in names]
-        return await asyncio.wrap_future(
-            self._threads.submit(socket.getaddrinfo, host, port, *rest), loop=self
-        )
+        look_up = functools.partial(socket.getaddrinfo, host, port, **options)
+        return await asyncio.wrap_future(self._threads.submit(look_up), loop=self)

@@ -23,7 +23,7 @@ from rpcguard.idle import surplus
 from rpcguard.journal import Journal
 from rpcguard.membership import MembershipPolicy
 from rpcguard.offline import OfflinePolicy
-from rpcguard.options import Plan, read_options
+from rpcguard.options import Plan, always, read_options
 from rpcguard.policies import Policies
 from rpcguard.retry import RetryPolicy
 from rpcguard.service import Service
@@ -318,7 +318,7 @@ class Shell(Generic[ChildT]):
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
         if isinstance(request.stream, self._http.ByteStream):
-            return request.stream, lambda: True
+            return request.stream, always
         body = self._one_shot(request.stream)
         return body, lambda: not body.touched
 

@@ -9,7 +9,7 @@ import anyio
 
 from rpcguard.bodies import AsyncGuardedBody, AsyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
-from rpcguard.children import direct_timeouts, scheme_of
+from rpcguard.children import scheme_of
 from rpcguard.homes import Home, current_loop
 from rpcguard.shell import Shell, logger
 
@@ -151,12 +151,11 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         key = (None, "")
         if key not in home.children:
             home.children[key] = self._make.direct()
-        timeouts = direct_timeouts(request, call, service.clock)
-        outgoing = self._make.direct_request(request, timeouts)
+        outgoing = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
             answer = await home.children[key].handle_async_request(outgoing)
             response = attempt.received(answer)
-        timeouts.until = service.clock() + call.left  # as for any answer that is handed out
+        call.hand_out()
         response.stream = self._guarded(response.stream, service)
         return response
 

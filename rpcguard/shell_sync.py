@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
-from rpcguard.children import direct_timeouts, scheme_of
+from rpcguard.children import scheme_of
 from rpcguard.shell import Shell, logger
 
 if TYPE_CHECKING:
@@ -144,11 +144,10 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         child = self._children.get((None, "")) or self._children.setdefault(
             (None, ""), self._make.direct()
         )
-        timeouts = direct_timeouts(request, call, service.clock)
-        outgoing = self._make.direct_request(request, timeouts)
+        outgoing = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
             response = attempt.received(child.handle_request(outgoing))
-        timeouts.until = service.clock() + call.left  # as for any answer that is handed out
+        call.hand_out()
         response.stream = self._guarded(response.stream, service)
         return response
 

@@ -92,8 +92,15 @@ class OwnList:
         self._listed = max(len(views), 1)
         about = next(one for one in self._transport.services() if one.name == self._service)
         rows = [Row.of(view) for view in views]
-        told = about.registry, about.trouble, views, rows
-        return Look(self._service, *told, about.known, about.refused)
+        return Look(
+            self._service,
+            about.registry,
+            about.trouble,
+            views,
+            rows,
+            known=about.known,
+            refused=about.refused,
+        )
 
     async def call(self, path: str) -> None:
         """Call each node about once a second, until cancelled."""
@@ -144,7 +151,7 @@ class StatusPage:
             services = {one["name"]: one for one in answer.json()["services"]}
             about = services.get(self._service) or services.get(self._service.lower())
             rows = [Row.of(view) for view in about["nodes"]] if about else []
-            state = (about["known"], about["refused"]) if about else ()
+            known, refused = (about["known"], about["refused"]) if about else (False, 0)
         except httpx.HTTPStatusError as error:
             raise RegistryError(f"{self._shown} answers {error.response.status_code}") from error
         except httpx.HTTPError as error:
@@ -152,13 +159,21 @@ class StatusPage:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RegistryError(f"{self._shown} is no status page of rpcguard") from error
         if about is None:
-            known = ", ".join(services) or "none"
+            called = ", ".join(services) or "none"
             raise RegistryError(
                 f"the program at {self._shown} has not called {self._service!r} so far;"
-                f" services: {known}"
+                f" services: {called}"
             )
         registry = f"{about['registry']}, as {self._shown} sees it"
-        return Look(self._service, registry, about["trouble"], about["nodes"], rows, *state)
+        return Look(
+            self._service,
+            registry,
+            about["trouble"],
+            about["nodes"],
+            rows,
+            known=known,
+            refused=refused,
+        )
 
 
 def _no_page(url: str) -> InvalidRegistryURL:
