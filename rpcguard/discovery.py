@@ -140,9 +140,7 @@ class Feed:
                         self._take(snapshot)
                         trouble = None
                         await anyio.lowlevel.checkpoint()  # a watch may never wait itself
-                except (
-                    BaseException
-                ) as error:  # adapters of others may raise anything; go on anyway
+                except BaseException as error:  # of an adapter it may be anything; go on anyway
                     if not _is_of_adapter(error):
                         raise
                     trouble, failure = _spoken(error), type(error).__name__
