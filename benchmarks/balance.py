@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from report import Check, Section, Table
 
 from rpcguard import EjectionPolicy, LeastLoaded, LiveNode, Node, Random, RoundRobin, SlowStart
-from rpcguard.policies import Policies
+from rpcguard._core.policies.bundle import Policies
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.list.simulation import Provider, Simulation, exponential, steady
+from rpcguard._planning.fleet import Provider, Simulation, exponential, steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

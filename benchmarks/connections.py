@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 
-from rpcguard.connections import AsyncConnectionStack, ConnectionStack
+from rpcguard._connections.aio import AsyncConnectionStack
+from rpcguard._connections.sync import ConnectionStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

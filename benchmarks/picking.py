@@ -20,15 +20,15 @@ from measure import ROUNDS
 from report import Check, Section, Table
 
 from rpcguard import LeastLoaded, LiveNode, Node, Random, RoundRobin, Snapshot
-from rpcguard import service as service_module
-from rpcguard.outcomes import Safety, Verdict
-from rpcguard.policies import Policies
-from rpcguard.service import Service
+from rpcguard._core.outcomes.verdict import Safety, Verdict
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._core.service import service as service_module
+from rpcguard._core.service.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpcguard.events import Event
+    from rpcguard._core.service.effects import Event
 
 SIZES = (3, 10, 100, 1_000, 10_000)
 GOOD = Verdict("200", failed=False, safety=Safety.NEVER, blame="none", good=True)

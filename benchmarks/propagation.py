@@ -4,7 +4,7 @@
 registry that pushes, registers and deregisters a node by turns, and calls all the while. A time
 runs from the moment at which the change is sent to the registry, so it includes the write. The
 same is done with polling at the default interval. `--write` puts the table into the page on
-registries. Servers: `python -m tests.servers get`.
+registries. Servers: `python -m tests.support.servers get`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from tests.conformance.backends import all_backends
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-    from rpcguard.nodes import Node, Snapshot
+    from rpcguard._core.nodes.node import Node
+    from rpcguard._core.nodes.snapshot import Snapshot
     from rpcguard.registries.base import Registry
     from tests.conformance.backends.base import Backend
 

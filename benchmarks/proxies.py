@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.servers import envoy as servers
-from tests.servers.base import Server, accepts, cache, debian_package, free_ports
+from tests.support.servers import envoy as servers
+from tests.support.servers.base import Server, accepts, cache, debian_package, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,8 +34,8 @@ from troubles import (
 )
 
 from rpcguard import LeastLoaded, LiveNode, Random, RetryPolicy, RoundRobin
-from rpcguard.policies import Policies
-from tests.list.simulation import Provider, exponential
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._planning.fleet import Provider, exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from report import Check, Table
 
 import rpcguard
-from rpcguard.background import background
+from rpcguard._discovery.background import background
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

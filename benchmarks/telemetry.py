@@ -22,12 +22,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import rpcguard
-from rpcguard.telemetry_spans import SILENCE
+from rpcguard._telemetry.spans import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rpcguard.telemetry_spans import Silence
+    from rpcguard._telemetry.spans import Silence
 
 NONE, API, SDK = "no telemetry", "telemetry on, no SDK", "SDK, batches to memory"
 

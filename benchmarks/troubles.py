@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rpcguard.outcomes import Safety, Verdict
+from rpcguard._core.outcomes.verdict import Safety, Verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.list.simulation import START, Call, Provider, Simulation
+from rpcguard._planning.fleet import START, Call, Provider, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,19 +17,18 @@ from rpcguard import (
     SlowStart,
     Snapshot,
 )
-from rpcguard.demo.svg import STYLE, line, rect, text
-from rpcguard.offline import Notice
-from rpcguard.outcomes import Safety, Verdict
-from rpcguard.policies import Policies
-from rpcguard.retry import RetryBudget
-from rpcguard.service import Service
+from rpcguard._commands.demo.svg import STYLE, line, rect, text
+from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._core.service.budget import RetryBudget
+from rpcguard._core.service.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rpcguard import Balancer
-    from rpcguard.events import Event
-    from rpcguard.live import LiveNode
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.effects import Event
 
 PLACE = Path(__file__).parent / "pictures"
 WIDTH, LEFT, RIGHT, TOP = 760.0, 58.0, 130.0, 44.0

@@ -3,10 +3,22 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from rpcguard._core.balancing.base import Balancer
+from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.balancing.random import Random
+from rpcguard._core.balancing.round_robin import RoundRobin
+from rpcguard._core.call.info import Attempt, CallInfo
+from rpcguard._core.nodes.live import LiveNode
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._core.nodes.view import NodeView
+from rpcguard._core.policies.ejection import EjectionPolicy
+from rpcguard._core.policies.membership import MembershipPolicy
+from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.service.records import PickRecord
 from rpcguard._version import __version__
-from rpcguard.attempts import Attempt, CallInfo
-from rpcguard.balancers import Balancer, LeastLoaded, Random, RoundRobin
-from rpcguard.ejection import EjectionPolicy
 from rpcguard.errors import (
     InvalidRegistryURL,
     NoAvailableNode,
@@ -14,23 +26,17 @@ from rpcguard.errors import (
     RpcguardError,
     TransportClosed,
 )
-from rpcguard.live import LiveNode
-from rpcguard.membership import MembershipPolicy
-from rpcguard.nodes import Node, NodeView, Snapshot
-from rpcguard.offline import OfflinePolicy
-from rpcguard.picks import PickRecord
 from rpcguard.registries.base import (
     CheckingRegistry,
     Registry,
     WatchableRegistry,
     registry_from_url,
 )
-from rpcguard.retry import RetryPolicy
-from rpcguard.slow_start import SlowStart
 
 if TYPE_CHECKING:
-    from rpcguard.status import ServiceView, asgi_status
-    from rpcguard.transport import AsyncTransport, Transport
+    from rpcguard._core.nodes.view import ServiceView
+    from rpcguard._httpx import AsyncTransport, Transport
+from rpcguard._status.app import asgi_status
 
 __all__ = [
     "AsyncTransport",
@@ -69,18 +75,29 @@ __all__ = [
 # Transports need asyncio and anyio, which take longer to load than all the rest; of the status
 # page most programs have no use.
 _ON_FIRST_USE = {
-    "AsyncTransport": "rpcguard.transport",
-    "ServiceView": "rpcguard.status",
-    "Transport": "rpcguard.transport",
-    "asgi_status": "rpcguard.status",
+    "AsyncTransport": "rpcguard._httpx",
+    "ServiceView": "rpcguard._core.nodes.view",
+    "Transport": "rpcguard._httpx",
+    "asgi_status": "rpcguard._status.app",
 }
+
+
+def _adopt(public: object) -> object:
+    # Pickles, reprs and tracebacks name a path that never moves, not the room of today.
+    public.__module__ = __name__
+    return public
 
 
 def __getattr__(name: str) -> object:
     if name in _ON_FIRST_USE:
-        return getattr(import_module(_ON_FIRST_USE[name]), name)
+        return _adopt(getattr(import_module(_ON_FIRST_USE[name]), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+for _name in __all__:
+    if _name not in _ON_FIRST_USE and _name != "__version__":
+        _adopt(globals()[_name])

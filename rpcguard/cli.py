@@ -165,21 +165,21 @@ def _demo(options: argparse.Namespace) -> int:
     if missing:
         lacking = " and ".join(missing)
         raise CommandError(f"the demo needs {lacking}: pip install 'rpcguard[demo]'")
-    from rpcguard.demo.options import DemoOptions
+    from rpcguard._commands.demo.options import DemoOptions
 
     names = ("seconds", "rate", "providers", "seed", "plain", "report")
     try:
         chosen = DemoOptions(**{name: getattr(options, name) for name in names})
     except ValueError as error:
         raise CommandError(str(error), status=_USAGE) from error
-    from rpcguard.demo.run import run_demo
+    from rpcguard._commands.demo.run import run_demo
 
     return run_demo(chosen)
 
 
 def _nodes(options: argparse.Namespace) -> int:
+    from rpcguard._commands.nodes.run import run_nodes
     from rpcguard.errors import InvalidRegistryURL, RpcguardError
-    from rpcguard.watch.run import run_nodes
 
     if options.call is not None:
         _check_call(options)

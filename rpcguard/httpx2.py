@@ -9,10 +9,12 @@ try:
 except ImportError as _missing:
     raise ImportError("rpcguard.httpx2 needs httpx2: pip install 'rpcguard[httpx2]'") from _missing
 
-from rpcguard import connections, errors
-from rpcguard.http2 import patient_pool
-from rpcguard.shell_async import AsyncShell
-from rpcguard.shell_sync import SyncShell
+from rpcguard import errors
+from rpcguard._connections.aio import AsyncExchange
+from rpcguard._connections.http2.pools import patient_pool
+from rpcguard._connections.sync import SyncExchange
+from rpcguard._transport.aio import AsyncShell
+from rpcguard._transport.sync import SyncShell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,15 +34,15 @@ class TransportClosed(errors.TransportClosed, httpx2.TransportError):  # type: i
     """Report a call on a transport that is closing or closed; an `httpx2.TransportError` too."""
 
 
-class ConnectionStack(connections.SyncExchange, httpx2.BaseTransport):  # type: ignore[misc]
-    """Keep the HTTP/1.1 connections of one node; see `rpcguard.connections`."""
+class ConnectionStack(SyncExchange, httpx2.BaseTransport):  # type: ignore[misc]
+    """Keep the HTTP/1.1 connections of one node; see `rpcguard._connections`."""
 
     _http: ClassVar[ModuleType] = httpx2
     _core: ClassVar[ModuleType | str] = "httpcore2"
 
 
-class AsyncConnectionStack(connections.AsyncExchange, httpx2.AsyncBaseTransport):  # type: ignore[misc]
-    """Keep the HTTP/1.1 connections of one node; see `rpcguard.connections`."""
+class AsyncConnectionStack(AsyncExchange, httpx2.AsyncBaseTransport):  # type: ignore[misc]
+    """Keep the HTTP/1.1 connections of one node; see `rpcguard._connections`."""
 
     _http: ClassVar[ModuleType] = httpx2
     _core: ClassVar[ModuleType | str] = "httpcore2"

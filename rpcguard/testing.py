@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.nodes import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 _PATIENCE = 5.0
 

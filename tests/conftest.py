@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.library import LIBRARY, http
+from tests.support.library import LIBRARY, http
 
 
 def pytest_report_header() -> str:

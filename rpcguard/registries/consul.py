@@ -9,23 +9,18 @@ from urllib.parse import quote, urlencode
 
 import anyio
 
-from rpcguard.nodes import Snapshot
-from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
-from rpcguard.registries._fields import number
-from rpcguard.registries.base import (
-    MAX_BYTES,
-    FaultLog,
-    RegistryURL,
-    node_from_json,
-    nodes_from_json,
-    parse_url,
-)
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.documents import MAX_BYTES, node_from_json, nodes_from_json
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.fields import number
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-    from rpcguard.nodes import Node, Status
+    from rpcguard._core.nodes.node import Node, Status
 
 _EXAMPLE: Final = "consul+https://:TOKEN@10.0.0.1:8501,10.0.0.2:8501?dc=dc1&ca=/etc/ca.pem"
 _PASSED_ON: Final = ("dc", "ns", "partition", "peer", "near", "filter", "tag")

@@ -9,9 +9,10 @@ from urllib.parse import unquote
 
 import anyio
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.nodes import Node, Snapshot
-from rpcguard.registries.base import RegistryURL, parse_url
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 try:
     import dns.asyncbackend

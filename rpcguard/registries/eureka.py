@@ -8,24 +8,23 @@ from urllib.parse import quote
 
 from cachetools import LRUCache
 
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.nodes import Snapshot
-from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
-from rpcguard.registries._fields import address, number, part, started_at
-from rpcguard.registries.base import (
+from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
-    FaultLog,
-    RegistryURL,
     node_from_json,
     nodes_from_json,
-    parse_url,
 )
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.fields import address, number, part, started_at
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl
 
-    from rpcguard.nodes import Node, Status
+    from rpcguard._core.nodes.node import Node, Status
 
 _EXAMPLE: Final = "eureka+http://user:password@10.0.0.1:8761,10.0.0.2:8761/eureka?interval=5"
 _OPTIONS: Final = ("address", "interval", "secure", *TLS_OPTIONS)

@@ -12,19 +12,15 @@ import anyio
 from anyio import to_thread
 
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.registries.base import (
-    MAX_BYTES,
-    FaultLog,
-    json_from_bytes,
-    parse_url,
-    snapshot_from_services,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes, snapshot_from_services
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.urls import parse_url
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable
 
-    from rpcguard.nodes import Snapshot
+    from rpcguard._core.nodes.snapshot import Snapshot
 
 _EXAMPLE: Final = "file:///etc/services.json?interval=0.5"
 _SETTLED_NS: Final = 1_000_000_000

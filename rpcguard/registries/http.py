@@ -9,17 +9,16 @@ from urllib.parse import quote
 
 from cachetools import LRUCache
 
-from rpcguard.nodes import Snapshot
-from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
-from rpcguard.registries.base import (
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
-    FaultLog,
-    RegistryURL,
     nodes_from_json,
-    parse_url,
     snapshot_from_services,
 )
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl

@@ -9,23 +9,22 @@ from urllib.parse import urlencode
 
 import anyio
 
-from rpcguard.nodes import Snapshot
-from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
-from rpcguard.registries._fields import address, number, part, scheme, started_at
-from rpcguard.registries.base import (
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.documents import (
     MAX_BYTES,
-    FaultLog,
-    RegistryURL,
     json_from_bytes,
     node_from_json,
     nodes_from_json,
-    parse_url,
 )
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.fields import address, number, part, scheme, started_at
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl
 
-    from rpcguard.nodes import Node, Status
+    from rpcguard._core.nodes.node import Node, Status
 
 _EXAMPLE: Final = "nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod"
 _OPTIONS: Final = ("cluster", "group", "interval", "namespace", *TLS_OPTIONS)

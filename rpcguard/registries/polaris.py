@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from rpcguard.nodes import Snapshot
-from rpcguard.registries._client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
-from rpcguard.registries._fields import address, number, part, started_at
-from rpcguard.registries._fields import scheme as scheme_of
-from rpcguard.registries.base import (
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.documents import (
     MAX_BYTES,
-    FaultLog,
-    RegistryURL,
     json_from_bytes,
     node_from_json,
     nodes_from_json,
-    parse_url,
 )
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.fields import address, number, part, started_at
+from rpcguard.registries._shared.fields import scheme as scheme_of
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl
 
+    from rpcguard._core.nodes.node import Node, Status
     from rpcguard.errors import RegistryError
-    from rpcguard.nodes import Node, Status
 
 _EXAMPLE: Final = "polaris://:TOKEN@10.0.0.1:8090,10.0.0.2:8090/default?interval=2"
 _OPTIONS: Final = ("interval", *TLS_OPTIONS)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from rpcguard.nodes import Node, Snapshot
-from rpcguard.registries.base import RegistryURL, parse_url
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 _EXAMPLE: Final = (
     "static://10.0.0.1:8080,10.0.0.2:8080?weight=2,1 "

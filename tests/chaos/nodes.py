@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.chaos.provider import READY
-from tests.servers.consul import Consul
+from tests.support.servers.consul import Consul
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from tests.chaos.faults import Composer, World, play, wait_for
 from tests.chaos.ledger import Ledger, executions
 from tests.chaos.network import Network
 from tests.chaos.nodes import Provider, Registry
-from tests.servers.base import free_ports
+from tests.support.servers.base import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

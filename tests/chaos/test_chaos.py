@@ -14,7 +14,7 @@ from tests.chaos.faults import ALL_DOWN, MOST_HURT, Composer
 from tests.chaos.ledger import Failed, Ledger, Trouble, executions
 from tests.chaos.network import DELAY, LOSS, SILENCE
 from tests.chaos.nodes import Registry
-from tests.conformance.require import require
+from tests.support.require import require
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = frozenset({LOSS, DELAY, SILENCE})

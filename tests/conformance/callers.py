@@ -16,7 +16,7 @@ import rpcguard
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from rpcguard.nodes import NodeView
+    from rpcguard._core.nodes.view import NodeView
     from tests.conformance.backends.base import Backend
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ import pytest
 from tests.conformance.backends import all_backends
 from tests.conformance.backends.base import CAPABILITIES, Backend
 from tests.conformance.providers import Providers
-from tests.conformance.require import require
+from tests.support.require import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 _numbers = itertools.count(1)
 

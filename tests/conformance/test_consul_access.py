@@ -9,13 +9,13 @@ import pytest
 
 from rpcguard.errors import RegistryError
 from rpcguard.registries.consul import ConsulRegistry
-from tests.conformance.require import require
-from tests.servers.consul import Consul, ConsulAgent, NewerConsul
+from tests.support.require import require
+from tests.support.servers.consul import Consul, ConsulAgent, NewerConsul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rpcguard.nodes import Snapshot
+    from rpcguard._core.nodes.snapshot import Snapshot
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,10 +10,10 @@ import anyio
 import httpx
 import pytest
 
-from rpcguard.registries.etcd import EtcdRegistry
+from rpcguard.registries.etcd.registry import EtcdRegistry
 from tests.conformance.callers import act
-from tests.conformance.require import require
-from tests.servers.etcd import Etcd, NewerEtcd
+from tests.support.require import require
+from tests.support.servers.etcd import Etcd, NewerEtcd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -9,13 +9,13 @@ import pytest
 
 from tests.conformance.backends.eureka import EurekaBackend
 from tests.conformance.callers import act, calling, traffic
-from tests.conformance.require import require
-from tests.servers.eureka import Eureka
+from tests.support.require import require
+from tests.support.servers.eureka import Eureka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
     from tests.conformance.providers import Providers
 
 pytestmark = pytest.mark.timeout(120)

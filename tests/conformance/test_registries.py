@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 import rpcguard
-from rpcguard.nodes import Node
+from rpcguard._core.nodes.node import Node
 from tests.conformance.callers import Caller, act, calling, traffic
 
 if TYPE_CHECKING:

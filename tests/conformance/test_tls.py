@@ -13,10 +13,10 @@ import trustme
 
 from rpcguard.errors import RegistryError
 from rpcguard.registries.base import registry_from_url
-from tests.conformance.require import require
-from tests.servers.base import free_ports
-from tests.servers.consul import Consul
-from tests.servers.etcd import NewerEtcd
+from tests.support.require import require
+from tests.support.servers.base import free_ports
+from tests.support.servers.consul import Consul
+from tests.support.servers.etcd import NewerEtcd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,9 @@ import httpx2
 import pytest
 import trustme
 
-import rpcguard.connections
 import rpcguard.httpx2
+from rpcguard._connections.aio import AsyncConnectionStack
+from rpcguard._connections.sync import ConnectionStack
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -138,7 +139,7 @@ class Flavour:
     kind: str
     http: ModuleType
     core: ModuleType
-    stacks: ModuleType
+    stacks: tuple[type, type]
 
     @property
     def sync(self) -> bool:
@@ -146,7 +147,7 @@ class Flavour:
 
     @property
     def stack(self) -> type:
-        return self.stacks.ConnectionStack if self.sync else self.stacks.AsyncConnectionStack
+        return self.stacks[not self.sync]
 
     @property
     def own(self) -> type:
@@ -155,8 +156,12 @@ class Flavour:
 
 
 LIBRARIES = {
-    "httpx": (httpx, httpcore, rpcguard.connections),
-    "httpx2": (httpx2, httpcore2, rpcguard.httpx2),
+    "httpx": (httpx, httpcore, (ConnectionStack, AsyncConnectionStack)),
+    "httpx2": (
+        httpx2,
+        httpcore2,
+        (rpcguard.httpx2.ConnectionStack, rpcguard.httpx2.AsyncConnectionStack),
+    ),
 }
 FLAVOURS = {
     f"{kind}-{name}": Flavour(kind, *modules)

@@ -8,7 +8,7 @@ import threading
 import httpx
 import pytest
 
-from rpcguard.connections import AsyncConnectionStack
+from rpcguard._connections.aio import AsyncConnectionStack
 
 
 @pytest.fixture(params=["asyncio-httpx", "asyncio-httpx2"])

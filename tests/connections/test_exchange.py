@@ -389,7 +389,7 @@ async def test_the_default_context_checks_certificates(
 def test_what_is_not_used_is_not_imported() -> None:
     """Whoever uses httpx does not load httpx2, nor httpcore before the first stack is made."""
     check = (
-        "import sys, rpcguard.connections;"
+        "import sys, rpcguard._connections.aio, rpcguard._connections.sync;"
         "sys.exit('httpx2' in sys.modules or 'httpcore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from rpcguard.connections import StaleConnection
+from rpcguard._connections.exchange import StaleConnection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -11,8 +11,10 @@ import threading
 import httpx
 import pytest
 
-from rpcguard import _exchange, connections, stack
-from rpcguard.connections import ConnectionStack
+from rpcguard._connections import exchange as _exchange
+from rpcguard._connections import stack
+from rpcguard._connections import sync as connections
+from rpcguard._connections.sync import ConnectionStack
 
 OURS = {module.__file__ for module in (_exchange, connections, stack)}
 

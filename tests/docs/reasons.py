@@ -36,10 +36,16 @@ GIVEN = {
 
 REASONS = {
     ("README.md", "pip install rpcguard"): "installs a release; tests/packaging installs the build",
-    ("README.md", ".[demo]"): "installs the package; .ci/run does that, tests/demo the demo",
+    (
+        "README.md",
+        ".[demo]",
+    ): "installs the package; .ci/run does that, tests/commands/demo the demo",
     ("README.md", ".[all]"): "installs the package and runs the tests; .ci/run does that",
     ("docs/tutorial.md", "pip install rpcguard uvicorn"): "installs what the tests run",
-    ("docs/guides/release.md", "rpcguard demo --plain"): "tests/demo runs it from end to end",
+    (
+        "docs/guides/release.md",
+        "rpcguard demo --plain",
+    ): "tests/commands/demo runs it from end to end",
     ("docs/write-a-registry.md", "[project.entry-points"): "is of another package",
     ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",
     ("docs/observability.md", ""): "needs collectors; the tests of telemetry run its commands",

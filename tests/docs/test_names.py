@@ -16,7 +16,7 @@ import pytest
 import rpcguard
 import rpcguard.provider
 import rpcguard.testing
-from rpcguard.shell import Shell
+from rpcguard._transport.base import Shell
 from tests.docs.blocks import ROOT, all_blocks, pages
 
 if TYPE_CHECKING:

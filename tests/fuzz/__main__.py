@@ -9,11 +9,11 @@ import sys
 # What else runs for an input is not to be explored, and tracing it takes twice the time.
 _PARSERS = [
     "rpcguard._checks",
-    "rpcguard.nodes",
-    "rpcguard.options",
-    "rpcguard.outcomes",
+    "rpcguard._core.nodes",
+    "rpcguard._core.call.plan",
+    "rpcguard._core.outcomes",
     "rpcguard.registries",
-    "rpcguard.store",
+    "rpcguard._discovery.store",
 ]
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from rpcguard.errors import RegistryError
-from rpcguard.registries._bodies import Lines
-from rpcguard.registries._client import Answer
+from rpcguard.registries._shared.bodies import Lines
+from rpcguard.registries._shared.client import Answer
 from tests.fuzz.draw import Draw, Template
 from tests.fuzz.templates import VALUE
 

@@ -21,7 +21,7 @@ from rpcguard.registries.dns import DnsRegistry
 from tests.fuzz.draw import Draw
 
 if TYPE_CHECKING:
-    from rpcguard.nodes import Snapshot
+    from rpcguard._core.nodes.snapshot import Snapshot
 
 _KINDS = (
     dns.rdatatype.A,

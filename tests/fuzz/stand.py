@@ -9,17 +9,22 @@ import random
 import sys
 import time
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import httpx
 from cachetools import LRUCache
 
-from rpcguard.balancers import LeastLoaded
-from rpcguard.journal import Journal
-from rpcguard.nodes import Node, NodeView, Snapshot
-from rpcguard.outcomes import Verdict, cancelled
-from rpcguard.policies import Policies
-from rpcguard.service import Service
+from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._core.outcomes.verdict import Verdict, cancelled
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._core.service.service import Service
+from rpcguard._telemetry.log import Journal
 from rpcguard.testing import ManualClock
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.node import Node
+    from rpcguard._core.nodes.view import NodeView
 
 LONGEST_PICK = 0.010
 LONGEST_INPUT = 0.250

@@ -14,28 +14,30 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from rpcguard._core.call.plan import Plan, read_options
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._core.outcomes.responses import classify_response
+from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._discovery.store import SnapshotStore
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
-from rpcguard.options import Plan, read_options
-from rpcguard.outcomes import classify_response
-from rpcguard.registries import _bodies, consul, etcd, kubernetes
-from rpcguard.registries._endpoint_slices import EndpointSlices, ExpiredError
-from rpcguard.registries._etcd_layouts import LAYOUTS as ETCD_LAYOUTS
-from rpcguard.registries._znodes import LAYOUTS as ZNODE_LAYOUTS
-from rpcguard.registries._znodes import Znode
-from rpcguard.registries.base import (
-    FaultLog,
-    nodes_from_json,
-    registry_from_url,
-)
+from rpcguard.registries import consul
+from rpcguard.registries._shared import bodies as _bodies
+from rpcguard.registries._shared.documents import nodes_from_json
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries.base import registry_from_url
+from rpcguard.registries.etcd import registry as etcd
+from rpcguard.registries.etcd.layouts import LAYOUTS as ETCD_LAYOUTS
 from rpcguard.registries.eureka import EurekaRegistry
 from rpcguard.registries.file import FileRegistry
 from rpcguard.registries.http import HttpRegistry
+from rpcguard.registries.kubernetes import registry as kubernetes
+from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, ExpiredError
 from rpcguard.registries.nacos import NacosRegistry
 from rpcguard.registries.polaris import PolarisRegistry
-from rpcguard.registries.xds import XdsRegistry
-from rpcguard.retry import RetryPolicy
-from rpcguard.store import SnapshotStore
+from rpcguard.registries.xds.rest import XdsRegistry
+from rpcguard.registries.zookeeper.znodes import LAYOUTS as ZNODE_LAYOUTS
+from rpcguard.registries.zookeeper.znodes import Znode
 from tests.fuzz import templates
 from tests.fuzz.answers import Client, File, drained, finished, written
 from tests.fuzz.draw import ODDITIES, Draw, Template
@@ -117,7 +119,7 @@ def _a_store() -> SnapshotStore:
 
 def _cache(stand: Stand, data: bytes) -> None:
     body = written(Draw(data), _NODES)
-    with mock.patch("rpcguard.store._read", return_value=body):
+    with mock.patch("rpcguard._discovery.store._read", return_value=body):
         kept = _a_store().load("orders")
     if kept is not None:
         stand.take(kept)

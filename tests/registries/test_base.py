@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL
-from rpcguard.nodes import Node, Snapshot
-from rpcguard.registries.base import (
-    FaultLog,
-    Registry,
-    WatchableRegistry,
+from rpcguard.registries._shared.documents import (
     json_from_bytes,
     nodes_from_json,
-    parse_url,
-    registry_from_url,
     snapshot_from_services,
 )
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.urls import parse_url
+from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_url
 from rpcguard.registries.file import FileRegistry
 from rpcguard.registries.http import HttpRegistry
 from rpcguard.registries.static import StaticRegistry

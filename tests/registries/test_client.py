@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from rpcguard.errors import RegistryError
-from rpcguard.registries._bodies import reason
-from rpcguard.registries._client import RegistryClient
+from rpcguard.registries._shared.bodies import reason
+from rpcguard.registries._shared.client import RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -178,8 +178,8 @@ def test_a_client_is_used_from_one_event_loop_after_the_other(
 
 FORK = """
 import os, sys, anyio
-from rpcguard.registries._bodies import reason
-from rpcguard.registries._client import RegistryClient
+from rpcguard.registries._shared.bodies import reason
+from rpcguard.registries._shared.client import RegistryClient
 
 client = RegistryClient([sys.argv[1]])
 

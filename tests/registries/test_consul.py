@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import pytest
 
+from rpcguard._core.nodes.node import Node
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.consul import ConsulRegistry
 

@@ -15,8 +15,9 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.dns import DnsRegistry
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from rpcguard._core.nodes.node import Node
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node
 from rpcguard.registries.base import registry_from_url
-from rpcguard.registries.etcd import EtcdRegistry
+from rpcguard.registries.etcd.registry import EtcdRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

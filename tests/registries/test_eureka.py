@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rpcguard._core.nodes.node import Node
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.eureka import EurekaRegistry
-from tests.registries.json_api import JsonApi, running_api
+from tests.support.json_api import JsonApi, running_api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from rpcguard._core.nodes.snapshot import Snapshot
 
 PATH = "/eureka/apps/ORDERS"
 DIRTY = "1795288390000"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 import pytest
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.file import FileRegistry
 
 if TYPE_CHECKING:

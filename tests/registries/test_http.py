@@ -19,8 +19,9 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.http import HttpRegistry
 

@@ -13,12 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import pytest
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
-from rpcguard.registries import kubernetes
 from rpcguard.registries.base import registry_from_url
-from rpcguard.registries.kubernetes import KubernetesRegistry
-from tests.servers.kubernetes import Kubernetes
+from rpcguard.registries.kubernetes import registry as kubernetes
+from rpcguard.registries.kubernetes.registry import KubernetesRegistry
+from tests.support.servers.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import httpx
     from conftest import ScriptedServer, Seen
 
-    from rpcguard.registries._endpoint_slices import EndpointSlices
+    from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices
 
 Document = dict[str, Any]
 HTTP = {"name": "http", "port": 8080, "protocol": "TCP"}
@@ -447,7 +448,7 @@ async def test_watching_an_impossible_name_asks_nobody(api: ApiServer) -> None:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubernetes, httpx.Client]]:
     if not Kubernetes.available():
-        reason = "no kubernetes here; get it with: python -m tests.servers get kubernetes"
+        reason = "no kubernetes here; get it with: python -m tests.support.servers get kubernetes"
         if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

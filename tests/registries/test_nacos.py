@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from rpcguard._core.nodes.node import Node
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.nacos import NacosRegistry
-from tests.registries.json_api import JsonApi, running_api
+from tests.support.json_api import JsonApi, running_api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from rpcguard._core.nodes.snapshot import Snapshot
 
 V3, V1 = "/nacos/v3/client/ns/instance/list", "/nacos/v1/ns/instance/list"
 LOGIN3, LOGIN1 = "/nacos/v3/auth/user/login", "/nacos/v1/auth/login"

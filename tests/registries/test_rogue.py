@@ -13,13 +13,13 @@ import pytest
 from rpcguard.errors import RegistryError
 from rpcguard.registries.base import Registry, WatchableRegistry
 from rpcguard.registries.consul import ConsulRegistry
-from rpcguard.registries.etcd import EtcdRegistry
+from rpcguard.registries.etcd.registry import EtcdRegistry
 from rpcguard.registries.eureka import EurekaRegistry
 from rpcguard.registries.http import HttpRegistry
-from rpcguard.registries.kubernetes import KubernetesRegistry
+from rpcguard.registries.kubernetes.registry import KubernetesRegistry
 from rpcguard.registries.nacos import NacosRegistry
 from rpcguard.registries.polaris import PolarisRegistry
-from rpcguard.registries.xds import XdsRegistry
+from rpcguard.registries.xds.rest import XdsRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

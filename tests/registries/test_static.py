@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.static import StaticRegistry
 
 

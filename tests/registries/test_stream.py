@@ -12,8 +12,8 @@ import pytest
 from anyio import to_thread
 
 from rpcguard.errors import RegistryError
-from rpcguard.registries._bodies import Lines, SilenceError
-from rpcguard.registries._client import Answer, RegistryClient
+from rpcguard.registries._shared.bodies import Lines, SilenceError
+from rpcguard.registries._shared.client import Answer, RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

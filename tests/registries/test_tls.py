@@ -10,7 +10,7 @@ import trustme
 
 from rpcguard.errors import RegistryError
 from rpcguard.registries.base import registry_from_url
-from tests.registries.json_api import JsonApi, running_api
+from tests.support.json_api import JsonApi, running_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
 from rpcguard.registries.base import registry_from_url
-from rpcguard.registries.xds import XdsRegistry
-from tests.servers.envoy import Envoy
-from tests.servers.xds import TYPE, ControlPlane, lb_endpoint
+from rpcguard.registries.xds.rest import XdsRegistry
+from tests.support.servers.envoy import Envoy
+from tests.support.servers.xds import TYPE, ControlPlane, lb_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -348,7 +349,7 @@ def test_it_says_whom_it_asks() -> None:
 @pytest.fixture
 def envoy(control: ControlPlane, tmp_path: Path) -> Iterator[Envoy]:
     if not Envoy.available():
-        reason = "no envoy here; get it with: python -m tests.servers get envoy"
+        reason = "no envoy here; get it with: python -m tests.support.servers get envoy"
         if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -23,12 +23,14 @@ import trustme
 from kazoo.client import KazooClient
 from kazoo.security import make_digest_acl
 
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.nodes import Node, Snapshot
-from rpcguard.registries._znodes import LAYOUTS, Layout, Znode
-from rpcguard.registries.base import MAX_BYTES, registry_from_url
-from rpcguard.registries.zookeeper import ZooKeeperRegistry
-from tests.servers.zookeeper import ZooKeeper
+from rpcguard.registries._shared.documents import MAX_BYTES
+from rpcguard.registries.base import registry_from_url
+from rpcguard.registries.zookeeper.registry import ZooKeeperRegistry
+from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
+from tests.support.servers.zookeeper import ZooKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,7 +191,7 @@ def test_a_provider_without_address_is_a_bad_node(url: str) -> None:
 @pytest.fixture(scope="module")
 def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
     if not ZooKeeper.available():
-        reason = "no zookeeper here; get it with: python -m tests.servers get zookeeper"
+        reason = "no zookeeper here; get it with: python -m tests.support.servers get zookeeper"
         if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -488,7 +490,7 @@ async def test_a_node_that_leaves_and_comes_back_at_once_has_not_left(
         return None
 
     monkeypatch.setattr(registry, "_read", read)
-    monkeypatch.setattr("rpcguard.registries.zookeeper._Bell.rung", rung)
+    monkeypatch.setattr("rpcguard.registries.zookeeper.registry._Bell.rung", rung)
     async with aclosing(registry.watch("orders")) as watch:  # type: ignore[type-var]
         told = [list((await anext(watch)).nodes) for _ in range(4)]
     assert told == [[a, b], [a, heavy], [a, b], [a]]
@@ -701,5 +703,6 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that whoever has not installed the extra is told how."""
     monkeypatch.setitem(sys.modules, "kazoo.client", None)
     monkeypatch.delitem(sys.modules, "rpcguard.registries.zookeeper")
+    monkeypatch.delitem(sys.modules, "rpcguard.registries.zookeeper.registry")
     with pytest.raises(ImportError, match=r"pip install 'rpcguard\[zookeeper\]'"):
         registry_from_url("zookeeper://10.0.0.1/")

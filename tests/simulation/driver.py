@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from rpcguard.bodies import SyncGuardedBody, SyncOneShotBody
-from rpcguard.call import DRAIN_TIME, Call, Discard, Read, Send, Sleep
+from rpcguard._core.call.call import DRAIN_TIME, Call
+from rpcguard._core.call.plan import Plan, read_options
+from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.errors import NoAvailableNode, TransportClosed
-from rpcguard.options import Plan, read_options
 from tests.simulation.faults import Fate
 from tests.simulation.invariants import NOTHING, Judge, Violation, Watched, demand
 from tests.simulation.scenario import Begin, Close, Jump, Listing, Mood, Word
@@ -20,8 +21,8 @@ from tests.simulation.world import START, World
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rpcguard.call import Answer, Step
-    from rpcguard.picks import Lease
+    from rpcguard._core.call.steps import Answer, Step
+    from rpcguard._core.nodes.live import Lease
     from tests.simulation.scenario import Scenario
     from tests.simulation.world import Exchange
 

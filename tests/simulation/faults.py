@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import httpx
 
-from rpcguard._exchange import StaleConnection
+from rpcguard._connections.exchange import StaleConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

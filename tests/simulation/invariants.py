@@ -10,19 +10,19 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from rpcguard.call import DRAIN_TIME, Discard, Read, Send, Sleep
+from rpcguard._core.call.call import DRAIN_TIME
+from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._core.service.service import Service
 from rpcguard.errors import NoAvailableNode, TransportClosed
-from rpcguard.service import Service
 from tests.simulation.faults import Fate
 from tests.simulation.lists import RECORDS, Lists
 from tests.simulation.standing import Violation, demand
 
 if TYPE_CHECKING:
     from rpcguard import Node
-    from rpcguard.events import Event
-    from rpcguard.live import LiveNode
-    from rpcguard.nodes import Snapshot
-    from rpcguard.picks import Lease
+    from rpcguard._core.nodes.live import Lease, LiveNode
+    from rpcguard._core.nodes.snapshot import Snapshot
+    from rpcguard._core.service.effects import Event
     from tests.simulation.driver import Flight
     from tests.simulation.world import World
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rpcguard import Node
-    from rpcguard.live import LiveNode
-    from rpcguard.nodes import Snapshot
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.snapshot import Snapshot
 
 RAMP_STEPS = 500
 RECORDS = 64

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rpcguard import EjectionPolicy, Node
-    from rpcguard.events import Event
-    from rpcguard.live import LiveNode
-    from rpcguard.picks import Lease
-    from rpcguard.service import Service
+    from rpcguard._core.nodes.live import Lease, LiveNode
+    from rpcguard._core.service.effects import Event
+    from rpcguard._core.service.service import Service
     from tests.simulation.faults import Fate
     from tests.simulation.world import World
 

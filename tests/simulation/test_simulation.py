@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rpcguard.health import Health
+from rpcguard._core.service.standing import Health
 from tests.simulation.__main__ import replay
 from tests.simulation.cases import CASES
 from tests.simulation.driver import Play

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from rpcguard import LeastLoaded, Random, RoundRobin, Snapshot
-from rpcguard.discovery import Feed
-from rpcguard.outcomes import GOAWAY
-from rpcguard.policies import Policies
-from rpcguard.probes import probing
+from rpcguard._core.outcomes.responses import GOAWAY
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._discovery.feed import Feed
+from rpcguard._discovery.probes import probing
 from rpcguard.testing import ScriptedRegistry
 from tests.simulation.faults import CRASHED, FATES, PROBES, PROCESS, Fate, Headers
 from tests.simulation.scenario import EPOCH, Option
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rpcguard import Node
-    from rpcguard.events import Event
-    from rpcguard.live import LiveNode
-    from rpcguard.service import Service
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.effects import Event
+    from rpcguard._core.service.service import Service
     from tests.simulation.scenario import Begin, Listing, Scenario
 
 START = 1000.0

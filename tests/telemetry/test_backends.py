@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.blocks import ROOT, blocks_of
-from tests.servers.base import Server, free_ports
-from tests.servers.observability import Jaeger, Prometheus
-
-from .conftest import OK, UNAVAILABLE, Provider
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.observability import Jaeger, Prometheus
+from tests.support.telemetry import OK, UNAVAILABLE, Provider
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +41,9 @@ def blocks(language: str) -> dict[str, str]:
 
 def started(server: type[Server], *arguments: object) -> Server:
     if not server.available():
-        reason = f"no {server.name} here; get it with: python -m tests.servers get {server.name}"
+        reason = (
+            f"no {server.name} here; get it with: python -m tests.support.servers get {server.name}"
+        )
         if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -278,7 +279,7 @@ def test_the_dashboard_can_be_imported():
 def created() -> dict[str, tuple[str, str]]:
     """Give the kind and the unit of each metric of the source."""
     found = {}
-    for node in ast.walk(ast.parse((ROOT / "rpcguard/telemetry_metrics.py").read_text())):
+    for node in ast.walk(ast.parse((ROOT / "rpcguard/_telemetry/metrics.py").read_text())):
         words = [
             argument.value
             for argument in (node.args if isinstance(node, ast.Call) else ())

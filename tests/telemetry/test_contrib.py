@@ -9,9 +9,8 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.trace import SpanKind
 
-from tests.library import LIBRARY, http
-
-from .conftest import UNAVAILABLE, InOrder
+from tests.support.library import LIBRARY, http
+from tests.support.telemetry import UNAVAILABLE, InOrder
 
 pytestmark = pytest.mark.skipif(LIBRARY == "httpx2", reason="the instrumentation is for httpx")
 

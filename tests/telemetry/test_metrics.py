@@ -9,10 +9,9 @@ import anyio
 import pytest
 
 import rpcguard
-from rpcguard.registries.base import Snapshot
-from tests.library import NAME, Transport, http
-
-from .conftest import CUT, OFFLINE, OK, UNAVAILABLE, InOrder, labels
+from rpcguard import Snapshot
+from tests.support.library import NAME, Transport, http
+from tests.support.telemetry import CUT, OFFLINE, OK, UNAVAILABLE, InOrder, labels
 
 CALL = {"http_request_method": "GET", "server_address": "orders", "server_port": 80}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)

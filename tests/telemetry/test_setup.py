@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from opentelemetry.sdk.metrics import MeterProvider
 
-from rpcguard.events import Event
-from rpcguard.journal import Journal
-from rpcguard.telemetry_metrics import instruments_of
+from rpcguard._core.service.effects import Event
+from rpcguard._telemetry.log import Journal
+from rpcguard._telemetry.metrics import instruments_of
 
 
 def run(script: str) -> str:

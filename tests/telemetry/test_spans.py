@@ -21,9 +21,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import rpcguard
 import rpcguard.httpx2
-from tests.library import NAME, NoAvailableNode, Transport, http
-
-from .conftest import CUT, OFFLINE, OK, UNAVAILABLE, InOrder
+from tests.support.library import NAME, NoAvailableNode, Transport, http
+from tests.support.telemetry import CUT, OFFLINE, OK, UNAVAILABLE, InOrder
 
 TASKS = ["async-asyncio", "async-trio"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from rpcguard.nodes import Node
-from tests.servers.base import Server, free_ports
+from rpcguard._core.nodes.node import Node
+from tests.support.servers.base import Server, free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

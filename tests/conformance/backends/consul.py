@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import httpx
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.consul import Consul, ConsulAgent, NewerConsul
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.consul import Consul, ConsulAgent, NewerConsul
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 WRONG_TOKEN = "deadbeef-0000-4000-8000-0000000bad00"
 TTL = "600s"
@@ -34,7 +34,7 @@ class ConsulBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self._consul = cast(ConsulAgent, server)
+        self._consul = cast("ConsulAgent", server)
         self._dead_port = free_ports(1)[0]
         self._agent = httpx.Client(
             base_url=f"http://127.0.0.1:{self._consul.port}/v1/agent",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.knot import Knot
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.knot import Knot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 Record = tuple[str, str, str]
 _AT_ONCE = 300  # a DNS message has 64 KiB

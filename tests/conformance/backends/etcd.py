@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import httpx
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.etcd import Etcd, NewerEtcd
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.etcd import Etcd, NewerEtcd
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 ROOT_PASSWORD, PASSWORD, WRONG_PASSWORD = "r00t-passw0rd", "re4der-passw0rd", "wr0ng-passw0rd"
 CHUNK = 100
@@ -36,7 +36,7 @@ class EtcdBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self._etcd = cast(Etcd, server)
+        self._etcd = cast("Etcd", server)
         self._dead_port = free_ports(1)[0]
         self._client = httpx.Client(
             base_url=f"http://{self._etcd.address}/v3/",

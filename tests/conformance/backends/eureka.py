@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.eureka import Eureka
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.eureka import Eureka
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 WRONG_PASSWORD = "wr0ng-eureka-passw0rd"
 LEASE, SHORT_LEASE = 600, 1
@@ -34,7 +34,7 @@ class EurekaBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self._eureka = cast(Eureka, server)
+        self._eureka = cast("Eureka", server)
         self._dead_port = free_ports(1)[0]
         self._known: dict[str, dict[str, Any]] = {}
         self._api = httpx.Client(

@@ -11,13 +11,13 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.kubernetes import Kubernetes
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 WRONG = "wr0ng-t0ken"
 FIRST_PORT = 20_000  # below what the system gives to outgoing connections

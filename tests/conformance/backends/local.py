@@ -8,9 +8,9 @@ from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from rpcguard.nodes import Node
+from rpcguard._core.nodes.node import Node
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
+from tests.support.servers.base import Server, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.nacos import Nacos
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.nacos import Nacos
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 WRONG_PASSWORD = "wr0ng-nacos-passw0rd"
 NEVER, SOON = 3_600_000, 500
@@ -39,7 +39,7 @@ class NacosBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self._nacos = cast(Nacos, server)
+        self._nacos = cast("Nacos", server)
         self._dead_port = free_ports(1)[0]
         self._known: dict[str, dict[str, Any]] = {}
         self._api = httpx.Client(

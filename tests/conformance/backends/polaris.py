@@ -9,13 +9,13 @@ from urllib.parse import quote
 import httpx
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.polaris import Polaris
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.polaris import Polaris
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 WRONG_TOKEN = "wr0ng-p0laris-t0ken"
 BATCH = 100
@@ -39,7 +39,7 @@ class PolarisBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self._polaris = cast(Polaris, server)
+        self._polaris = cast("Polaris", server)
         self._dead_port = free_ports(1)[0]
         self._api = httpx.Client(
             base_url=f"http://127.0.0.1:{self._polaris.port}",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.xds import ControlPlane, lb_endpoint
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.xds import ControlPlane, lb_endpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 PASSWORD, WRONG = "r1ght-passw0rd", "wr0ng-passw0rd"
 

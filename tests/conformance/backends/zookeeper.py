@@ -14,13 +14,13 @@ from kazoo.exceptions import NoNodeError
 from kazoo.security import make_digest_acl
 
 from tests.conformance.backends.base import Backend
-from tests.servers.base import Server, free_ports
-from tests.servers.zookeeper import ZooKeeper
+from tests.support.servers.base import Server, free_ports
+from tests.support.servers.zookeeper import ZooKeeper
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rpcguard.nodes import Node
+    from rpcguard._core.nodes.node import Node
 
 USER, PASSWORD, WRONG = "rpcguard", "r1ght-passw0rd", "wr0ng-passw0rd"
 ALONE = 20  # up to so many nodes have a session each

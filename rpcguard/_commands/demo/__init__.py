@@ -1,0 +1,12 @@
+"""`rpcguard demo`: a release, a crash, a freeze and a burst of errors, played on real processes.
+
+Real uvicorn providers are started, stopped, killed and frozen by a script while two clients, plain
+httpx and rpcguard, send the same steady load. What each call came to is recorded, drawn while it
+runs and written into a report.
+
+What must always hold: no figure is made up, no process outlives the demo, and both sides get the
+same calls.
+
+Imports: the public package, as a user would. A newcomer gets wrong: counting what no client could
+have saved as a loss of one side.
+"""

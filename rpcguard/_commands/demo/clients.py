@@ -1,0 +1,149 @@
+"""The two clients that the demo compares: rpcguard, and plain httpx with round robin."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import httpx
+
+import rpcguard
+from rpcguard._commands.demo.options import SERVICE, TIMEOUT
+from rpcguard._commands.demo.recording import Call, Client
+from rpcguard._commands.demo.registry import POLL_INTERVAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger: logging.Logger = logging.getLogger("rpcguard.demo")
+
+_LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """Hold one try on one node, for the live view."""
+
+    node: str
+    duration: float
+
+
+class Caller(Protocol):
+    """Send one request to the service, wherever it is."""
+
+    name: Client
+
+    async def send(self, method: str, path: str) -> tuple[int, tuple[Attempted, ...]]:
+        """Return the status and the attempts; raise what httpx raises."""
+        ...
+
+
+class GuardedCaller:
+    """Call through `rpcguard.AsyncTransport`."""
+
+    name: Client = "rpcguard"
+
+    def __init__(self, registry: str, *, slow_start: float) -> None:
+        self.transport: rpcguard.AsyncTransport = rpcguard.AsyncTransport(
+            registry, slow_start=rpcguard.SlowStart(window=slow_start), trust_env=False
+        )
+        self.client: httpx.AsyncClient = httpx.AsyncClient(
+            transport=self.transport, base_url=f"http://{SERVICE}", timeout=TIMEOUT
+        )
+
+    async def send(self, method: str, path: str) -> tuple[int, tuple[Attempted, ...]]:
+        """Send one request; the service name is all that the caller knows."""
+        response = await self.client.request(method, path, json=_body(method))
+        info: rpcguard.CallInfo = response.extensions["rpcguard"]
+        attempts = tuple(Attempted(attempt.node.id, attempt.duration) for attempt in info.attempts)
+        return response.status_code, attempts
+
+    async def aclose(self) -> None:
+        """Close the client and its transport."""
+        await self.client.aclose()
+
+
+class RoundRobinCaller:
+    """Call with plain httpx, each node of the polled list in turn.
+
+    `run` keeps the list; it polls as often as the registry advises, like rpcguard does.
+    """
+
+    name: Client = "httpx"
+
+    def __init__(self, list_url: str) -> None:
+        self.list_url = list_url
+        self.client: httpx.AsyncClient = httpx.AsyncClient(
+            timeout=TIMEOUT, limits=_LIMITS, trust_env=False
+        )
+        self.nodes: list[tuple[str, str]] = []
+        self._turn = itertools.count()
+        self._etag = ""
+
+    async def run(self) -> None:
+        """Poll the registry until cancelled; a poll that fails keeps the list."""
+        while True:
+            await asyncio.sleep(POLL_INTERVAL)
+            try:
+                await self.refresh()
+            except httpx.TransportError as error:
+                logger.warning("the registry does not answer: %s", error)
+
+    async def refresh(self) -> None:
+        """Fetch the list once."""
+        response = await self.client.get(self.list_url, headers={"If-None-Match": self._etag})
+        if response.status_code == 304:
+            return
+        response.raise_for_status()
+        self._etag = response.headers["ETag"]
+        self.nodes = [
+            (node["id"], f"http://{node['host']}:{node['port']}")
+            for node in response.json()["nodes"]
+        ]
+
+    async def send(self, method: str, path: str) -> tuple[int, tuple[Attempted, ...]]:
+        """Send one request to the node whose turn it is."""
+        if not self.nodes:
+            raise httpx.ConnectError("the list is empty")
+        node, base = self.nodes[next(self._turn) % len(self.nodes)]
+        response = await self.client.request(method, f"{base}{path}", json=_body(method))
+        return response.status_code, (Attempted(node, response.elapsed.total_seconds()),)
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self.client.aclose()
+
+
+async def make_call(
+    caller: Caller, method: str, path: str, *, clock: Callable[[], float]
+) -> tuple[Call, tuple[Attempted, ...]]:
+    """Make one call and tell what its caller got."""
+    at = clock()
+    attempts: tuple[Attempted, ...] = ()
+    error: str | None = None
+    unsent = False
+    try:
+        status, attempts = await caller.send(method, path)
+        if status != 200:
+            error = str(status)
+    except Exception as raised:  # whatever a client raises is a failed call of its user
+        error = type(raised).__name__
+        unsent = isinstance(raised, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    call = Call(
+        client=caller.name,
+        method=method,
+        at=at,
+        duration=clock() - at,
+        node=attempts[-1].node if attempts else None,
+        attempts=max(1, len(attempts)),
+        error=error,
+        saveable=error is not None and (method == "GET" or unsent),
+    )
+    return call, attempts
+
+
+def _body(method: str) -> dict[str, str] | None:
+    return {"note": "one more order"} if method == "POST" else None

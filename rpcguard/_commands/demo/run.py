@@ -1,0 +1,191 @@
+"""One run of the demo, from the first process to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rpcguard._commands.demo.board import Board
+from rpcguard._commands.demo.clients import Attempted, GuardedCaller, RoundRobinCaller
+from rpcguard._commands.demo.load import steady_load
+from rpcguard._commands.demo.options import SERVICE, DemoOptions
+from rpcguard._commands.demo.providers import Provider, executed_posts, free_ports
+from rpcguard._commands.demo.recording import CLIENTS, Call, Event, Recording
+from rpcguard._commands.demo.registry import EmbeddedRegistry
+from rpcguard._commands.demo.report import write_report
+from rpcguard._commands.demo.script import WHAT, Script, Step, release_script
+from rpcguard._commands.demo.summary import figures, summary
+from rpcguard._commands.demo.view import LiveView, PlainView, View
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_DRAW_EVERY = 0.25
+_LOOK_EVERY = 0.05
+_COLD = 3.0
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run the demo and print its summary; return the exit status of the command.
+
+    0: the promise was kept. 1: a call of rpcguard failed that could have been saved, or a POST
+    was executed twice. Raises `KeyboardInterrupt` after Ctrl-C or SIGTERM; no process is left.
+    """
+    live = not options.plain and sys.stdout.isatty()
+    with tempfile.TemporaryDirectory(prefix="rpcguard-demo-") as logs:
+        demo = Demo(options, LiveView() if live else PlainView(), Path(logs))
+        try:
+            recording = asyncio.run(demo.run())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+    print(f"\n{summary(recording)}")
+    if options.report is not None:
+        write_report(recording, options.report)
+        print(f"\nThe picture of this run: {options.report}")
+    return 0 if figures(recording, "rpcguard").kept_the_promise else 1
+
+
+class Demo:
+    """Hold the parts of one run together."""
+
+    def __init__(self, options: DemoOptions, view: View, logs: Path) -> None:
+        self.options = options
+        self.view = view
+        self.script: Script = release_script(providers=options.providers, seconds=options.seconds)
+        self.registry: EmbeddedRegistry = EmbeddedRegistry(SERVICE)
+        names = [f"orders-{number + 1}" for number in range(options.providers)]
+        ports = free_ports(len(names))
+        self.providers: list[Provider] = [
+            Provider(name, port, logs / name) for name, port in zip(names, ports, strict=True)
+        ]
+        self._cold = min(_COLD, _COLD * self.script.pace)
+        self.recording: Recording = Recording(tuple(names), options.rate, self._cold)
+        self.board: Board = Board(names)
+        self._began = time.monotonic()
+        self._script_is_over = False
+
+    def clock(self) -> float:
+        """Give the seconds since the load began."""
+        return time.monotonic() - self._began
+
+    async def run(self) -> Recording:
+        """Play the whole run; everything it started has ended when it returns or raises."""
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        with self.registry:
+            async with self._fleet():
+                await self._play()
+        self._count_posts()
+        return self.recording
+
+    @contextlib.asynccontextmanager
+    async def _fleet(self) -> AsyncIterator[None]:
+        print(f"starting {len(self.providers)} providers ...", flush=True)
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for provider in self.providers:
+                    starting.create_task(provider.start(cold=0.0))
+            for provider in self.providers:
+                self.registry.put(provider.entry())
+            yield
+        finally:
+            await asyncio.gather(*(provider.kill() for provider in self.providers))
+
+    async def _play(self) -> None:
+        guarded = GuardedCaller(self.registry.base, slow_start=3 * self._cold)
+        plain = RoundRobinCaller(self.registry.url)
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(guarded.aclose)
+            closing.push_async_callback(plain.aclose)
+            await guarded.transport.wait_ready(SERVICE, timeout=10)
+            await plain.refresh()
+            polling = asyncio.create_task(plain.run())
+            closing.callback(polling.cancel)
+            self._began = time.monotonic()
+            closing.enter_context(self.view)
+            async with asyncio.TaskGroup() as tasks:
+                looking = tasks.create_task(self._look(guarded))
+                tasks.create_task(self._follow_script())
+                await self._load([guarded, plain])
+                looking.cancel()
+            self.recording.seconds = self.clock()
+
+    async def _load(self, callers: list[GuardedCaller | RoundRobinCaller]) -> None:
+        await steady_load(
+            callers,
+            rate=self.options.rate,
+            seed=self.options.seed,
+            until=lambda: self._script_is_over and self.clock() >= self.options.seconds,
+            clock=self.clock,
+            sleep=asyncio.sleep,
+            report=self._ended,
+        )
+
+    def _ended(self, call: Call, attempts: tuple[Attempted, ...]) -> None:
+        self.recording.calls.append(call)
+        self.board.call(call, attempts)
+        if call.client == "rpcguard" and call.error:
+            kind = "could have been saved" if call.saveable else "may have been processed"
+            self._tell(call.node or "-", "failed", f"a {call.method} failed: {call.error} ({kind})")
+
+    async def _look(self, guarded: GuardedCaller) -> None:
+        drawn = -_DRAW_EVERY
+        while True:
+            now = self.clock()
+            for sighting in self.board.see(guarded.transport.nodes(SERVICE), now):
+                self.recording.sightings.append(sighting)
+                reason = f" ({sighting.reason})" if sighting.reason else ""
+                self._tell(sighting.node, "state", f"is {sighting.state or 'not listed'}{reason}")
+            if now - drawn >= _DRAW_EVERY:
+                self.view.draw(self.board, now)
+                drawn = now
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _follow_script(self) -> None:
+        for step in self.script.steps:
+            await asyncio.sleep(step.pause)
+            provider = self.providers[step.provider]
+            self._tell(provider.name, step.action, WHAT[step.action])
+            await self._do(step, provider)
+        await asyncio.sleep(self.script.tail)
+        self._script_is_over = True
+
+    async def _do(self, step: Step, provider: Provider) -> None:
+        match step.action:
+            case "leave":
+                await provider.post("/-/rpcguard/offline")
+            case "stop":
+                await provider.stop()
+            case "kill":
+                await provider.kill()
+            case "start":
+                await provider.start(cold=self._cold)
+            case "list":
+                self.registry.put(provider.entry())
+            case "forget":
+                self.registry.remove(provider.name)
+            case "freeze":
+                provider.signal(signal.SIGSTOP)
+            case "thaw":
+                provider.signal(signal.SIGCONT)
+            case "sick" | "well":
+                await provider.post(f"/-/demo/{step.action}")
+
+    def _tell(self, node: str, kind: str, text: str) -> None:
+        event = Event(self.clock(), node, kind, text)
+        self.recording.events.append(event)
+        self.board.event(event)
+        self.view.event(event)
+
+    def _count_posts(self) -> None:
+        count = executed_posts(provider.log for provider in self.providers)
+        for client in CLIENTS:
+            twice = [call for call, times in count.items() if times > 1 and call[0] == client[0]]
+            self.recording.executed_twice[client] = len(twice)

@@ -1,0 +1,127 @@
+"""The figures of a run, and the text that compares both clients."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rpcguard._commands.demo.recording import Call, Client, Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Hold what one client got; latencies in seconds."""
+
+    calls: int
+    failed: int
+    could_be_saved: int
+    retries: int
+    saved: int
+    posts_twice: int
+    errors: tuple[tuple[str, int], ...]
+    p50: float
+    p99: float
+    slowest: float
+
+    @property
+    def kept_the_promise(self) -> bool:
+        """Tell whether no call failed that could have been saved, and no POST ran twice."""
+        return self.could_be_saved == 0 and self.posts_twice == 0
+
+
+def figures(recording: Recording, client: Client) -> Figures:
+    """Count what one client got in a run."""
+    calls = recording.of(client)
+    failed = [call for call in calls if call.error]
+    errors = Counter(f"{call.method} {call.error}" for call in failed)
+    times = sorted(call.duration for call in calls)
+    return Figures(
+        calls=len(calls),
+        failed=len(failed),
+        could_be_saved=sum(call.saveable for call in failed),
+        retries=sum(call.attempts - 1 for call in calls),
+        saved=sum(is_saved(call) for call in calls),
+        posts_twice=recording.executed_twice[client],
+        errors=tuple(errors.most_common()),
+        p50=quantile(times, 0.5),
+        p99=quantile(times, 0.99),
+        slowest=times[-1] if times else math.nan,
+    )
+
+
+def is_saved(call: Call) -> bool:
+    """Tell whether a call is good thanks to another attempt."""
+    return call.error is None and call.attempts > 1
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Give the value below which `share` of the ordered values lie, NaN for none."""
+    if not ordered:
+        return math.nan
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def milliseconds(seconds: float) -> str:
+    """Write a latency for people, `-` for NaN."""
+    if math.isnan(seconds):
+        return "-"
+    return f"{seconds * 1000:,.1f} ms" if seconds < 0.1 else f"{seconds * 1000:,.0f} ms"
+
+
+def rows(recording: Recording) -> list[tuple[str, str, str]]:
+    """Give the comparison as (what, rpcguard, plain httpx)."""
+    ours, plain = figures(recording, "rpcguard"), figures(recording, "httpx")
+    return [
+        ("calls", f"{ours.calls:,}", f"{plain.calls:,}"),
+        ("failed calls", f"{ours.failed:,}", f"{plain.failed:,}"),
+        ("  could have been saved", f"{ours.could_be_saved:,}", f"{plain.could_be_saved:,}"),
+        ("calls saved by a retry", f"{ours.saved:,}", "-"),
+        ("retries", f"{ours.retries:,}", "-"),
+        ("POSTs executed twice", f"{ours.posts_twice:,}", f"{plain.posts_twice:,}"),
+        ("latency p50", milliseconds(ours.p50), milliseconds(plain.p50)),
+        ("latency p99", milliseconds(ours.p99), milliseconds(plain.p99)),
+        ("slowest call", milliseconds(ours.slowest), milliseconds(plain.slowest)),
+    ]
+
+
+def verdict(recording: Recording) -> str:
+    """Say in one sentence or two how rpcguard did."""
+    ours = figures(recording, "rpcguard")
+    if ours.posts_twice:
+        return f"rpcguard had {counted(ours.posts_twice, 'POST')} executed twice."
+    if ours.could_be_saved:
+        return f"{counted(ours.could_be_saved, 'call')} of rpcguard failed without need."
+    if not ours.failed:
+        return "No call of rpcguard failed, and no POST was executed twice."
+    return (
+        "No call of rpcguard failed that could have been saved, and no POST was executed twice. "
+        f"{counted(ours.failed, 'POST')} failed after the request had left: to send it again was "
+        "not safe."
+    )
+
+
+def counted(number: int, word: str) -> str:
+    """Write a number with its word, in the plural where it is one."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def summary(recording: Recording) -> str:
+    """Write the end of a run as aligned text."""
+    head = ("", "rpcguard", "plain httpx, round robin")
+    lines = [head, *rows(recording)]
+    widths = [max(len(line[column]) for line in lines) for column in range(3)]
+    text = [
+        f"{what:<{widths[0]}}  {ours:>{widths[1]}}  {plain:>{widths[2]}}".rstrip()
+        for what, ours, plain in lines
+    ]
+    for client in ("rpcguard", "httpx"):
+        errors = figures(recording, client).errors
+        if errors:
+            told = ", ".join(f"{count} x {name}" for name, count in errors[:6])
+            text.append(f"failures of {client}: {told}")
+    return "\n".join([*text, "", verdict(recording)])

@@ -1,0 +1,151 @@
+"""How a list is shown: JSON, plain text, or a table on a terminal."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+from rpcguard._commands.nodes.rows import changes, printable
+
+if TYPE_CHECKING:
+    from rpcguard._commands.nodes.rows import Row
+    from rpcguard._commands.nodes.sources import Look
+
+_HEADS = (
+    "NODE",
+    "ADDRESS",
+    "STATE",
+    "REASON",
+    "WEIGHT",
+    "IN-FLIGHT",
+    "LOAD",
+    "GOOD",
+    "P50",
+    "P99",
+    "ZONE",
+    "VERSION",
+    "LAST-EVENT",
+)
+
+
+class Screen(Protocol):
+    """Show one look after the other."""
+
+    def show(self, look: Look) -> None:
+        """Show a look, or what it has of news."""
+        ...
+
+
+def screen(*, as_json: bool, watch: bool) -> AbstractContextManager[Screen]:
+    """Choose how to show: a table where standard output is a terminal and rich is installed."""
+    if as_json:
+        return nullcontext(JsonLines())
+    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
+        return nullcontext(PlainLines())
+    from rpcguard._commands.nodes.table import LiveTable, OneTable
+
+    return LiveTable() if watch else nullcontext(OneTable())
+
+
+class JsonLines:
+    """Print the list as one JSON line, and again when it has changed."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._trouble: str | None = None
+
+    def show(self, look: Look) -> None:
+        """Print a line where there is news; trouble goes to standard error."""
+        # Ramps, counts and remaining times move all the time; they are no change of the list.
+        essence = [(v["node"], v["state"], v["reason"], v["weight"]) for v in look.views]
+        if essence != self._last:
+            self._last = essence
+            print(json.dumps(look.views), flush=True)
+        if look.trouble != self._trouble:
+            self._trouble = look.trouble
+            print(f"rpcguard: {trouble(look)}", file=sys.stderr, flush=True)
+
+
+class PlainLines:
+    """Print the list once, then a line for each change."""
+
+    def __init__(self) -> None:
+        self._last: Look | None = None
+
+    def show(self, look: Look) -> None:
+        """Print what is new."""
+        last, self._last = self._last, look
+        if last is None:
+            print_aligned([_HEADS, *map(_cells, look.rows)])
+            last_trouble = None
+        else:
+            last_trouble = last.trouble
+            for name, news in changes(last.rows, look.rows):
+                print(f"{clock()}  {name}  {news}")
+        if look.trouble != last_trouble:
+            print(f"{clock()}  {trouble(look)}")
+        sys.stdout.flush()
+
+
+def print_aligned(lines: list[tuple[str, ...]]) -> None:
+    """Print lines with their columns under each other."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def clock() -> str:
+    """Give the time of day."""
+    return time.strftime("%H:%M:%S")
+
+
+def trouble(look: Look) -> str:
+    """Tell what is wrong with the source of a list, in one line."""
+    if look.trouble is None:
+        return "the list is kept up to date again"
+    return f"the list is not kept up to date: {printable(' '.join(look.trouble.split()))}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share so that 100% means all."""
+    if share is None:
+        return ""
+    return "100%" if share == 1 else f"{min(share, 0.999):.1%}"
+
+
+def span(seconds: float | None) -> str:
+    """Write a latency in few letters."""
+    if seconds is None:
+        return ""
+    if seconds >= 1:
+        return f"{seconds:.1f}s"
+    return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    left = f" ({row.until:.0f} s left)" if row.until is not None else ""
+    weight = f"{row.weight:g}"
+    if row.effective_weight != row.weight:
+        weight += f" -> {row.effective_weight:.2f}"
+    event = f"{row.event}, {row.event_age or 0:.0f} s ago" if row.event else ""
+    cells = (
+        row.id,
+        row.address,
+        row.state,
+        row.reason + left,
+        weight,
+        str(row.in_flight),
+        span(row.load),
+        percent(row.good),
+        span(row.p50),
+        span(row.p99),
+        row.zone,
+        row.version,
+        event,
+    )
+    return tuple(cell.strip() or "-" for cell in cells)

@@ -1,0 +1,182 @@
+"""Where `rpcguard nodes` looks: at a list of its own, or at that of a running program."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+
+from rpcguard._commands.nodes.rows import Row
+from rpcguard._core.balancing.round_robin import RoundRobin
+from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._httpx import AsyncTransport
+from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.registries.base import entry_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+STATUS = "status+"
+PAGES = ("status+http", "status+https")
+READY_TIMEOUT = 5.0
+_CALL_TIMEOUT = 5.0
+_MOST_CALLS = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Hold one look at a service: its nodes, as `NodeView.as_dict` gives them and to be shown.
+
+    `known` says whether the registry knows the service, `refused` how many nodes it lists outside
+    of the allowed networks.
+    """
+
+    service: str
+    registry: str
+    trouble: str | None
+    views: list[dict[str, Any]]
+    rows: list[Row]
+    known: bool = True
+    refused: int = 0
+
+
+class Source(Protocol):
+    """Be looked at, every `pause` seconds."""
+
+    pause: float
+
+    async def look(self) -> Look:
+        """Look once; raises `RegistryError` where there is nothing to be seen."""
+        ...
+
+
+@asynccontextmanager
+async def source(url: str, service: str, *, call: str | None = None) -> AsyncIterator[Source]:
+    """Open the list of a service, from its registry or a program's `status+http://` page.
+
+    `call` is a path to GET once a second for each node meanwhile. Raises `InvalidRegistryURL`,
+    and `RegistryError` when there is no list in time.
+    """
+    async with AsyncExitStack() as stack:
+        if url.startswith(STATUS):
+            yield StatusPage(await stack.enter_async_context(httpx.AsyncClient()), url, service)
+            return
+        if url:  # else the environment names one, or the transport says that there is none
+            entry_of(url, also=PAGES)
+        transport = AsyncTransport(url, balancer=RoundRobin, retry=RetryPolicy(attempts=1))
+        await stack.enter_async_context(transport)
+        own = OwnList(transport, service.lower())
+        await transport.wait_ready(service, timeout=READY_TIMEOUT)
+        if call is not None:
+            calling = asyncio.ensure_future(own.call(call))
+            stack.push_async_callback(_end, calling)
+        yield own
+
+
+class OwnList:
+    """Look at the list that a transport of this process keeps."""
+
+    pause: float = 0.25
+
+    def __init__(self, transport: AsyncTransport, service: str) -> None:
+        self._transport = transport
+        self._service = service
+        self._listed = 1
+
+    async def look(self) -> Look:
+        """Look once."""
+        views = [view.as_dict() for view in self._transport.nodes(self._service)]
+        self._listed = max(len(views), 1)
+        about = next(one for one in self._transport.services() if one.name == self._service)
+        rows = [Row.of(view) for view in views]
+        return Look(
+            self._service,
+            about.registry,
+            about.trouble,
+            views,
+            rows,
+            known=about.known,
+            refused=about.refused,
+        )
+
+    async def call(self, path: str) -> None:
+        """Call each node about once a second, until cancelled."""
+        client = httpx.AsyncClient(
+            transport=self._transport,
+            base_url=f"http://{self._service}",
+            timeout=_CALL_TIMEOUT,
+        )
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(_call_once(client, path))
+                await asyncio.sleep(1 / min(self._listed, _MOST_CALLS))
+
+
+async def _call_once(client: httpx.AsyncClient, path: str) -> None:
+    with suppress(httpx.HTTPError):  # the list tells what came of it
+        await client.get(path)
+
+
+async def _end(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+class StatusPage:
+    """Look at the list of a running program, through the page of its `asgi_status`."""
+
+    pause: float = 0.5
+
+    def __init__(self, client: httpx.AsyncClient, url: str, service: str) -> None:
+        try:
+            page = httpx.URL(url.removeprefix(STATUS))
+        except httpx.InvalidURL as error:
+            raise _no_page(url) from error
+        if page.scheme not in ("http", "https") or not page.host:
+            raise _no_page(url)
+        self._url = page.copy_with(path=f"{page.path.rstrip('/')}/nodes.json")
+        self._shown = str(page.copy_with(userinfo=b"", query=None))
+        self._client = client
+        self._service = service
+
+    async def look(self) -> Look:
+        """Ask the program once."""
+        try:
+            answer = await self._client.get(self._url, timeout=READY_TIMEOUT)
+            answer.raise_for_status()
+            services = {one["name"]: one for one in answer.json()["services"]}
+            about = services.get(self._service) or services.get(self._service.lower())
+            rows = [Row.of(view) for view in about["nodes"]] if about else []
+            known, refused = (about["known"], about["refused"]) if about else (False, 0)
+        except httpx.HTTPStatusError as error:
+            raise RegistryError(f"{self._shown} answers {error.response.status_code}") from error
+        except httpx.HTTPError as error:
+            raise RegistryError(f"{self._shown} does not answer: {error!r}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RegistryError(f"{self._shown} is no status page of rpcguard") from error
+        if about is None:
+            called = ", ".join(services) or "none"
+            raise RegistryError(
+                f"the program at {self._shown} has not called {self._service!r} so far;"
+                f" services: {called}"
+            )
+        registry = f"{about['registry']}, as {self._shown} sees it"
+        return Look(
+            self._service,
+            registry,
+            about["trouble"],
+            about["nodes"],
+            rows,
+            known=known,
+            refused=refused,
+        )
+
+
+def _no_page(url: str) -> InvalidRegistryURL:
+    return InvalidRegistryURL(
+        f"{url!r} is no status page; one looks like status+http://10.0.0.1:8000/-/rpcguard/status"
+    )

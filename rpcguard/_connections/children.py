@@ -1,0 +1,152 @@
+"""The child transports of the nodes: how they are made, and what is sent to them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rpcguard._checks import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+
+    import httpx
+
+    from rpcguard._core.nodes.node import Node
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+
+ChildT = TypeVar("ChildT")
+
+SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""The schemes of a call's URL, and over what each is spoken."""
+
+
+def scheme_of(node: Node, asked: str) -> str:
+    """Say over what a call goes to a node: TLS where the registry or the URL wants it.
+
+    So whoever writes https gets it, or an error: a registry cannot turn it off.
+    """
+    return "https" if node.scheme == "https" else SCHEMES[asked]
+
+
+def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
+    if cert and isinstance(verify, str):
+        # httpx does not look at a `cert` beside a path, and httpx2 refuses it.
+        file, directory = (None, verify) if os.path.isdir(verify) else (verify, None)
+        verify = ssl.create_default_context(cafile=file, capath=directory)
+    context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+    return context
+
+
+class Outgoing:
+    """Be the request of one attempt, as far as a node's connections look at it.
+
+    A request of httpx takes several times as long to make. The headers are the caller's own:
+    whoever adds to them replaces them by a copy.
+    """
+
+    __slots__ = ("extensions", "headers", "method", "stream", "url")
+
+    def __init__(self, request: httpx.Request, stream: Any, extensions: dict[str, Any]) -> None:
+        self.method: str = request.method
+        self.url: httpx.URL = request.url
+        self.headers: httpx.Headers = request.headers
+        self.stream: Any = stream
+        self.extensions: dict[str, Any] = extensions
+
+
+class Children(Generic[ChildT]):
+    """Make the children of one transport, all with one TLS context, and the requests for them.
+
+    Keeps none, and does not know its transport: a child that outlives that must not keep it alive.
+    """
+
+    def __init__(
+        self,
+        http: ModuleType,
+        stack: Callable[..., ChildT],
+        pooled: Callable[..., ChildT],
+        *,
+        node_transport: Callable[[Node], ChildT] | None,
+        verify: ssl.SSLContext | str | bool,
+        cert: Any,
+        trust_env: bool,
+        http1: bool,
+        http2: bool,
+        limits: httpx.Limits | None,
+        local_address: str | None,
+        socket_options: Iterable[Any] | None,
+    ) -> None:
+        usable = node_transport is None or callable(node_transport)
+        require("node_transport", node_transport, "what makes a transport of a node", usable)
+        self._http, self._stack, self._pooled = http, stack, pooled
+        self._node_transport = node_transport
+        self._options: dict[str, Any] = {
+            # Below the idle timeout of common servers (5 s), or both ends close at once.
+            "limits": limits or http.Limits(max_connections=100, keepalive_expiry=4.0),
+            "local_address": local_address,
+            "socket_options": None if socket_options is None else list(socket_options),
+        }
+        self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
+        self._stacks = http1 and not http2
+        self._addressed = node_transport is not None or not self._stacks
+        self._tls: Callable[[], ssl.SSLContext] = functools.cache(
+            lambda: _context(http, verify, cert, trust_env)
+        )
+        # What is wrong with the options is to be told now, not at the first call.
+        if verify is not True or cert is not None:
+            self._tls()
+        if not self._stacks:
+            pooled(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **self._pool_options)
+
+    def child(self, node: Node, scheme: str) -> ChildT:
+        """Make the child of a node, for http or https."""
+        if self._node_transport is not None:
+            return self._node_transport(node)
+        if not self._stacks:
+            return self.direct()
+        return self._stack(
+            scheme=scheme, host=node.host, port=node.port, ssl_context=self._tls, **self._options
+        )
+
+    def direct(self) -> ChildT:
+        """Make a child that goes wherever a URL says."""
+        return self._pooled(verify=self._tls(), **self._pool_options, **self._options)
+
+    def request(
+        self,
+        request: httpx.Request,
+        body: Any,
+        node: Node,
+        timeouts: Mapping[str, Any],
+        *,
+        scheme: str,
+    ) -> Any:
+        """Make the request of one attempt: it goes to the node, and names the service."""
+        url = request.url
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("service %s: sending to node %s", url.host, node.id)
+        extensions = {**request.extensions, "timeout": timeouts}
+        extensions.pop("rpcguard", None)
+        if scheme == "https":
+            extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
+        if not self._addressed:
+            return Outgoing(request, body, extensions)
+        url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
+        return self._made(request, url, body, extensions)
+
+    def direct_request(self, request: httpx.Request, timeouts: Mapping[str, Any]) -> httpx.Request:
+        """Copy a request that goes where its URL says."""
+        extensions = {**request.extensions, "timeout": timeouts}
+        return self._made(request, request.url, request.stream, extensions)
+
+    def _made(self, request: httpx.Request, url: Any, body: Any, extensions: Any) -> httpx.Request:
+        made: httpx.Request = self._http.Request(
+            request.method, url, headers=request.headers, stream=body, extensions=extensions
+        )
+        return made

@@ -1,0 +1,252 @@
+"""The life of one call, as a generator: it decides, and its driver sends, waits and closes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._core.call.info import Attempt, CallInfo
+from rpcguard._core.call.steps import Answer, Discard, Read, Reply, Send, Sleep, Step
+from rpcguard._core.call.timeouts import SHORTEST, Timeouts
+from rpcguard._core.outcomes.exceptions import classify_exception
+from rpcguard._core.outcomes.responses import GOAWAY, Headers, classify_response, departing
+from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from rpcguard._core.call.plan import Plan
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.service import Lease, Service
+
+_DRAINED = 65536
+DRAIN_TIME = 0.1
+_DIGITS = 19
+
+
+class Call:
+    """Carry one call through its attempts.
+
+    Does no I/O and never waits: `run` yields what it wants done, takes the result by `send` and a
+    failure by `throw`, and returns the `Answer` or raises the failure that the user gets. `no_node`
+    makes the error for a list without a usable node, `on_denied` hears why a retry was not made.
+    """
+
+    __slots__ = (
+        "_no_node",
+        "_on_denied",
+        "_plan",
+        "_policy",
+        "_repeatable",
+        "_service",
+        "_timeouts",
+        "attempts",
+    )
+
+    def __init__(
+        self,
+        service: Service,
+        plan: Plan,
+        *,
+        no_node: Callable[[Service], Exception],
+        on_denied: Callable[[Service, str], None],
+    ) -> None:
+        self.attempts: list[Attempt] = []
+        self._service = service
+        self._plan = plan
+        self._policy = service.policies.retry
+        self._repeatable = plan.repeatable(self._policy)
+        self._timeouts: dict[str, Any] = {}
+        self._no_node = no_node
+        self._on_denied = on_denied
+
+    @property
+    def info(self) -> CallInfo:
+        """Tell how the call was answered; there must have been an attempt."""
+        return CallInfo(self._service.name, self.attempts[-1].node, tuple(self.attempts))
+
+    @property
+    def left(self) -> float:
+        """Give the seconds that the deadline leaves; infinite without one."""
+        until = self._plan.until
+        return math.inf if until is None else max(until - self._service.clock(), 0.0)
+
+    def break_off(self, lease: Lease, error: Exception) -> None:
+        """Take in a failure that came while the user read the body of the answer."""
+        self._break_off(lease, error)
+        error.add_note(self._note())
+
+    def limit_direct(self) -> dict[str, Any]:
+        """Give the timeouts of a request that goes where its URL says, cut as an attempt's are."""
+        self._timeouts = self._limit(self._service.clock())
+        return self._timeouts
+
+    def hand_out(self) -> None:
+        """Let only the deadline count from here on: nothing is tried after the answer is there."""
+        if isinstance(self._timeouts, Timeouts):
+            self._timeouts.until = self._plan.until or math.inf
+
+    def run(self) -> Generator[Step, Any, Answer]:
+        """Yield the steps of the call; return its answer."""
+        lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
+        if lease is None:
+            raise self._no_node(self._service)
+        tried: tuple[LiveNode, ...] = ()
+        because = None
+        while True:
+            done = yield from self._attempt(lease, len(tried) + 1, because)
+            if not done.verdict.failed:
+                break
+            tried = (*tried, lease.live)
+            delay = self._policy.delay(len(tried), self._service.rng)
+            following = self._follow(tried, done, delay)
+            if following is None:
+                break
+            yield from self._move_on(done, lease, following, delay)
+            lease, because = following, done.verdict.outcome
+        if done.error is not None:
+            done.error.add_note(self._note())
+            raise done.error
+        self.hand_out()
+        assert done.reply is not None
+        return Answer(done.reply, lease, done.complete)
+
+    def _attempt(
+        self, lease: Lease, number: int, because: str | None
+    ) -> Generator[Step, Any, _Done]:
+        self._timeouts = self._limit(lease.started)
+        try:
+            reply: Reply = yield Send(lease, number, self._timeouts, because)
+        except Exception as error:
+            # Whatever the child or the caller's own body iterator raised ends the attempt.
+            verdict = classify_exception(error)
+            self._settle(lease, verdict)
+            self._service.release(lease)
+            return _Done(verdict, error=error)
+        except BaseException:
+            self._settle(lease, cancelled())
+            self._service.release(lease)
+            raise
+        raw = reply.headers.raw
+        verdict = classify_response(reply.status_code, raw, lease.live.node, self._service.wall)
+        if GOAWAY in reply.extensions:
+            verdict = departing(verdict)
+        self._settle(lease, verdict)
+        if not self._worth_reading(reply, raw, verdict):
+            return _Done(verdict, reply=reply)
+        try:
+            yield Read(reply)
+        except Exception as error:
+            return _Done(self._break_off(lease, error), error=error)
+        finally:
+            self._service.release(lease)
+        return _Done(verdict, reply=reply, complete=True)
+
+    def _move_on(
+        self, done: _Done, lease: Lease, following: Lease, delay: float
+    ) -> Generator[Step, Any, None]:
+        try:
+            if done.reply is not None:
+                self._hurry()
+                drain = self.left - delay > DRAIN_TIME + SHORTEST  # else the retry would be late
+                try:
+                    yield Discard(done.reply, drain and _is_short(done.reply.headers.raw, _DRAINED))
+                finally:
+                    self._service.release(lease)
+            if delay:
+                yield Sleep(delay)
+        except BaseException:
+            self._service.settle(following, cancelled())
+            self._service.release(following)
+            raise
+        following.started = self._service.clock()
+
+    def _hurry(self) -> None:
+        # The next attempt waits for this one's answer to be drained.
+        timeouts = self._timeouts
+        if isinstance(timeouts, Timeouts):
+            timeouts.until = min(timeouts.until, self._service.clock() + DRAIN_TIME)
+        else:
+            timeouts["read"] = DRAIN_TIME
+
+    def _limit(self, now: float) -> dict[str, Any]:
+        plan = self._plan
+        if plan.until is None and plan.attempt_timeout is None:
+            return {**plan.timeouts}
+        until = plan.until if plan.until is not None else math.inf
+        if plan.attempt_timeout is not None:
+            until = min(until, now + plan.attempt_timeout)
+        return Timeouts(plan.timeouts, until, self._service.clock)
+
+    def _settle(self, lease: Lease, verdict: Verdict) -> None:
+        seconds = self._service.settle(lease, verdict)
+        self.attempts.append(Attempt(lease.live.node, verdict.outcome, seconds))
+
+    def _break_off(self, lease: Lease, error: Exception) -> Verdict:
+        verdict = classify_exception(error)
+        self._service.fail_body(lease, verdict)
+        self.attempts[-1] = self._told(lease, verdict)
+        return verdict
+
+    def _told(self, lease: Lease, verdict: Verdict) -> Attempt:
+        return Attempt(lease.live.node, verdict.outcome, self._service.clock() - lease.started)
+
+    def _worth_reading(self, reply: Reply, raw: Headers, verdict: Verdict) -> bool:
+        limit = self._policy.prefetch
+        if not limit or not self._repeatable or verdict.failed or self._plan.attempts == 1:
+            return False
+        return reply.status_code != 101 and _is_short(raw, limit)
+
+    def _follow(self, tried: tuple[LiveNode, ...], done: _Done, delay: float) -> Lease | None:
+        verdict = done.verdict
+        if done.reply is not None and not self._unwanted(done.reply, verdict):
+            return None
+        if len(tried) >= self._plan.attempts or verdict.safety is Safety.NEVER:
+            return None
+        denial: str | None = self._forbidden(verdict, delay)
+        if denial is None:
+            following = self._service.pick_again(tried, same_node=verdict.stale)
+            if not isinstance(following, str):
+                return following
+            denial = following
+        self._on_denied(self._service, denial)
+        return None
+
+    def _unwanted(self, reply: Reply, verdict: Verdict) -> bool:
+        refused = verdict.safety is Safety.UNSENT
+        return verdict.failed and (refused or reply.status_code in self._policy.statuses)
+
+    def _forbidden(self, verdict: Verdict, delay: float) -> str | None:
+        plan = self._plan
+        if verdict.safety is Safety.MAYBE and not self._repeatable:
+            return "not_idempotent"
+        if not plan.replayable():
+            return "not_replayable"
+        if self.left <= delay + SHORTEST:
+            return "deadline"
+        return None
+
+    def _note(self) -> str:
+        told = "; ".join(
+            f"attempt {number} on {one.node.id}: {one.outcome} after {one.duration:.3f} s"
+            for number, one in enumerate(self.attempts, 1)
+        )
+        return f"rpcguard: service {self._service.name}: {told}"
+
+
+@dataclass(slots=True)
+class _Done:
+    """Hold how an attempt ended; `complete` says that the body is read and the lease released."""
+
+    verdict: Verdict
+    reply: Reply | None = None
+    error: Exception | None = None
+    complete: bool = False
+
+
+def _is_short(raw: Headers, limit: int) -> bool:
+    for name, value in raw:
+        if name.lower() == b"content-length":
+            return value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
+    return False

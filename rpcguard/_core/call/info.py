@@ -1,0 +1,27 @@
+"""What a user is told of a call: who answered it, and after which attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Tell one try of a call: the node, the status or exception name, the seconds it took."""
+
+    node: Node
+    outcome: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """Tell how a call was answered: by which node of which service, after which attempts."""
+
+    service: str
+    node: Node
+    attempts: tuple[Attempt, ...]

@@ -1,0 +1,73 @@
+"""What a user may say of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._checks import is_amount, is_whole, require
+
+if TYPE_CHECKING:
+    from rpcguard._core.policies.retry import RetryPolicy
+
+
+def always() -> bool:
+    """Tell of a body in memory that it can be sent again at any moment."""
+    return True
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """Say what may be done for one call.
+
+    `idempotent` None leaves it to the method. `replayable` tells at any moment whether the body
+    can be sent (again). `until` is the deadline on the service's clock.
+    """
+
+    method: str
+    keyed: bool = False
+    idempotent: bool | None = None
+    attempts: int = 2
+    until: float | None = None
+    attempt_timeout: float | None = None
+    timeouts: Mapping[str, Any] = field(default_factory=dict)
+    replayable: Callable[[], bool] = always
+
+    def repeatable(self, policy: RetryPolicy) -> bool:
+        """Tell whether the call may be run twice."""
+        if self.idempotent is not None:
+            return self.idempotent
+        return self.method in policy.methods or self.keyed
+
+
+def read_options(given: object, now: float, policy: RetryPolicy) -> dict[str, Any]:
+    """Check `extensions["rpcguard"]` and give the `Plan` fields it sets."""
+    if given is None:
+        return {"attempts": policy.attempts}
+    if not isinstance(given, Mapping):
+        raise ValueError(f'extensions["rpcguard"] must be a mapping, not {given!r}')
+    for name in given:
+        require("rpcguard option", name, f"one of {', '.join(_OPTIONS)}", name in _OPTIONS)
+    for name, (wanted, good) in _OPTIONS.items():
+        if name in given:
+            require(f"rpcguard option {name}", given[name], wanted, good(given[name]))
+    deadline = given.get("deadline")
+    return {
+        "attempts": given.get("attempts", policy.attempts),
+        "idempotent": given.get("idempotent"),
+        "attempt_timeout": given.get("attempt_timeout"),
+        "until": None if deadline is None else now + deadline,
+    }
+
+
+def _is_positive(value: object) -> bool:
+    return is_amount(value) and bool(value)
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "idempotent": ("True or False", lambda value: isinstance(value, bool)),
+    "attempts": ("a whole number, 1 or more", lambda value: is_whole(value, least=1)),
+    "deadline": ("seconds above 0", _is_positive),
+    "attempt_timeout": ("seconds above 0", _is_positive),
+}

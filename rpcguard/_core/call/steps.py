@@ -1,0 +1,66 @@
+"""What a call asks its driver to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rpcguard._core.service.service import Lease
+
+
+class Reply(Protocol):
+    """Be an answer whose body is not read yet: what httpx and httpx2 responses share."""
+
+    status_code: int
+    stream: Any
+    extensions: Any
+
+    @property
+    def headers(self) -> Any:
+        """Give the headers, with `.raw` pairs and `.get`."""
+        ...
+
+
+@dataclass(slots=True)
+class Send:
+    """Ask for an attempt: send the request to the node, come back with the reply."""
+
+    lease: Lease
+    number: int
+    timeouts: dict[str, Any]
+    resent_because: str | None = None
+
+
+@dataclass(slots=True)
+class Read:
+    """Ask for the body of a reply to be read into memory."""
+
+    reply: Reply
+
+
+@dataclass(slots=True)
+class Discard:
+    """Ask for a reply to be thrown away: drained where `drain`, else closed."""
+
+    reply: Reply
+    drain: bool
+
+
+@dataclass(slots=True)
+class Sleep:
+    """Ask for a pause, in seconds."""
+
+    seconds: float
+
+
+Step = Send | Read | Discard | Sleep
+
+
+@dataclass(slots=True)
+class Answer:
+    """Hand out a reply; unless it is `complete`, its lease is still to be released."""
+
+    reply: Reply
+    lease: Lease
+    complete: bool

@@ -1,0 +1,40 @@
+"""The timeouts of one attempt, cut to what its deadline leaves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SHORTEST = 0.001
+"""Seconds that are always left to an operation: a timeout of 0 means something else to sockets."""
+
+
+class Timeouts(dict[str, Any]):
+    """Hold the timeouts of one attempt; each is cut to what is left when it is looked up.
+
+    `clamp` does the same for a timeout that was looked up before; a copy has what was left when
+    the attempt began. `until` may be moved: infinite means that nothing is cut.
+    """
+
+    def __init__(self, given: Mapping[str, Any], until: float, clock: Callable[[], float]) -> None:
+        self.until = until
+        self._clock = clock
+        self._given = dict.fromkeys(("connect", "read", "write", "pool")) | dict(given)
+        super().__init__({name: self.clamp(timeout) for name, timeout in self._given.items()})
+
+    def __getitem__(self, key: str) -> Any:
+        return self.clamp(self._given[key])
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give what is left of a timeout."""
+        return self.clamp(self._given.get(key, default))
+
+    def clamp(self, timeout: float | None) -> float | None:
+        """Cut a timeout to what is left of the attempt, never to nothing."""
+        if self.until == math.inf:
+            return timeout
+        left = max(self.until - self._clock(), SHORTEST)
+        return left if timeout is None else min(timeout, left)

@@ -1,0 +1,232 @@
+"""What is learned of one node: its load, its health and where it stands."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import TYPE_CHECKING
+
+from rpcguard._core.nodes.window import RollingCounts
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.node import Node, State
+
+TIME_CONSTANT = 10.0
+"""Seconds in which an old latency has 1/e of the say in the average."""
+
+FADE = 20.0
+"""Seconds in which the load of a node that is left alone fades to 1/e, slowly first.
+
+So a node somewhat slower than the others is tried about every 20 s, not every moment, and one a
+hundred times slower is not left out for minutes.
+"""
+
+LEAST_LATENCY = 0.001
+"""Seconds below which one latency is as good as another."""
+
+KEPT = 128
+"""How many of a node's last answers have their latency kept."""
+
+FAILURE_PEAK = 5.0
+"""Seconds that a repeated failure costs in the load, however fast it came."""
+
+
+def weight_of(node: Node) -> float:
+    """Give a node's weight, cut to what sums and ratios of it can bear; 0 stays 0."""
+    return min(max(float(node.weight), 1e-9), 1e12) if node.weight else 0.0
+
+
+class LiveNode:
+    """Hold what is learned of one node since it was listed; a balancer compares these.
+
+    Changed only under the lock of its service. `weight` is the registry's, `ramp` the share of it
+    that slow start allows, `in_flight` counts from the pick to the close of the response stream,
+    `turns` is the number of picks divided by the effective weight at each of them, `latency` the
+    peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
+    `clean` the good answers since the last failure. `trial` is the one call that a half-open node
+    has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is
+    the time of its last answer below 500, or of its listing; `waiting_since` that since which it
+    owes one.
+    """
+
+    __slots__ = (
+        "clean",
+        "denied",
+        "doubted_at",
+        "event",
+        "failures",
+        "gone",
+        "heard_at",
+        "in_flight",
+        "in_pool",
+        "last_pick",
+        "latency",
+        "level",
+        "node",
+        "probing",
+        "ramp",
+        "reason",
+        "recent",
+        "stamp",
+        "state",
+        "streak",
+        "successes",
+        "times",
+        "trial",
+        "turns",
+        "unanswered",
+        "waiting_since",
+        "warm_calls",
+        "warm_since",
+        "weight",
+    )
+
+    def __init__(self, node: Node, now: float) -> None:
+        self.node: Node = node
+        self.weight: float = weight_of(node)
+        self.ramp: float = 1.0
+        self.warm_since: float | None = None
+        self.warm_calls: int = 0
+        self.state: State = "available"
+        self.reason: str | None = None
+        self.in_pool: bool = False
+        self.in_flight: int = 0
+        self.unanswered: int = 0
+        self.heard_at: float = now
+        self.waiting_since: float = now
+        self.turns: float = 0.0
+        self.last_pick: float = 0.0
+        self.latency: float = 0.0
+        self.stamp: float = now
+        self.successes: int = 0
+        self.failures: int = 0
+        self.streak: int = 0
+        self.recent: RollingCounts | None = None
+        self.level: int = 0
+        self.clean: int = 0
+        self.trial: Lease | None = None
+        self.denied: bool = False
+        self.probing: bool = False
+        self.doubted_at: float | None = None
+        self.gone: bool = False
+        self.event: tuple[str, float] | None = None
+        self.times: array[float] | None = None
+
+    @property
+    def leaving(self) -> bool:
+        """Tell whether the node is known to be on its way out, so that its absence is no news."""
+        return self.state in ("ejected", "offline", "draining")
+
+    @property
+    def effective_weight(self) -> float:
+        """Give the weight that slow start leaves."""
+        return self.weight * self.ramp
+
+    def load(self, typical: float, now: float) -> float:
+        """Give what the balancer compares: latency · (in flight + 1), in seconds.
+
+        `typical` stands in for the latency of a node without history, and differences below a
+        millisecond are no reason to prefer one. A node that owes answers and has been silent for
+        longer than its latency is at least as slow as it has been silent: a frozen one stops to
+        attract calls long before the first of them times out.
+        """
+        latency = self.latency or typical
+        if latency < LEAST_LATENCY:
+            latency = LEAST_LATENCY
+        if self.unanswered:
+            silence = now - self.waiting_since
+            if silence > latency:
+                latency = silence
+        return latency * (self.in_flight + 1)
+
+    def faded(self, load: float, now: float) -> float:
+        """Give what is left of a load: it fades while nothing is in flight, and only then."""
+        return load if self.in_flight else load * math.exp(-(((now - self.stamp) / FADE) ** 2))
+
+    def begin(self, now: float) -> None:
+        """Count a pick."""
+        if not self.unanswered:
+            self.waiting_since = now
+        self.unanswered += 1
+        self.in_flight += 1
+        self.turns += 1.0 / (self.weight * self.ramp or 1.0)
+        self.last_pick = now
+
+    def answer(self, now: float, *, heard: bool) -> None:
+        """Count an attempt that has come to its headers or its end.
+
+        `heard` says that the node answered with less than 500: a failure is no sign of life.
+        """
+        self.unanswered -= 1
+        if heard:
+            self.heard_at = self.waiting_since = now
+
+    def observe(self, seconds: float, now: float) -> None:
+        """Take a latency into the average: a peak counts at once, a lower one by and by."""
+        kept = math.exp((self.stamp - now) / TIME_CONSTANT)
+        if seconds >= self.latency:
+            self.latency = seconds
+        else:
+            self.latency = self.latency * kept + seconds * (1.0 - kept)
+        self.stamp = now
+
+    def count(self, seconds: float) -> None:
+        """Count an answer and keep its latency."""
+        times = self.times
+        if times is None:
+            times = self.times = array("f", bytes(4 * KEPT))
+        times[self.successes % KEPT] = seconds
+        self.successes += 1
+
+    @property
+    def latencies(self) -> array[float]:
+        """Give the latencies of the last answers, in no order."""
+        return array("f") if self.times is None else self.times[: self.successes]
+
+    def succeed(self, seconds: float, now: float) -> None:
+        """Count a good answer."""
+        self.observe(seconds, now)
+        self.count(seconds)
+        self.streak = 0
+        self.clean += 1
+        self.warm_calls += 1
+        if self.recent is not None:
+            self.recent.add_first(now)
+
+    def fail(self, seconds: float, now: float, window: float) -> None:
+        """Count a failure that is the node's; the first costs little, a repeated one a peak."""
+        self.failures += 1
+        self.streak += 1
+        self.clean = 0
+        if self.recent is None:
+            self.recent = RollingCounts(window, now)
+        self.recent.add(now, 1, 1)
+        calls, failed = self.recent.first, self.recent.second
+        if self.streak > 1 or (failed >= 3 and failed >= 0.05 * calls):
+            self.observe(max(seconds, FAILURE_PEAK), now)
+        elif self.latency:
+            # Without history the typical latency stands in, and that is more than a quick failure.
+            self.observe(max(seconds, 2.0 * self.latency), now)
+
+    def forget_load(self, now: float) -> None:
+        """Drop the load history of a node that starts over."""
+        self.latency = 0.0
+        self.stamp = now
+        self.streak = 0
+        self.recent = None
+
+
+class Lease:
+    """Hold one attempt's claim on a node, from the pick to the close of its response.
+
+    `proof` is true for the trial of a half-open node and for a pick in panic: there a success
+    restores the node. `paid_at` is when the budget paid for a retry.
+    """
+
+    __slots__ = ("live", "paid_at", "proof", "started")
+
+    def __init__(self, live: LiveNode, started: float) -> None:
+        self.live: LiveNode = live
+        self.started: float = started
+        self.proof: bool = False
+        self.paid_at: float | None = None

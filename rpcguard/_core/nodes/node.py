@@ -1,0 +1,156 @@
+"""What a registry says of one node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from rpcguard._checks import is_amount, is_whole, require
+
+Status = Literal["up", "draining", "down"]
+State = Literal["available", "warming", "ejected", "offline", "draining"]
+_STATUSES = ("up", "draining", "down")
+_LONGEST_NAME = 1024
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?!.{{254}}.)(?:{_LABEL}\.)*{_LABEL}\.?")
+_DOTTED = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("the metadata of a node cannot be changed")
+
+
+class _Metadata(dict[str, str]):
+    """Be a dict that nobody changes; unlike a mapping proxy it can be copied and pickled."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Metadata, (dict(self),)
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+_NO_METADATA = _Metadata()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Describe one provider process of a service, as its registry lists it.
+
+    Immutable and hashable. `host` is a name or an IP address (brackets around IPv6 are dropped,
+    letters lowered, an international name is kept in its ASCII form), `id` defaults to `host:port`,
+    `weight` 0 takes new calls off the node, `started_at` is epoch seconds by the provider's clock,
+    `generation` changes when the same id registers anew, a lower `priority` is used first. TLS is
+    used where the URL or `scheme` asks for it: a node with "http" never turns an https call into
+    plain text. `id`, `zone`, `version` and `generation` are printable and at most 1024 characters
+    long; `metadata`, of which a copy is kept, may hold anything. Raises `ValueError` naming the bad
+    field.
+    """
+
+    host: str
+    port: int
+    id: str = field(default="", kw_only=True)
+    scheme: str | None = field(default=None, kw_only=True)
+    weight: float = field(default=1.0, kw_only=True)
+    status: Status = field(default="up", kw_only=True)
+    zone: str | None = field(default=None, kw_only=True)
+    version: str | None = field(default=None, kw_only=True)
+    metadata: Mapping[str, str] = field(
+        default_factory=lambda: _NO_METADATA, kw_only=True, hash=False
+    )
+    started_at: float | None = field(default=None, kw_only=True)
+    generation: str | int | None = field(default=None, kw_only=True)
+    priority: int = field(default=0, kw_only=True)
+
+    if TYPE_CHECKING:  # an `id` that is given may be None, the one that is read is not
+
+        def __init__(
+            self,
+            host: str,
+            port: int,
+            *,
+            id: str | None = None,
+            scheme: str | None = None,
+            weight: float = 1.0,
+            status: Status = "up",
+            zone: str | None = None,
+            version: str | None = None,
+            metadata: Mapping[str, str] = ...,
+            started_at: float | None = None,
+            generation: str | int | None = None,
+            priority: int = 0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        host = _ascii(self.host)
+        port, started = self.port, self.started_at
+        require("host", self.host, "a host name or IP", _is_host(host))
+        require("port", port, "1 to 65535", is_whole(port, least=1) and port < 65536)
+        require("scheme", self.scheme, "http or https", self.scheme in (None, "http", "https"))
+        require("weight", self.weight, "a finite number, 0 or more", is_amount(self.weight))
+        require("status", self.status, "up, draining or down", self.status in _STATUSES)
+        require("started_at", started, "epoch seconds", started is None or is_amount(started))
+        require("priority", self.priority, "a whole number, 0 or more", is_whole(self.priority))
+        metadata = self.metadata
+        if type(metadata) is not _Metadata:
+            require("metadata", metadata, "a mapping", isinstance(metadata, Mapping))
+            object.__setattr__(self, "metadata", _Metadata(metadata) if metadata else _NO_METADATA)
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "id", str(self.id) if self.id else self.address)
+        for name in ("id", "zone", "version", "generation"):
+            value = getattr(self, name)
+            if value is not None and not (name == "generation" and isinstance(value, int)):
+                require(name, value, "printable text, at most 1024 characters", _is_name(value))
+
+    @property
+    def address(self) -> str:
+        """Give `host:port`, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_ipv6(text: str) -> bool:
+    """Tell whether `text` is an IPv6 address without brackets and scope."""
+    try:
+        return IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
+
+
+def _ascii(host: object) -> object:
+    if not isinstance(host, str):
+        return host
+    host = host.removeprefix("[").removesuffix("]").lower()
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
+def _is_host(host: object) -> bool:
+    if not isinstance(host, str):
+        return False
+    if ":" in host:
+        return is_ipv6(host)
+    if _DOTTED.fullmatch(host):
+        return _is_ipv4(host)
+    # What the resolver does not take, it refuses by an error that is not one of the network.
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()

@@ -1,0 +1,47 @@
+"""The whole list of a service at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rpcguard._checks import require
+from rpcguard._core.nodes.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Hold the whole list of one service at one moment.
+
+    The first of two nodes with one id counts. `authoritative=False` marks an answer that may lack
+    nodes (a stale replica, a self-protecting registry): it adds and changes, and removes nothing.
+    `known=False` says that the registry has never heard of the service. `max_age` is the poll
+    interval in seconds that the registry advises, infinite for a list that never changes. Raises
+    `ValueError` naming the bad field.
+    """
+
+    nodes: tuple[Node, ...]
+    authoritative: bool = field(default=True, kw_only=True)
+    known: bool = field(default=True, kw_only=True)
+    max_age: float | None = field(default=None, kw_only=True)
+
+    def __init__(
+        self,
+        nodes: Iterable[Node] = (),
+        *,
+        authoritative: bool = True,
+        known: bool = True,
+        max_age: float | None = None,
+    ) -> None:
+        unique: dict[str, Node] = {}
+        require("nodes", nodes, "some of Node", isinstance(nodes, Iterable))
+        for node in nodes:
+            require("nodes", node, "of the class Node", isinstance(node, Node))
+            unique.setdefault(node.id, node)
+        # A number without sense is the registry's advice all the same, which nobody has to follow.
+        advice = isinstance(max_age, (int, float)) and not isinstance(max_age, bool)
+        require("max_age", max_age, "seconds or None", max_age is None or advice)
+        object.__setattr__(self, "nodes", tuple(unique.values()))
+        object.__setattr__(self, "authoritative", authoritative)
+        object.__setattr__(self, "known", known)
+        object.__setattr__(self, "max_age", max_age)

@@ -1,0 +1,105 @@
+"""How a node, a service and its connections are shown to people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._core.nodes.node import Node, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Count the connections of a node: kept alive, busy (or being opened), and calls in line."""
+
+    idle: int
+    in_use: int
+    waiting: int
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.idle + other.idle, self.in_use + other.in_use, self.waiting + other.waiting
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """Show one node of the live list at the moment of asking.
+
+    `until` is the seconds left of an ejection or a mark, None where there is no end in sight.
+    `effective_weight` includes the slow-start ramp; `load` is what the balancer compares.
+    `connections` has how many are `idle` and `in_use`, over all event loops, and how many calls are
+    `waiting` for one; None before the first call to the node, and where they are not rpcguard's
+    own: HTTP/2, or a `node_transport`. `event` is what last happened
+    to the node, `event_age` seconds ago. `latencies` are the seconds to the headers of the last
+    answers, at most 128, in no order; `p50` and `p99` are theirs.
+    """
+
+    node: Node
+    state: State
+    reason: str | None
+    until: float | None
+    weight: float
+    effective_weight: float
+    in_flight: int
+    load: float
+    successes: int
+    failures: int
+    connections: Counts | None = None
+    event: str | None = None
+    event_age: float | None = None
+    latencies: Sequence[float] = field(default=(), repr=False, compare=False)
+
+    @property
+    def p50(self) -> float | None:
+        """Give the median of `latencies`, None without answers."""
+        return _quantile(self.latencies, 0.5)
+
+    @property
+    def p99(self) -> float | None:
+        """Give the 99th percentile of `latencies`, None without answers."""
+        return _quantile(self.latencies, 0.99)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the view as plain values that `json.dumps` takes."""
+        names = [
+            *(name for name in self.__slots__ if name not in ("node", "latencies")),
+            "p50",
+            "p99",
+        ]
+        view = {name: getattr(self, name) for name in names}
+        node = {name: getattr(self.node, name) for name in Node.__slots__}
+        view["connections"] = self.connections and asdict(self.connections)
+        return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    if not values:
+        return None
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """Show one service that a transport follows.
+
+    `ready` is true once there is a list, `known` says whether the registry knows the service,
+    `age` is the seconds since the registry last answered (None before it and for a fixed list),
+    `trouble` what is wrong with it, `refused` how many nodes it lists outside of the
+    `allowed_networks`.
+    """
+
+    name: str
+    registry: str
+    ready: bool
+    known: bool
+    age: float | None
+    trouble: str | None
+    refused: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the view as plain values that `json.dumps` takes."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -1,0 +1,97 @@
+"""What an exception says, for httpx and httpx2 alike."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rpcguard._core.outcomes.verdict import Blame, Notice, Safety, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_EXCEPTIONS: dict[str, tuple[Safety, Blame]] = {
+    "ConnectTimeout": (Safety.UNSENT, "connect"),
+    "ConnectError": (Safety.UNSENT, "connect"),
+    "PoolTimeout": (Safety.UNSENT, "none"),
+    "ProxyError": (Safety.UNSENT, "none"),
+    "UnsupportedProtocol": (Safety.NEVER, "none"),
+    "LocalProtocolError": (Safety.NEVER, "none"),
+    "TransportClosed": (Safety.NEVER, "none"),
+    "TransportError": (Safety.MAYBE, "failure"),
+}
+"""By class name along the MRO, nearest first: read, write and remote protocol errors and their
+timeouts are all `TransportError`, possibly processed. See RFC 9110 §9.2.2 and RFC 9113 §8.7."""
+_LOCAL_ERRNOS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EACCES}
+)
+_LIBRARIES = frozenset({"httpx", "httpx2", "rpcguard"})
+_REFUSED_STREAM = 7
+
+
+def classify_exception(error: BaseException) -> Verdict:
+    """Judge what an attempt raised.
+
+    Works by class name, so that httpx and httpx2 need not be imported; anything that is not
+    theirs (an error of the caller's own body iterator, say) is passed on and blames nobody.
+    """
+    outcome = type(error).__name__
+    for kind in type(error).__mro__:
+        known = _EXCEPTIONS.get(kind.__name__)
+        if known is not None and kind.__module__.partition(".")[0] in _LIBRARIES:
+            break
+    else:
+        return Verdict(outcome, failed=True, safety=Safety.NEVER, blame="none")
+    verdict = Verdict(outcome, failed=True, safety=known[0], blame=known[1])
+    if verdict.blame == "connect":
+        return _refine_connect(verdict, error)
+    if outcome in ("RemoteProtocolError", "LocalProtocolError", "ReadError", "WriteError"):
+        return _refine_protocol(verdict, error)
+    return verdict
+
+
+def _refine_connect(verdict: Verdict, error: BaseException) -> Verdict:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return replace(verdict, blame="handshake")
+        if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRNOS:
+            return replace(verdict, blame="none")
+    return verdict
+
+
+def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:
+    cause = error.__cause__
+    if type(cause).__name__ == "StaleConnection":
+        return replace(verdict, blame="none", stale=True)
+    event = cause.args[0] if cause is not None and cause.args else None
+    if getattr(event, "error_code", None) == _REFUSED_STREAM and hasattr(event, "stream_id"):
+        return replace(verdict, safety=Safety.UNSENT, blame="none")
+    if type(event).__name__ == "TooManyStreamsError":  # h2 sends nothing then
+        return replace(verdict, safety=Safety.UNSENT, blame="none")
+    if type(event).__name__ == "StreamClosedError":  # the node reset it under the body
+        return replace(verdict, safety=Safety.MAYBE, blame="failure")
+    last_stream = getattr(event, "last_stream_id", None)
+    if last_stream is not None:
+        safety = Safety.UNSENT if last_stream == 0 else Safety.MAYBE
+        return replace(verdict, safety=safety, blame="none", notice=Notice("goaway", "GOAWAY"))
+    if "ConnectionState.CLOSED" in str(error):
+        # The h2 package takes any GOAWAY for the end of the connection, and then calls the
+        # answers that the draining node still sends a protocol error of ours.
+        notice = Notice("goaway", "GOAWAY")
+        return replace(verdict, safety=Safety.MAYBE, blame="none", notice=notice)
+    return verdict
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    waiting, seen = [error], 0
+    while waiting and seen < 32:
+        current = waiting.pop()
+        if current is None:
+            continue
+        seen += 1
+        yield current
+        waiting += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            waiting += current.exceptions

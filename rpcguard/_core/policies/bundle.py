@@ -1,0 +1,54 @@
+"""The policies of one transport, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rpcguard._checks import require
+from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.policies.ejection import EjectionPolicy
+from rpcguard._core.policies.membership import MembershipPolicy
+from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.slow_start import SlowStart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpcguard._core.balancing.base import Balancer
+
+
+_KINDS = {
+    "retry": RetryPolicy,
+    "ejection": EjectionPolicy,
+    "slow_start": SlowStart,
+    "offline": OfflinePolicy,
+    "membership": MembershipPolicy,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """Hold the policies of one transport; `probes` says whether nodes are probed by TCP.
+
+    What `ejection` says of probes goes before it. Raises `ValueError` naming the field that is of
+    another kind.
+    """
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    ejection: EjectionPolicy = field(default_factory=EjectionPolicy)
+    slow_start: SlowStart = field(default_factory=SlowStart)
+    offline: OfflinePolicy = field(default_factory=OfflinePolicy)
+    membership: MembershipPolicy = field(default_factory=MembershipPolicy)
+    balancer: Callable[[], Balancer] = LeastLoaded
+    probes: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            require(name, value, f"of the class {kind.__name__}", isinstance(value, kind))
+        wanted = "what makes balancers: pass the class, LeastLoaded, not LeastLoaded()"
+        require("balancer", self.balancer, wanted, callable(self.balancer))
+        if self.ejection.probe is not None:
+            object.__setattr__(self, "probes", self.ejection.probe)

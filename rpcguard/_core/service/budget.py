@@ -1,0 +1,45 @@
+"""How many retries a service can bear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rpcguard._core.nodes.window import RollingCounts
+
+if TYPE_CHECKING:
+    from rpcguard._core.outcomes.verdict import Blame
+    from rpcguard._core.policies.retry import RetryPolicy
+
+
+class RetryBudget:
+    """Bound retries to a share of the calls plus a floor, over a sliding window.
+
+    Not thread-safe: it lives under the lock of its service.
+    """
+
+    __slots__ = ("_counts", "_floor", "_ratio")
+
+    def __init__(self, policy: RetryPolicy, now: float) -> None:
+        self._counts = RollingCounts(policy.budget_window, now)
+        self._ratio = policy.budget_ratio
+        self._floor = policy.budget_floor * policy.budget_window
+
+    def deposit(self, now: float) -> None:
+        """Count a call."""
+        self._counts.add_first(now)
+
+    def allows(self, now: float) -> bool:
+        """Tell whether one more retry can be paid."""
+        counts = self._counts
+        counts.advance(now)
+        return counts.second + 1 <= self._ratio * counts.first + self._floor
+
+    def withdraw(self, now: float) -> float:
+        """Pay for one retry; give the time, by which it may be paid back."""
+        self._counts.add(now, 0, 1)
+        return now
+
+    def settle(self, paid_at: float, blame: Blame) -> None:
+        """Pay a retry back that could not connect."""
+        if blame == "connect":
+            self._counts.take_back(paid_at, 0, 1)

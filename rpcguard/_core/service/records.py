@@ -1,0 +1,49 @@
+"""How one pick came about, kept for `explain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rpcguard._core.nodes.live import Lease, LiveNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Compared = tuple[tuple["LiveNode", float], ...]
+Exclusions = tuple[tuple[str, str], ...]
+Taken = tuple[Lease, Compared, tuple["LiveNode", ...], Exclusions]
+"""What is kept of a pick: the lease, what was compared, what had been tried, who was out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickRecord:
+    """Tell how one pick came about.
+
+    `at` is by the monotonic clock, in seconds. `candidates` are the node ids that were compared,
+    each with its load, the picked one first; `tried` the nodes that the call had used before;
+    `excluded` the nodes that could not be picked, each with the reason (the first 50). `panic` is
+    true where nothing was eligible.
+    """
+
+    at: float
+    picked: str
+    candidates: tuple[tuple[str, float], ...]
+    tried: tuple[str, ...]
+    excluded: tuple[tuple[str, str], ...]
+    panic: bool
+
+
+def explained(taken: Iterable[Taken]) -> list[PickRecord]:
+    """Tell of picks in plain values."""
+    return [
+        PickRecord(
+            at=lease.started,
+            picked=lease.live.node.id,
+            candidates=tuple((live.node.id, load) for live, load in compared),
+            tried=tuple(live.node.id for live in tried),
+            excluded=excluded,
+            panic=lease.proof and not compared,
+        )
+        for lease, compared, tried, excluded in taken
+    ]

@@ -1,0 +1,278 @@
+"""Where every node of one service stands: in a pool of eligible ones, or out and why."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rpcguard._core.nodes.live import LiveNode, weight_of
+from rpcguard._core.service.blacklist import Blacklist
+from rpcguard._core.service.marks import OfflineMarks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from random import Random
+
+    from rpcguard._core.balancing.base import Balancer
+    from rpcguard._core.nodes.node import Node, State
+    from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.policies.membership import MembershipPolicy
+    from rpcguard._core.policies.slow_start import SlowStart
+
+_RAMP_STEPS = 500
+_SHOWN = 50
+_UNSEEN, _HOPELESS = 2.5, 3.0
+_ZONE_TRIES = 16
+_PAIR = 2
+_KEPT_POOLS = 8
+"""How many pools may be empty: each pick looks at them, and a registry may list any priority."""
+
+
+class Roster:
+    """Hold the nodes of one service and keep those that are eligible in their pools.
+
+    One pool, and one balancer, for each priority. Not thread-safe: it lives under the lock of its
+    service. `out` are the listed nodes that are in no pool, `warming` those in slow start,
+    `doubted` those that the last snapshot left out and that are kept for a while, `compared` what
+    the last pick compared, `excluded` the first nodes that are out as `list_excluded` has shown
+    them, None since something has changed. `serving` counts the nodes that the registry does not
+    keep out itself.
+    """
+
+    def __init__(self, policies: Policies, rng: Random) -> None:
+        self.slow_start: SlowStart = policies.slow_start
+        self.membership: MembershipPolicy = policies.membership
+        self.blacklist: Blacklist = Blacklist(policies.ejection, probes=policies.probes, rng=rng)
+        self.marks: OfflineMarks = OfflineMarks(policies.offline, probes=policies.probes)
+        self.nodes: dict[str, LiveNode] = {}
+        self.warming: set[LiveNode] = set()
+        self.doubted: set[LiveNode] = set()
+        self.out: dict[LiveNode, None] = {}
+        self.compared: tuple[tuple[LiveNode, float], ...] = ()
+        self.serving: int = 0
+        self._new_balancer = policies.balancer
+        self._pools: dict[int, Balancer] = {}
+        self._priorities: list[int] = []
+        self._in_order: list[Balancer] = []
+        self._weight = 0.0
+        self.excluded: tuple[tuple[str, str], ...] | None = ()
+
+    @property
+    def eligible(self) -> int:
+        """Count the nodes that can be picked."""
+        return len(self.nodes) - len(self.out)
+
+    @property
+    def trusted(self) -> int:
+        """Count the nodes that can be picked and that the last snapshot lists."""
+        return self.eligible - sum(live.in_pool for live in self.doubted)
+
+    def find(self, name: str) -> LiveNode | None:
+        """Find a node by id, else by `host:port`."""
+        listed = self.nodes.values()
+        return self.nodes.get(name) or next(
+            (one for one in listed if one.node.address == name), None
+        )
+
+    def enter(self, node: Node, now: float) -> LiveNode:
+        """List a node."""
+        live = LiveNode(node, now)
+        self.nodes[node.id] = live
+        self.out[live] = None
+        self.serving += _serves(node)
+        self.place(live)
+        return live
+
+    def leave(self, live: LiveNode) -> None:
+        """Strike a node off the list, with all that is remembered of it."""
+        self._leave_pool(live)
+        self.serving -= _serves(live.node)
+        del self.out[live]
+        self.warming.discard(live)
+        self.doubted.discard(live)
+        self.blacklist.discard(live)
+        self.marks.discard(live)
+        del self.nodes[live.node.id]
+        live.gone = True
+        self.excluded = None
+
+    def update(self, live: LiveNode, node: Node) -> None:
+        """Take what the registry now says of a node; what was learned of it stays."""
+        if weight_of(node) != live.weight or node.priority != live.node.priority:
+            self._leave_pool(live)
+        self.serving += _serves(node) - _serves(live.node)
+        live.node = node
+        live.weight = weight_of(node)
+        self.place(live)
+
+    def place(self, live: LiveNode) -> None:
+        """Put a node where it belongs after something about it has changed."""
+        live.state, live.reason = self._standing(live)
+        if live.state == "available":
+            self._enter_pool(live)
+        else:
+            self._leave_pool(live)
+        self.excluded = None
+
+    def _standing(self, live: LiveNode) -> tuple[State, str | None]:
+        node = live.node
+        if node.status == "draining" or not node.weight:
+            return "draining", "weight 0" if node.status == "up" else "drained by the registry"
+        ejection = self.blacklist.get(live)
+        if ejection is not None:
+            return "ejected", ejection.reason
+        mark = self.marks.get(live)
+        if mark is not None:
+            return "offline", mark.reason
+        return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
+
+    def _enter_pool(self, live: LiveNode) -> None:
+        if live.in_pool:
+            return
+        priority = live.node.priority
+        pool = self._pools.get(priority)
+        if pool is None:
+            pool = self._pools[priority] = self._new_balancer()
+            place = bisect(self._priorities, priority)
+            self._priorities.insert(place, priority)
+            self._in_order.insert(place, pool)
+        pool.add(live)
+        live.in_pool = True
+        self._weight += live.weight
+        del self.out[live]
+
+    def _leave_pool(self, live: LiveNode) -> None:
+        if not live.in_pool:
+            return
+        priority = live.node.priority
+        pool = self._pools[priority]
+        pool.remove(live)
+        if not len(pool) and len(self._pools) > _KEPT_POOLS:
+            del self._pools[priority]
+            place = bisect(self._priorities, priority) - 1
+            del self._priorities[place], self._in_order[place]
+        live.in_pool = False
+        self.out[live] = None
+        self._weight = self._weight - live.weight if self.eligible else 0.0
+
+    def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
+        """Start the ramp of a node; `retune` is due after it."""
+        live.warm_since = now - head_start
+        live.warm_calls = 0
+        live.ramp = self.slow_start.ramp(head_start, 0)
+        self.warming.add(live)
+
+    def doubt(self, live: LiveNode, since: float | None) -> None:
+        """Note since when a listed node is missing in the snapshots, None when it is not."""
+        live.doubted_at = since
+        (self.doubted.discard if since is None else self.doubted.add)(live)
+
+    def retune(self, now: float) -> None:
+        """Bring every ramp up to date; suspended while half or more of the weight is warming."""
+        if not self.warming:
+            return
+        ramp = self.slow_start.ramp
+        for live in self.warming:
+            live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
+        self.warming = {live for live in self.warming if live.ramp < 1.0}
+        warm_weight = sum(live.weight for live in self.warming if live.in_pool)
+        if warm_weight * 2.0 >= self._weight:
+            for live in self.warming:
+                live.ramp = 1.0
+
+    def next_change(self, now: float) -> float:
+        """Give a time at or before that at which something changes by itself, else infinity."""
+        ends = min(self.blacklist.next_end, self.marks.next_end)
+        if self.warming:
+            ends = min(ends, now + self.slow_start.window / _RAMP_STEPS)
+        hold = self.membership.shrink_hold
+        doubted = (live.doubted_at or 0.0 for live in self.doubted)
+        return min(ends, min(doubted, default=math.inf) + hold)
+
+    def pick(self, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+        """Pick an eligible node of the lowest priority that has one."""
+        for pool in self._in_order:
+            live = pool.pick(now, tried)
+            if live is not None:
+                self.compared = pool.considered
+                return live
+        return None
+
+    def pick_again(self, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
+        """Pick an untried node, of another zone than the last one if a few draws give one.
+
+        Of two it is the one that was heard of last, by an answer or as a new node: the node that
+        has just failed may not be the only one that is gone.
+        """
+        zone, drawn, elsewhere = tried[-1].node.zone, [], []
+        for one in islice(self._draw(now, tried), _ZONE_TRIES):
+            drawn.append(one)
+            if zone is None or one[0].node.zone != zone:
+                elsewhere.append(one)
+            if len(elsewhere) == _PAIR:
+                break
+        if not drawn:
+            return None
+        live, self.compared = max(elsewhere or drawn[:_PAIR], key=lambda one: one[0].heard_at)
+        return live
+
+    def _draw(
+        self, now: float, tried: tuple[LiveNode, ...]
+    ) -> Iterator[tuple[LiveNode, tuple[tuple[LiveNode, float], ...]]]:
+        # One after the other, each once, with what was compared, and of one priority.
+        passed, first = [*tried], None
+        while (live := self.pick(now, passed)) is not None:
+            first = first or live
+            if live.node.priority != first.node.priority:
+                return
+            yield live, self.compared
+            passed.append(live)
+
+    def trial(self, now: float, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
+        """Give a half-open node its one live call, unless something else keeps it out as well."""
+        for ejection in self.blacklist.trials(now, patient=patient):
+            live = ejection.live
+            wanted = live.state == "ejected" and live.node.status == "up"
+            if wanted and live not in tried and self.marks.get(live) is None:
+                self.blacklist.begin_trial(live)
+                return live
+        return None
+
+    def least_bad(self, tried: Collection[LiveNode]) -> LiveNode | None:
+        """Pick a node that is out: one that leaves but still serves, else the least ejected.
+
+        A node without hope is picked only where nothing is eligible.
+        """
+        best = None
+        best_rank: tuple[float, ...] = (_HOPELESS if self.eligible else math.inf,)
+        for live in self.out:
+            if live.state == "draining" or live in tried:
+                continue
+            rank = self._badness(live)
+            if rank < best_rank:
+                best, best_rank = live, rank
+        return best
+
+    def _badness(self, live: LiveNode) -> tuple[float, ...]:
+        ejection, mark = self.blacklist.get(live), self.marks.get(live)
+        if (ejection and ejection.dead) or (mark and mark.seen_down):
+            # Nothing tells two dead nodes apart, so they take turns: one of them may be back.
+            return _HOPELESS, live.last_pick
+        if ejection is not None:
+            return 2.0 if ejection.connect else 1.0, live.level, live.last_pick
+        if mark is not None:
+            return 0.0, live.in_flight, live.last_pick
+        # Down by the word of the registry alone, which may have lost sight of all of them.
+        return _UNSEEN, live.last_pick
+
+    def list_excluded(self) -> tuple[tuple[str, str], ...]:
+        """Give the first of the nodes that are out, each with the reason; fill `excluded`."""
+        shown = islice(self.out, _SHOWN)
+        self.excluded = tuple((live.node.id, live.reason or live.state) for live in shown)
+        return self.excluded
+
+
+def _serves(node: Node) -> bool:
+    return node.status == "up" and node.weight > 0.0

@@ -1,0 +1,348 @@
+"""The live node list of one service: reconcile, pick, report; the only lock."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Literal
+
+from rpcguard._checks import is_amount, require
+from rpcguard._core.nodes.live import Lease as Lease
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._core.outcomes.verdict import Notice
+from rpcguard._core.service.budget import RetryBudget
+from rpcguard._core.service.effects import Outbox
+from rpcguard._core.service.reconcile import let_others_run as _let_others_run
+from rpcguard._core.service.reconcile import plan
+from rpcguard._core.service.records import explained
+from rpcguard._core.service.roster import Roster
+from rpcguard._core.service.standing import Health
+from rpcguard._core.service.views import view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.node import State
+    from rpcguard._core.nodes.view import Counts, NodeView
+    from rpcguard._core.outcomes.verdict import Verdict
+    from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.service.effects import Surroundings
+    from rpcguard._core.service.records import Compared, PickRecord, Taken
+
+_RECORDS, _CHUNK = 64, 64
+
+Denial = Literal["budget", "no_other_node"]
+
+
+class Service:
+    """Keep the live list of one service and decide on every node of it.
+
+    Thread-safe. Does no I/O: what is to be done outside goes to `surroundings`, after the lock is
+    given back. `clock` counts seconds on a monotonic scale, `wall` is epoch seconds. `ready` turns
+    true with the first snapshot, `known` says whether the registry knows the service, `refused`
+    counts the nodes of the last snapshot that are outside of `allowed_networks`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        policies: Policies,
+        surroundings: Surroundings,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.policies = policies
+        self.clock = clock
+        self.rng: random.Random = rng or random.Random()
+        self.ready: bool = False
+        self.known: bool = False
+        self.closed: bool = False
+        self.forgotten: bool = False
+        self.calls: int = 0
+        self.called_at: float = clock()
+        self.refused: int = 0
+        self._panics = False
+        self.wall = wall
+        self._surroundings = surroundings
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._roster = Roster(policies, self.rng)
+        self._health = Health(name, self._roster, policies, clock)
+        self._budget = RetryBudget(policies.retry, clock())
+        self._records: deque[Taken] = deque(maxlen=_RECORDS)
+
+    def begin(self) -> bool:
+        """Count a call in; False once the service is closed."""
+        with self._lock:
+            if self.closed:
+                return False
+            self.calls += 1
+            self.called_at = now = self.clock()
+            self._budget.deposit(now)
+            return True
+
+    def end(self) -> None:
+        """Count a call out: answered and its stream closed, failed, or given up."""
+        with self._lock:
+            self.calls -= 1
+            if self.closed and not self.calls:
+                self._changed.notify_all()
+
+    def pick(self, *, repeatable: bool) -> Lease | None:
+        """Pick a node for a first attempt; None when the list has no usable one.
+
+        Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
+        """
+        with self._lock:
+            lease = self._pick(self.clock(), (), repeatable=repeatable)
+        if self._health.outbox:
+            self._deliver()
+        return lease
+
+    def pick_again(self, tried: tuple[LiveNode, ...], *, same_node: bool = False) -> Lease | Denial:
+        """Pick an untried node for a retry, of another zone if there is one, and pay for it.
+
+        `same_node` allows the last node again where no other is left.
+        """
+        with self._lock:
+            now = self.clock()
+            if not self._budget.allows(now):
+                return "budget"
+            lease = self._pick(now, tried, repeatable=True)
+            if lease is None and same_node and not tried[-1].gone:
+                lease = self._lease(tried[-1], now, (), tried)
+            if lease is not None:
+                lease.paid_at = self._budget.withdraw(now)
+        if self._health.outbox:
+            self._deliver()
+        return lease or "no_other_node"
+
+    def _pick(self, now: float, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
+        if now >= self._health.next_tick:
+            self._health.tick(now)
+        roster = self._roster
+        if roster.blacklist.waiting:
+            live = roster.trial(now, tried, patient=not repeatable)
+            if live is not None:
+                live.trial = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
+                return live.trial
+        live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
+        if live is None:
+            return self._pick_in_panic(now, tried)
+        self._panics = False
+        return self._lease(live, now, roster.compared, tried)
+
+    def _pick_in_panic(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
+        live = self._roster.least_bad(tried)
+        if live is None:
+            return None
+        if not self._roster.eligible and not self._panics:
+            self._panics = True
+            self._health.tell("panic", live, f"nothing is eligible; {live.reason}")
+        return self._prove(live, now, (), tried)
+
+    def _lease(
+        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+    ) -> Lease:
+        live.begin(now)
+        lease, excluded = Lease(live, now), self._roster.excluded
+        if excluded is None:
+            excluded = self._roster.list_excluded()
+        self._records.append((lease, compared, tried, excluded))
+        return lease
+
+    def _prove(
+        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+    ) -> Lease:
+        lease = self._lease(live, now, compared, tried)
+        lease.proof = True
+        return lease
+
+    def settle(self, lease: Lease, verdict: Verdict) -> float:
+        """Take in what an attempt came to: the headers of its answer, its failure, or its end.
+
+        Gives the seconds that it took.
+        """
+        live, health = lease.live, self._health
+        with self._lock:
+            now = self.clock()
+            seconds = now - lease.started
+            live.answer(now, heard=verdict.good or not verdict.failed)
+            if lease.paid_at is not None:
+                self._budget.settle(lease.paid_at, verdict.blame)
+            if verdict.notice is not None:
+                health.noticed(live, verdict.notice, now)
+            if verdict.blame != "none":
+                health.failed(live, verdict.blame, seconds, now, trial=live.trial is lease)
+            elif not verdict.good:
+                health.neutral(live, verdict, seconds, now, trial=live.trial is lease)
+            else:
+                live.succeed(seconds, now)
+                if lease.proof or live.level or live.denied:
+                    health.recovered(live, now, proof=lease.proof)
+        if health.outbox:
+            self._deliver()
+        return seconds
+
+    def fail_body(self, lease: Lease, verdict: Verdict) -> None:
+        """Take in a failure that came while the body of an answer was read."""
+        if verdict.blame == "none":
+            return
+        with self._lock:
+            now = self.clock()
+            self._health.failed(lease.live, verdict.blame, now - lease.started, now, trial=False)
+        if self._health.outbox:
+            self._deliver()
+
+    def release(self, lease: Lease) -> None:
+        """Give the node back: the attempt is over and its stream is closed."""
+        live = lease.live
+        with self._lock:
+            live.in_flight -= 1
+            if live.gone and not live.in_flight:
+                self._health.retire(live)
+        if self._health.outbox:
+            self._deliver()
+
+    def reconcile(self, snapshot: Snapshot) -> bool:
+        """Merge a snapshot into the list; True when it said something new.
+
+        Called by one thread at a time. A long list is merged in parts, so that picks go on.
+        """
+        with self._lock:
+            current, believed = dict(self._roster.nodes), self._roster.trusted
+        now, policy = self.clock(), self.policies.membership
+        changes = plan(current, snapshot, believed, now=now, policy=policy, pause=_let_others_run)
+        warm = self.ready
+        for part in changes.parts(_CHUNK):
+            with self._lock:
+                self._health.apply(part, self.clock(), self.wall(), warm=warm)
+            self._deliver()
+        with self._lock:
+            self._health.settle(self.clock())
+            for kind, reason in changes.told(len(self._roster.nodes), self.refused):
+                self._health.tell(kind, None, reason)
+            self.refused = len(changes.refused)
+            self.known = snapshot.known or bool(self._roster.nodes)
+            self.ready = True
+            self._changed.notify_all()
+        self._deliver()
+        return changes.news
+
+    @property
+    def doubts(self) -> bool:
+        """Tell whether nodes are kept that the last snapshot left out."""
+        return bool(self._roster.doubted)
+
+    def probed(self, live: LiveNode, *, alive: bool) -> float | None:
+        """Take in the result of a probe; give the seconds that the next may wait at most, if any.
+
+        That is infinite where nothing is urgent, None where no other probe is wanted.
+        """
+        with self._lock:
+            patience = self._health.probed(live, self.clock(), alive=alive)
+            live.probing = patience is not None
+        self._deliver()
+        return patience
+
+    def nodes(self, counts: Callable[[LiveNode], Counts | None] = lambda _: None) -> list[NodeView]:
+        """Show every listed node; `counts` gives the connections that are kept for one."""
+        with self._lock:
+            now = self.clock()
+            if now >= self._health.next_tick:
+                self._health.tick(now)
+            listed, roster = self._roster.nodes.values(), self._roster
+            views = [view(live, roster, now, counts(live)) for live in listed]
+        self._deliver()
+        return views
+
+    def states(self) -> Counter[State]:
+        """Count the listed nodes by state."""
+        with self._lock:
+            warming = self._roster.warming
+            return Counter(
+                "warming" if live in warming and live.in_pool else live.state
+                for live in self._roster.nodes.values()
+            )
+
+    def explain(self) -> list[PickRecord]:
+        """Show the last picks, the newest last."""
+        with self._lock:
+            return explained(self._records)
+
+    def mark_offline(self, node: str, ttl: float | None) -> None:
+        """Mark a node, given by id or `host:port`, on the user's word, which no policy cuts.
+
+        Raises `ValueError` for a node that is not listed and a `ttl` that is not above 0.
+        """
+        require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
+        with self._lock:
+            notice = Notice("caller", "marked by the caller", ttl)
+            self._health.mark(self._find(node), notice, self.clock())
+        self._deliver()
+
+    def mark_online(self, node: str) -> None:
+        """Take a node's mark and ejection back, on the user's word."""
+        with self._lock:
+            self._health.unmark(self._find(node), self.clock())
+        self._deliver()
+
+    def _find(self, node: str) -> LiveNode:
+        found = self._roster.find(node)
+        if found is None:
+            some = sorted(self._roster.nodes)[:10]
+            raise ValueError(f"service {self.name!r} has no node {node!r}; it has {some}")
+        return found
+
+    def close(self) -> None:
+        """Let no call begin any more."""
+        with self._lock:
+            self.closed = True
+            self._changed.notify_all()
+
+    def forget(self) -> bool:
+        """Close for good and let go of every node, unless a call is under way."""
+        with self._lock:
+            if self.calls:
+                return False
+            self.closed = self.forgotten = True
+            for live in list(self._roster.nodes.values()):
+                self._health.strike_off(live)
+            self._changed.notify_all()
+        self._deliver()
+        return True
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Block until the first snapshot is there or the service is closed; False if too late."""
+        with self._lock:
+            return self._changed.wait_for(lambda: self.ready or self.closed, timeout)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Block until no call is in flight; False when the time ran out."""
+        with self._lock:
+            return self._changed.wait_for(lambda: not self.calls, timeout)
+
+    def heir(self) -> Service:
+        """Make a fresh service with the same list, for a forked child: takes no lock."""
+        heir = Service(
+            self.name,
+            policies=self.policies,
+            surroundings=self._surroundings,
+            clock=self.clock,
+            wall=self.wall,
+        )
+        if self.ready:
+            nodes = [live.node for live in self._roster.nodes.values()]
+            heir.reconcile(Snapshot(nodes, known=self.known))
+        return heir
+
+    def _deliver(self) -> None:
+        with self._lock:
+            outbox, self._health.outbox = self._health.outbox, Outbox()
+        outbox.deliver(self, self._surroundings)

@@ -1,0 +1,246 @@
+"""How one list is kept live: watched or polled, with patience for a registry in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+import anyio.lowlevel
+
+from rpcguard._checks import plain
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._discovery.recheck import Recheck
+from rpcguard.registries.base import Registry, WatchableRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskGroup
+
+    from rpcguard._core.service.service import Service
+    from rpcguard._discovery.store import SnapshotStore
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+_FIRST_BACKOFF = 0.2
+_LONGEST_BACKOFF = 30.0
+_FETCH_TIMEOUT = 30.0
+_SHORTEST_POLL = 1.0
+_CACHE_AFTER = 1.0
+_LONGEST_TROUBLE = 1000
+_JITTER = 0.1
+
+
+class Backoff:
+    """Give growing pauses: from 0.2 to 30 seconds, each jittered down to half."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._next = _FIRST_BACKOFF
+
+    def pause(self) -> float:
+        """Give the next pause."""
+        longest, self._next = self._next, min(self._next * 2.0, _LONGEST_BACKOFF)
+        return longest * self._rng.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._next = _FIRST_BACKOFF
+
+
+class Feed:
+    """Keep the list of one service live from its registry.
+
+    `trouble` says what is wrong with the registry, None while all is well; `refreshed_at` is the
+    monotonic time of the last answer, None before it and for a list that is fixed. `on_refresh`
+    hears of each answer, and of each failure with its type. Runs on the discovery loop; holds its
+    service weakly, and ends when it is gone.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        registry: Registry,
+        *,
+        store: SnapshotStore | None = None,
+        rng: random.Random | None = None,
+        on_refresh: Callable[[str, str | None], None] = lambda _service, _error: None,
+    ) -> None:
+        self.trouble: str | None = None
+        self.refreshed_at: float | None = None
+        self._name = service.name
+        self._policy = service.policies.membership
+        self._service = weakref.ref(service)
+        self._registry = registry
+        self._recheck = Recheck(service.name, registry)
+        self._store = store
+        self._unsaved = False
+        self._rng = rng or random.Random()
+        self._on_refresh = on_refresh
+        self._group: TaskGroup
+        self._watching: anyio.CancelScope | None = None
+
+    async def run(self) -> None:
+        """Watch or poll until cancelled, or until the service is gone."""
+        async with anyio.create_task_group() as self._group:
+            if self._store is not None:
+                self._group.start_soon(self._use_store_if_late)
+            if isinstance(self._registry, WatchableRegistry):
+                self._group.start_soon(self._watch, self._registry)
+                self._group.start_soon(self._resync)
+            else:
+                self._group.start_soon(self._poll)
+
+    async def check(self, node: str) -> None:
+        """Ask the registry about one node, by its id, that has failed; the list may be older."""
+        news = await self._recheck.ask(node)
+        service = self._service()
+        if news is not None and service is not None:
+            service.reconcile(news)
+
+    async def _poll(self) -> None:
+        backoff = Backoff(self._rng)
+        while True:
+            answer = await self._ask()
+            if answer is None:
+                await anyio.sleep(backoff.pause())
+                continue
+            backoff.reset()
+            pause, advised = self._policy.poll_interval, answer[0].max_age
+            if advised is not None and advised >= 0.0:
+                pause = max(advised, min(pause, _SHORTEST_POLL))
+            if pause == math.inf:
+                self.refreshed_at = None
+                await anyio.sleep_forever()
+            await anyio.sleep(self._spread(pause))
+
+    async def _watch(self, registry: WatchableRegistry) -> None:
+        backoff = Backoff(self._rng)
+        pause = 0.0
+        while True:
+            began = anyio.current_time()
+            trouble: str | None = "the watch ended without a list"
+            failure = "watch_ended"
+            with anyio.CancelScope() as self._watching:
+                snapshots = None
+                try:
+                    snapshots = registry.watch(self._name)
+                    async for snapshot in snapshots:
+                        self._take(snapshot)
+                        trouble = None
+                        await anyio.lowlevel.checkpoint()  # a watch may never wait itself
+                except BaseException as error:  # of an adapter it may be anything; go on anyway
+                    if not _is_of_adapter(error):
+                        raise
+                    trouble, failure = _spoken(error), type(error).__name__
+                finally:
+                    await _close(snapshots)
+            if trouble is not None and not self._watching.cancelled_caught:
+                self._troubled(trouble, failure)
+            if anyio.current_time() - began > pause:
+                backoff.reset()
+            pause = backoff.pause()
+            await anyio.sleep(pause)
+
+    async def _resync(self) -> None:
+        while True:
+            await anyio.sleep(self._spread(self._policy.resync_interval))
+            answer = await self._ask()
+            if answer is not None and answer[1] and self._watching is not None:
+                logger.debug("service %s: the watch is silent, it starts over", self._name)
+                self._watching.cancel()
+
+    async def _ask(self) -> tuple[Snapshot, bool] | None:
+        try:
+            with anyio.fail_after(_FETCH_TIMEOUT):
+                snapshot = await self._registry.fetch(self._name)
+            return snapshot, self._take(snapshot)
+        except BaseException as error:  # adapters of others may raise anything; none may end this
+            if not _is_of_adapter(error):
+                raise
+            self._troubled(_spoken(error), type(error).__name__)
+            return None
+
+    def _take(self, snapshot: object) -> bool:
+        """Give the list what the registry said; True for news. Raises whatever it does wrong."""
+        service = self._service()
+        if service is None:
+            self._group.cancel_scope.cancel()
+            return False
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"a Snapshot is wanted, not {type(snapshot).__name__}")
+        news = service.reconcile(self._recheck.corrected(snapshot))
+        if self.trouble is not None:
+            logger.info("service %s: the registry answers again", self._name)
+        self.trouble = None
+        self.refreshed_at = time.monotonic()
+        self._on_refresh(self._name, None)
+        whole = bool(snapshot.nodes) and snapshot.authoritative and not service.doubts
+        self._unsaved = self._unsaved or news
+        if self._unsaved and whole and self._store is not None:
+            self._store.save(self._name, snapshot.nodes)
+            self._unsaved = False
+        return news
+
+    def _troubled(self, trouble: str, error_type: str) -> None:
+        if self.trouble is None:
+            logger.warning(
+                "service %s: registry %r gives no list (%s); the last one stays in use",
+                self._name,
+                self._registry,
+                trouble,
+            )
+        self.trouble = trouble
+        self._on_refresh(self._name, error_type)
+        service = self._service()
+        if service is not None and not service.ready:
+            self._use_store()
+
+    async def _use_store_if_late(self) -> None:
+        await anyio.sleep(_CACHE_AFTER)
+        self._use_store()
+
+    def _use_store(self) -> None:
+        service = self._service()
+        if service is None or service.ready or self._store is None:
+            return
+        snapshot = self._store.load(self._name)
+        if snapshot is not None:
+            logger.warning("service %s: using the list kept on disk", self._name)
+            service.reconcile(snapshot)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
+
+
+def _is_of_adapter(error: BaseException) -> bool:
+    """Tell what an adapter raises, which may be anything, from a cancellation of the feed itself.
+
+    A future that somebody else has cancelled, or `sys.exit`, must not end the list of a service.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(error, Exception | SystemExit | KeyboardInterrupt)
+
+
+def _spoken(error: BaseException) -> str:
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # even its text is an adapter's
+        said = type(error).__name__
+    return plain(said.removesuffix(": "))[:_LONGEST_TROUBLE]
+
+
+async def _close(snapshots: object) -> None:
+    close = getattr(snapshots, "aclose", None)
+    if close is None:
+        return
+    try:
+        await close()
+    except Exception as error:  # the stream is broken anyway, and an adapter may raise anything
+        logger.debug("a watch did not close well: %r", error)

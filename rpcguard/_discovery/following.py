@@ -1,0 +1,109 @@
+"""The lists that one transport follows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rpcguard._core.nodes.view import ServiceView
+from rpcguard._discovery.background import background as background
+from rpcguard._discovery.feed import Feed
+from rpcguard._discovery.store import SnapshotStore
+from rpcguard.registries.base import CheckingRegistry, Registry, registry_from_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from rpcguard._core.service.service import Service
+
+
+class Following:
+    """Keep the lists of one transport's services live, from one registry.
+
+    Thread-safe. A registry given as a URL is ours, and closed with the transport.
+    """
+
+    def __init__(
+        self,
+        given: str | Registry,
+        *,
+        cache_dir: str | Path | None,
+        on_refresh: Callable[[str, str | None], None],
+    ) -> None:
+        self._url = given if isinstance(given, str) else None
+        self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
+        self._store = SnapshotStore(cache_dir) if cache_dir is not None else None
+        self._on_refresh = on_refresh
+        self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
+        self._checks: set[Future[None]] = set()
+        self._stopped = False
+
+    def follow(self, service: Service) -> None:
+        """Start to keep a service's list live."""
+        feed = Feed(service, self.registry, store=self._store, on_refresh=self._on_refresh)
+        self._feeds[service.name] = feed, background().spawn(feed.run)
+        if self._stopped:
+            self.stop()
+
+    def forget(self, service: str) -> None:
+        """Follow a service no longer."""
+        _, task = self._feeds.pop(service, (None, None))
+        if task is not None:
+            task.cancel()
+
+    def check(self, service: str, node: str) -> None:
+        """Ask about a node that has just failed, where the registry knows more than its list."""
+        feed, _ = self._feeds.get(service, (None, None))
+        if feed is not None and isinstance(self.registry, CheckingRegistry):
+            task = background().spawn(feed.check, node)
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
+
+    def trouble(self, service: str) -> str | None:
+        """Say what is wrong with the registry, as far as a service's list goes."""
+        feed, _ = self._feeds.get(service, (None, None))
+        return feed.trouble if feed is not None else None
+
+    def age(self, service: str) -> float | None:
+        """Give the seconds since the registry last answered; None before, and for a fixed list."""
+        feed, _ = self._feeds.get(service, (None, None))
+        at = feed.refreshed_at if feed is not None else None
+        return None if at is None else time.monotonic() - at
+
+    def renew(self) -> None:
+        """Start over in a forked child, whose parent's connections are not its own."""
+        self._feeds.clear()
+        self._checks.clear()
+        if self._url is not None:
+            self.registry = registry_from_url(self._url)
+
+    def stop(self) -> Future[None] | None:
+        """Follow nothing any more; the future is done when the registry is closed."""
+        self._stopped = True
+        begun = bool(self._feeds)
+        while self._feeds:
+            _, (_, task) = self._feeds.popitem()
+            task.cancel()
+        for task in list(self._checks):
+            task.cancel()
+        return background().spawn(self._close) if begun else None
+
+    async def _close(self) -> None:
+        close = getattr(self.registry, "aclose", None)
+        if close is not None and self._url is not None:
+            await close()
+
+
+def view_of(service: Service, following: Following) -> ServiceView:
+    """Show a service and how its registry does."""
+    return ServiceView(
+        name=service.name,
+        registry=repr(following.registry),
+        ready=service.ready,
+        known=service.known,
+        age=following.age(service.name),
+        trouble=following.trouble(service.name),
+        refused=service.refused,
+    )

@@ -1,0 +1,117 @@
+"""Ask a registry about one node that has failed, and hold its word against older lists."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import anyio
+
+from rpcguard._checks import plain
+from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries.base import CheckingRegistry
+
+if TYPE_CHECKING:
+    from rpcguard.registries.base import Registry
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+
+_TIMEOUT = 10.0
+_AT_A_TIME = 4
+_MOST_WAITING = 64
+_PAUSE = 3.0
+_HOLD = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """Hold what was said of a node, None for gone, and what the list said of it at that time."""
+
+    said: Node | None
+    listed: Node
+    until: float
+
+
+class Recheck:
+    """Keep what the registry says of single nodes of one service when it is asked directly.
+
+    A list may come out of a cache of the server. So a finding outlives lists for 60 seconds, until
+    one says something else of the node than before. Does nothing for a registry that is no
+    `CheckingRegistry`. Runs on the discovery loop.
+    """
+
+    def __init__(self, service: str, registry: Registry) -> None:
+        self._service = service
+        self._registry = registry if isinstance(registry, CheckingRegistry) else None
+        self._listed: dict[str, Node] = {}
+        self._findings: dict[str, _Finding] = {}
+        self._waiting: set[str] = set()
+        self._again_at: dict[str, float] = {}
+        self._lanes = anyio.CapacityLimiter(_AT_A_TIME)
+
+    def corrected(self, snapshot: Snapshot) -> Snapshot:
+        """Give a list with what is known better."""
+        if self._registry is None:
+            return snapshot
+        now = anyio.current_time()
+        self._listed = {node.id: node for node in snapshot.nodes}
+        self._again_at = {key: at for key, at in self._again_at.items() if now < at}
+        if not self._findings:
+            return snapshot
+        self._findings = {
+            key: finding
+            for key, finding in self._findings.items()
+            if now < finding.until and self._is_unchanged(key, finding, snapshot)
+        }
+        known = {key: finding.said for key, finding in self._findings.items()}
+        said = [known.get(node.id, node) for node in snapshot.nodes]
+        return replace(snapshot, nodes=tuple(node for node in said if node is not None))
+
+    def _is_unchanged(self, key: str, finding: _Finding, snapshot: Snapshot) -> bool:
+        listed = self._listed.get(key)
+        return listed == finding.listed or (listed is None and not snapshot.authoritative)
+
+    async def ask(self, key: str) -> Snapshot | None:
+        """Ask about a listed node; give what is to be merged, None where nothing is new.
+
+        A node is asked about once at a time, and once in 3 seconds. One that is gone is given as
+        down: the next list takes it off, and as an explained loss.
+        """
+        listed, now = self._listed.get(key), anyio.current_time()
+        if self._registry is None or listed is None or not self._may_ask(key, now):
+            return None
+        self._waiting.add(key)
+        self._again_at[key] = now + _PAUSE
+        try:
+            said = await self._answer(self._registry, listed)
+        except Exception as error:  # adapters of others may raise anything; the next list tells
+            said_of = self._service, plain(key), plain(repr(error))
+            logger.debug("service %s: node %s cannot be checked: %s", *said_of)
+            return None
+        finally:
+            self._waiting.discard(key)
+        if said == listed or self._listed.get(key) != listed:
+            return None
+        self._findings[key] = _Finding(said, listed, anyio.current_time() + _HOLD)
+        logger.info(
+            "service %s: node %s: the registry, asked for it alone, says that it is %s",
+            self._service,
+            plain(key),
+            said.status if said is not None else "gone",
+        )
+        return Snapshot([said or replace(listed, status="down")], authoritative=False)
+
+    def _may_ask(self, key: str, now: float) -> bool:
+        # What only counts ejections, or is held back from one, may say so many times a second.
+        rested = now >= self._again_at.get(key, now)
+        return rested and key not in self._waiting and len(self._waiting) < _MOST_WAITING
+
+    async def _answer(self, registry: CheckingRegistry, listed: Node) -> Node | None:
+        async with self._lanes:
+            with anyio.fail_after(_TIMEOUT):
+                said: object = await registry.check(self._service, listed)
+        if said is None or (isinstance(said, Node) and said.id == listed.id):
+            return said
+        raise TypeError(f"the same node or None is wanted, not {said!r}")

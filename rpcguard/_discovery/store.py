@@ -1,0 +1,90 @@
+"""The last good snapshots on disk, for a cold start without a registry."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from rpcguard._checks import plain
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes, nodes_from_json
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.node import Node
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+
+
+class SnapshotStore:
+    """Keep one JSON file per service in a directory of mode 0700, files of mode 0600.
+
+    A directory that is there keeps its mode. A file is replaced atomically, a link in its place is
+    replaced too and never followed. Only a plain file is read, one of this user or of root to which
+    not everybody may write. What cannot be read or written is a warning, never an error of a call.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
+
+    def load(self, service: str) -> Snapshot | None:
+        """Give the last snapshot kept of a service, not authoritative; None without one."""
+        path = self._path(service)
+        try:
+            document = json_from_bytes(_read(path))
+            entries = document.get("nodes") if isinstance(document, dict) else None
+            nodes = nodes_from_json(entries, where=str(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            logger.warning("snapshot cache %s cannot be read: %s", path, plain(str(error)))
+            return None
+        return Snapshot(nodes, authoritative=False)
+
+    def save(self, service: str, nodes: tuple[Node, ...]) -> None:
+        """Replace what is kept of a service."""
+        path = self._path(service)
+        document = json.dumps({"nodes": [_as_json(node) for node in nodes]})
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # mkstemp makes the file with mode 0600.
+            descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=".rpcguard-")
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(document)
+                os.replace(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            logger.warning("snapshot cache %s cannot be written: %s", path, error)
+
+    def _path(self, service: str) -> Path:
+        return self._directory / f"{quote(service, safe='')}.json"
+
+
+def _read(path: Path) -> bytes:
+    # Neither through a link, nor waiting for the other end of a pipe: the discovery loop reads.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is not a regular file")
+        if found.st_uid not in (os.geteuid(), 0):
+            raise ValueError("it belongs to another user")
+        if found.st_mode & stat.S_IWOTH:
+            raise ValueError("everybody may write to it")
+        body = file.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    return body
+
+
+def _as_json(node: Node) -> dict[str, object]:
+    values = {name: getattr(node, name) for name in type(node).__slots__}
+    return {**values, "metadata": dict(node.metadata)}

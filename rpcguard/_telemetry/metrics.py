@@ -1,0 +1,152 @@
+"""The metrics: their names, units and buckets, and the gauges that report every live list."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol, get_args
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry import metrics
+from opentelemetry.metrics import Observation
+
+from rpcguard._core.nodes.node import State
+from rpcguard._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from opentelemetry.metrics import CallbackOptions, MeterProvider
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+
+_STATES: tuple[State, ...] = get_args(State)
+_MOST_NAMES = 1000
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+
+class Source(Protocol):
+    """Be a transport, as far as the gauges go."""
+
+    def census(self) -> Iterable[tuple[str, Mapping[State, int], float | None]]:
+        """Give each service with its nodes by state and the seconds since its registry answered."""
+        ...
+
+
+class Instruments:
+    """Hold the instruments of one meter provider; the names are in `docs/observability.md`.
+
+    All transports of a provider share them and are `sources` of the gauges, held weakly: the nodes
+    of a service that several transports follow are added up, and the oldest list counts.
+    """
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
+        self._names: set[str] = set()
+        self.sources: WeakSet[Source] = WeakSet()
+        self.request_duration: metrics.Histogram = meter.create_histogram(
+            "http.client.request.duration",
+            "s",
+            "Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.call_duration: metrics.Histogram = meter.create_histogram(
+            "rpcguard.call.duration",
+            "s",
+            "Duration of calls, with all their attempts and waits.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.call_attempts: metrics.Histogram = meter.create_histogram(
+            "rpcguard.call.attempts",
+            "{attempt}",
+            "Attempts per call.",
+            explicit_bucket_boundaries_advisory=(0, 1, 2, 3, 4, 5),
+        )
+        count = meter.create_counter
+        self.ejections: metrics.Counter = count(
+            "rpcguard.ejections", "{ejection}", "Ejections of nodes."
+        )
+        self.signals: metrics.Counter = count(
+            "rpcguard.offline.signals", "{signal}", "Signals of nodes that they leave."
+        )
+        self.retries: metrics.Counter = count(
+            "rpcguard.retries", "{retry}", "Attempts after the first of a call."
+        )
+        self.denied: metrics.Counter = count(
+            "rpcguard.retries.denied", "{retry}", "Retries that were wanted and not made."
+        )
+        self.refreshes: metrics.Counter = count(
+            "rpcguard.registry.refreshes", "{refresh}", "Answers and failures of the registry."
+        )
+        self.panics: metrics.Counter = count(
+            "rpcguard.panics", "{panic}", "Times that a list ran out of eligible nodes."
+        )
+        meter.create_observable_gauge(
+            "rpcguard.nodes", [self._nodes], "{node}", "Nodes in the live list, by state."
+        )
+        meter.create_observable_gauge(
+            "rpcguard.registry.age", [self._age], "s", "Time since the registry last answered."
+        )
+
+    def name(self, service: str) -> str:
+        """Give the name under which a service is counted.
+
+        Names may come from URLs that somebody else chooses, and an SDK keeps each for good: the
+        first thousand are told apart.
+        """
+        names = self._names
+        if service not in names:
+            if len(names) >= _MOST_NAMES:
+                return "_OTHER"
+            names.add(service)
+        return service
+
+    def _nodes(self, _: CallbackOptions) -> Iterable[Observation]:
+        totals: Counter[tuple[str, State]] = Counter()
+        for source in list(self.sources):
+            for service, states, _age in source.census():
+                name = self.name(service)
+                for state in _STATES:
+                    totals[name, state] += states.get(state, 0)
+        return [
+            Observation(number, {"server.address": service, "rpcguard.node.state": state})
+            for (service, state), number in totals.items()
+        ]
+
+    def _age(self, _: CallbackOptions) -> Iterable[Observation]:
+        oldest: dict[str, float] = {}
+        for source in list(self.sources):
+            for service, _states, age in source.census():
+                if age is not None:
+                    name = self.name(service)
+                    oldest[name] = max(age, oldest.get(name, 0.0))
+        return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
+
+
+# A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set, and
+# what is made before an SDK is there is kept for good.
+_of_provider: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
+_of_global: list[Instruments] = []
+_making = threading.Lock()
+
+
+def instruments_of(provider: MeterProvider | None) -> Instruments:
+    """Give the instruments of a meter provider, of the global one for None; thread-safe."""
+    with _making:
+        if provider is None or provider is metrics.get_meter_provider():
+            if not _of_global:
+                _of_global.append(Instruments(None))
+            return _of_global[0]
+        if provider not in _of_provider:
+            _of_provider[provider] = Instruments(provider)
+        return _of_provider[provider]
+
+
+def _forget() -> None:
+    # The lock may have been held by a thread that a fork does not bring along.
+    global _making
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)

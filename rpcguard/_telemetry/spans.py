@@ -1,0 +1,350 @@
+"""Observe one call and its attempts: spans, durations, and the context that goes out."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from opentelemetry import context as otel
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from contextvars import Token
+
+    import httpx
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from rpcguard._core.call.steps import Send
+    from rpcguard._telemetry.telemetry import Telemetry
+
+QUIET = "suppress_instrumentation"
+"""The context key that keeps the instrumentation of others from making spans of their own."""
+
+_PORTS = {"http": 80, "https": 443}
+_SECRETS = re.compile(r"(?<=[?&])(AWSAccessKeyId|Signature|sig|X-Goog-Signature)=[^&#]*")
+_EVENTS = {"ejected": "rpcguard.ejected", "offline": "rpcguard.offline"}
+_OF_CALL = ("http.response.status_code", "error.type")
+
+
+class Silence:
+    """Be the observer, and the attempts, of a call that nobody observes.
+
+    What the caller has in its context, such as baggage, is passed on to the node all the same,
+    unless the caller wants no instrumentation.
+    """
+
+    __slots__ = ("_here",)
+
+    def __init__(self, here: Context | None = None) -> None:
+        self._here = here
+
+    def attempt(self, outgoing: httpx.Request, step: Send | None) -> Self:
+        """Begin an attempt."""
+        if self._here is not None:
+            outgoing.headers = outgoing.headers.copy()  # the caller's own, where it may be
+            propagate.inject(outgoing.headers, self._here)
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def received(self, response: httpx.Response) -> httpx.Response:
+        """Take in the head of an answer; give it back."""
+        return response
+
+    def answered(self) -> None:
+        """Take in that the call is answered."""
+
+    def failed(self, error: BaseException) -> None:
+        """Take in that the call failed or was given up."""
+
+
+SILENCE = Silence()
+
+
+class Observer:
+    """Follow one call: a span and a duration for each attempt, a duration for the whole.
+
+    A call lasts until its answer's body is closed. An attempt's span is ended by the next thing
+    that the call does, with the time at which the attempt was over, so that what follows from it
+    is still told on the span.
+    """
+
+    __slots__ = ("_attempt", "_began", "_count", "attributes", "here", "request", "telemetry")
+
+    def __init__(self, telemetry: Telemetry, request: httpx.Request, here: Context) -> None:
+        url, method = request.url, request.method
+        self.telemetry: Telemetry = telemetry
+        self.request: httpx.Request = request
+        self.here: Context = here
+        self.attributes: dict[str, Any] = {
+            "http.request.method": method if method in telemetry.methods else "_OTHER",
+            "server.address": telemetry.instruments.name(url.host),
+            "server.port": url.port or _PORTS.get(url.scheme, 0),
+        }
+        self._attempt: Attempt | None = None
+        self._count = 0
+        self._began = time.perf_counter()
+
+    def attempt(self, outgoing: httpx.Request, step: Send | None) -> Attempt:
+        """Begin an attempt; `step` is None where an ordinary URL is called."""
+        if self._attempt is not None:
+            self._attempt.finish()
+        if step is not None and step.resent_because is not None:
+            self.telemetry.instruments.retries.add(
+                1,
+                {
+                    "server.address": self.attributes["server.address"],
+                    "rpcguard.retry.reason": step.resent_because,
+                },
+                self.here,
+            )
+        self._count += 1
+        self._attempt = Attempt(self, outgoing, step)
+        return self._attempt
+
+    def answered(self) -> None:
+        """Take in that the call is answered; it lasts until the body is closed."""
+        attempt = self._attempt
+        assert attempt is not None
+        attempt.last = True
+        if attempt.over:
+            self.end(attempt)
+
+    def failed(self, error: BaseException) -> None:
+        """Take in that the call failed or, as far as `error` is no `Exception`, was given up."""
+        if self._attempt is not None:
+            self._attempt.finish()
+        self._record({"error.type": _name(error)} if isinstance(error, Exception) else {})
+
+    def end(self, attempt: Attempt) -> None:
+        """Take in that the body of the answer is closed."""
+        attempt.finish()
+        self._record(attempt.outcome)
+
+    def _record(self, outcome: dict[str, Any]) -> None:
+        told = {key: outcome[key] for key in _OF_CALL if key in outcome}
+        instruments, here = self.telemetry.instruments, self.here
+        seconds = time.perf_counter() - self._began
+        instruments.call_duration.record(seconds, {**self.attributes, **told}, here)
+        instruments.call_attempts.record(self._count, self.attributes, here)
+
+
+class Attempt:
+    """Follow one attempt; entered while the child sends the request."""
+
+    __slots__ = (
+        "_began",
+        "_context",
+        "_error",
+        "_finished",
+        "_observer",
+        "_outgoing",
+        "_seconds",
+        "_span",
+        "_start",
+        "_state",
+        "_step",
+        "_token",
+        "last",
+        "outcome",
+    )
+
+    def __init__(self, observer: Observer, outgoing: httpx.Request, step: Send | None) -> None:
+        self.outcome: dict[str, Any] = {}
+        self.last: bool = False
+        self._observer = observer
+        self._outgoing = outgoing
+        self._step = step
+        self._state = step.lease.live.state if step is not None else None
+        self._context = observer.here
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+        self._error: Exception | None = None
+        self._seconds: float | None = None
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        self._start = time.time_ns()
+        self._began = time.perf_counter()
+        if self._observer.telemetry.tracing:
+            self._begin_span()
+        outgoing = self._outgoing
+        outgoing.headers = outgoing.headers.copy()  # the caller's own, where it may be
+        propagate.inject(outgoing.headers, self._context)
+        return self
+
+    def _begin_span(self) -> None:
+        observer = self._observer
+        method = observer.attributes["http.request.method"]
+        span = observer.telemetry.tracer.start_span(
+            "HTTP" if method == "_OTHER" else method,
+            observer.here,
+            SpanKind.CLIENT,
+            self._attributes(),
+            start_time=self._start,
+        )
+        parent = trace.get_current_span(observer.here).get_span_context()
+        if span.get_span_context().span_id == parent.span_id:
+            return  # a tracer that makes no spans: whatever instruments the child keeps its own
+        because = self._step.resent_because if self._step is not None else None
+        if because is not None:
+            span.add_event("rpcguard.retry", {"rpcguard.retry.reason": because}, self._start)
+        self._span = span
+        self._context = otel.set_value(QUIET, True, trace.set_span_in_context(span, observer.here))
+        self._token = otel.attach(self._context)
+
+    def _attributes(self) -> dict[str, Any]:
+        request, step = self._observer.request, self._step
+        names = {"server.address": request.url.host, "url.full": _redacted(request.url)}
+        attributes = {**self._observer.attributes, **names}
+        if attributes["http.request.method"] == "_OTHER":
+            attributes["http.request.method_original"] = request.method
+        if step is None:
+            return attributes
+        node = step.lease.live.node
+        attributes["network.peer.address"] = node.host
+        attributes["network.peer.port"] = node.port
+        attributes["rpcguard.node.id"] = node.id
+        attributes["rpcguard.attempt"] = step.number
+        if step.number > 1:
+            attributes["http.request.resend_count"] = step.number - 1
+        return attributes
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[False]:
+        if self._token is not None:
+            otel.detach(self._token)
+        if error is not None:
+            self.note_end(error)
+        return False
+
+    def received(self, response: httpx.Response) -> httpx.Response:
+        """Take in the head of an answer; give it back with a stream that tells of its end."""
+        outcome, status = self.outcome, response.status_code
+        outcome["http.response.status_code"] = status
+        if status >= 400:
+            outcome["error.type"] = str(status)
+        if version := response.extensions.get("http_version"):
+            outcome["network.protocol.version"] = version.decode().removeprefix("HTTP/")
+        if response.is_closed:  # the child read it itself
+            self.note_end()
+            return response
+        stream: Any = Body(response.stream, self)
+        response.stream = stream
+        return response
+
+    @property
+    def over(self) -> bool:
+        """Tell whether the attempt has come to its end."""
+        return self._seconds is not None
+
+    def note_end(self, error: BaseException | None = None) -> None:
+        """Note that the attempt is over; `error` says by what. Only the first time counts."""
+        if self._seconds is not None:
+            return
+        self._seconds = time.perf_counter() - self._began
+        if isinstance(error, Exception):
+            self._error = error
+            self.outcome["error.type"] = _name(error)
+
+    def closed(self) -> None:
+        """Take in that the body is closed."""
+        self.note_end()
+        if self.last and not self._finished:
+            self._observer.end(self)
+
+    def finish(self) -> None:
+        """Record the attempt, once."""
+        if self._finished:
+            return
+        self._finished = True
+        self.note_end()
+        seconds = self._seconds or 0.0
+        observer, span = self._observer, self._span
+        attributes = {**observer.attributes, **self.outcome}
+        observer.telemetry.instruments.request_duration.record(seconds, attributes, self._context)
+        if span is not None and span.is_recording():
+            self._end_span(span, self._start + int(seconds * 1e9))
+
+    def _end_span(self, span: Span, end: int) -> None:
+        span.set_attributes(self.outcome)
+        if "error.type" in self.outcome:
+            span.set_status(Status(StatusCode.ERROR, _described(self._error)))
+        if self._step is not None:
+            live = self._step.lease.live
+            if live.state != self._state and live.state in _EVENTS:
+                attributes = {"rpcguard.node.reason": live.reason or ""}
+                span.add_event(_EVENTS[live.state], attributes, end)
+        span.end(end)
+
+
+class Body:
+    """Pass on an answer's body of either kind, and tell its attempt of its end."""
+
+    __slots__ = ("_attempt", "_parts", "_stream")
+
+    def __init__(self, stream: Any, attempt: Attempt) -> None:
+        self._stream = stream
+        self._attempt = attempt
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except Exception as error:
+            self._attempt.note_end(error)
+            raise
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._attempt.closed()
+        self._stream.close()
+
+    # Not a generator: one more of them would have to be closed when it is left early.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._parts = self._stream.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            part: bytes = await self._parts.__anext__()
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._attempt.note_end(error)
+            raise
+        return part
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        self._attempt.closed()
+        await self._stream.aclose()
+
+
+AnyObserver = Observer | Silence
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{prefix}{kind.__qualname__}"
+
+
+def _described(error: Exception | None) -> str | None:
+    # A status code says enough, and a protocol error may quote a header with a secret in it.
+    if error is None or "ProtocolError" in type(error).__name__:
+        return None
+    return str(error)
+
+
+def _redacted(url: httpx.URL) -> str:
+    if url.userinfo:
+        url = url.copy_with(username="REDACTED", password="REDACTED")
+    full = str(url)
+    return _SECRETS.sub(r"\1=REDACTED", full) if "?" in full else full

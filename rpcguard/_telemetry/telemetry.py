@@ -1,0 +1,136 @@
+"""Spans and metrics of calls and attempts, by the API of OpenTelemetry alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel
+from opentelemetry import metrics, trace
+
+from rpcguard._telemetry.metrics import SCHEMA_URL, instruments_of
+from rpcguard._telemetry.spans import QUIET, SILENCE, Observer, Silence
+from rpcguard._version import __version__
+
+if TYPE_CHECKING:
+    import httpx
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from rpcguard._core.service.effects import Event
+    from rpcguard._telemetry.metrics import Instruments, Source
+    from rpcguard._telemetry.spans import AnyObserver
+
+# The plain key is the one that is kept for compatibility; exporters and the instrumentation of
+# others set those that the API has not made public.
+_QUIET_KEYS = (
+    QUIET,
+    getattr(otel, "_SUPPRESS_INSTRUMENTATION_KEY", QUIET),
+    getattr(otel, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", QUIET),
+)
+_ASK_EVERY = 0.05
+_METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
+
+
+class Telemetry:
+    """Observe the calls of one transport and count what happens to its lists.
+
+    The providers are the global ones by default; where they are set later, what comes 0.05 s after
+    it is recorded. Thread-safe. Costs next to nothing while neither provider is that of an SDK.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self.tracer: trace.Tracer = trace.get_tracer(
+            "rpcguard", __version__, tracer_provider, SCHEMA_URL
+        )
+        self.instruments: Instruments = instruments_of(meter_provider)
+        self.instruments.sources.add(source)
+        methods = os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", _METHODS)
+        self.methods: frozenset[str] = frozenset(methods.split(","))
+        self.tracing: bool = False
+        self._measuring = False
+        self._ask_again = 0.0
+        self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+
+    def observe(self, request: httpx.Request) -> AnyObserver:
+        """Begin to observe a call, in the context of its caller."""
+        here = otel.get_current()
+        if not here:
+            return Observer(self, request, here) if self._listened_to() else SILENCE
+        if _is_quiet(here):
+            return SILENCE
+        return Observer(self, request, here) if self._listened_to() else Silence(here)
+
+    def _listened_to(self) -> bool:
+        if self.tracing and self._measuring:
+            return True
+        now = time.monotonic()
+        if now >= self._ask_again:
+            # An SDK may be set up at any time, but asking takes longer than all the rest.
+            self._ask_again = now + _ASK_EVERY
+            self.tracing = _is_of_sdk(self._tracer_provider or trace.get_tracer_provider())
+            self._measuring = _is_of_sdk(self._meter_provider or metrics.get_meter_provider())
+        return self.tracing or self._measuring
+
+    def count(self, event: Event) -> None:
+        """Count an event of a service's list."""
+        service = {"server.address": self.instruments.name(event.service)}
+        if event.kind == "ejected":
+            self.instruments.ejections.add(
+                1,
+                {
+                    **service,
+                    "rpcguard.ejection.reason": event.code,
+                    "rpcguard.ejection.enforced": event.enforced,
+                },
+            )
+        elif event.kind == "signal":
+            self.instruments.signals.add(
+                1,
+                {
+                    **service,
+                    "rpcguard.offline.signal": event.code,
+                    "rpcguard.offline.enforced": event.enforced,
+                },
+            )
+        elif event.kind == "panic":
+            self.instruments.panics.add(1, service)
+
+    def denied(self, service: str, reason: str) -> None:
+        """Count a retry that was wanted and not made."""
+        if not _is_quiet(otel.get_current()):
+            name = self.instruments.name(service)
+            attributes = {"server.address": name, "rpcguard.denial.reason": reason}
+            self.instruments.denied.add(1, attributes)
+
+    def refreshed(self, service: str, error_type: str | None) -> None:
+        """Count an answer of the registry, or its failure."""
+        attributes = {"server.address": self.instruments.name(service)}
+        if error_type is not None:
+            attributes["error.type"] = error_type
+        self.instruments.refreshes.add(1, attributes)
+
+
+def hush() -> None:
+    """Let nothing be instrumented that runs in the current context from now on."""
+    otel.attach(otel.set_value(QUIET, True))
+
+
+def _is_quiet(context: Context) -> bool:
+    return any(context.get(key) for key in _QUIET_KEYS)
+
+
+def _is_of_sdk(provider: object) -> bool:
+    # The providers of the API itself only wait for a real one, or do nothing.
+    return not type(provider).__module__.startswith(
+        ("opentelemetry.trace", "opentelemetry.metrics")
+    )

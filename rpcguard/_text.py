@@ -1,0 +1,1 @@
+"""Text, as it is read and written in more than one room."""

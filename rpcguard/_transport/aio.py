@@ -1,0 +1,233 @@
+"""How calls are driven in tasks, on asyncio and trio."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from rpcguard._connections.children import scheme_of
+from rpcguard._core.call.call import DRAIN_TIME
+from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._transport.base import Shell, logger
+from rpcguard._transport.bodies import AsyncGuardedBody, AsyncOneShotBody
+from rpcguard._transport.loops import Home, current_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from rpcguard._core.call.call import Call
+    from rpcguard._core.call.steps import Step
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.service import Service
+    from rpcguard._telemetry.spans import AnyObserver
+
+_STOP_TIMEOUT = 1.0
+_POLL = 0.001
+_LONGEST_POLL = 0.02
+
+
+class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
+    """Drive calls in the task that makes them."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        http = cls._http
+        consumed = {"consumed": http.StreamConsumed}
+        cls._one_shot = type("Body", (AsyncOneShotBody, http.AsyncByteStream), consumed)
+        cls._guarded = type("Body", (AsyncGuardedBody, http.AsyncByteStream), {})
+
+    _homes: dict[Any, Home]
+
+    def _start_without_children(self) -> None:
+        self._homes = {}
+
+    def _families(self) -> list[dict[Any, Any]]:
+        return [home.children for home in list(self._homes.values())]
+
+    def _part_with_children(self) -> object:
+        homes = self._homes
+        self._start_without_children()
+        return homes
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request to a node of the service that its URL names.
+
+        The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
+        of the last attempt, with a note that lists the attempts.
+        """
+        observer = self._telemetry.observe(request)
+        try:
+            response = await self._serve(request, observer)
+        except BaseException as error:
+            observer.failed(error)
+            raise
+        observer.answered()
+        return response
+
+    async def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
+        service, call, body = self._prepare(request)
+        try:
+            if not service.ready:
+                longest = self._policies.membership.first_snapshot_timeout
+                await _until(lambda: service.ready or service.closed, min(longest, call.left))
+                if service.closed:
+                    raise self._refuse(service)
+            home = await self._home()
+            if self._direct and service.ready and not service.known:
+                return await self._send_direct(request, service, home, call, observer)
+            return await self._drive(request, service, home, call, body, observer)
+        except BaseException:
+            service.end()
+            raise
+
+    async def _drive(
+        self,
+        request: httpx.Request,
+        service: Service,
+        home: Home,
+        call: Call,
+        body: Any,
+        observer: AnyObserver,
+    ) -> httpx.Response:
+        steps = call.run()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = await self._take(step, request, body, home, observer)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            return self._hand_out(call, end.value, service)
+
+    async def _take(
+        self, step: Step, request: httpx.Request, body: Any, home: Home, observer: AnyObserver
+    ) -> httpx.Response | None:
+        if type(step) is Send:
+            live = step.lease.live
+            scheme = scheme_of(live.node, request.url.scheme)
+            child = self._child_of(home.children, live, scheme)
+            outgoing = self._make.request(request, body, live.node, step.timeouts, scheme=scheme)
+            with observer.attempt(outgoing, step) as attempt:
+                return attempt.received(await child.handle_async_request(outgoing))
+        if type(step) is Read:
+            await self._read(step.reply)
+        elif type(step) is Discard:
+            await self._discard(step)
+        elif type(step) is Sleep:
+            await anyio.sleep(step.seconds)
+        return None
+
+    async def _read(self, response: Any) -> None:
+        stream = response.stream
+        try:
+            body = b"".join([chunk async for chunk in stream])
+        finally:
+            await stream.aclose()
+        response.stream = self._http.ByteStream(body)
+
+    async def _discard(self, step: Discard) -> None:
+        stream: Any = step.reply.stream
+        try:
+            if step.drain:
+                await _drain(stream)
+        except self._http.TransportError as error:
+            logger.debug("an answer that is thrown away broke off: %r", error)
+        finally:
+            await stream.aclose()
+
+    async def _send_direct(
+        self,
+        request: httpx.Request,
+        service: Service,
+        home: Home,
+        call: Call,
+        observer: AnyObserver,
+    ) -> httpx.Response:
+        key = (None, "")
+        if key not in home.children:
+            home.children[key] = self._make.direct()
+        outgoing = self._make.direct_request(request, call.limit_direct())
+        with observer.attempt(outgoing, None) as attempt:
+            answer = await home.children[key].handle_async_request(outgoing)
+            response = attempt.received(answer)
+        call.hand_out()
+        response.stream = self._guarded(response.stream, service)
+        return response
+
+    async def _home(self) -> Home:
+        loop = current_loop()
+        home = self._homes.get(loop)
+        if home is None:
+            home = self._homes[loop] = Home(loop, lambda loop: self._homes.pop(loop, None))
+            await home.begin()
+        return home
+
+    def retire(self, live: LiveNode) -> None:
+        """Close the children of a node that has left and is idle, each on its own loop."""
+        for home in list(self._homes.values()):
+            home.retire(live)
+
+    async def wait_ready(self, service: str, *, timeout: float) -> None:
+        """Wait until the first snapshot of a service is there.
+
+        Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
+        the transport was closed before.
+        """
+        found = self._service(service.lower())
+        await _until(lambda: found.ready or found.closed, timeout)
+        if not found.ready:
+            raise self._not_ready(found, timeout)
+
+    async def aclose(self) -> None:
+        """Refuse new calls, let those in flight finish, then close everything.
+
+        Calls and streams that are not done within `drain_timeout` are cut, and at once in a
+        cancelled scope. Any task, loop or thread may call, more than once.
+        """
+        self._closed = True
+        services = list(self._services.values())
+        for service in services:
+            service.close()
+        try:
+            await _until(lambda: not any(one.calls for one in services), self._drain_timeout)
+        finally:
+            self._cut = True
+            with anyio.CancelScope(shield=True):
+                await self._close_homes()
+                stopped = self._following.stop()
+                if stopped is not None:
+                    await _until(stopped.done, _STOP_TIMEOUT)
+
+    async def _close_homes(self) -> None:
+        here = current_loop()
+        for home in list(self._homes.values()):
+            if home.loop is here:
+                await home.end()
+            else:
+                home.run_soon(home.end)
+        await _until(lambda: not self._homes, _STOP_TIMEOUT)
+
+
+async def _drain(stream: Any) -> None:
+    end = time.monotonic() + DRAIN_TIME
+    chunks = aiter(stream)
+    async for _ in chunks:
+        if time.monotonic() > end:
+            # Left to the garbage collector a generator would end too late.
+            await getattr(chunks, "aclose", stream.aclose)()
+            return
+
+
+async def _until(condition: Callable[[], object], timeout: float) -> None:
+    # Polled, since the condition is met by another thread or loop, and seldom waited for.
+    end, pause = time.monotonic() + timeout, _POLL
+    while not condition() and (left := end - time.monotonic()) > 0:
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 2.0, _LONGEST_POLL)

@@ -1,0 +1,349 @@
+"""What the transports of both kinds and both flavours share: options, services, children."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import warnings
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
+
+from rpcguard._checks import is_amount, is_registry, require
+from rpcguard._connections.children import SCHEMES, Children, ChildT
+from rpcguard._connections.exchange import Exchange
+from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.call.call import Call
+from rpcguard._core.call.plan import Plan, always, read_options
+from rpcguard._core.nodes.view import Counts
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._core.policies.ejection import EjectionPolicy
+from rpcguard._core.policies.membership import MembershipPolicy
+from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.service.service import Service
+from rpcguard._core.service.views import why_no_node
+from rpcguard._discovery.background import background
+from rpcguard._discovery.following import Following, view_of
+from rpcguard._discovery.probes import probe
+from rpcguard._telemetry.log import Journal
+from rpcguard._transport.services import surplus
+from rpcguard.errors import InvalidRegistryURL, RegistryError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import ModuleType
+
+    import httpx
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from rpcguard._core.balancing.base import Balancer
+    from rpcguard._core.call.steps import Answer
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.node import Node, State
+    from rpcguard._core.nodes.view import NodeView, ServiceView
+    from rpcguard._core.service.effects import Event
+    from rpcguard._core.service.views import PickRecord
+    from rpcguard.registries.base import Registry
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+
+ENVIRONMENT = "RPCGUARD_REGISTRY"
+ChildKey = tuple["LiveNode | None", str]
+
+
+class Shell(Generic[ChildT]):
+    """Hold what a transport is made of; `rpcguard.Transport` has the options.
+
+    A subclass says which library it serves (`_http`), how calls are driven, and what the children
+    are: `_stack` for HTTP/1.1, `_pooled` for the rest.
+    """
+
+    _http: ClassVar[ModuleType]
+    _stack: ClassVar[Callable[..., Any]]
+    _pooled: ClassVar[Callable[..., Any]]
+    _one_shot: ClassVar[Callable[..., Any]]
+    _guarded: ClassVar[Callable[..., Any]]
+    _no_available_node: ClassVar[type[Exception]]
+    _transport_closed: ClassVar[type[Exception]]
+
+    def __init__(
+        self,
+        registry: str | Registry | None = None,
+        *,
+        balancer: Callable[[], Balancer] = LeastLoaded,
+        retry: RetryPolicy | None = None,
+        ejection: EjectionPolicy | None = None,
+        slow_start: SlowStart | None = None,
+        offline: OfflinePolicy | None = None,
+        membership: MembershipPolicy | None = None,
+        drain_timeout: float = 10.0,
+        unknown_service: Literal["error", "direct"] = "error",
+        node_transport: Callable[[Node], ChildT] | None = None,
+        verify: ssl.SSLContext | str | bool = True,
+        cert: Any = None,
+        trust_env: bool = True,
+        http1: bool = True,
+        http2: bool = False,
+        limits: httpx.Limits | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        known = unknown_service in ("error", "direct")
+        require("unknown_service", unknown_service, "error or direct", known)
+        require("drain_timeout", drain_timeout, "seconds, 0 or more", is_amount(drain_timeout))
+        self._policies = Policies(
+            retry=retry or RetryPolicy(),
+            ejection=ejection or EjectionPolicy(),
+            slow_start=slow_start or SlowStart(),
+            offline=offline or OfflinePolicy(),
+            membership=membership or MembershipPolicy(),
+            balancer=balancer,
+            probes=node_transport is None,
+        )
+        self._drain_timeout = drain_timeout
+        self._direct = unknown_service == "direct"
+        self._make: Children[ChildT] = Children(
+            self._http,
+            self._stack,
+            self._pooled,
+            node_transport=node_transport,
+            verify=verify,
+            cert=cert,
+            trust_env=trust_env,
+            http1=http1,
+            http2=http2,
+            limits=limits,
+            local_address=local_address,
+            socket_options=socket_options,
+        )
+        self._closed = False
+        self._cut = False
+        self._forking = threading.Lock()
+        self._naming = threading.RLock()  # a handler of the log may call through this transport
+        self._pid = os.getpid()
+        self._services: dict[str, Service] = {}
+        given = os.environ.get(ENVIRONMENT) if registry is None else registry
+        if not given:
+            raise InvalidRegistryURL(
+                f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
+            )
+        require("registry", given, "a URL or an object with `fetch`", is_registry(given))
+        # Here, since it takes a third of the time that importing rpcguard may take.
+        from rpcguard._telemetry.telemetry import Telemetry
+
+        self._journal = Journal()
+        self._telemetry = Telemetry(
+            self, tracer_provider=tracer_provider, meter_provider=meter_provider
+        )
+        self._following = Following(
+            given,
+            cache_dir=self._policies.membership.cache_dir,
+            on_refresh=self._telemetry.refreshed,
+        )
+        weakref.finalize(self, self._following.stop).atexit = False
+        self._start_without_children()
+
+    def __repr__(self) -> str:
+        kind, registry = type(self), self._following.registry
+        state = "closed" if self._closed else f"services: {len(self._services)}"
+        return f"<{kind.__module__}.{kind.__qualname__} of {registry!r}, {state}>"
+
+    def __del__(self) -> None:
+        # At exit nothing is lost by what is still open, and a client of a whole program's life
+        # is seldom closed. A transport that could not be made, or was not used, has nothing open.
+        used = getattr(self, "_services", None) and self._pid == os.getpid()
+        if used and not self._closed and not sys.is_finalizing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    # What the user sees and says
+
+    def nodes(self, service: str) -> list[NodeView]:
+        """Show the live list of a service; empty while its first snapshot is awaited."""
+        return self._service(service.lower()).nodes(self._connections)
+
+    def services(self) -> list[ServiceView]:
+        """Show the services that were called so far, and how their registry does."""
+        return [view_of(service, self._following) for service in list(self._services.values())]
+
+    def explain(self, service: str) -> list[PickRecord]:
+        """Show the last 64 picks of a service: what was compared and who was left out and why."""
+        return self._service(service.lower()).explain()
+
+    def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
+        """Take a node, given by id or `host:port`, out of use for `ttl` seconds.
+
+        The default is `ttl` of the `OfflinePolicy`; its bounds do not count here. Raises
+        `ValueError` for a node that is not listed.
+        """
+        self._service(service.lower()).mark_offline(node, ttl)
+
+    def mark_online(self, service: str, node: str) -> None:
+        """Take back a mark or an ejection; the node goes through slow start."""
+        self._service(service.lower()).mark_online(node)
+
+    # Services
+
+    def _service(self, name: str) -> Service:
+        if self._pid != os.getpid():
+            self._start_over_after_fork()
+        service = self._services.get(name)
+        return self._new_service(name) if service is None or service.forgotten else service
+
+    def _new_service(self, name: str) -> Service:
+        with self._naming:
+            service = self._services.get(name)
+            if service is None:
+                for idle in surplus(self._services.values()):
+                    if idle.forget():
+                        del self._services[idle.name]
+                        self._following.forget(idle.name)
+                service = Service(name, policies=self._policies, surroundings=self)
+                self._services[name] = service
+                if self._closed:
+                    service.close()
+                else:
+                    self._following.follow(service)
+        return service
+
+    def _connections(self, live: LiveNode) -> Counts | None:
+        keys = (live, "http"), (live, "https")
+        children = [family.get(key) for family in self._families() for key in keys]
+        counts = [child.counts for child in children if isinstance(child, Exchange)]
+        return sum(counts, Counts(0, 0, 0)) if counts else None
+
+    def _families(self) -> list[dict[ChildKey, Any]]:
+        raise NotImplementedError
+
+    def _start_without_children(self) -> None:
+        raise NotImplementedError
+
+    def _part_with_children(self) -> object:
+        raise NotImplementedError
+
+    def _start_over_after_fork(self) -> None:
+        # The parent's threads are gone, its locks may be held for ever and its sockets are still
+        # the parent's: keep them untouched, take the lists over and begin anew.
+        with self._forking:
+            if self._pid == os.getpid():
+                return
+            self._inherited = self._services, self._part_with_children()
+            self._naming = threading.RLock()
+            self._services = {name: service.heir() for name, service in self._services.items()}
+            self._following.renew()
+            for service in self._services.values():
+                if self._closed:
+                    service.close()
+                else:
+                    self._following.follow(service)
+            self._pid = os.getpid()
+
+    def _refuse(self, service: Service) -> Exception:
+        return self._transport_closed(
+            f"the transport is closed; the call to service {service.name!r} was not sent"
+        )
+
+    def _no_node(self, service: Service) -> Exception:
+        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
+        return self._no_available_node(f"service {service.name!r} has no available node: {why}")
+
+    def _no_list(self, service: Service) -> str:
+        trouble = self._following.trouble(service.name)
+        said = f" ({trouble})" if trouble else ""
+        return f"no list from {self._following.registry!r}{said}"
+
+    def _not_ready(self, service: Service, timeout: float) -> Exception:
+        name = repr(service.name)
+        if self._closed:
+            return self._transport_closed(f"the transport is closed; no list of service {name}")
+        return RegistryError(f"service {name}: {self._no_list(service)} after {timeout} s")
+
+    # What services ask for
+
+    def retire(self, live: LiveNode) -> None:
+        """Close what is kept for a node that has left and is idle."""
+        raise NotImplementedError
+
+    def tell(self, event: Event) -> None:
+        """Log and count an event of a service."""
+        self._journal.tell(event)
+        self._telemetry.count(event)
+        if event.kind == "ejected" and event.node is not None:
+            self._following.check(event.service, event.node)
+
+    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
+        """Give each service with its nodes by state and the age of its list, for the gauges."""
+        if self._closed or self._pid != os.getpid():
+            return  # after a fork the locks may be held for ever
+        for name, service in list(self._services.items()):
+            if service.known:
+                yield name, service.states(), self._following.age(name)
+
+    def probe(self, service: Service, live: LiveNode) -> None:
+        """Probe a node in the background."""
+        background().spawn(probe, weakref.ref(service), live)
+
+    # Calls
+
+    def _prepare(self, request: httpx.Request) -> tuple[Service, Call, Any]:
+        url, extensions = request.url, request.extensions
+        host = url.host
+        if url.scheme not in SCHEMES or not host:
+            raise self._http.UnsupportedProtocol(
+                f"{str(url)!r} is not http://service/path, nor https"
+            )
+        service, retry = self._service(host), self._policies.retry
+        body, replayable = self._body_of(request)
+        plan = Plan(
+            method=request.method,
+            keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
+            attempts=retry.attempts,
+            timeouts=extensions.get("timeout", {}),
+            replayable=replayable,
+        )
+        if "rpcguard" in extensions:
+            plan = replace(plan, **read_options(extensions["rpcguard"], service.clock(), retry))
+        if not service.begin():
+            if service.forgotten:
+                return self._prepare(request)
+            raise self._refuse(service)
+        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
+        return service, call, body
+
+    def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
+        if isinstance(request.stream, self._http.ByteStream):
+            return request.stream, always
+        body = self._one_shot(request.stream)
+        return body, lambda: not body.touched
+
+    def _hand_out(self, call: Call, answer: Answer, service: Service) -> httpx.Response:
+        response: Any = answer.reply
+        response.extensions["rpcguard"] = call.info
+        if response.is_closed and not answer.complete:
+            # A child that answers by itself, a mock say, has nothing left that anybody closes.
+            service.release(answer.lease)
+        if response.is_closed or answer.complete:
+            service.end()
+        else:
+            response.stream = self._guarded(response.stream, service, answer.lease, call)
+        handed: httpx.Response = response
+        return handed
+
+    def _denied(self, service: Service, reason: str) -> None:
+        logger.debug("service %s: no retry: %s", service.name, reason)
+        self._telemetry.denied(service.name, reason)
+
+    def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
+        child = children.get((live, scheme))
+        if child is None:
+            child = children.setdefault((live, scheme), self._make.child(live.node, scheme))
+        if self._cut:
+            raise self._transport_closed("the transport was closed before the call was answered")
+        return child

@@ -1,0 +1,128 @@
+"""The bodies that pass through a transport: what is sent, and what is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from rpcguard._core.call.call import Call
+    from rpcguard._core.service.service import Lease, Service
+
+
+class SyncOneShotBody:
+    """Send a body that cannot be sent twice, and remember whether it was begun."""
+
+    consumed: ClassVar[type[Exception]]
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.touched: bool = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self.touched:
+            raise self.consumed
+        self.touched = True
+        yield from self._stream
+
+    def close(self) -> None:
+        """Close the caller's stream."""
+        self._stream.close()
+
+
+class SyncGuardedBody:
+    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+
+    def __init__(
+        self,
+        stream: Any,
+        service: Service,
+        lease: Lease | None = None,
+        call: Call | None = None,
+    ) -> None:
+        self._stream = stream
+        self._service = service
+        self._lease = lease
+        self._call = call
+        self._open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except BaseException as error:
+            if isinstance(error, Exception) and self._call and self._lease:
+                self._call.break_off(self._lease, error)
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the child's stream and give the node back; once, however often it is called."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._stream.close()
+        finally:
+            if self._lease is not None:
+                self._service.release(self._lease)
+            self._service.end()
+
+
+class AsyncOneShotBody:
+    """Send a body that cannot be sent twice, and remember whether it was begun."""
+
+    consumed: ClassVar[type[Exception]]
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.touched: bool = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.touched:
+            raise self.consumed
+        self.touched = True
+        async for chunk in self._stream:
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Close the caller's stream."""
+        await self._stream.aclose()
+
+
+class AsyncGuardedBody:
+    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+
+    def __init__(
+        self,
+        stream: Any,
+        service: Service,
+        lease: Lease | None = None,
+        call: Call | None = None,
+    ) -> None:
+        self._stream = stream
+        self._service = service
+        self._lease = lease
+        self._call = call
+        self._open = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except BaseException as error:
+            if isinstance(error, Exception) and self._call and self._lease:
+                self._call.break_off(self._lease, error)
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Give the node back and close the child's stream; once, however often it is called."""
+        if not self._open:
+            return
+        self._open = False
+        # Before anything is awaited, so that a cancelled scope cannot skip it.
+        if self._lease is not None:
+            self._service.release(self._lease)
+        self._service.end()
+        await self._stream.aclose()

@@ -1,0 +1,98 @@
+"""What an async transport keeps on each event loop that it is used from."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from rpcguard._core.nodes.live import LiveNode
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+
+
+class Home:
+    """Hold what an async transport keeps for one event loop: the children that live there.
+
+    Closes them when the loop ends: an async generator that was begun on a loop is closed by it
+    (`loop.shutdown_asyncgens`, trio likewise), which needs no cooperation of the caller.
+    """
+
+    def __init__(self, loop: Any, forget: Callable[[Any], object]) -> None:
+        self.loop = loop
+        self.children: dict[tuple[LiveNode | None, str], Any] = {}
+        self._leaving: list[Any] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._end = _until_loop_ends(self.children, self._leaving, loop, forget)
+
+    async def begin(self) -> None:
+        """Tie the children to the loop that runs this."""
+        await anext(self._end)
+
+    async def end(self) -> None:
+        """Close all children."""
+        await self._end.aclose()
+
+    def retire(self, live: LiveNode) -> None:
+        """Close the children of a node soon; any thread may call."""
+        for scheme in ("http", "https"):
+            child = self.children.pop((live, scheme), None)
+            if child is not None:
+                self._leaving.append(child)
+        if self._leaving:
+            self.run_soon(self._sweep)
+
+    async def _sweep(self) -> None:
+        await _close_all(self._leaving)
+
+    def run_soon(self, task: Callable[[], Any]) -> None:
+        """Run a coroutine function on this loop, from any thread; not if the loop has ended."""
+        try:
+            if isinstance(self.loop, asyncio.AbstractEventLoop):
+                self.loop.call_soon_threadsafe(self._start_task, task)
+            else:
+                import trio
+
+                self.loop.run_sync_soon(trio.lowlevel.spawn_system_task, task)
+        except RuntimeError:
+            logger.debug("the event loop of a leaving node's connections has ended")
+
+    def _start_task(self, task: Callable[[], Any]) -> None:
+        started = self.loop.create_task(task())
+        self._tasks.add(started)
+        started.add_done_callback(self._tasks.discard)
+
+
+async def _until_loop_ends(
+    children: dict[Any, Any], leaving: list[Any], loop: Any, forget: Callable[[Any], object]
+) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        forget(loop)
+        leaving += children.values()
+        children.clear()
+        with anyio.CancelScope(shield=True):
+            await _close_all(leaving)
+
+
+async def _close_all(children: list[Any]) -> None:
+    while children:
+        try:
+            await children.pop().aclose()
+        except Exception:  # the user's own child may raise anything, and the others are still open
+            logger.warning("a node's connections did not close", exc_info=True)
+
+
+def current_loop() -> Any:
+    """Give the running event loop, or what stands for it on trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return sys.modules["trio"].lowlevel.current_trio_token()

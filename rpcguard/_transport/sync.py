@@ -1,0 +1,220 @@
+"""How calls are driven in threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._connections.children import scheme_of
+from rpcguard._core.call.call import DRAIN_TIME
+from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._transport.base import Shell, logger
+from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from rpcguard._core.call.call import Call
+    from rpcguard._core.call.steps import Step
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.service import Service
+    from rpcguard._telemetry.spans import AnyObserver
+    from rpcguard._transport.base import ChildKey
+
+_STOP_TIMEOUT = 1.0
+
+
+class SyncShell(Shell["httpx.BaseTransport"]):
+    """Drive calls in the thread that makes them."""
+
+    _children: dict[ChildKey, httpx.BaseTransport]
+
+    def _start_without_children(self) -> None:
+        self._children = {}
+        children, pid = self._children, os.getpid()
+        weakref.finalize(self, _close_ours, children, pid).atexit = False
+        weakref.finalize(self, _leave, children, pid)
+
+    def _families(self) -> list[dict[ChildKey, Any]]:
+        return [self._children]
+
+    def _part_with_children(self) -> object:
+        children = self._children
+        self._start_without_children()
+        return children
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        http = cls._http
+        consumed = {"consumed": http.StreamConsumed}
+        cls._one_shot = type("Body", (SyncOneShotBody, http.SyncByteStream), consumed)
+        cls._guarded = type("Body", (SyncGuardedBody, http.SyncByteStream), {})
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request to a node of the service that its URL names.
+
+        The response must be closed. Raises `NoAvailableNode`, `TransportClosed`, or the exception
+        of the last attempt, with a note that lists the attempts.
+        """
+        observer = self._telemetry.observe(request)
+        try:
+            response = self._serve(request, observer)
+        except BaseException as error:
+            observer.failed(error)
+            raise
+        observer.answered()
+        return response
+
+    def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
+        service, call, body = self._prepare(request)
+        try:
+            if not service.ready:
+                longest = self._policies.membership.first_snapshot_timeout
+                service.wait_ready(min(longest, call.left))
+                if service.closed:
+                    raise self._refuse(service)
+            if self._direct and service.ready and not service.known:
+                return self._send_direct(request, service, call, observer)
+            return self._drive(request, service, call, body, observer)
+        except BaseException:
+            service.end()
+            raise
+
+    def _drive(
+        self, request: httpx.Request, service: Service, call: Call, body: Any, observer: AnyObserver
+    ) -> httpx.Response:
+        steps = call.run()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._take(step, request, body, observer)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            return self._hand_out(call, end.value, service)
+
+    def _take(
+        self, step: Step, request: httpx.Request, body: Any, observer: AnyObserver
+    ) -> httpx.Response | None:
+        if type(step) is Send:
+            live = step.lease.live
+            scheme = scheme_of(live.node, request.url.scheme)
+            child = self._child_of(self._children, live, scheme)
+            outgoing = self._make.request(request, body, live.node, step.timeouts, scheme=scheme)
+            with observer.attempt(outgoing, step) as attempt:
+                return attempt.received(child.handle_request(outgoing))
+        if type(step) is Read:
+            self._read(step.reply)
+        elif type(step) is Discard:
+            self._discard(step)
+        elif type(step) is Sleep:
+            time.sleep(step.seconds)
+        return None
+
+    def _read(self, response: Any) -> None:
+        stream = response.stream
+        try:
+            body = b"".join(stream)
+        finally:
+            stream.close()
+        response.stream = self._http.ByteStream(body)
+
+    def _discard(self, step: Discard) -> None:
+        stream = step.reply.stream
+        try:
+            if step.drain:
+                end = time.monotonic() + DRAIN_TIME
+                for _ in stream:
+                    if time.monotonic() > end:
+                        break
+        except self._http.TransportError as error:
+            logger.debug("an answer that is thrown away broke off: %r", error)
+        finally:
+            stream.close()
+
+    def _send_direct(
+        self, request: httpx.Request, service: Service, call: Call, observer: AnyObserver
+    ) -> httpx.Response:
+        child = self._children.get((None, "")) or self._children.setdefault(
+            (None, ""), self._make.direct()
+        )
+        outgoing = self._make.direct_request(request, call.limit_direct())
+        with observer.attempt(outgoing, None) as attempt:
+            response = attempt.received(child.handle_request(outgoing))
+        call.hand_out()
+        response.stream = self._guarded(response.stream, service)
+        return response
+
+    def retire(self, live: LiveNode) -> None:
+        """Close the child of a node that has left and is idle."""
+        for scheme in ("http", "https"):
+            child = self._children.pop((live, scheme), None)
+            if child is not None:
+                _close(child)
+
+    def wait_ready(self, service: str, *, timeout: float) -> None:
+        """Block until the first snapshot of a service is there.
+
+        Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
+        the transport was closed before.
+        """
+        found = self._service(service.lower())
+        if not found.wait_ready(timeout) or not found.ready:
+            raise self._not_ready(found, timeout)
+
+    def close(self) -> None:
+        """Refuse new calls, let those in flight finish, then close everything.
+
+        Calls and streams that are not done within `drain_timeout` are cut. Any thread may call,
+        more than once.
+        """
+        self._closed = True
+        services = list(self._services.values())
+        for service in services:
+            service.close()
+        end = time.monotonic() + self._drain_timeout
+        for service in services:
+            service.wait_idle(max(end - time.monotonic(), 0.0))
+        self._cut = True
+        stopped = self._following.stop()
+        _close_all(self._children)
+        if stopped is not None:
+            concurrent.futures.wait([stopped], _STOP_TIMEOUT)
+
+
+def _close_all(children: dict[ChildKey, httpx.BaseTransport]) -> None:
+    while children:
+        _close(children.popitem()[1])
+
+
+def _close_ours(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None:
+    # In a forked child the sockets are still those of the parent.
+    if pid == os.getpid():
+        _close_all(children)
+
+
+def _leave(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None:
+    # At exit a call in flight is one of a daemon thread, which is to end without a word: cut, it
+    # would still raise in its thread, and the interpreter would print that.
+    if pid == os.getpid():
+        for child in list(children.values()):
+            _run(getattr(child, "close_idle", child.close))
+
+
+def _close(child: httpx.BaseTransport) -> None:
+    _run(child.close)
+
+
+def _run(close: Callable[[], object]) -> None:
+    try:
+        close()
+    except Exception:  # the user's own child may raise anything, and the others are still open
+        logger.warning("a node's connections did not close", exc_info=True)

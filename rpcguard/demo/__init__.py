@@ -1,1 +1,0 @@
-"""`rpcguard demo`: a release, a crash, a freeze and a sick node, played with real processes."""

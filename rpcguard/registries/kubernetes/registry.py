@@ -1,0 +1,249 @@
+"""The registry `kubernetes://`: EndpointSlices of a cluster, listed and watched."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import anyio
+
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.documents import MAX_BYTES, nodes_from_json
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.fields import number
+from rpcguard.registries._shared.urls import RegistryURL, parse_url
+from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, ExpiredError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+_EXAMPLE: Final = "kubernetes://my-namespace?port=http&server=https://10.0.0.1:6443"
+_OPTIONS: Final = ("port", "server", "token", "timeout", *TLS_OPTIONS)
+_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SERVER: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^/?#@\[\]:\s]+)(:[0-9]{1,5})?/?")
+
+_WATCH_SECONDS: Final = 300
+_IDLE: Final = 150.0  # bookmarks come about once a minute
+_SHORTEST_WATCH: Final = 1.0
+_LONGEST_RETRY_AFTER: Final = 30.0
+
+
+class KubernetesRegistry:
+    """Follow the EndpointSlices of a Kubernetes service.
+
+    URL form: `kubernetes://namespace?port=http`; without a namespace (`kubernetes:///`) that of
+    the pod. A service in another namespace is called as `http://name.namespace/`, and
+    `name.namespace.svc.cluster.local` is understood. Options: `port`: name or number of the port
+    to use (the one named http, else https, else the first); `server`: URLs of the API server,
+    separated by commas (in a pod from `KUBERNETES_SERVICE_HOST` and `_PORT`); `token`: file with
+    the bearer token; `ca`, `cert` and `key`: PEM files; `timeout` of a request in seconds (10). In
+    a pod, `token` and `ca` are those of its service account. The token is read anew for every
+    request, since it is replaced every hour or so. The account needs `list` and `watch` on
+    `endpointslices` of the group `discovery.k8s.io`.
+
+    It stays live by list and watch: the slices of a service are listed at once and merged, then
+    each change of a slice is applied. Bookmarks keep the position fresh; when it is too old (410)
+    everything is listed again; a stream without even a bookmark for 150 s is broken.
+
+    Node: `id` is the pod's name (else `host:port`), `generation` its uid, `host` the endpoint's
+    first address, `zone` its zone, and `metadata` has `node`, and `hints`: the zones that it is
+    meant for. `appProtocol` https, or a port named so, gives the scheme. `status` is draining
+    while it terminates and serves, down where it is not ready or terminates without serving; a
+    condition that is not told counts as good. An endpoint in two slices counts once: the better
+    status, IPv4, the slice changed last. Weight, version and start are not known to Kubernetes.
+
+    A service without any slice is unknown, as is a name that cannot be one's; a slice without
+    endpoints, which is what a service without pods has, is an empty list. Refused credentials
+    (401, 403), a server that is starting (no connection, or 500) and any other answer raise
+    `RegistryError`; after 429 or 503 with `Retry-After` that long is waited first, 30 s at most.
+    Source: the API conventions and the `discovery/v1` types. Works on asyncio and trio; `aclose`
+    it in the event loop that used it.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        servers: list[str],
+        port: str | None = None,
+        token: str | None = None,
+        tls: TLSFiles | ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._namespace = namespace
+        self._port = port
+        self._token = token
+        self._shown = f"{', '.join(servers)}, namespace {namespace}"
+        self._client = RegistryClient(servers, tls=tls, timeout=timeout, max_bytes=max_bytes)
+        self._faults = FaultLog()
+
+    @classmethod
+    def from_url(cls, url: str) -> KubernetesRegistry:
+        """Read a `kubernetes://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        parsed = parse_url(url, example=_EXAMPLE, default_port=1, options=_OPTIONS)
+        servers = _servers(parsed)
+        in_pod = "server" not in parsed.query
+        secure = any(server.startswith("https") for server in servers)
+        tls = TLSFiles.from_url(parsed, secure=secure)
+        if in_pod and tls.ca is None:
+            tls = TLSFiles(str(_POD / "ca.crt"), tls.cert, tls.key)
+        return cls(
+            _namespace(parsed),
+            servers=servers,
+            port=parsed.query.get("port"),
+            token=parsed.query.get("token", str(_POD / "token") if in_pod else None),
+            tls=tls,
+            timeout=parsed.number("timeout", 10.0),
+        )
+
+    async def fetch(self, service: str) -> Snapshot:
+        """List now; raise `RegistryError` where there is no usable answer."""
+        target = self._target(service)
+        if target is None:
+            return Snapshot((), known=False)
+        return self._snapshot(service, await self._list(target))
+
+    async def watch(self, service: str) -> AsyncIterator[Snapshot]:
+        """Yield the list first and after each change; raise when it cannot be followed."""
+        target = self._target(service)
+        if target is None:
+            yield Snapshot((), known=False)
+            await anyio.sleep_forever()
+            return
+        last: Snapshot | None = None
+        while True:
+            begun = time.monotonic()
+            slices = await self._list(target)
+            try:
+                async with aclosing(self._changes(target, slices)) as changes:
+                    async for _ in changes:
+                        fresh = self._snapshot(service, slices)
+                        if fresh != last:
+                            yield fresh
+                        last = fresh
+            except ExpiredError:
+                await _pause(begun)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def __repr__(self) -> str:
+        return f"KubernetesRegistry({self._shown!r})"
+
+    def _target(self, service: str) -> str | None:
+        name, _, rest = service.partition(".")
+        namespace = rest.partition(".")[0] or self._namespace
+        if not _LABEL.fullmatch(name) or not _LABEL.fullmatch(namespace):
+            return None
+        query = urlencode({"labelSelector": f"kubernetes.io/service-name={name}"})
+        return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?{query}"
+
+    async def _list(self, target: str) -> EndpointSlices:
+        answer = await self._client.request("GET", target, headers=self._headers())
+        if answer.status != 200:
+            raise await _refused(answer)
+        try:
+            return EndpointSlices(answer.json())
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+
+    async def _changes(self, target: str, slices: EndpointSlices) -> AsyncGenerator[None, None]:
+        """Bring slices up to date, yielding at once and after each change."""
+        yield
+        left = MAX_BYTES  # what a list may have at once, changes may not bring by and by
+        while True:
+            begun = time.monotonic()
+            more = {"watch": 1, "allowWatchBookmarks": "true", "timeoutSeconds": _WATCH_SECONDS}
+            query = urlencode({**more, "resourceVersion": slices.version})
+            lines = await self._client.stream(
+                "GET", f"{target}&{query}", headers=self._headers(), idle=_IDLE
+            )
+            if isinstance(lines, Answer):
+                raise ExpiredError if lines.status == 410 else await _refused(lines)
+            try:
+                async for line in lines:
+                    left -= len(line)
+                    if left < 0:
+                        raise ExpiredError
+                    if slices.take(line):
+                        yield
+            except ValueError as error:
+                raise RegistryError(f"{self._shown}: {error}") from error
+            finally:
+                await lines.aclose()
+            await _pause(begun)  # the server ends a watch now and then; it goes on from there
+
+    def _headers(self) -> dict[str, str]:
+        if self._token is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {Path(self._token).read_text().strip()}"}
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"token file {self._token}: {type(error).__name__}") from error
+
+    def _snapshot(self, service: str, slices: EndpointSlices) -> Snapshot:
+        where = f"{self._shown}, service {service!r}"
+        try:
+            entries, lacking = slices.nodes(self._port)
+            self._faults.report(f"{where}, ports", lacking)
+            nodes = nodes_from_json(entries, where=where, faults=self._faults)
+        except ValueError as error:
+            raise RegistryError(f"{where}: {error}") from error
+        if lacking and not nodes:
+            raise RegistryError(f"{where}: {lacking}")
+        return Snapshot(nodes, known=bool(slices.by_name))
+
+
+async def _pause(begun: float) -> None:
+    # A server that ends every stream at once must not be asked without end.
+    await anyio.sleep(max(0.0, begun + _SHORTEST_WATCH - time.monotonic()))
+
+
+async def _refused(answer: Answer) -> RegistryError:
+    seconds = number(answer.headers.get("retry-after"))
+    if seconds is not None and answer.status in (429, 503):
+        await anyio.sleep(min(seconds, _LONGEST_RETRY_AFTER))
+    return answer.error()
+
+
+def _namespace(parsed: RegistryURL) -> str:
+    if parsed.username is not None or parsed.password is not None:
+        raise parsed.invalid("there is no user or password: write a token into a file")
+    if parsed.path.strip("/"):
+        raise parsed.invalid("there is no path: the namespace stands where a host would")
+    if len(parsed.hosts) > 1:
+        raise parsed.invalid("there can be only one namespace")
+    if parsed.hosts:
+        name = parsed.hosts[0][0]
+    else:
+        try:
+            name = (_POD / "namespace").read_text().strip()
+        except OSError:
+            raise parsed.invalid("outside of a pod, the namespace must be given") from None
+    if not _LABEL.fullmatch(name):
+        raise parsed.invalid(f"{name!r} is no namespace")
+    return name
+
+
+def _servers(parsed: RegistryURL) -> list[str]:
+    given = parsed.query.get("server")
+    if given is None:
+        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}") for name in ("HOST", "PORT"))
+        if not host or not port:
+            raise parsed.invalid("outside of a pod, option 'server' must be given")
+        return [f"https://{f'[{host}]' if ':' in host else host}:{port}"]
+    servers = [server.rstrip("/") for server in given.split(",")]
+    if not all(_SERVER.fullmatch(server) for server in servers):
+        raise parsed.invalid("option 'server' must be http(s)://host:port, or several with commas")
+    return servers

@@ -1,0 +1,332 @@
+"""The registry `zookeeper://`: Curator, Spring Cloud and Dubbo registrations, watched."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import anyio
+from anyio import lowlevel, to_thread
+
+from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.client import TLS_OPTIONS, TLSFiles
+from rpcguard.registries._shared.documents import MAX_BYTES, nodes_from_json
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.fields import address
+from rpcguard.registries._shared.urls import parse_url
+from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
+
+try:
+    from kazoo.client import KazooClient  # type: ignore[import-untyped]
+    from kazoo.exceptions import (  # type: ignore[import-untyped]
+        AuthFailedError,
+        KazooException,
+        NoAuthError,
+        NoNodeError,
+    )
+    from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+
+    from rpcguard.registries.zookeeper.kazoo import Session, Threads
+except ModuleNotFoundError as _missing:
+    raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from kazoo.protocol.states import WatchedEvent  # type: ignore[import-untyped]
+
+_EXAMPLE: Final = "zookeeper://user:password@h1:2181,h2:2181/services?layout=curator"
+_PORTS: Final = {"zookeeper": 2181, "zookeeper+tls": 2281}
+_OPTIONS: Final = ("layout", "timeout", "session_timeout", "protocols", "group", "version")
+_PROTOCOLS: Final = ("rest", "http", "https", "tri")
+_RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
+_SETTLE: Final = 0.01
+_AT_A_TIME: Final = 200
+
+# kazoo logs every request, passwords included; what matters of it is in the errors here.
+_quiet = logging.getLogger("rpcguard.zookeeper")
+_quiet.addFilter(lambda record: record.levelno >= logging.ERROR)
+
+
+class ZooKeeperRegistry:
+    """Watch the registrations of services in ZooKeeper.
+
+    URL form: `zookeeper://user:password@h1:2181,h2:2181/root?layout=curator`, with TLS
+    `zookeeper+tls://` (port 2281 by default) and the PEM files `ca` (trusted besides those of the
+    machine), `cert` and `key`. `root` is the full path under which services are registered, a
+    chroot included: by default `/services`, for layout dubbo `/dubbo`. User and password are
+    those of a digest ACL. Options: `layout` (curator, also called spring; dubbo: Dubbo 2 and
+    its interfaces; dubbo-app: Dubbo 3 and its applications); `timeout`: seconds to wait for a
+    connection and for an answer (5); `session_timeout`: seconds after which silence counts as
+    loss (6); for Dubbo `protocols`, those that count as HTTP (rest,http,https,tri), and `group`
+    and `version` of an interface.
+
+    It stays live by watches on the list of nodes and on the data of each. A service is found in
+    any case of its name, the exact one first. `generation` is the transaction that made the
+    znode, in layout dubbo the `timestamp` that the provider registered with.
+
+    * curator: `id` is the znode's name; `address` and `port`, or `sslPort` with scheme https;
+      `weight`, `zone`, `version` from the payload's metadata; `started_at` from
+      `registrationTimeUTC`; `enabled: false` or an `instance_status` OUT_OF_SERVICE is draining,
+      one that is not UP is down.
+    * dubbo-app: the same; port and protocol from `dubbo.endpoints`, `started_at` from `timestamp`.
+    * dubbo: `id` is `host:port`; `weight` is a hundredth of Dubbo's, `zone` its `zone` or
+      `region`, `version` that of the interface; `disabled` is draining; `weight` and `disabled`
+      of the interface's `configurators` are applied.
+
+    A service without a znode (in layout dubbo: without `providers`) is unknown, a znode without
+    children is an empty service. Refused credentials, no connection (a server that is starting
+    takes none), a lost one, an expired session, and znodes of which not one can be read raise
+    `RegistryError`, and the list stays as it was. Sources: the ZooKeeper programmer's guide;
+    Curator's `ServiceInstance`, Spring Cloud ZooKeeper's `ZookeeperInstance`, Dubbo's registry
+    and metadata formats. kazoo runs the connection in threads of its own; `aclose` ends them.
+    After a fork the child opens its own connection.
+    """
+
+    def __init__(
+        self,
+        hosts: Iterable[tuple[str, int]],
+        *,
+        root: str | None = None,
+        layout: str = "curator",
+        username: str | None = None,
+        password: str | None = None,
+        tls: TLSFiles | None = None,
+        timeout: float = 5.0,
+        session_timeout: float = 6.0,
+        protocols: Iterable[str] = _PROTOCOLS,
+        group: str | None = None,
+        version: str | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+        self._layout = LAYOUTS[layout](protocols=tuple(protocols), group=group, version=version)
+        self._root = f"/{(root or self._layout.root).strip('/')}"
+        self._hosts = ",".join(address(*pair) for pair in hosts)
+        self._credentials = None if username is None else f"{username}:{password or ''}"
+        self._tls = tls
+        self._timeout = timeout
+        self._session_timeout = session_timeout
+        self._max_bytes = max_bytes
+        self._faults = FaultLog()
+        self._session = Session(self._new_client)
+
+    @classmethod
+    def from_url(cls, url: str) -> ZooKeeperRegistry:
+        """Read a `zookeeper://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
+        port = _PORTS.get(url.partition(":")[0].lower())
+        parsed = parse_url(
+            url, example=_EXAMPLE, default_port=port, options=(*_OPTIONS, *TLS_OPTIONS)
+        )
+        layout = parsed.query.get("layout", "curator")
+        if layout not in LAYOUTS:
+            raise parsed.invalid(f"option 'layout' must be one of {', '.join(LAYOUTS)}")
+        if not parsed.hosts:
+            raise parsed.invalid("no address is given")
+        secure = parsed.scheme == "zookeeper+tls"
+        files = TLSFiles.from_url(parsed, secure=secure)
+        return cls(
+            parsed.hosts,
+            root=unquote(parsed.path).strip("/"),
+            layout=layout,
+            username=parsed.username,
+            password=parsed.password,
+            tls=files if secure else None,
+            timeout=parsed.number("timeout", 5.0),
+            session_timeout=parsed.number("session_timeout", 6.0),
+            protocols=parsed.query.get("protocols", ",".join(_PROTOCOLS)).split(","),
+            group=parsed.query.get("group"),
+            version=parsed.query.get("version"),
+        )
+
+    async def fetch(self, service: str) -> Snapshot:
+        """Read the list now; raise `RegistryError` where there is no answer."""
+        return await self._read(self._branch(service))
+
+    async def watch(self, service: str) -> AsyncIterator[Snapshot]:
+        """Yield the list first and after each change; raise when the connection is lost."""
+        bell = _Bell()
+        branch = self._branch(service, bell)
+        told: set[str] = set()
+        while True:
+            bell.arm()
+            snapshot = await self._read(branch)
+            told, before = {node.id for node in snapshot.nodes}, told
+            if before - told:
+                await anyio.sleep(_SETTLE)  # who changes its znode's name leaves and comes back
+                continue
+            yield snapshot
+            # Changes come in crowds: the first is told at once, what follows it together.
+            await anyio.sleep(_SETTLE)
+            await bell.rung()
+            if bell.lost:
+                raise RegistryError(f"{self}: the connection was lost")
+
+    async def aclose(self) -> None:
+        """End the connection and its threads; a later request opens a new one."""
+        await to_thread.run_sync(self._session.end, abandon_on_cancel=True)
+
+    def __repr__(self) -> str:
+        return f"ZooKeeperRegistry({f'{self._hosts}{self._root}'!r})"
+
+    def _branch(self, service: str, bell: _Bell | None = None) -> _Branch:
+        return _Branch(self._root, service, self._layout, self._timeout, self._max_bytes, bell)
+
+    async def _read(self, branch: _Branch) -> Snapshot:
+        if self._session.pid != os.getpid():
+            self._session = Session(self._new_client)  # threads do not survive a fork
+        # Abandoned when cancelled: every wait in there is bounded.
+        znodes = await to_thread.run_sync(self._in_thread, branch, abandon_on_cancel=True)
+        if znodes is None:
+            return Snapshot((), known=False)
+        try:
+            return Snapshot(
+                nodes_from_json(
+                    self._layout.chosen(znodes),
+                    where=f"{self}, service {branch.service!r}",
+                    faults=self._faults,
+                    read=self._layout.node,
+                )
+            )
+        except ValueError as error:
+            raise RegistryError(f"{self}: {error}") from error
+
+    def _in_thread(self, branch: _Branch) -> list[Znode] | None:
+        try:
+            return branch.read(self._session.client(self._timeout))
+        except (NoAuthError, AuthFailedError) as error:
+            reason = "the credentials are missing, wrong or not enough"
+            raise RegistryError(f"{self}: {reason}") from error
+        except (KazooException, KazooTimeoutError) as error:
+            raise RegistryError(f"{self}: {error or type(error).__name__}") from error
+
+    def _new_client(self) -> KazooClient:
+        tls = self._tls or TLSFiles()
+        return KazooClient(
+            hosts=self._hosts,
+            timeout=self._session_timeout,
+            handler=Threads(self._max_bytes),
+            auth_data=[("digest", self._credentials)] if self._credentials else None,
+            connection_retry=_RECONNECT,
+            logger=_quiet,
+            use_ssl=self._tls is not None,
+            check_hostname=self._tls is not None,
+            ca=tls.ca,
+            certfile=tls.cert,
+            keyfile=tls.key or tls.cert,
+        )
+
+
+class _Bell:
+    """Wake a task from kazoo's threads; keep which znodes have changed."""
+
+    def __init__(self) -> None:
+        current = lowlevel.current_token()
+        token: Any = getattr(current, "native_token", current)  # anyio 4.11 wraps it
+        # Neither waits for the loop, which may be closing while kazoo's threads are joined.
+        self._soon = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
+        self._event = anyio.Event()
+        self.changed: deque[str] = deque()
+        self.lost = False
+
+    def arm(self) -> None:
+        """Forget what has happened up to here."""
+        self._event = anyio.Event()
+
+    async def rung(self) -> None:
+        """Wait until something has happened since."""
+        await self._event.wait()
+
+    def __call__(self, event: WatchedEvent) -> None:
+        """Take a watch that has fired; without a path it is the connection that is lost."""
+        if event.path is None:
+            self.lost = True
+        else:
+            self.changed.append(event.path)
+        with suppress(RuntimeError):  # the loop has ended
+            self._soon(lambda: self._event.set())
+
+
+class _Branch:
+    """Read the znodes of one service, only what has changed since the last time.
+
+    With a bell every read leaves watches behind. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        service: str,
+        layout: Layout,
+        timeout: float,
+        limit: int,
+        bell: _Bell | None,
+    ) -> None:
+        self.service = service
+        self._root = root
+        self._layout = layout
+        self._timeout = timeout
+        self._limit = limit
+        self._bell = bell
+        self._kept: dict[str, Znode] = {}
+
+    def read(self, client: KazooClient) -> list[Znode] | None:
+        """Give the znodes, None for an unknown service; raise kazoo's exceptions."""
+        if self.service.strip(".") == "" or "/" in self.service:
+            return None
+        while self._bell is not None and self._bell.changed:
+            self._kept.pop(self._bell.changed.popleft(), None)
+        for name in (self.service, None):
+            name = name or self._in_any_case(client)
+            if name is None:
+                return None
+            found = self._below(client, f"{self._root}/{name}".replace("//", "/"))
+            if found is not None:
+                return found
+        return None
+
+    def _below(self, client: KazooClient, path: str) -> list[Znode] | None:
+        paths: list[str] = []
+        for index, folder in enumerate(self._layout.folders):
+            names = self._children(client, path + folder)
+            if names is None and index == 0:
+                return None
+            paths += [f"{path}{folder}/{name}" for name in names or ()]
+        if not self._layout.has_data:
+            return [Znode(path) for path in paths]
+        self._kept = {p: self._kept[p] for p in paths if p in self._kept}
+        missing = [p for p in paths if p not in self._kept]
+        for start in range(0, len(missing), _AT_A_TIME):
+            self._ask(client, missing[start : start + _AT_A_TIME])
+        return [self._kept[p] for p in paths if p in self._kept]
+
+    def _ask(self, client: KazooClient, paths: list[str]) -> None:
+        for p, answer in [(p, client.get_async(p, self._bell)) for p in paths]:
+            with suppress(NoNodeError):  # gone again: the list has changed, and its watch fires
+                data, stat = self._result(answer)
+                self._kept[p] = Znode(p, data, stat.czxid, stat.created)
+        if sum(len(znode.data) for znode in self._kept.values()) > self._limit:
+            raise RegistryError(f"{self.service!r} has more than {self._limit} bytes of znodes")
+
+    def _in_any_case(self, client: KazooClient) -> str | None:
+        names = self._children(client, self._root)
+        wanted = self.service.lower()
+        return next((name for name in sorted(names or ()) if name.lower() == wanted), None)
+
+    def _children(self, client: KazooClient, path: str) -> list[str] | None:
+        while True:
+            with suppress(NoNodeError):
+                names: list[str] = self._result(client.get_children_async(path, self._bell))
+                return names
+            # To hear of it when it is made, unless that has just been.
+            if self._bell is None or not self._result(client.exists_async(path, self._bell)):
+                return None
+
+    def _result(self, answer: Any) -> Any:
+        return answer.get(timeout=self._timeout)

@@ -1,0 +1,248 @@
+"""What becomes of calls when a node says GOAWAY, one frame at a time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import anyio
+import h2.events
+import pytest
+from h2.settings import SettingCodes
+from hyperframe.frame import GoAwayFrame
+
+from tests.support.calls import FLAVOURS, Flavour, each, soon
+from tests.support.http2_node import H2
+from tests.support.library import http
+
+ALL = 2**31 - 1
+CONCURRENT = [Flavour("asyncio"), Flavour("trio")]
+
+
+def say_goaway(node: H2, last: int, error: int = 0) -> None:
+    """Send a GOAWAY and go on, which the h2 package does not know how to do."""
+    node.flush()
+    node.peer.send(GoAwayFrame(0, last_stream_id=last, error_code=error).serialize())
+
+
+def drain(node: H2, stream: int) -> None:
+    """Leave as Envoy does: GOAWAY for all streams, the answer, then GOAWAY for the last one."""
+    say_goaway(node, ALL)
+    node.answer(stream, body=b"x" * 30_000)
+    node.flush()
+    say_goaway(node, stream)
+
+
+@each(FLAVOURS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_graceful_goaway_breaks_no_call(method, make_h2, make_h2_caller):
+    """The call that it comes with is answered, and the next one goes elsewhere."""
+    leaving, good = make_h2(drain), make_h2()
+    caller = make_h2_caller(leaving, good)
+    response = await caller.call(method=method, content=b"pay")
+    assert len(response.content) == 30_000
+    assert (await caller.call(method=method, content=b"pay")).text == "ok"
+    assert (len(leaving.calls), len(good.calls)) == (1, 1)
+    view = caller.view(leaving)
+    assert (view.state, view.reason, view.failures) == ("offline", "GOAWAY", 0)
+
+
+@each(FLAVOURS)
+async def test_a_connection_that_is_only_old_is_replaced(make_h2, make_h2_caller):
+    """Its node stays in use, with another connection."""
+
+    def rotate(node: H2, stream: int) -> None:
+        if stream == 15:
+            say_goaway(node, stream)
+        node.answer(stream)
+
+    node, other = make_h2(rotate), make_h2()
+    caller = make_h2_caller(node, other)
+    for _ in range(12):
+        assert (await caller.call(method="POST", content=b"pay")).text == "ok"
+    assert len(node.peers) == 2
+    assert caller.view(node).state == "available"
+    assert other.calls == []
+    await soon(lambda: node.open == 1, "the old connection is closed")
+
+
+@each(CONCURRENT)
+async def test_what_is_in_flight_goes_on_and_what_was_not_taken_goes_elsewhere(
+    make_h2, make_h2_caller
+):
+    """Of two POSTs on one connection the node takes one; both are answered, each runs once."""
+
+    def take_the_first(node: H2, stream: int) -> None:
+        if stream == 1:
+            node.answer(1)
+        if stream == 5:
+            say_goaway(node, 3)
+            node.answer(3)
+
+    leaving, good = make_h2(take_the_first), make_h2()
+    caller = make_h2_caller(leaving, good)
+    await caller.call()
+    answers = []
+
+    async def pay(name: str) -> None:
+        answers.append(await caller.call(f"/{name}", method="POST", content=b"pay"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(pay, "a")
+        await soon(lambda: len(leaving.calls) == 2, "the first is there")
+        group.start_soon(pay, "b")
+    assert [answer.text for answer in answers] == ["ok", "ok"]
+    attempts = sorted(len(answer.extensions["rpcguard"].attempts) for answer in answers)
+    assert attempts == [1, 2]
+    assert (len(leaving.calls), len(good.calls)) == (3, 1)
+    assert caller.view(leaving).failures == 0
+
+
+@each(CONCURRENT)
+async def test_what_an_old_connection_refuses_goes_to_a_fresh_one(make_h2, make_h2_caller):
+    """It costs no attempt: the node is well, and is asked again at once."""
+
+    def rotate(node: H2, stream: int) -> None:
+        if stream < 19 or node.peer.number > 1:
+            node.answer(stream)
+        elif stream == 21:
+            say_goaway(node, 19)
+            node.answer(19)
+
+    node, other = make_h2(rotate), make_h2()
+    caller = make_h2_caller(node, other)
+    for _ in range(9):
+        await caller.call()
+    answers = []
+
+    async def pay(body) -> None:
+        answers.append(await caller.call(method="POST", content=body))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(pay, b"pay")
+        await soon(lambda: len(node.calls) == 10, "the first is there")
+        group.start_soon(pay, b"y" * 40_000)
+    assert [len(answer.extensions["rpcguard"].attempts) for answer in answers] == [1, 1]
+    assert (len(node.peers), other.calls) == (2, [])
+    assert caller.view(node).state == "available"
+
+
+@each([Flavour("asyncio")])  # trio minds that httpx leaves the iterator of such a body
+async def test_a_body_that_is_refused_on_its_way_blames_nobody(make_h2, make_h2_caller):
+    """REFUSED_STREAM in the middle of a POST is no error of our own, nor of the node's."""
+
+    class Refusing(H2):
+        def take(self, event) -> None:
+            super().take(event)
+            if isinstance(event, h2.events.DataReceived) and event.stream_id == 5:
+                self.refuse(5)
+                self.answer(3)
+
+    node = make_h2()
+    node.scripts = (lambda peer: Refusing(peer, answer_the_first).run(),)
+    caller = make_h2_caller(node)
+    await caller.call()
+    answered = anyio.Event()
+
+    async def get() -> None:
+        assert (await caller.call()).text == "ok"
+        answered.set()
+
+    async def body():
+        yield b"first"
+        await answered.wait()
+        yield b"second"
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(get)
+        await soon(lambda: len(node.calls) == 2, "the GET is there")
+        with pytest.raises(http.RemoteProtocolError, match="error_code=7"):
+            await caller.call(method="POST", content=body())
+    assert (len(node.calls), caller.view(node).failures) == (3, 0)
+
+
+def answer_the_first(node: H2, stream: int) -> None:
+    if stream == 1:
+        node.answer(stream)
+
+
+@each(FLAVOURS)
+async def test_a_node_that_breaks_its_word_fails_the_call(make_h2, make_h2_caller):
+    """A connection that ends before the answer: a GET goes elsewhere, a POST is not repeated."""
+
+    def vanish(node: H2, stream: int) -> None:
+        say_goaway(node, stream)
+        node.peer.sock.shutdown(socket.SHUT_WR)  # a reset might overtake the GOAWAY
+
+    leaving, good = make_h2(vanish), make_h2()
+    caller = make_h2_caller(leaving, good)
+    with pytest.raises(http.TransportError):
+        await caller.call(method="POST", content=b"pay")
+    assert (len(leaving.calls), good.calls) == (1, [])
+    assert caller.view(leaving).state == "offline"
+
+
+@each(FLAVOURS)
+async def test_a_goaway_with_an_error_is_no_farewell(make_h2, make_h2_caller):
+    """ENHANCE_YOUR_CALM names the call: a GET goes elsewhere."""
+    broken, good = make_h2(lambda node, stream: say_goaway(node, stream, 11)), make_h2()
+    caller = make_h2_caller(broken, good)
+    assert (await caller.call()).text == "ok"
+    assert (len(broken.calls), len(good.calls)) == (1, 1)
+
+
+@each(FLAVOURS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_refused_stream_goes_elsewhere_and_the_connection_stays(
+    method, make_h2, make_h2_caller
+):
+    """REFUSED_STREAM is about one call alone: any method goes again, the next one may come back."""
+
+    def refuse_the_first(node: H2, stream: int) -> None:
+        (node.refuse if stream == 1 else node.answer)(stream)
+
+    busy, free = make_h2(refuse_the_first), make_h2()
+    caller = make_h2_caller(busy, free)
+    for _ in range(2):
+        assert (await caller.call(method=method, content=b"pay")).text == "ok"
+    assert (len(busy.calls), len(free.calls), len(busy.peers)) == (2, 1, 1)
+    assert caller.view(busy).failures == 0
+
+
+@each(CONCURRENT)
+async def test_a_limit_that_falls_to_nothing_breaks_no_call(make_h2, make_h2_caller):
+    """So hypercorn says that it leaves: the next POST goes on a fresh connection, unharmed."""
+    lowered, asked_again = threading.Event(), threading.Event()
+
+    class Lowering(H2):
+        def take(self, event) -> None:
+            super().take(event)
+            if isinstance(event, h2.events.SettingsAcknowledged) and 3 in self.bodies:
+                lowered.set()
+                assert asked_again.wait(20)
+                self.answer(3)
+
+    def lower(node: H2, stream: int) -> None:
+        if node.peer.number > 1:
+            asked_again.set()
+        if stream == 1:
+            node.answer(stream)
+        else:
+            node.wire.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 0})
+
+    node = make_h2()
+    node.scripts = (lambda peer: Lowering(peer, lower).run(),)
+    caller = make_h2_caller(node)
+    await caller.call()
+    answers = []
+
+    async def pay() -> None:
+        answers.append(await caller.call(method="POST", content=b"pay"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(pay)
+        await soon(lowered.is_set, "the limit has fallen")
+        group.start_soon(pay)
+    assert [len(answer.extensions["rpcguard"].attempts) for answer in answers] == [1, 1]
+    assert (len(node.calls), len(node.peers)) == (3, 2)
+    assert (caller.view(node).state, caller.view(node).failures) == ("available", 0)

@@ -1,0 +1,161 @@
+"""Real Envoy, nginx and hypercorn as nodes: load, limits, and every way in which they leave."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from tests.behaviour.http2.load import Provider, load, providing, twice
+from tests.behaviour.http2.proxies import EnvoyNode, HypercornNode
+from tests.support.library import AsyncTransport, http
+from tests.support.require import require
+from tests.support.servers.nginx import Nginx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.servers.base import Server
+
+# trio minds that httpcore leaves the iterator of a body which a node refuses on its way.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"
+)
+
+KINDS = ("sync", "asyncio", "trio")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def anyio_backend(kind: str) -> str:
+    return "trio" if kind == "trio" else "asyncio"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with providing() as provider:
+        yield provider
+
+
+@pytest.fixture
+def start(provider, tmp_path) -> Iterator[Callable[..., list]]:
+    """Start so many proxies of a kind in front of the provider."""
+    started: list[Server] = []
+    provider.executed.clear()
+    provider.together = None
+
+    def begin(made, count: int, **options) -> list:
+        require(made)
+        fresh = [
+            made(tmp_path / f"{made.name}-{len(started)}-{number}", provider.server_port, **options)
+            for number in range(count)
+        ]
+        for node in fresh:
+            started.append(node)
+            node.start()
+        return fresh
+
+    yield begin
+    for node in started:
+        node.kill()
+
+
+def listed(nodes: list) -> str:
+    return "static://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+
+
+async def test_envoys_drain_under_load_and_no_call_fails(kind, provider, start):
+    """One after the other says GOAWAY twice, ends, and comes back: not even a POST is lost."""
+    nodes = start(EnvoyNode, 4)  # so that both may be marked offline
+    async with load(kind, listed(nodes)) as going:
+        await going.more(100)
+        for node in nodes[:2]:
+            await to_thread.run_sync(node.drain)
+            await to_thread.run_sync(node.wait_drained)
+            await to_thread.run_sync(node.stop)
+            await going.more(50)
+            await to_thread.run_sync(node.start)
+            await going.more(100)
+    assert going.made > 300
+    assert going.failed == {}
+    assert twice(provider) == []
+
+
+async def test_an_envoy_that_is_killed_costs_no_saveable_call(kind, provider, start):
+    """SIGTERM without a drain cuts what is in flight: GETs are saved, no POST runs twice."""
+    nodes = start(EnvoyNode, 2)
+    async with load(kind, listed(nodes)) as going:
+        await going.more(100)
+        await to_thread.run_sync(nodes[0].stop)
+        await going.more(100)
+    assert going.saveable() == {}
+    assert twice(provider) == []
+
+
+async def test_nginx_ends_connections_and_reloads_and_no_call_fails(kind, provider, start):
+    """GOAWAY after every 40th request, new workers, and an orderly end."""
+    nodes = start(Nginx, 2, requests=40)
+    async with load(kind, listed(nodes)) as going:
+        await going.more(200)
+        for node in nodes:
+            node.reload()
+            await going.more(100)
+        await to_thread.run_sync(nodes[0].leave)
+        await going.more(100)
+    assert going.failed == {}
+    assert twice(provider) == []
+
+
+async def test_hypercorns_leave_under_load_and_no_saveable_call_fails(kind, provider, start):
+    """On SIGTERM it takes no stream more, answers, says GOAWAY; idle connections just end."""
+    nodes = start(HypercornNode, 3)
+    async with load(kind, listed(nodes)) as going:
+        await going.more(100)
+        for node in nodes[:2]:
+            await to_thread.run_sync(node.stop)
+            await going.more(60)
+            await to_thread.run_sync(node.start)
+            await going.more(60)
+    assert going.made > 340
+    assert going.saveable() == {}
+    assert twice(provider) == []
+
+
+@pytest.mark.parametrize("made", [EnvoyNode, Nginx, HypercornNode])
+async def test_stream_limits_are_kept(made, kind, provider, start):
+    """Twelve callers share a node that takes three streams per connection: none is refused."""
+    nodes = start(made, 1, streams=3)
+    async with load(kind, listed(nodes), workers=12) as going:
+        await going.more(200)
+    assert going.failed == {}
+    assert going.retries == 0
+
+
+@pytest.mark.parametrize("made", [EnvoyNode, HypercornNode])
+@pytest.mark.parametrize("kind", KINDS[1:], indirect=True)
+async def test_calls_are_multiplexed(made, provider, start):
+    """Many calls at once on one connection: none is answered before half of them are there."""
+    (node,) = start(made, 1)
+    limits = http.Limits(max_connections=1)
+    transport = AsyncTransport(listed([node]), http1=False, http2=True, limits=limits)
+    answers = []
+
+    async def get(number: int) -> None:
+        answers.append(await client.get(f"/{number}"))
+
+    async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
+        await client.get("/")
+        provider.together = threading.Barrier(25)
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(get, number)
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.http_version for answer in answers} == {"HTTP/2"}
+    assert len({answer.extensions["stream_id"] for answer in answers}) == 50

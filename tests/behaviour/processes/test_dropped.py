@@ -1,0 +1,110 @@
+"""Transports that nobody closes: said in a warning that names them, and nothing is left of them."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import warnings
+
+import anyio
+import httpx
+import pytest
+
+import rpcguard
+from tests.behaviour.dropin.test_lifetimes import check_quiet, run_python
+from tests.support.calls import eventually, open_sockets, registry
+
+MANY = 20
+
+
+def dropped(kept: list[object]) -> list[str]:
+    """Drop what is kept; give what that said about transports."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        kept.clear()
+        gc.collect()
+    return [str(one.message) for one in said if "rpcguard" in str(one.message)]
+
+
+def test_a_dropped_transport_is_named(make_node):
+    """Dropping a transport in use warns with its kind, its registry and how much it held."""
+    node = make_node()
+    kept = [rpcguard.Transport(registry(node))]
+    httpx.Client(transport=kept[0]).get("http://orders/")
+    told = repr(kept[0])
+    assert told == "<rpcguard.Transport of StaticRegistry(orders: 1 nodes), services: 1>"
+    assert dropped(kept) == [f"unclosed {told}"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_dropped_async_transport_is_named(backend, make_node):
+    """The same for an async one, whose loop has ended before."""
+    node = make_node()
+
+    async def call() -> rpcguard.AsyncTransport:
+        transport = rpcguard.AsyncTransport(registry(node))
+        await httpx.AsyncClient(transport=transport).get("http://orders/")
+        return transport
+
+    kept = [anyio.run(call, backend=backend)]
+    told = repr(kept[0])
+    assert told.startswith("<rpcguard.AsyncTransport of StaticRegistry(orders")
+    assert dropped(kept) == [f"unclosed {told}"]
+
+
+def test_who_is_not_named(make_node):
+    """A closed, an unused and a wrongly made transport are dropped without a word."""
+    node = make_node()
+    closed = rpcguard.Transport(registry(node))
+    with httpx.Client(transport=closed) as client:
+        client.get("http://orders/")
+    unused = rpcguard.AsyncTransport(registry(node))
+    with pytest.raises(rpcguard.InvalidRegistryURL):
+        rpcguard.Transport("nowhere")
+    kept = [closed, unused]
+    del closed, client, unused
+    assert dropped(kept) == []
+
+
+def test_nothing_is_left_of_many(make_node):
+    """After many dropped transports there is no socket, no descriptor and no thread more."""
+    node = make_node()
+    idle = threading.active_count() + 1  # discovery may be about to begin
+
+    def use() -> None:
+        client = httpx.Client(transport=rpcguard.Transport(registry(node)))
+        assert client.get("http://orders/").text == "ok"
+
+    async def ause() -> None:
+        client = httpx.AsyncClient(transport=rpcguard.AsyncTransport(registry(node)))
+        assert (await client.get("http://orders/")).text == "ok"
+
+    use()
+    gc.collect()
+    eventually(lambda: node.open == 0, "the first connection was left open")
+    eventually(lambda: threading.active_count() <= idle, "the node's own threads go on")
+    sockets, threads = open_sockets(), threading.active_count()
+    for _ in range(MANY):
+        use()
+        anyio.run(ause)
+        anyio.run(ause, backend="trio")
+    gc.collect()
+    eventually(lambda: node.open == 0, "a connection was left open")
+    eventually(lambda: open_sockets() <= sockets, "a socket was left open")
+    eventually(lambda: threading.active_count() <= threads, "a thread was left")
+
+
+def test_the_program_hears_of_it(make_node):
+    """With warnings on, a program that drops a transport is told once, and at its exit nothing."""
+    code = """
+        import gc, httpx, rpcguard, sys, warnings
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, category, *_: print(category.__name__, message)
+        for _ in range(2):
+            client = httpx.Client(transport=rpcguard.Transport(REGISTRY))
+            client.get("http://orders/")
+            kept, client = client, None
+        gc.collect()
+    """
+    told = "ResourceWarning unclosed <rpcguard.Transport of StaticRegistry"
+    check_quiet(run_python(code, make_node()), f"{told}(orders: 1 nodes), services: 1>\n")

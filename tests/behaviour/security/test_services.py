@@ -1,0 +1,160 @@
+"""Service names that come from URLs of somebody else's choosing, without end."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+
+import httpx
+import pytest
+from anyio import to_thread
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import rpcguard
+from rpcguard import Node
+from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries.static import StaticRegistry
+from rpcguard.testing import ScriptedRegistry
+from tests.support.calls import OK, Peer, open_sockets
+
+MOST_STRANGERS, MOST_SERVICES, MOST_NAMES = 256, 512, 1000
+
+
+def flood(client, numbers, *, known=False):
+    for number in numbers:
+        if known:
+            client.get(f"http://host-{number}/")
+            continue
+        with pytest.raises(rpcguard.NoAvailableNode, match="does not know this service"):
+            client.get(f"http://host-{number}/")
+
+
+def test_strangers_do_not_pile_up():
+    """Thousands of unknown names leave memory, threads and the number of services as they were."""
+    registry = ScriptedRegistry()
+    registry.set("orders", [Node("127.0.0.1", 1)])
+    answers = httpx.MockTransport(lambda _: httpx.Response(200))
+    transport = rpcguard.Transport(registry, node_transport=lambda _: answers)
+    with httpx.Client(transport=transport) as client:
+        assert client.get("http://orders").status_code == 200
+        flood(client, range(400))
+        threads, sockets, before = threading.active_count(), open_sockets(), _blocks()
+        flood(client, range(400, 1600))
+        assert _blocks() - before < 15_000
+        assert threading.active_count() <= threads
+        assert open_sockets() <= sockets
+        assert len(transport.services()) <= MOST_STRANGERS + 1
+        assert client.get("http://orders").status_code == 200
+
+
+def test_services_that_the_registry_takes_for_known_do_not_pile_up(make_node):
+    """A list for all names makes every name known: the idle ones go, and their connections."""
+    node = make_node()
+    transport = rpcguard.Transport(StaticRegistry([Node(node.host, node.port)]))
+    with httpx.Client(transport=transport, trust_env=False) as client:
+        flood(client, range(MOST_SERVICES + 100), known=True)
+        assert len(transport.services()) == MOST_SERVICES
+        assert len(transport._children) <= MOST_SERVICES
+        names = {view.name for view in transport.services()}
+        assert "host-0" not in names
+        assert f"host-{MOST_SERVICES + 99}" in names
+        # One that is forgotten comes back as if nothing had been.
+        assert client.get("http://host-0/").status_code == 200
+
+
+def test_a_service_in_use_is_not_forgotten(make_node):
+    """A flood of names takes neither the list nor the connection from under an open answer."""
+    whole, asked = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfirst")
+        asked.set()
+        whole.wait(20)
+        peer.send(b"!")
+        peer.serve(OK)
+
+    node = make_node(script, Peer.serve)
+    registry = ScriptedRegistry({"orders": [Node(node.host, node.port)]})
+    transport = rpcguard.Transport(registry, retry=rpcguard.RetryPolicy(prefetch=0))
+    with httpx.Client(transport=transport, trust_env=False) as client:
+        with client.stream("GET", "http://orders/") as response:
+            asked.wait(5)
+            flood(client, range(MOST_SERVICES + 50))
+            whole.set()
+            assert response.read() == b"first!"
+        assert "orders" in {view.name for view in transport.services()}
+
+
+def test_a_call_that_waits_for_its_first_list_is_not_forgotten():
+    """Names of strangers cannot push out a service whose first list is on its way."""
+    held = Held()
+    answers = httpx.MockTransport(lambda _: httpx.Response(200))
+    transport = rpcguard.Transport(held, node_transport=lambda _: answers)
+    with httpx.Client(transport=transport) as client:
+        got: list[int] = []
+        caller = threading.Thread(target=lambda: got.append(client.get("http://slow").status_code))
+        caller.start()
+        assert held.asked.wait(5)
+        flood(client, range(MOST_SERVICES + 10))
+        held.may.set()
+        caller.join(10)
+        assert got == [200]
+
+
+class Held:
+    """List a node of `slow` once it may, and know no other service."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.may = threading.Event()
+
+    async def fetch(self, service: str) -> rpcguard.Snapshot:
+        if service != "slow":
+            return rpcguard.Snapshot((), known=False, max_age=float("inf"))
+        self.asked.set()
+        await to_thread.run_sync(self.may.wait, 10)
+        return rpcguard.Snapshot([Node("127.0.0.1", 1)], max_age=float("inf"))
+
+
+def test_metrics_tell_only_so_many_services_apart():
+    """Attributes of metrics have a bounded number of service names, whatever is called."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    registry = ScriptedRegistry()
+    transport = rpcguard.Transport(registry, meter_provider=provider)
+    with httpx.Client(transport=transport) as client:
+        flood(client, range(MOST_NAMES + 200))
+    names = _names(reader)
+    provider.shutdown()
+    assert {"rpcguard.call.duration", "rpcguard.registry.refreshes"} <= names.keys()
+    for metric, found in names.items():
+        assert len(found) <= MOST_NAMES + 1, metric
+        assert "_OTHER" in found or len(found) <= MOST_NAMES, metric
+    assert "_OTHER" in names["rpcguard.call.duration"]
+
+
+def _names(reader: InMemoryMetricReader) -> dict[str, set[str]]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        metric.name: {str(point.attributes["server.address"]) for point in metric.data.data_points}
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def test_faults_of_many_services_do_not_pile_up(caplog):
+    """What was warned of is remembered for the last thousand sources."""
+    faults = FaultLog()
+    for number in range(3000):
+        faults.report(f"service {number}", "bad")
+    assert len(faults._last) <= 1024
+
+
+def _blocks() -> int:
+    gc.collect()
+    return sys.getallocatedblocks()

@@ -1,0 +1,168 @@
+"""The providers as real processes: how they start, how they suffer, and that they end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from rpcguard._commands.demo.providers import Provider, executed_posts, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def started(tmp_path: Path, *, cold: float = 0.0):
+    provider = Provider("orders-1", free_ports(1)[0], tmp_path / "orders-1")
+    try:
+        await provider.start(cold=cold)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{provider.port}") as client:
+            yield provider, client
+    finally:
+        await provider.kill()
+
+
+def state_of(pid: int) -> str:
+    """Give the letter of the state of a process, X for one that is not there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, reaped or not."""
+    return state_of(pid) in "ZX"
+
+
+def is_frozen(pid: int) -> bool:
+    """Tell whether a process is stopped: the signal alone does not make it so at once."""
+    return state_of(pid) == "T"
+
+
+def wait_until(holds: Callable[[int], bool], *pids: int, timeout: float = 10.0) -> bool:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if all(map(holds, pids)):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+async def test_a_provider_works_logs_and_says_that_it_leaves(tmp_path):
+    """It answers, counts each execution, and carries the notice once it is told to."""
+    async with started(tmp_path) as (provider, client):
+        assert (await client.get("/work?id=r1")).json() == {"node": "orders-1"}
+        await client.post("/work?id=r2", json={})
+        await client.post("/work?id=r3", json={})
+        await client.post("/work?id=r3", json={})
+        await provider.post("/-/rpcguard/offline")
+        assert (await client.get("/work?id=r4")).headers["x-rpcguard-offline"] == "1"
+        await provider.stop()
+        assert executed_posts([provider.log, tmp_path / "none"]) == {"r2": 1, "r3": 2}
+
+
+async def test_a_sick_provider_answers_500_and_executes_nothing(tmp_path):
+    """The 500 comes at once and is not logged; it ends when it is told to."""
+    async with started(tmp_path) as (provider, client):
+        await provider.post("/-/demo/sick")
+        assert (await client.post("/work?id=r1", json={})).status_code == 500
+        await provider.post("/-/demo/well")
+        assert (await client.post("/work?id=r2", json={})).status_code == 200
+        assert executed_posts([provider.log]) == {"r2": 1}
+
+
+async def test_a_cold_provider_is_slow_and_narrow_for_each_client(tmp_path):
+    """Ten calls at once queue two by two; the other client's call does not wait for them."""
+    async with started(tmp_path, cold=60.0) as (_, client):
+        begin = time.monotonic()
+
+        async def finished(call: str) -> float:
+            await client.get(f"/work?id={call}")
+            return time.monotonic() - begin
+
+        *ours, other = await asyncio.gather(*(finished(f"r{n}") for n in range(10)), finished("h1"))
+        assert max(ours) > 0.25
+        assert other < max(ours) - 0.1
+
+
+async def test_it_comes_back_on_its_port_as_a_new_generation(tmp_path):
+    """After SIGTERM and a start it registers the same address anew."""
+    async with started(tmp_path) as (provider, client):
+        first = provider.entry()
+        await provider.stop()
+        with pytest.raises(httpx.TransportError):
+            await client.get("/work?id=r1")
+        await provider.start(cold=0.0)
+        assert (await client.get("/work?id=r2")).status_code == 200
+        second = provider.entry()
+        assert (second["port"], second["generation"]) == (first["port"], 2)
+        assert second["started_at"] > first["started_at"]
+
+
+async def test_a_provider_that_cannot_start_is_an_error(tmp_path):
+    """A taken port ends in a clear error, not in waiting."""
+    async with started(tmp_path) as (provider, _):
+        rival = Provider("orders-2", provider.port, tmp_path / "orders-2")
+        with pytest.raises(RuntimeError, match=f"orders-2 did not start on port {provider.port}"):
+            await rival.start(cold=0.0)
+
+
+PARENT = """
+import asyncio, signal, sys
+from pathlib import Path
+from rpcguard._commands.demo.providers import Provider, free_ports
+
+async def main():
+    providers = [Provider(f"p{n}", port, Path(sys.argv[1]) / f"p{n}") for n, port in
+                 enumerate(free_ports(2))]
+    for provider in providers:
+        await provider.start(cold=0.0)
+    providers[1].signal(signal.SIGSTOP)
+    print(*(provider._process.pid for provider in providers), flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_no_provider_outlives_a_killed_parent(tmp_path):
+    """SIGKILL on the demo ends its providers, the frozen one too."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        try:
+            assert len(pids) == 2
+            assert not any(map(is_gone, pids))
+            assert wait_until(is_frozen, pids[1])
+            parent.kill()
+            parent.wait()
+            assert wait_until(is_gone, *pids)
+        finally:
+            for pid in pids:
+                if not is_gone(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def test_free_ports_are_free_and_not_for_outgoing_connections():
+    """They differ, and lie where the system never takes a port by itself."""
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    assert all(20000 <= port < 30000 for port in ports)

@@ -1,0 +1,370 @@
+"""The balancers: evenness, weights, exclusion, and what happens as nodes come and go."""
+
+from __future__ import annotations
+
+import random
+from statistics import mean, pstdev
+
+import pytest
+
+from rpcguard import (
+    Balancer,
+    EjectionPolicy,
+    LeastLoaded,
+    LiveNode,
+    Node,
+    Random,
+    RoundRobin,
+)
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._planning.fleet import Provider, Simulation, exponential, steady
+
+MAKERS = [LeastLoaded, RoundRobin, Random]
+
+
+def make(maker: type, weights: list[float], seed: int = 1) -> tuple[Balancer, list[LiveNode]]:
+    """Make a balancer and its nodes, of the given weights."""
+    balancer = maker(rng=random.Random(seed))
+    lives = [LiveNode(Node(f"n{at}", 80, weight=one), 0.0) for at, one in enumerate(weights)]
+    for live in lives:
+        balancer.add(live)
+    return balancer, lives
+
+
+def idle_picks(balancer: Balancer, picks: int, *, gap: float = 0.001) -> dict[LiveNode, int]:
+    """Make calls one after the other, each answered at once in 40 to 60 ms; count them."""
+    rng, now, went = random.Random(5), 0.0, {}
+    for _ in range(picks):
+        live = balancer.pick(now)
+        live.begin(now)
+        live.answer(now, heard=True)
+        live.in_flight -= 1
+        live.succeed(0.04 + 0.02 * rng.random(), now)
+        went[live] = went.get(live, 0) + 1
+        now += gap
+    return went
+
+
+def unevenness(lives: list[LiveNode], went: dict[LiveNode, int]) -> float:
+    """Give the coefficient of variation of the picks per weight."""
+    per_weight = [went.get(live, 0) / live.weight for live in lives]
+    return pstdev(per_weight) / mean(per_weight)
+
+
+@pytest.mark.parametrize(("size", "limit"), [(2, 0.001), (10, 0.001), (100, 0.002), (1000, 0.015)])
+def test_idle_traffic_is_as_even_as_round_robin(size, limit):
+    """With nothing to tell nodes apart, 100,000 picks of LeastLoaded differ by hardly any."""
+    balancer, lives = make(LeastLoaded, [1.0] * size)
+    assert unevenness(lives, idle_picks(balancer, 100_000)) <= limit
+
+
+@pytest.mark.parametrize("gap", [0.001, 7.0], ids=["busy", "a call each 7 s"])
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize(
+    "weights",
+    [[1, 4], [1, 2, 3, 4] * 3, [1, 10] * 5, [100, 1, 1], [0.25, 0.5, 3.7, 100], [7.0] * 6],
+    ids=str,
+)
+def test_picks_follow_the_weights(maker, weights, gap):
+    """Every balancer gives each node its weight's share, whatever the weights and the rate are."""
+    balancer, lives = make(maker, weights)
+    picks = 20_000
+    went = idle_picks(balancer, picks, gap=gap)
+    for live in lives:
+        share = live.weight / sum(weights)
+        noise = 5.0 * (share * (1.0 - share) / picks) ** 0.5
+        assert went.get(live, 0) / picks == pytest.approx(share, abs=noise, rel=0.02)
+
+
+@pytest.mark.parametrize("maker", [RoundRobin, Random])
+def test_a_ramp_thins_every_balancer(maker):
+    """RoundRobin and Random give a warming node its ramp's share too."""
+    balancer, lives = make(maker, [1.0] * 4)
+    lives[0].ramp = 0.2
+    went = idle_picks(balancer, 20_000)
+    assert went[lives[0]] / 20_000 == pytest.approx(0.2 / 3.2, rel=0.15)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_lone_warming_node_is_picked(maker):
+    """A ramp is relative: where there is no other node, it gets everything."""
+    balancer, lives = make(maker, [1.0])
+    lives[0].ramp = 0.1
+    assert {balancer.pick(0.0) for _ in range(50)} == set(lives)
+    assert balancer.considered[0][0] is lives[0]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("weights", [[1.0] * 5, [1000.0, 1.0, 1.0, 1.0, 1.0]], ids=["even", "odd"])
+def test_an_excluded_node_is_never_picked(maker, weights):
+    """Every node that is not excluded can still be picked, and none is when all are."""
+    balancer, lives = make(maker, weights)
+    left = set(lives)
+    for out in range(len(lives) + 1):
+        excluded = tuple(lives[:out])
+        left = set(lives[out:])
+        assert {balancer.pick(0.0, excluded) for _ in range(300)} <= (left or {None})
+        for live in left:
+            others = tuple(one for one in lives if one is not live)
+            assert balancer.pick(0.0, others) is live
+    assert balancer.considered == ()
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_nodes_come_and_go(maker):
+    """After any additions and removals the pool picks exactly the nodes that are in it."""
+    balancer, rng = maker(rng=random.Random(3)), random.Random(4)
+    assert balancer.pick(0.0) is None
+    inside: list[LiveNode] = []
+    for step in range(2000):
+        if inside and rng.random() < 0.5:
+            balancer.remove(inside.pop(rng.randrange(len(inside))))
+        else:
+            weight = rng.choice([1, 1, 1, 2.5, 64, 0.01])
+            inside.append(LiveNode(Node(f"n{step}", 80, weight=weight), 0.0))
+            balancer.add(inside[-1])
+        assert len(balancer) == len(inside)
+        picked = balancer.pick(0.0)
+        assert picked in inside if inside else picked is None
+    for live in inside:
+        balancer.remove(live)
+    assert balancer.pick(0.0) is None
+
+
+def test_weights_beyond_all_measure_do_no_harm():
+    """The smallest and the largest float as weights neither hang nor break a pick."""
+    for weights in ([1e308, 5e-324, 1.0], [5e-324, 1e308], [1e-300, 1e300, 1e300]):
+        balancer, lives = make(LeastLoaded, weights)
+        assert set(idle_picks(balancer, 500)) <= set(lives)
+
+
+def test_round_robin_takes_turns_in_no_fixed_order():
+    """Each node once a round, and two callers do not go round in step."""
+    orders = []
+    for seed in range(8):
+        balancer, lives = make(RoundRobin, [1.0] * 6, seed)
+        rounds = [[balancer.pick(0.0) for _ in lives] for _ in range(4)]
+        assert all(set(one) == set(lives) for one in rounds)
+        orders.append(tuple(lives.index(one) for one in rounds[0]))
+    assert len(set(orders)) > 4
+
+
+@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 2, 4], [3, 1, 1, 5]], ids=str)
+def test_a_retry_takes_no_turn_of_round_robin(weights):
+    """Draws for retries follow the weights and leave the order of the first picks as it is."""
+    balancer, lives = make(RoundRobin, weights)
+    untouched, twins = make(RoundRobin, weights)
+    drawn = dict.fromkeys(lives, 0)
+    for _ in range(6000):
+        first = balancer.pick(0.0)
+        assert lives.index(first) == twins.index(untouched.pick(0.0))
+        if first is lives[0]:
+            one = balancer.pick(0.0, (first,))
+            balancer.pick(0.0, (first, one))
+            drawn[one] += 1
+    for live in lives[1:]:
+        share = live.weight / sum(weights[1:])
+        assert drawn[live] / sum(drawn.values()) == pytest.approx(share, abs=0.06)
+
+
+def test_round_robin_forgets_the_places_of_nodes_that_left():
+    """A node that leaves and comes back over and over leaves no trail in the queue."""
+    balancer, lives = make(RoundRobin, [1.0] * 4)
+    for _ in range(1000):
+        balancer.remove(lives[0])
+        balancer.add(lives[0])
+    assert len(balancer._queue) <= 2 * len(lives) + 17
+    assert set(idle_picks(balancer, 100)) == set(lives)
+
+
+def test_the_less_loaded_of_two_is_picked():
+    """In flight and latency decide; what was compared is kept for `explain`."""
+    balancer, (slow, fast) = make(LeastLoaded, [1.0, 1.0])
+    slow.observe(0.5, 0.0)
+    fast.observe(0.05, 0.0)
+    assert balancer.pick(0.0) is fast
+    assert balancer.considered == ((fast, 0.05), (slow, 0.5))
+    fast.in_flight = 11
+    assert balancer.pick(0.0) is slow
+
+
+def test_a_node_without_history_takes_the_typical_latency():
+    """A new node is neither flooded nor shunned: it counts as the median of the others."""
+    balancer, _ = make(LeastLoaded, [1.0] * 5)
+    idle_picks(balancer, 1000)
+    fresh = LiveNode(Node("fresh", 80), 1.0)
+    balancer.add(fresh)
+    assert fresh.turns == pytest.approx(200, abs=2)
+    loads = [load for _ in range(50) if balancer.pick(1.0) for live, load in balancer.considered]
+    assert max(loads) < 0.07
+    went = idle_picks(balancer, 600)
+    assert went[fresh] == pytest.approx(100, abs=20)
+
+
+def test_turns_missed_are_not_made_up_for():
+    """A node that was out of the running for long gets its share from then on, not a flood."""
+    balancer, lives = make(LeastLoaded, [1.0] * 3)
+    lives[0].observe(5.0, 0.0)
+    lives[0].in_flight = 1
+    went = idle_picks(balancer, 3000)
+    assert lives[0] not in went
+    lives[0].in_flight = 0
+    lives[0].latency = 0.05
+    assert idle_picks(balancer, 300)[lives[0]] < 135
+
+
+def test_a_latency_is_a_peak_that_fades():
+    """A higher latency counts at once, a lower one in the course of ten seconds."""
+    live = LiveNode(Node("a", 80), 0.0)
+    live.observe(0.1, 0.0)
+    live.observe(1.0, 0.1)
+    assert live.latency == 1.0
+    live.observe(0.1, 10.1)
+    assert live.latency == pytest.approx(0.1 + 0.9 / 2.71828, rel=0.01)
+
+
+def test_a_silent_node_is_as_slow_as_it_has_been_silent():
+    """A node that owes answers loses its attraction with every second that it says nothing."""
+    live = LiveNode(Node("a", 80), 0.0)
+    live.observe(0.05, 0.0)
+    live.begin(10.0)
+    assert live.load(0.0, 10.0) == pytest.approx(0.1)
+    assert live.load(0.0, 13.0) == pytest.approx(6.0)
+    live.begin(13.0)
+    assert live.load(0.0, 13.0) == pytest.approx(9.0)
+    live.answer(13.0, heard=True)
+    assert live.load(0.0, 13.0) == pytest.approx(0.15)
+    live.answer(14.0, heard=False)
+    assert live.load(0.0, 99.0) == pytest.approx(0.15)
+
+
+def test_a_load_fades_only_while_the_node_is_left_alone():
+    """Nothing in flight: 1/e after twenty seconds; something in flight: not at all."""
+    live = LiveNode(Node("a", 80), 0.0)
+    live.observe(1.0, 0.0)
+    assert live.faded(1.0, 5.0) == pytest.approx(0.94, abs=0.01)
+    assert live.faded(1.0, 20.0) == pytest.approx(0.368, abs=0.001)
+    live.in_flight = 1
+    assert live.faded(2.0, 20.0) == 2.0
+
+
+def test_the_first_failure_costs_little_and_the_second_a_peak():
+    """Two-strike: twice the average, then 5 s; three scattered failures in twenty are repeated."""
+    live = LiveNode(Node("a", 80), 0.0)
+    live.observe(0.05, 0.0)
+    live.fail(0.002, 0.0, 10.0)
+    assert live.latency == pytest.approx(0.1)
+    live.fail(0.002, 0.0, 10.0)
+    assert live.latency == 5.0
+    scattered = LiveNode(Node("b", 80), 0.0)
+    for _ in range(3):
+        for _ in range(6):
+            scattered.succeed(0.05, 0.0)
+        assert scattered.latency < 5.0
+        scattered.fail(0.002, 0.0, 10.0)
+    assert scattered.latency == 5.0
+
+
+def test_a_quick_first_failure_is_no_good_latency():
+    """A node whose very first call fails in no time does not look fast."""
+    live = LiveNode(Node("a", 80), 0.0)
+    live.fail(0.001, 0.0, 10.0)
+    assert live.latency == 0.0
+    live.fail(0.001, 0.0, 10.0)
+    assert live.latency == 5.0
+
+
+# By event simulation
+
+
+@pytest.mark.parametrize("repeatable", [True, False], ids=["GET", "POST"])
+@pytest.mark.parametrize(("size", "rate"), [(2, 20), (5, 100), (20, 200)])
+def test_an_instantly_failing_node_attracts_nothing(size, rate, repeatable):
+    """After five seconds a node that answers 500 at once gets less than 2 % of the attempts."""
+    providers = {f"n{at}": Provider(exponential(0.05), workers=50) for at in range(size)}
+    providers["n0"].sick = lambda _: True
+    run = Simulation(providers, repeatable=repeatable)
+    run.list_nodes()
+    run.arrive(rate, 40)
+    run.run(41)
+    assert run.share("n0", since=5) < 0.02
+    if repeatable:
+        assert all(call.good for call in run.calls)
+    else:
+        assert sum(not call.good for call in run.calls) < 10
+
+
+def test_load_alone_shuns_a_failing_node():
+    """The two-strike cost does it without the blacklist too, in the worst case of two nodes."""
+    providers = {f"n{at}": Provider(exponential(0.05), workers=50) for at in range(2)}
+    providers["n0"].sick = lambda _: True
+    run = Simulation(providers, policies=Policies(ejection=EjectionPolicy(enforce=False)))
+    run.list_nodes()
+    run.arrive(20, 40)
+    run.run(41)
+    assert run.share("n0", since=5) < 0.02
+
+
+def _imbalance(error_rate: float) -> float:
+    """Give the mean of busiest ÷ average over windows of ten seconds, 5 nodes at 200 calls/s."""
+    worst = []
+    for seed in (1, 2, 3):
+        providers = {
+            f"n{at}": Provider(exponential(0.05), workers=99, error_rate=error_rate)
+            for at in range(5)
+        }
+        run = Simulation(providers, seed=seed)
+        run.list_nodes()
+        run.arrive(200, 60)
+        run.run(61)
+        for begin in range(10, 60, 10):
+            shares = [run.share(name, begin, begin + 10) for name in providers]
+            worst.append(max(shares) * len(shares))
+    return mean(worst)
+
+
+def test_a_few_random_errors_do_not_upset_the_balance():
+    """With 0.2 % errors everywhere the busiest node is less than 1.3 times what it was without."""
+    without = _imbalance(0.0)
+    assert without < 1.15
+    assert _imbalance(0.002) / without < 1.3
+
+
+@pytest.mark.parametrize(
+    ("size", "callers", "service", "limit"),
+    [(10, 1, steady, 1.7), (10, 10, steady, 2.1), (10, 10, exponential, 5.6)],
+)
+def test_a_slow_node_does_not_show_in_the_tail(size, callers, service, limit):
+    """One node ten times slower: the p99 stays what it is without the node, in service times."""
+    providers = {f"n{at}": Provider(service(0.05)) for at in range(size)}
+    providers["n0"].seconds = service(0.5)
+    run = Simulation(providers, callers=callers)
+    run.list_nodes()
+    run.arrive(0.6 * 4 * size / 0.05, 30)
+    run.run(40)
+    assert run.percentile(0.99, since=8) / 0.05 < limit
+    assert run.share("n0", since=8) < 0.1 / size
+
+
+def test_a_frozen_node_is_shunned_before_its_first_call_times_out():
+    """A node that goes silent gets a handful of calls, at one caller with 200 calls a second."""
+    providers = {f"n{at}": Provider(exponential(0.05), workers=99) for at in range(3)}
+    providers["n0"].seconds = lambda now, rng: 20.0 if now > 1010 else rng.expovariate(20)
+    run = Simulation(providers)
+    run.list_nodes()
+    run.arrive(200, 15)
+    run.run(16)
+    assert 0.3 < run.share("n0", 2, 9) < 0.37
+    assert sum(call.nodes[0] == "n0" for call in run.span(10.1, 15)) <= 10
+
+
+def test_traffic_comes_back_after_a_slow_spell():
+    """Half a minute after a node is well again it has its full share, and no more."""
+    providers = {f"n{at}": Provider(exponential(0.05)) for at in range(10)}
+    providers["n0"].seconds = lambda now, rng: rng.expovariate(1 / (0.5 if now < 1060 else 0.05))
+    run = Simulation(providers, callers=4)
+    run.list_nodes()
+    run.arrive(200, 130)
+    run.run(131)
+    assert run.share("n0", since=30, until=60) < 0.02
+    assert 0.08 < run.share("n0", since=90, until=130) < 0.12

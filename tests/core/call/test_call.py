@@ -1,0 +1,675 @@
+"""The life of a call, driven by hand: no I/O and no waiting, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from rpcguard import Node, RetryPolicy, Snapshot
+from rpcguard._connections.exchange import StaleConnection
+from rpcguard._core.call.call import Call
+from rpcguard._core.call.plan import Plan, read_options
+from rpcguard._core.call.steps import Answer, Discard, Read, Send, Sleep
+from rpcguard._core.call.timeouts import Timeouts
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._core.service.service import Service
+from tests.support.calls import Clock, InOrder
+from tests.support.library import http
+
+
+class Silence:
+    """Do nothing of what a service asks for."""
+
+    def __init__(self) -> None:
+        self.events = []
+
+    def tell(self, event) -> None:
+        self.events.append(event)
+
+    def probe(self, service, live) -> None:
+        pass
+
+    def retire(self, live) -> None:
+        pass
+
+
+class Desk:
+    """Drive calls of one service by hand."""
+
+    def __init__(self, *nodes, budget=True, calls=1000, **policy) -> None:
+        self.clock = Clock()
+        if not budget:
+            policy |= {"budget_ratio": 0.0, "budget_floor": 0.0}
+        policies = Policies(retry=RetryPolicy(**policy), balancer=InOrder, probes=False)
+        self.service = Service(
+            "orders",
+            policies=policies,
+            surroundings=Silence(),
+            clock=self.clock,
+            rng=random.Random(1),
+        )
+        self.nodes = nodes or tuple(place(number) for number in range(1, 4))
+        self.service.reconcile(Snapshot(self.nodes))
+        for _ in range(calls):
+            assert self.service.begin()
+            self.service.end()
+        self.denials: list[str] = []
+
+    def plan(self, method="GET", *, options=None, **fields) -> Plan:
+        given = read_options(options, self.clock.now, self.service.policies.retry)
+        return Plan(method=method, **(given | fields))
+
+    def call(self, method="GET", **fields) -> Call:
+        return Call(
+            self.service,
+            self.plan(method, **fields),
+            no_node=lambda _: LookupError("no node"),
+            on_denied=lambda _, reason: self.denials.append(reason),
+        )
+
+    @property
+    def in_flight(self) -> list[int]:
+        return [view.in_flight for view in self.service.nodes()]
+
+    def view(self, number):
+        return self.service.nodes()[number - 1]
+
+
+def place(number: int, **fields) -> Node:
+    return Node(f"10.0.0.{number}", 80, id=f"n{number}", metadata={"place": str(number)}, **fields)
+
+
+def reply(status=200, **headers) -> http.Response:
+    pairs = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+    return http.Response(status, headers={"content-length": "2"} | pairs)
+
+
+class Hand:
+    """Take the steps of one call, feeding each with what the script says."""
+
+    def __init__(self, call: Call) -> None:
+        self.steps = call.run()
+        self.taken: list[object] = []
+
+    def play(self, *results) -> Answer:
+        """Give the results in turn; what is not a `Send` is done by itself."""
+        waiting = list(results)
+        step = next(self.steps)
+        while True:
+            self.taken.append(step)
+            result = waiting.pop(0) if isinstance(step, Send) else None
+            try:
+                if isinstance(result, BaseException):
+                    step = self.steps.throw(result)
+                else:
+                    step = self.steps.send(result)
+            except StopIteration as end:
+                assert not waiting, "fewer attempts than the script has"
+                return end.value
+
+    def sends(self) -> list[Send]:
+        return [step for step in self.taken if isinstance(step, Send)]
+
+    def nodes(self) -> list[str]:
+        return [send.lease.live.node.id for send in self.sends()]
+
+
+def refused() -> http.ConnectError:
+    return http.ConnectError("refused")
+
+
+def broken() -> http.ReadError:
+    return http.ReadError("reset")
+
+
+def stale() -> http.ReadError:
+    error = http.ReadError("gone")
+    error.__cause__ = StaleConnection("gone")
+    return error
+
+
+def test_a_good_answer_takes_one_attempt():
+    """A short idempotent answer is read, its lease released, and the call tells how it went."""
+    desk = Desk()
+    call = desk.call()
+    hand = Hand(call)
+    answer = hand.play(reply())
+    assert [type(step) for step in hand.taken] == [Send, Read]
+    assert answer.complete
+    assert desk.in_flight == [0, 0, 0]
+    info = call.info
+    assert (info.service, info.node.id) == ("orders", "n1")
+    assert [(a.node.id, a.outcome, a.duration) for a in info.attempts] == [("n1", "200", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "policy", "headers", "read"),
+    [
+        ("GET", {}, {}, {}, True),
+        ("PUT", {}, {}, {}, True),
+        ("QUERY", {}, {}, {}, True),
+        ("POST", {}, {}, {}, False),
+        ("POST", {"keyed": True}, {}, {}, True),
+        ("POST", {"options": {"idempotent": True}}, {}, {}, True),
+        ("GET", {"options": {"idempotent": False}}, {}, {}, False),
+        ("GET", {"options": {"attempts": 1}}, {}, {}, False),
+        ("GET", {}, {"prefetch": 0}, {}, False),
+        ("GET", {}, {"prefetch": 1}, {}, False),
+        ("GET", {}, {}, {"content-length": "65536"}, True),
+        ("GET", {}, {}, {"content-length": "65537"}, False),
+        ("GET", {}, {}, {"content-length": "9" * 5000}, False),
+        ("GET", {}, {}, {"content-length": "-1"}, False),
+        ("GET", {}, {}, {"content-length": "two"}, False),
+        ("GET", {}, {}, {"content-length": ""}, False),
+    ],
+)
+def test_what_is_read_ahead(method, fields, policy, headers, read):
+    """Only a short known body of a call that could be repeated is read before it is handed out."""
+    desk = Desk(**policy)
+    answer = Hand(desk.call(method, **fields)).play(reply(**headers))
+    assert answer.complete is read
+    assert desk.in_flight == [0 if read else 1, 0, 0]
+
+
+@pytest.mark.parametrize("status", [101, 500, 503])
+def test_what_is_never_read_ahead(status):
+    """An upgrade has no body of its own, and a failure is not worth reading."""
+    desk = Desk()
+    answer = Hand(desk.call(options={"attempts": 1})).play(reply(status))
+    assert not answer.complete
+
+
+UNREPEATABLE = {"replayable": lambda: False}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "first", "again"),
+    [
+        ("GET", {}, refused, True),
+        ("POST", {}, refused, True),
+        ("POST", {}, lambda: http.ConnectTimeout("slow"), True),
+        ("POST", {}, lambda: http.PoolTimeout("full"), True),
+        ("POST", {"options": {"idempotent": False}}, refused, True),
+        ("POST", UNREPEATABLE, refused, False),
+        ("GET", {}, broken, True),
+        ("HEAD", {}, broken, True),
+        ("OPTIONS", {}, broken, True),
+        ("PUT", {}, broken, True),
+        ("DELETE", {}, broken, True),
+        ("TRACE", {}, broken, True),
+        ("QUERY", {}, broken, True),
+        ("POST", {}, broken, False),
+        ("PATCH", {}, broken, False),
+        ("get", {}, broken, False),
+        ("POST", {"keyed": True}, broken, True),
+        ("POST", {"keyed": True, "options": {"idempotent": False}}, broken, False),
+        ("POST", {"options": {"idempotent": True}}, broken, True),
+        ("GET", {"options": {"idempotent": False}}, broken, False),
+        ("GET", UNREPEATABLE, broken, False),
+        ("GET", {}, lambda: http.ReadTimeout("silence"), True),
+        ("POST", {}, lambda: http.ReadTimeout("silence"), False),
+        ("GET", {}, lambda: http.LocalProtocolError("ours"), False),
+        ("GET", {}, lambda: http.UnsupportedProtocol("ours"), False),
+        ("GET", {}, lambda: RuntimeError("the caller's"), False),
+        ("GET", {}, lambda: reply(500), True),
+        ("GET", {}, lambda: reply(502), True),
+        ("GET", {}, lambda: reply(503), True),
+        ("GET", {}, lambda: reply(504), True),
+        ("POST", {}, lambda: reply(503), False),
+        ("GET", {}, lambda: reply(501), False),
+        ("GET", {}, lambda: reply(505), False),
+        ("GET", {}, lambda: reply(404), False),
+        ("GET", {}, lambda: reply(429, retry_after=1), False),
+        ("POST", {}, lambda: reply(503, finagle_http_nack="true"), True),
+        ("POST", {}, lambda: reply(503, x_bd_error_code=2003), True),
+        ("POST", UNREPEATABLE, lambda: reply(503, x_bd_error_code=2003), False),
+        ("POST", {}, lambda: reply(503, retry_after=1), False),
+    ],
+)
+def test_what_is_sent_again(method, fields, first, again):
+    """The safety table: what was provably not done by anybody, the rest only if idempotent."""
+    desk = Desk()
+    hand = Hand(desk.call(method, **fields))
+    failure = first()
+    if again:
+        answer = hand.play(failure, reply())
+        assert hand.nodes() == ["n1", "n2"]
+        assert answer.lease.live.node.id == "n2"
+        assert [send.number for send in hand.sends()] == [1, 2]
+        outcome = "503" if isinstance(failure, http.Response) else type(failure).__name__
+        if not isinstance(failure, http.Response):
+            assert hand.sends()[1].resent_because == outcome
+    elif isinstance(failure, BaseException):
+        with pytest.raises(type(failure)) as caught:
+            hand.play(failure)
+        assert caught.value is failure
+        assert caught.value.__notes__ == [
+            f"rpcguard: service orders: attempt 1 on n1: {type(failure).__name__} after 0.000 s"
+        ]
+        assert desk.in_flight == [0, 0, 0]
+    else:
+        assert hand.play(failure).reply is failure
+
+
+def test_statuses_of_the_policy_are_the_only_ones_retried():
+    """`statuses` decides which answers are worth another attempt."""
+    desk = Desk(statuses=frozenset({502}))
+    assert Hand(desk.call()).play(reply(503)).reply.status_code == 503
+    assert Hand(desk.call()).play(reply(502), reply()).reply.status_code == 200
+
+
+def test_methods_of_the_policy_are_the_only_ones_repeated():
+    """`methods` decides what may run twice."""
+    desk = Desk(methods=frozenset({"post"}))
+    Hand(desk.call("POST")).play(broken(), reply())
+    with pytest.raises(http.ReadError):
+        Hand(desk.call("GET")).play(broken())
+
+
+@pytest.mark.parametrize(
+    ("status", "length", "drain"),
+    [(503, "100", True), (503, "65536", True), (503, "65537", False), (503, "", False)],
+)
+def test_an_answer_that_is_thrown_away(status, length, drain):
+    """Short answers are drained, others closed, and the node is given back before the next try."""
+    desk = Desk()
+    hand = Hand(desk.call())
+    hand.play(reply(status, content_length=length), reply())
+    (discard,) = (step for step in hand.taken if isinstance(step, Discard))
+    assert discard.drain is drain
+    assert discard.reply.status_code == status
+    assert desk.in_flight == [0, 0, 0]
+
+
+@pytest.mark.parametrize("options", [{}, {"deadline": 9.0}, {"attempt_timeout": 9.0}])
+def test_draining_may_not_take_long(options):
+    """An answer that is thrown away has a tenth of a second, whatever the timeouts say."""
+    desk = Desk()
+    given = {"read": 5.0}
+    steps = desk.call(options=options, timeouts=given).run()
+    send = next(steps)
+    assert send.timeouts["read"] == 5.0
+    assert isinstance(steps.send(reply(503)), Discard)
+    assert send.timeouts["read"] == pytest.approx(0.1)
+    assert given == {"read": 5.0}
+    steps.close()
+
+
+def test_attempts_is_the_limit_and_the_last_answer_is_handed_out():
+    """After the last attempt the user gets what the last node said."""
+    desk = Desk(attempts=3)
+    hand = Hand(desk.call())
+    answer = hand.play(reply(500), reply(502), reply(503))
+    assert answer.reply.status_code == 503
+    assert hand.nodes() == ["n1", "n2", "n3"]
+    assert not answer.complete
+    assert desk.in_flight == [0, 0, 1]
+
+
+def test_attempts_per_call():
+    """`attempts` in the extensions overrides the policy both ways."""
+    desk = Desk(attempts=3)
+    with pytest.raises(http.ReadError):
+        Hand(desk.call(options={"attempts": 1})).play(broken())
+    desk = Desk(attempts=1)
+    Hand(desk.call(options={"attempts": 2})).play(broken(), reply())
+
+
+def test_the_last_error_is_raised_and_lists_all_attempts():
+    """The user gets the last node's own exception, with one note for the whole call."""
+    desk = Desk(attempts=3)
+    hand = Hand(desk.call())
+    first, second, last = refused(), http.ReadTimeout("silence"), broken()
+    with pytest.raises(http.ReadError) as caught:
+        hand.play(first, second, last)
+    assert caught.value is last
+    (note,) = last.__notes__
+    assert note == (
+        "rpcguard: service orders: attempt 1 on n1: ConnectError after 0.000 s; "
+        "attempt 2 on n2: ReadTimeout after 0.000 s; attempt 3 on n3: ReadError after 0.000 s"
+    )
+    assert not hasattr(first, "__notes__")
+
+
+def test_no_second_node():
+    """A failure is final when nobody else is there; the reason is told."""
+    desk = Desk(place(1))
+    with pytest.raises(http.ReadError):
+        Hand(desk.call()).play(broken())
+    assert desk.denials == ["no_other_node"]
+
+
+def test_no_node_at_all():
+    """An empty list fails at once, without an attempt."""
+    desk = Desk()
+    empty = Service("empty", policies=desk.service.policies, surroundings=Silence())
+    empty.reconcile(Snapshot([]))
+    call = Call(
+        empty,
+        desk.plan(),
+        no_node=lambda _: LookupError("no node"),
+        on_denied=lambda _, reason: desk.denials.append(reason),
+    )
+    with pytest.raises(LookupError):
+        next(call.run())
+    assert call.attempts == []
+
+
+def test_a_stale_connection_may_go_to_the_same_node():
+    """With one node only, a kept connection that ended is tried once more on it."""
+    desk = Desk(place(1))
+    hand = Hand(desk.call())
+    hand.play(stale(), reply())
+    assert hand.nodes() == ["n1", "n1"]
+    assert desk.view(1).failures == 0
+
+
+def test_a_stale_connection_prefers_another_node():
+    """With two nodes the retry goes to the other one."""
+    desk = Desk()
+    hand = Hand(desk.call())
+    hand.play(stale(), reply())
+    assert hand.nodes() == ["n1", "n2"]
+
+
+def test_a_stale_connection_does_not_repeat_a_post():
+    """The request may have been read before the connection ended."""
+    desk = Desk(place(1))
+    with pytest.raises(http.ReadError):
+        Hand(desk.call("POST")).play(stale())
+    assert desk.denials == ["not_idempotent"]
+
+
+def test_another_zone_is_preferred():
+    """A retry leaves the zone of the node that failed, if it can."""
+    desk = Desk(place(1, zone="a"), place(2, zone="a"), place(3, zone="b"))
+    hand = Hand(desk.call())
+    hand.play(broken(), reply())
+    assert hand.nodes() == ["n1", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "failure", "denial"),
+    [
+        ({"method": "POST"}, broken, "not_idempotent"),
+        ({"replayable": lambda: False}, broken, "not_replayable"),
+    ],
+)
+def test_denials_are_told(fields, failure, denial):
+    """Each reason for which a retry is not made reaches whoever counts."""
+    desk = Desk()
+    with pytest.raises(http.ReadError):
+        Hand(desk.call(**fields)).play(failure())
+    assert desk.denials == [denial]
+
+
+def test_the_budget_ends_retries():
+    """Without budget there is no second attempt, and the answer that is there is kept."""
+    desk = Desk(budget=False)
+    hand = Hand(desk.call())
+    assert hand.play(reply(503)).reply.status_code == 503
+    assert desk.denials == ["budget"]
+    assert desk.in_flight == [1, 0, 0]
+
+
+def test_a_long_outage_stays_within_the_budget():
+    """Over 1,000 failing calls, sent / asked is at most 1.2 plus the floor."""
+    desk = Desk(calls=0, budget_floor=1.0)
+    sent = 0
+    for _ in range(1000):
+        assert desk.service.begin()
+        hand = Hand(desk.call())
+        steps = hand.steps
+        step, result = next(steps), reply(503)
+        while True:
+            sent += isinstance(step, Send)
+            try:
+                step = steps.send(result if isinstance(step, Send) else None)
+            except StopIteration as end:
+                desk.service.release(end.value.lease)
+                break
+        desk.service.end()
+        desk.clock.now += 0.005
+    assert 1000 < sent <= 1200 + 1.0 * 10
+
+
+def test_backoff_has_full_jitter():
+    """The first retry waits for nothing, each later one up to twice the one before."""
+    seen: list[list[float]] = [[], [], []]
+    for seed in range(300):
+        desk = Desk(*[place(number) for number in range(1, 6)], attempts=5, calls=100)
+        desk.service.rng = random.Random(seed)
+        hand = Hand(desk.call())
+        hand.play(reply(500), reply(500), reply(500), reply(500), reply())
+        pauses = [step.seconds for step in hand.taken if isinstance(step, Sleep)]
+        assert len(pauses) == 3
+        for retry, pause in enumerate(pauses):
+            seen[retry].append(pause)
+    for retry, pauses in enumerate(seen):
+        longest = 0.025 * 2 ** (retry + 1)
+        assert 0 <= min(pauses) < 0.05 * longest
+        assert 0.95 * longest < max(pauses) <= longest
+
+
+def test_backoff_is_capped():
+    """However many retries, no pause is longer than `backoff_max`."""
+    policy = RetryPolicy(backoff_max=0.1)
+    rng = random.Random(3)
+    assert all(policy.delay(retry, rng) <= 0.1 for retry in range(1, 60))
+    assert policy.delay(1, rng) == 0.0
+
+
+def test_a_pause_never_outlasts_the_deadline():
+    """A retry whose pause would end after the deadline is not begun."""
+    desk = Desk(attempts=3, backoff=100.0, backoff_max=100.0)
+    hand = Hand(desk.call(options={"deadline": 1.0}))
+    assert hand.play(reply(500), reply(500)).reply.status_code == 500
+    assert desk.denials == ["deadline"]
+
+
+def test_deadline_cuts_every_timeout():
+    """Each timeout shrinks to what is left of the call, and never to nothing."""
+    desk = Desk()
+    given = {"connect": 5.0, "read": 0.5, "write": None, "pool": 5.0}
+    steps = desk.call(options={"deadline": 2.0}, timeouts=given).run()
+    send = next(steps)
+    assert dict(send.timeouts) == {"connect": 2.0, "read": 0.5, "write": 2.0, "pool": 2.0}
+    desk.clock.now += 1.8
+    assert send.timeouts["read"] == pytest.approx(0.2)
+    assert send.timeouts.get("write") == pytest.approx(0.2)
+    desk.clock.now += 5.0
+    assert send.timeouts["read"] == pytest.approx(0.001)
+    assert given["read"] == 0.5
+    steps.close()
+
+
+def test_deadline_counts_over_all_attempts():
+    """The second attempt has what the first one left, and none follows after the end."""
+    desk = Desk(attempts=3)
+    steps = desk.call(options={"deadline": 2.0}, timeouts={"read": 5.0}).run()
+    next(steps)
+    desk.clock.now += 1.5
+    send = steps.throw(broken())
+    assert send.timeouts["read"] == pytest.approx(0.5)
+    desk.clock.now += 0.5
+    with pytest.raises(http.ReadError):
+        steps.throw(broken())
+    assert desk.denials == ["deadline"]
+
+
+def test_attempt_timeout_counts_for_each_attempt():
+    """Each attempt has the whole of it, and within it the timeouts of the user."""
+    desk = Desk()
+    steps = desk.call(options={"attempt_timeout": 2.0}, timeouts={"read": 5.0}).run()
+    send = next(steps)
+    assert send.timeouts["read"] == 2.0
+    desk.clock.now += 2.0
+    assert steps.throw(http.ReadTimeout("silence")).timeouts["read"] == 2.0
+    steps.close()
+
+
+def test_a_body_that_is_handed_out_has_only_the_deadline():
+    """Once the user has the answer, `attempt_timeout` is over, and the deadline is not."""
+    desk = Desk()
+    long = {"content_length": 100_000}
+    for options, left in (({"attempt_timeout": 1.0}, 5.0), ({"deadline": 3.0}, 2.0)):
+        hand = Hand(desk.call(options=options, timeouts={"read": 5.0}))
+        hand.play(reply(**long))
+        desk.clock.now += 1.0
+        assert hand.sends()[0].timeouts["read"] == pytest.approx(left)
+
+
+def test_without_a_deadline_timeouts_are_as_given():
+    """The timeouts of a call reach the child unchanged, and the user's mapping is not shared."""
+    desk = Desk()
+    given = {"connect": 1.0, "read": None}
+    steps = desk.call(timeouts=given).run()
+    send = next(steps)
+    assert send.timeouts == given
+    assert send.timeouts is not given
+    steps.close()
+
+
+def test_timeouts_that_were_looked_up_are_cut_too():
+    """`clamp` bounds a timeout that the child holds since the attempt began."""
+    clock = Clock()
+    timeouts = Timeouts({"read": 5.0}, clock.now + 2.0, clock)
+    assert timeouts.clamp(5.0) == 2.0
+    clock.now += 1.5
+    assert timeouts.clamp(5.0) == 0.5
+    assert timeouts.clamp(None) == 0.5
+    timeouts.until = math.inf
+    assert timeouts.clamp(5.0) == 5.0
+    assert timeouts["connect"] is None
+
+
+def test_a_body_that_breaks_while_it_is_read_ahead():
+    """An idempotent answer that ends in mid-body counts against its node and is asked elsewhere."""
+    desk = Desk()
+    call = desk.call()
+    steps = call.run()
+    next(steps)
+    assert isinstance(steps.send(reply()), Read)
+    send = steps.throw(http.RemoteProtocolError("half a body"))
+    assert send.lease.live.node.id == "n2"
+    assert send.resent_because == "RemoteProtocolError"
+    assert desk.in_flight == [0, 1, 0]
+    assert desk.view(1).failures == 1
+    assert [attempt.outcome for attempt in call.attempts] == ["RemoteProtocolError"]
+    steps.close()
+
+
+def test_blame_and_success_reach_the_node():
+    """Each attempt is counted where it was made."""
+    desk = Desk()
+    Hand(desk.call()).play(broken(), reply())
+    assert (desk.view(1).failures, desk.view(1).successes) == (1, 0)
+    assert (desk.view(2).failures, desk.view(2).successes) == (0, 1)
+
+
+def test_durations_are_measured_from_the_pick():
+    """Each attempt tells how long it took, by the clock of the service."""
+    desk = Desk()
+    call = desk.call()
+    steps = call.run()
+    next(steps)
+    desk.clock.now += 1.5
+    steps.throw(broken())
+    desk.clock.now += 0.25
+    steps.send(reply())
+    with pytest.raises(StopIteration):
+        steps.send(None)
+    assert [attempt.duration for attempt in call.info.attempts] == pytest.approx([1.5, 0.25])
+
+
+CANCELLATIONS = [KeyboardInterrupt(), GeneratorExit(), type("Cancelled", (BaseException,), {})()]
+
+
+@pytest.mark.parametrize("interrupt", CANCELLATIONS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("step", range(8))
+def test_cancellation_at_every_step_gives_all_nodes_back(interrupt, step):
+    """Wherever a call is cancelled, no node stays busy and none is blamed for it."""
+    desk = Desk(attempts=3, backoff=0.5)
+    script = iter([reply(503), None, reply(503), None, None, reply(), None])
+    steps = desk.call().run()
+    current = next(steps)
+    passed = 0
+    seen = [type(current)]
+    while passed < step:
+        try:
+            current = steps.send(next(script))
+        except StopIteration:
+            break
+        seen.append(type(current))
+        passed += 1
+    else:
+        failures = [view.failures for view in desk.service.nodes()]
+        with pytest.raises(type(interrupt)):
+            steps.throw(interrupt)
+        assert [view.failures for view in desk.service.nodes()] == failures
+    assert desk.in_flight == [0, 0, 0]
+    if step == 7:
+        assert seen == [Send, Discard, Send, Discard, Sleep, Send, Read]
+
+
+def test_an_error_while_an_answer_is_thrown_away_gives_all_nodes_back():
+    """A child that fails in closing ends the call, and both leases with it."""
+    desk = Desk()
+    steps = desk.call().run()
+    next(steps)
+    assert isinstance(steps.send(reply(503)), Discard)
+    assert desk.in_flight == [1, 1, 0]
+    with pytest.raises(RuntimeError):
+        steps.throw(RuntimeError("cannot close"))
+    assert desk.in_flight == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"retries": 3}, "rpcguard option must be one of idempotent, attempts.*not 'retries'"),
+        ({"Deadline": 3}, "not 'Deadline'"),
+        ({"idempotent": "yes"}, "rpcguard option idempotent must be True or False, not 'yes'"),
+        ({"idempotent": None}, "idempotent"),
+        ({"attempts": 0}, "rpcguard option attempts must be .*, not 0"),
+        ({"attempts": True}, "attempts"),
+        ({"attempts": 1.5}, "attempts"),
+        ({"deadline": 0}, "rpcguard option deadline must be seconds above 0, not 0"),
+        ({"deadline": math.inf}, "deadline"),
+        ({"deadline": math.nan}, "deadline"),
+        ({"deadline": "1"}, "deadline"),
+        ({"attempt_timeout": -1}, "attempt_timeout"),
+        ({1: 2}, "not 1"),
+        ("fast", "must be a mapping, not 'fast'"),
+        (True, "must be a mapping"),
+    ],
+)
+def test_wrong_options(options, complaint):
+    """An unknown key or a wrong value is refused, naming both."""
+    with pytest.raises(ValueError, match=complaint):
+        read_options(options, 0.0, RetryPolicy())
+
+
+def test_options_are_read():
+    """All four options reach the plan."""
+    given = {"idempotent": True, "attempts": 4, "deadline": 3, "attempt_timeout": 0.5}
+    assert read_options(given, 100.0, RetryPolicy()) == {
+        "idempotent": True,
+        "attempts": 4,
+        "until": 103.0,
+        "attempt_timeout": 0.5,
+    }
+
+
+def test_a_failure_under_the_user_is_noted():
+    """A body that breaks off in the user's hands counts, and its error lists the attempts."""
+    desk = Desk()
+    call = desk.call("POST")
+    answer = Hand(call).play(reply())
+    desk.clock.now += 2.0
+    error = broken()
+    call.break_off(answer.lease, error)
+    assert error.__notes__ == ["rpcguard: service orders: attempt 1 on n1: ReadError after 2.000 s"]
+    assert desk.view(1).failures == 1

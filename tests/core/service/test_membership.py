@@ -1,0 +1,385 @@
+"""Reconcile and the shrink guard: what a snapshot may change, and when it is believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpcguard import EjectionPolicy, MembershipPolicy, Node, Snapshot
+from rpcguard._core.nodes.live import Lease
+from rpcguard._core.service import reconcile as membership_module
+from rpcguard._core.service import service as service_module
+from rpcguard._core.service.reconcile import plan
+from tests.support.stage import GOOD, REFUSED, SICK, Stage, ids, leaving, nodes
+
+
+def test_statistics_ejections_and_marks_survive_a_refresh():
+    """A snapshot that changes weight and metadata of a node leaves what was learned of it."""
+    stage = Stage(*ids(6))
+    stage.on("n0", SICK, 5)
+    stage.on("n1", leaving())
+    stage.on("n2", GOOD, 3)
+    held = stage.lease("n2")
+    before = {name: stage.view(name) for name in ids(6)}
+    assert stage.list(*nodes(*ids(6), weight=2.0, metadata={"rack": "b"})) is True
+    for name in ids(6):
+        after = stage.view(name)
+        assert after.node.metadata == {"rack": "b"}
+        assert after.weight == 2.0
+        assert (after.state, after.until) == (before[name].state, before[name].until)
+        assert (after.successes, after.failures) == (before[name].successes, before[name].failures)
+        assert (after.in_flight, after.load) == (before[name].in_flight, before[name].load)
+    assert stage.view("n0").state == "ejected"
+    assert stage.view("n1").state == "offline"
+    assert stage.view("n2").in_flight == 1
+    stage.end(held)
+    assert stage.view("n2").in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "again",
+    [Node("10.0.0.1", 80, id="n0", generation=2), Node("10.0.0.9", 80, id="n0", generation=1)],
+    ids=["new generation", "new address"],
+)
+def test_a_node_that_registers_anew_starts_fresh(again):
+    """A new generation or address of an id ends mark and ejection and forgets the statistics."""
+    others = nodes("n1", "n2", "n3")
+    stage = Stage(*nodes("n0", generation=1), *others)
+    held = stage.lease("n0")
+    stage.on("n0", SICK, 5)
+    stage.service.mark_offline("n0", None)
+    stage.list(again, *others)
+    view = stage.view("n0")
+    assert (view.state, view.failures, view.in_flight) == ("warming", 0, 0)
+    assert view.node == again
+    assert not stage.retired
+    stage.end(held)
+    assert [live.node.host for live in stage.retired] == ["10.0.0.1"]
+    assert stage.view("n0").in_flight == 0
+
+
+def test_ten_thousand_nodes_with_one_change():
+    """One changed node in 10,000 changes that node and nothing else."""
+    listed = [Node(f"10.0.{n >> 8}.{n & 255}", 80) for n in range(10_000)]
+    stage = Stage(*listed)
+    stage.calls(200)
+    before = {view.node.id: view for view in stage.service.nodes()}
+    fresh = [Node(one.host, one.port) for one in listed[:-1]]
+    assert stage.list(*fresh, Node("10.9.9.9", 80)) is True
+    after = {view.node.id: view for view in stage.service.nodes()}
+    assert before.keys() - after.keys() == {listed[-1].id}
+    assert after.keys() - before.keys() == {"10.9.9.9:80"}
+    assert all(after[key] == before[key] for key in before.keys() & after.keys())
+    assert stage.list(*fresh, Node("10.9.9.9", 80)) is False
+
+
+def test_a_snapshot_that_only_adds_is_believed_whatever_it_says_of_the_rest():
+    """A snapshot that is not authoritative adds and changes nodes, and removes none."""
+    stage = Stage("a", "b", "c")
+    assert stage.list("d", *nodes("a", weight=3.0), authoritative=False) is True
+    assert stage.listed() == {"a", "b", "c", "d"}
+    assert stage.view("a").weight == 3.0
+    assert stage.view("b").reason is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "left"),
+    [(4, 0), (5, 2), (1, 0), (2, 0), (9, 4)],
+    ids=["empty", "more than half", "last node", "both", "one more than half"],
+)
+def test_a_list_that_shrinks_at_once_is_doubted(listed, left):
+    """An empty snapshot, or one without more than half of the list, keeps every node usable."""
+    stage = Stage(*ids(listed))
+    assert stage.list(*ids(left)) is True
+    assert stage.picked() == set(ids(listed))
+    assert "doubted" in stage.kinds()
+    assert "doubted" in (stage.view(ids(listed)[-1]).reason or "")
+    assert stage.view(ids(listed)[-1]).until == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize(("listed", "left"), [(4, 2), (5, 3), (2, 1)])
+def test_a_list_that_shrinks_by_half_is_believed(listed, left):
+    """A snapshot that drops half of the list or less is carried out at once."""
+    stage = Stage(*ids(listed))
+    stage.list(*ids(left))
+    assert stage.listed() == set(ids(left))
+    assert len(stage.retired) == listed - left
+
+
+def test_the_last_usable_node_counts_as_the_whole_list():
+    """Draining nodes do not hide that the one usable node is left out."""
+    stage = Stage("a", *nodes("b", status="draining"))
+    stage.list(*nodes("b", status="draining"))
+    assert stage.picked() == {"a"}
+
+
+def test_a_second_snapshot_ten_seconds_later_is_believed():
+    """The same word within 10 s is not a second one; 10 s later it is, and is no news."""
+    stage = Stage(*ids(4))
+    stage.list()
+    stage.clock.advance(9.9)
+    assert stage.list() is False
+    assert stage.listed() == set(ids(4))
+    stage.clock.advance(0.1)
+    assert stage.list() is False
+    assert stage.listed() == set()
+    assert stage.service.pick(repeatable=True) is None
+
+
+def test_a_doubt_ends_after_the_hold_without_another_word():
+    """Nodes that are left out are struck off after `shrink_hold`, asked again or not."""
+    stage = Stage(*ids(4))
+    stage.list("n0")
+    stage.clock.advance(59.9)
+    assert stage.picked() == set(ids(4))
+    stage.clock.advance(0.1)
+    assert stage.picked() == {"n0"}
+    assert stage.listed() == {"n0"}
+    assert len(stage.retired) == 3
+
+
+def test_a_node_that_the_registry_drained_goes_without_doubt():
+    """Nodes drained by the registry before they are dropped are removed at once."""
+    stage = Stage(*ids(4))
+    stage.list("n0", *nodes("n1", "n2", "n3", status="draining"))
+    assert stage.picked() == {"n0"}
+    stage.list("n0")
+    assert stage.listed() == {"n0"}
+
+
+def test_a_node_that_said_that_it_leaves_goes_without_doubt():
+    """A node whose own word and whose registry agree is removed at once, whoever else is not."""
+    stage = Stage(*ids(3))
+    stage.on("n0", leaving())
+    stage.list()
+    assert stage.listed() == {"n1", "n2"}
+
+
+def test_a_doubted_node_that_fails_is_struck_off_while_others_are_trusted():
+    """A connection refused is the second word about a doubted node; one bad answer is not."""
+    stage = Stage(*ids(5))
+    stage.list("n0", "n1")
+    stage.on("n2", SICK)
+    assert "n2" in stage.listed()
+    stage.on("n3", REFUSED)
+    assert stage.listed() == {"n0", "n1", "n2", "n4"}
+    assert stage.probing == []
+    assert [live.node.id for live in stage.retired] == ["n3"]
+
+
+def test_doubted_nodes_are_only_ejected_when_there_is_no_other():
+    """A hiccup of the network while the registry is empty does not use up the list."""
+    stage = Stage(*ids(4))
+    stage.list()
+    stage.on("n0", REFUSED)
+    stage.on("n1", REFUSED)
+    assert stage.listed() == set(ids(4))
+    assert stage.states()["n0"] == "ejected"
+    assert stage.probed("n0", alive=True) is None
+    assert stage.states()["n0"] == "warming"
+
+
+def test_a_registry_that_calls_nearly_all_down_is_not_the_last_word():
+    """A retry goes to a node that is down by the registry's word alone, rather than to none."""
+    stage = Stage("a", "b", "c")
+    stage.list("a", *nodes("b", "c", status="down"))
+    assert stage.calls(20) == {"a": 20}
+    first = stage.pick()
+    second = stage.service.pick_again((first.live,))
+    assert isinstance(second, Lease)
+    assert second.live.node.id in {"b", "c"}
+    third = stage.service.pick_again((first.live, second.live))
+    assert isinstance(third, Lease)
+    assert {lease.live.node.id for lease in (first, second, third)} == {"a", "b", "c"}
+
+
+def test_a_node_that_is_dead_is_worse_than_one_that_is_called_down():
+    """In panic a node that only the registry calls down goes before one that refused a probe."""
+    stage = Stage(*nodes("a"), *nodes("b", status="down"))
+    stage.on("a", REFUSED)
+    stage.probed("a", alive=False)
+    assert stage.pick().live.node.id == "b"
+
+
+def test_a_doubted_node_that_is_listed_again_is_as_before():
+    """A node that comes back into the list keeps what was learned; a later doubt starts anew."""
+    stage = Stage(*ids(3))
+    stage.on("n1", GOOD, 4)
+    stage.list()
+    stage.clock.advance(8)
+    assert stage.list(*ids(3)) is True
+    view = stage.view("n1")
+    assert (view.state, view.reason, view.successes) == ("available", None, 4)
+    stage.clock.advance(8)
+    stage.list()
+    stage.clock.advance(8)
+    stage.list()
+    assert stage.listed() == set(ids(3))
+
+
+def test_a_doubted_node_that_registers_anew_starts_fresh():
+    """A new generation of a doubted and marked node leaves nothing behind of the old one."""
+    stage = Stage(*nodes("a", "b", generation=1), probes=False)
+    stage.list()
+    stage.service.mark_offline("a", 5)
+    stage.list(*nodes("a", "b", generation=2))
+    assert stage.states() == {"a": "warming", "b": "warming"}
+    stage.clock.advance(10)
+    assert stage.picked() == {"a", "b"}
+    assert "restored" not in stage.kinds()
+
+
+def test_a_service_stays_known_while_its_nodes_are_doubted():
+    """A registry that forgets the service for a moment does not make it unknown."""
+    stage = Stage("a", "b")
+    stage.list(known=False)
+    assert stage.service.known
+    stage.clock.advance(10)
+    stage.list(known=False)
+    assert not stage.service.known
+    assert stage.service.ready
+
+
+@pytest.mark.parametrize("fields", [{"status": "draining"}, {"weight": 0}])
+def test_a_drained_node_finishes_what_it_has(fields):
+    """Draining or weight 0: never picked, calls in flight end normally, and it may come back."""
+    stage = Stage("a", "b")
+    held = stage.lease("b")
+    stage.list("a", *nodes("b", **fields))
+    assert stage.picked() == {"a"}
+    assert stage.view("b").state == "draining"
+    assert stage.view("b").effective_weight == 0.0
+    stage.end(held)
+    assert stage.view("b").successes == 1
+    stage.list("a", "b")
+    assert stage.picked() == {"a", "b"}
+
+
+def test_draining_nodes_are_not_even_used_in_panic():
+    """With nothing but drained nodes there is no node, rather than one that must not be used."""
+    stage = Stage(*nodes("a", status="draining"), *nodes("b", weight=0))
+    assert stage.service.pick(repeatable=True) is None
+    assert stage.view("a").reason == "drained by the registry"
+    assert stage.view("b").reason == "weight 0"
+
+
+def test_a_node_that_is_down_is_used_only_in_panic():
+    """`status="down"` keeps a node out, but is no reason to fail when nothing else is left."""
+    stage = Stage("a", *nodes("b", status="down"))
+    assert stage.picked() == {"a"}
+    assert stage.view("b").reason == "down in the registry"
+    stage.list(*nodes("b", status="down"), *nodes("a", status="draining"))
+    assert stage.picked() == {"b"}
+
+
+def test_a_leaving_node_is_retired_once_idle():
+    """What is kept for a node that left is given back at the end of its last call, not before."""
+    stage = Stage("a", "b")
+    held = [stage.lease("b"), stage.lease("b")]
+    stage.list("a")
+    assert stage.listed() == {"a"}
+    stage.end(held[0])
+    assert stage.retired == []
+    stage.end(held[1], REFUSED)
+    assert [live.node.id for live in stage.retired] == ["b"]
+    assert stage.listed() == {"a"}
+
+
+def test_a_lower_priority_comes_first_and_spills_over():
+    """A level is used when every level before it has no eligible node, and only then."""
+    first, second = nodes("a", "b", priority=0), nodes("c", priority=1)
+    stage = Stage(*second, *first, *nodes("d", priority=5))
+    assert stage.picked() == {"a", "b"}
+    stage.service.mark_offline("a", None)
+    assert stage.picked() == {"b"}
+    stage.service.mark_offline("b", None)
+    assert stage.picked() == {"c"}
+    stage.service.mark_online("b")
+    assert stage.picked() == {"b"}
+    stage.list(*nodes("c", priority=0), *first, *nodes("d", priority=5))
+    assert stage.picked() == {"b", "c"}
+
+
+def test_a_retry_spills_over_to_the_next_priority():
+    """An untried node of a later level is better than none."""
+    stage = Stage(*nodes("a", priority=0), *nodes("b", priority=1))
+    lease = stage.pick()
+    assert stage.end(lease, SICK) == "a"
+    again = stage.service.pick_again((lease.live,))
+    assert not isinstance(again, str)
+    assert stage.end(again) == "b"
+
+
+def test_a_node_struck_off_while_the_snapshot_is_read_is_listed_again(monkeypatch):
+    """Nothing breaks, and nothing is missing, when a node fails between the plan and its doing."""
+    names = ids(40)
+    stage = Stage(*names, ejection=EjectionPolicy(probe=False))
+    stage.list(*names[:10])
+    held = [stage.lease(name) for name in names[20:24]]
+
+    def fail_meanwhile() -> None:
+        while held:
+            stage.end(held.pop(), REFUSED)
+
+    monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
+    monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 30)
+    changed = [
+        *nodes(*names[20:21], weight=2.0),
+        *nodes(*names[21:22], generation="new"),
+        *nodes(*names[22:23]),
+    ]
+    assert stage.list(*names[:20], *changed, *names[24:]) is True
+    assert not held
+    assert set(names) - stage.listed() == {names[23]}
+    assert stage.view(names[20]).weight == 2.0
+
+
+def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
+    """A planned removal or doubt of a node that is already gone is skipped."""
+    names = ids(40)
+    stage = Stage(*names)
+    stage.list(*names[:15])
+    stage.clock.advance(10)
+    held = [stage.lease(name) for name in names[20:25]]
+
+    def fail_meanwhile() -> None:
+        while held:
+            stage.end(held.pop(), REFUSED)
+
+    monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
+    monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 20)
+    stage.list(*names[:14], *ids(20, "x"))
+    assert not held
+    assert stage.listed() == {*names[:14], *ids(20, "x")}
+
+
+def test_the_plan_tells_news_from_confirmation():
+    """Only what no snapshot before has said is news; a removal said twice is none."""
+    stage = Stage("a", "b")
+    current = stage.service._roster.nodes
+    policy = MembershipPolicy()
+    assert not plan(current, Snapshot(nodes("a", "b")), 2, now=0.0, policy=policy)
+    doubted = plan(current, Snapshot(), 2, now=0.0, policy=policy)
+    assert doubted.news
+    assert doubted.doubted
+    stage.list()
+    confirmed = plan(current, Snapshot(), 0, now=stage.clock() + 10, policy=policy)
+    assert sorted(confirmed.confirmed) == ["a", "b"]
+    assert confirmed
+    assert not confirmed.news
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("first_snapshot_timeout", -1),
+        ("poll_interval", 0),
+        ("resync_interval", float("nan")),
+        ("shrink_hold", float("inf")),
+        ("shrink_share", 1.5),
+        ("confirm_after", "soon"),
+    ],
+)
+def test_a_wrong_policy_is_refused_by_name(field, value):
+    """A value that makes no sense is refused when the policy is made, naming field and value."""
+    with pytest.raises(ValueError, match=f"{field} must be .*{value}"):
+        MembershipPolicy(**{field: value})

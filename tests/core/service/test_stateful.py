@@ -1,0 +1,205 @@
+"""The live list under any sequence of events: what must hold whatever happens."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rpcguard import Node
+from tests.support.stage import GOOD, NOT_FOUND, REFUSED, SICK, Stage, cancelled, leaving
+
+NAMES = ["a", "b", "c", "d", "e", "f"]
+ENDS = {
+    "good": GOOD,
+    "not found": NOT_FOUND,
+    "sick": SICK,
+    "refused": REFUSED,
+    "cancelled": cancelled(),
+    "leaving": leaving(),
+    "pause": leaving(3, "retry-after", verdict=SICK),
+    "foreign": leaving(source="foreign"),
+}
+
+node = st.builds(
+    lambda name, weight, status, priority, generation: Node(
+        "10.0.0.1",
+        80,
+        id=name,
+        weight=weight,
+        status=status,
+        priority=priority,
+        generation=generation,
+    ),
+    st.sampled_from(NAMES),
+    st.sampled_from([1.0, 1.0, 1.0, 0.0, 4.0, 0.3]),
+    st.sampled_from(["up", "up", "up", "up", "draining", "down"]),
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([1, 1, 1, 2]),
+)
+
+
+class LiveList(RuleBasedStateMachine):
+    """Call, fail, cancel, mark, probe, reconcile and let time pass in any order."""
+
+    @initialize(probes=st.booleans(), seed=st.integers(0, 3))
+    def begin(self, probes, seed):
+        self.stage = Stage(probes=probes, seed=seed)
+        self.held = []
+
+    @rule(listed=st.lists(node, max_size=8), authoritative=st.sampled_from([True, True, False]))
+    def reconcile(self, listed, authoritative):
+        before = {view.node.id: view for view in self.stage.service.nodes()}
+        self.stage.list(*listed, authoritative=authoritative)
+        for view in self.stage.service.nodes():
+            old = before.get(view.node.id)
+            if old is not None and old.node.generation == view.node.generation:
+                assert view.successes == old.successes
+                assert view.failures == old.failures
+                assert view.in_flight == old.in_flight
+                if old.state in ("ejected", "offline") and old.reason != "down in the registry":
+                    assert view.state in (old.state, "draining")
+
+    @rule(repeatable=st.booleans())
+    def pick(self, repeatable):
+        states = self.stage.states()
+        lease = self.stage.service.pick(repeatable=repeatable)
+        usable = {name for name, state in states.items() if state != "draining"}
+        if lease is None:
+            assert not usable
+            return
+        name = lease.live.node.id
+        assert states[name] != "draining"
+        if states[name] not in ("available", "warming"):
+            trial = lease.proof and states[name] == "ejected"
+            assert trial or not {"available", "warming"} & set(states.values())
+        self.held.append(lease)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), same_node=st.booleans())
+    def pick_again(self, data, end, same_node):
+        lease = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+        self.stage.end(lease, ENDS[end])
+        following = self.stage.service.pick_again((lease.live,), same_node=same_node)
+        if not isinstance(following, str):
+            assert same_node or following.live is not lease.live
+            self.held.append(following)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), body=st.booleans())
+    def end(self, data, end, body):
+        lease = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+        self.end_within_the_cap(lease, ENDS[end], body=body)
+
+    def end_within_the_cap(self, lease, verdict, *, body=False):
+        judged, marked = self.count_out()
+        self.stage.service.settle(lease, verdict)
+        if body:
+            self.stage.service.fail_body(lease, SICK)
+        self.stage.service.release(lease)
+        roster = self.stage.service._roster
+        judged_now, marked_now = self.count_out()
+        dead = len(roster.blacklist) - judged_now
+        assert judged_now <= max(judged, (roster.serving - dead) // 2, 1)
+        assert marked_now <= max(marked, roster.serving // 2, 1)
+
+    def count_out(self):
+        roster = self.stage.service._roster
+        ejections = [roster.blacklist.get(live) for live in roster.nodes.values()]
+        judged = sum(one is not None and not one.dead for one in ejections)
+        return judged, sum(mark.live.state != "draining" for mark in roster.marks)
+
+    @rule(name=st.sampled_from(NAMES), end=st.sampled_from(sorted(ENDS)))
+    def many_ends_on_one_node(self, name, end):
+        leases = [self.stage.service.pick(repeatable=True) for _ in range(40)]
+        for lease in leases:
+            if lease is not None:
+                verdict = ENDS[end] if lease.live.node.id == name else cancelled()
+                self.end_within_the_cap(lease, verdict)
+
+    @rule(seconds=st.sampled_from([0.01, 1.0, 4.0, 11.0, 31.0, 70.0, 400.0]))
+    def let_time_pass(self, seconds):
+        self.stage.clock.advance(seconds)
+
+    @precondition(lambda self: any(live.probing for live in self.stage.probing))
+    @rule(data=st.data(), alive=st.booleans())
+    def probe(self, data, alive):
+        probing = [live for live in self.stage.probing if live.probing]
+        live = data.draw(st.sampled_from(probing))
+        self.stage.service.probed(live, alive=alive)
+
+    @precondition(lambda self: self.stage.listed())
+    @rule(data=st.data(), online=st.booleans())
+    def users_word(self, data, online):
+        name = data.draw(st.sampled_from(sorted(self.stage.listed())))
+        if online:
+            self.stage.service.mark_online(name)
+            assert self.stage.states()[name] in ("available", "warming", "draining", "ejected")
+        else:
+            self.stage.service.mark_offline(name, 5)
+
+    @invariant()
+    def in_flight_is_what_is_held(self):
+        held = [lease.live for lease in self.held]
+        assert all(live.in_flight == held.count(live) for live in held)
+        assert sum(view.in_flight for view in self.stage.service.nodes()) <= len(held)
+        assert all(view.in_flight >= 0 for view in self.stage.service.nodes())
+
+    @invariant()
+    def the_books_agree(self):
+        service = self.stage.service
+        roster = service._roster
+        states = self.stage.states()
+        eligible = {name for name, one in states.items() if one in ("available", "warming")}
+        assert eligible == {live.node.id for live in roster.nodes.values() if live.in_pool}
+        assert roster.eligible == len(eligible)
+        assert set(roster.out) == set(roster.nodes.values()) - {
+            live for live in roster.nodes.values() if live.in_pool
+        }
+        assert sum(len(pool) for pool in roster._in_order) == len(eligible)
+        assert all(0.1 <= live.ramp <= 1.0 for live in roster.nodes.values())
+        for live in roster.nodes.values():
+            ejection, mark = roster.blacklist.get(live), roster.marks.get(live)
+            assert not live.gone
+            if ejection is not None and ejection.connect:
+                assert live.probing
+            if mark is not None and mark.proof:
+                assert live.probing
+            if live.trial:
+                assert ejection is not None
+
+    @invariant()
+    def what_leaves_is_retired_once_and_idle(self):
+        retired = self.stage.retired
+        assert all(live.gone and not live.in_flight for live in retired)
+        assert len({id(live) for live in retired}) == len(retired)
+
+    def teardown(self):
+        while self.held:
+            self.stage.end(self.held.pop())
+        assert all(view.in_flight == 0 for view in self.stage.service.nodes())
+        self.stage.clock.advance(1000)
+        for _ in range(3):
+            for live in self.stage.probing:
+                if live.probing:
+                    self.stage.service.probed(live, alive=True)
+            for _ in range(60):
+                lease = self.stage.service.pick(repeatable=True)
+                if lease is not None:
+                    self.stage.end(lease)
+        serving = {
+            live.node.id
+            for live in self.stage.service._roster.nodes.values()
+            if live.node.status == "up" and live.weight
+        }
+        states = self.stage.states()
+        assert {states[name] for name in serving} <= {"available", "warming"}
+
+
+TestLiveList = LiveList.TestCase
+TestLiveList.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,85 @@
+"""The snapshots on disk: what is kept, how safely, and what a broken file does."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from rpcguard import Node
+from rpcguard._discovery.store import SnapshotStore
+
+FULL = Node(
+    "::1",
+    8443,
+    id="one/two",
+    scheme="https",
+    weight=2.5,
+    status="draining",
+    zone="z",
+    version="v1",
+    metadata={"k": "ä"},
+    started_at=1.5,
+    generation="g",
+    priority=3,
+)
+
+
+def test_a_list_comes_back_as_it_was(tmp_path):
+    """Every field of every node survives, for services of any name; the list is no last word."""
+    store = SnapshotStore(tmp_path / "deep" / "down")
+    for service in ("orders", "../etc/passwd", "ä b", "."):
+        store.save(service, (FULL, Node("b", 1)))
+        kept = store.load(service)
+        assert kept is not None
+        assert kept.nodes == (FULL, Node("b", 1))
+        assert not kept.authoritative
+    assert store.load("billing") is None
+    assert all(path.parent == tmp_path / "deep" / "down" for path in tmp_path.rglob("*.json"))
+
+
+def test_nobody_else_can_read_it(tmp_path):
+    """The directory has mode 0700, the files 0600, whatever the umask."""
+    before = os.umask(0)
+    try:
+        SnapshotStore(tmp_path / "cache").save("orders", (FULL,))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+    [path] = (tmp_path / "cache").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_is_replaced_whole(tmp_path, monkeypatch, caplog):
+    """A write that fails leaves the old file as it was, and nothing beside it."""
+    store = SnapshotStore(tmp_path)
+    store.save("orders", (FULL,))
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    store.save("orders", (Node("b", 1),))
+    assert "cannot be written" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.json"]
+    kept = store.load("orders")
+    assert kept is not None
+    assert kept.nodes == (FULL,)
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "{", "[]", "3", "{}", '{"nodes": 3}', '{"nodes": [{"host": "a"}]}', "\x00\xff"]
+)
+def test_a_broken_file_is_a_warning(tmp_path, caplog, broken):
+    """A truncated or foreign file is told of and not used."""
+    (tmp_path / "orders.json").write_text(broken)
+    assert SnapshotStore(tmp_path).load("orders") is None
+    assert "cannot be read" in caplog.text
+
+
+def test_a_directory_that_cannot_be_made_is_a_warning(tmp_path, caplog):
+    """Where nothing can be written the calls go on."""
+    (tmp_path / "file").write_text("")
+    SnapshotStore(tmp_path / "file" / "cache").save("orders", (FULL,))
+    assert "cannot be written" in caplog.text

@@ -1,0 +1,300 @@
+"""The status page: over ASGI, and as a browser shows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from html.parser import HTMLParser
+
+import pytest
+import uvicorn
+
+import rpcguard
+from rpcguard import Snapshot
+from rpcguard._core.nodes.view import ServiceView
+from rpcguard._status.app import asgi_status
+from tests.support.library import http
+from tests.support.telemetry import OFFLINE, InOrder
+
+EVIL = "<script>document.title='owned'</script>&\"'"
+
+
+class Registry:
+    """Give a list whose every text is hostile."""
+
+    def __init__(self, *ports: int) -> None:
+        self.ports = ports
+
+    def __repr__(self) -> str:
+        return f"Registry({EVIL})"
+
+    async def fetch(self, _service: str) -> Snapshot:
+        return Snapshot(
+            rpcguard.Node(
+                "127.0.0.1",
+                port,
+                id=f"{number}{EVIL}",
+                zone=EVIL,
+                version=EVIL,
+                metadata={"password": "s3cret"},
+            )
+            for number, port in enumerate(self.ports)
+        )
+
+
+class Cells(HTMLParser):
+    """Read the cells of each row."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self._in_cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self._in_cell = True
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag) -> None:
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data) -> None:
+        if self._in_cell:
+            self.rows[-1][-1] += data
+
+
+def viewing(transport) -> http.AsyncClient:
+    """Open a client of the page of a transport."""
+    page = http.ASGITransport(asgi_status(transport))
+    return http.AsyncClient(transport=page, base_url="http://status")
+
+
+async def test_the_page_shows_each_node(calling, provider):
+    """A row tells a node's state, why, weight, calls, success rate, latencies and last event."""
+    leaving, good = provider(OFFLINE), provider()
+    async with (
+        calling(leaving, good, balancer=InOrder) as caller,
+        viewing(caller.transport) as viewer,
+    ):
+        await caller.get()
+        await caller.get()
+        answer = await viewer.get("/")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    _, first, second = Cells(answer.text).rows
+    assert first[:2] == [leaving.id, "offline"]
+    assert first[2].startswith("X-RpcGuard-Offline, ")
+    assert first[2].endswith(" s left")
+    assert second[:5] == [good.id, "available", "", "1", "0"]
+    assert second[6:8] == ["1", "100.0%"]
+    (median, slowest), event = second[8:10], first[10]
+    assert median == slowest
+    assert median.endswith(" ms")
+    assert event.startswith("offline")
+    assert event.endswith(" s ago")
+    assert "2 nodes of StaticRegistry" in answer.text
+
+
+async def test_everything_is_escaped(calling, provider):
+    """Nothing that comes from a registry or a caller becomes markup, and no metadata is shown."""
+    async with (
+        calling(Registry(provider().port)) as caller,
+        viewing(caller.transport) as viewer,
+    ):
+        await caller.get()
+        page = (await viewer.get("/")).text
+        told = (await viewer.get("/nodes.json")).json()
+    assert "script" not in Cells(page).tags
+    assert Cells(page).rows[1][0].startswith(f"0{EVIL} at 127.0.0.1:")
+    assert Cells(page).rows[1][-2:] == [EVIL, EVIL]
+    (service,) = told["services"]
+    assert service["name"] == "orders"
+    assert service["nodes"][0]["node"]["zone"] == EVIL
+    assert "s3cret" not in page + str(told)
+
+
+async def test_the_json_tells_what_the_page_does(calling, provider):
+    """The JSON has every service with its list and what its registry does."""
+    node = provider()
+    async with (
+        calling(node) as caller,
+        viewing(caller.transport) as viewer,
+    ):
+        assert (await viewer.get("/nodes.json")).json() == {"services": []}
+        await caller.get()
+        ((service,),) = (await viewer.get("/nodes.json")).json().values()
+    assert service["nodes"][0]["node"]["id"] == node.id
+    assert service["nodes"][0]["state"] == "available"
+    assert (service["ready"], service["known"], service["trouble"]) == (True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("HEAD", "/nodes.json", 200),
+        ("POST", "/", 405),
+        ("DELETE", "/nodes.json", 405),
+        ("GET", "/nodes", 404),
+        ("GET", "/../etc/passwd", 404),
+    ],
+)
+async def test_it_is_read_only(method, path, status, calling):
+    """It answers GET and HEAD of two paths and refuses all else, never to be cached or framed."""
+    async with (
+        calling("static://10.0.0.1:80") as caller,
+        viewing(caller.transport) as viewer,
+    ):
+        answer = await viewer.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if method == "HEAD":
+        assert answer.content == b""
+        assert int(answer.headers["content-length"]) > 0
+    if status == 405:
+        assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("stripped", [True, False], ids=["stripped", "whole"])
+async def test_it_can_be_mounted(calling, stripped):
+    """Below a prefix it finds its paths, whether the framework strips the prefix or not."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    path = "/nodes.json" if stripped else "/admin/nodes.json"
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "/admin", "headers": []}
+    async with calling("static://10.0.0.1:80") as caller:
+        app = asgi_status(caller.transport)
+        await app(scope, None, send)
+        assert sent[0]["status"] == 200
+        await app({**scope, "path": "/admin/"}, None, send)
+    assert b'href="/admin/nodes.json"' in sent[3]["body"]
+
+
+async def test_other_kinds_of_connections(calling):
+    """A lifespan is followed to its end, and a websocket is closed."""
+    sent = []
+    steps = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive():
+        return {"type": next(steps)}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async with calling("static://10.0.0.1:80") as caller:
+        app = asgi_status(caller.transport)
+        await app({"type": "lifespan"}, receive, send)
+        await app({"type": "websocket"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
+
+
+class Fixed:
+    """Show made-up lists: one of each state, and a registry that fails."""
+
+    def services(self) -> list[ServiceView]:
+        trouble = f"ConnectError: {EVIL}"
+        return [
+            ServiceView("orders", "ConsulRegistry('http://127.0.0.1:8500')", True, True, 1.2, None),
+            ServiceView("billing", f"Registry({EVIL})", True, True, 93.0, trouble),
+            ServiceView("shipping", "Registry()", False, False, None, None),
+        ]
+
+    def nodes(self, service: str) -> list[rpcguard.NodeView]:
+        states = [
+            ("available", None, None, 1.0),
+            ("warming", "slow start", 80.2, 0.3),
+            ("ejected", "5 failures in a row", 4.0, 0.0),
+            ("offline", "X-RpcGuard-Offline", 28.7, 0.0),
+            ("draining", "drained by the registry", None, 0.0),
+        ]
+        if service == "shipping":
+            return []
+        return [
+            rpcguard.NodeView(
+                node=rpcguard.Node("10.0.0.1", 8000 + number, zone="a", version=EVIL),
+                state=state,
+                reason=reason,
+                until=until,
+                weight=1.0,
+                effective_weight=weight,
+                in_flight=number,
+                load=0.0123,
+                successes=990,
+                failures=10,
+                event=EVIL if number else None,
+                event_age=4.2 if number else None,
+                latencies=(0.5, 0.010, 0.0123) if number else (),
+            )
+            for number, (state, reason, until, weight) in enumerate(states)
+        ]
+
+
+@pytest.fixture
+def served():
+    """Serve the page of made-up lists on a socket and give its URL."""
+    config = uvicorn.Config(asgi_status(Fixed()), port=0, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+def browser(directory, *arguments: str) -> str:
+    command = shutil.which("chromium")
+    if command is None:
+        reason = "no chromium here; get it with: python -m tests.support.servers get chromium"
+        if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    flags = "headless no-sandbox disable-gpu disable-background-networking disable-component-update"
+    done = subprocess.run(
+        [
+            command,
+            *(f"--{flag}" for flag in f"{flags} disable-sync no-first-run".split()),
+            f"--user-data-dir={directory}/profile",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=True,
+        env={**os.environ, "HOME": str(directory)},
+    )
+    return done.stdout
+
+
+def test_a_browser_shows_it(served, tmp_path):
+    """A real browser runs nothing of what a registry says, and draws the page."""
+    picture = tmp_path / "page.png"
+    browser(tmp_path, f"--screenshot={picture}", "--window-size=1200,900", served)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    page = browser(tmp_path, "--dump-dom", served)
+    assert "<title>rpcguard</title>" in page
+    assert "script" not in Cells(page).tags
+    quiet, unwell = Cells(page).rows[1:3]
+    assert quiet[8:11] == ["", "", ""]
+    assert unwell[8:11] == ["12.3 ms", "500.0 ms", f"{EVIL}, 4 s ago"]
+    assert [row[1] for row in Cells(page).rows[1:6]] == [
+        "available",
+        "warming",
+        "ejected",
+        "offline",
+        "draining",
+    ]

@@ -1,0 +1,75 @@
+"""A node that speaks HTTP/2, one frame at a time where a test wants it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import h2.config
+import h2.connection
+import h2.events
+from h2.errors import ErrorCodes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.calls import Peer
+
+    Act = Callable[["H2", int], None]
+
+
+class H2:
+    """Speak HTTP/2 on one connection; `act` decides what each whole request gets."""
+
+    def __init__(self, peer: Peer, act: Act) -> None:
+        self.peer, self.act = peer, act
+        self.wire = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        self.bodies: dict[int, bytes] = {}
+
+    def run(self) -> None:
+        self.wire.initiate_connection()
+        self.flush()
+        while data := self.peer.recv():
+            for event in self.wire.receive_data(data):
+                self.take(event)
+            self.flush()
+
+    def take(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            headers = dict(event.headers)
+            self.peer.node.calls.append(
+                (headers[b":method"].decode(), headers[b":authority"].decode())
+            )
+        elif isinstance(event, h2.events.DataReceived):
+            self.wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
+        elif isinstance(event, h2.events.StreamEnded):
+            self.act(self, event.stream_id)
+
+    def flush(self) -> None:
+        self.peer.send(self.wire.data_to_send())
+
+    def answer(self, stream: int, status: int = 200, body: bytes = b"ok") -> None:
+        length = str(len(body))
+        self.wire.send_headers(stream, [(":status", str(status)), ("content-length", length)])
+        for start in range(0, len(body), 16384):
+            self.wire.send_data(stream, body[start : start + 16384])
+        self.wire.end_stream(stream)
+
+    def refuse(self, stream: int) -> None:
+        self.wire.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+
+    def break_off(self, stream: int) -> None:
+        self.wire.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
+
+    def go_away(self, last_stream: int) -> None:
+        self.wire.close_connection(last_stream_id=last_stream)
+        self.flush()
+        with contextlib.suppress(OSError):
+            self.peer.sock.shutdown(socket.SHUT_WR)
+
+
+def speaking_h2(act: Act):
+    """Make the script of a node that speaks HTTP/2."""
+    return lambda peer: H2(peer, act).run()

@@ -1,0 +1,76 @@
+"""Nacos 3.1, without its console.
+
+Nacos' own project publishes clients only; its server's code is on Maven Central as packages of
+the pig-mesh project.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+from base64 import b64encode
+from pathlib import Path
+from tempfile import mkdtemp
+
+import httpx
+
+from tests.support.servers.built import SpringServer, quiet_port
+
+PASSWORD = "r1ght-nacos-passw0rd"
+_GRPC, _CLUSTER, _RAFT = 1000, 1001, -1000
+
+
+class Nacos(SpringServer):
+    """Run one server with access control for clients; it forgets its nodes on a restart."""
+
+    name = "nacos"
+    source = "nacos-app"
+    product = "target/nacos.jar"
+    heap = "384m"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        # Half a gigabyte, which is not to stay where pytest keeps the last runs.
+        home = mkdtemp(prefix="nacos-")
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        self.data.rmdir()
+        self.data = Path(home) / "home"
+        self.port = quiet_port(_GRPC, _CLUSTER, _RAFT)
+        self.password = PASSWORD
+        self.token = ""
+
+    def command(self) -> list[str | Path]:
+        settings = {
+            "nacos.server.main.port": self.port,
+            "nacos.server.contextPath": "/nacos",
+            "nacos.inetutils.ip-address": "127.0.0.1",
+            "server.address": "127.0.0.1",
+            "server.tomcat.accesslog.enabled": "false",
+            "nacos.core.auth.system.type": "nacos",
+            "nacos.core.auth.enabled": "true",
+            "nacos.core.auth.admin.enabled": "true",
+            "nacos.core.auth.caching.enabled": "false",
+            "nacos.core.auth.server.identity.key": "identity",
+            "nacos.core.auth.server.identity.value": "tests",
+            "nacos.core.auth.plugin.nacos.token.secret.key": b64encode(b"no secret " * 4).decode(),
+            "nacos.core.auth.plugin.nacos.token.expire.seconds": 18000,
+        }
+        conf = self.data / "conf"
+        conf.mkdir(parents=True, exist_ok=True)
+        file = conf / "application.properties"
+        file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        options = ["-Dnacos.standalone=true", f"-Dnacos.home={self.data}"]
+        extra = f"--spring.config.additional-location=file:{conf}/"
+        return self.java(*options, "-jar", self.file(), extra)
+
+    def answers(self) -> bool:
+        """Tell whether the first user can log in; make it in an empty store."""
+        url = f"http://127.0.0.1:{self.port}/nacos/v3/auth/user"
+        httpx.post(f"{url}/admin", data={"password": self.password})
+        form = {"username": "nacos", "password": self.password}
+        answer = httpx.post(f"{url}/login", data=form)
+        self.token = answer.json().get("accessToken", "")
+        return bool(self.token)
+
+
+servers = (Nacos,)

@@ -1,0 +1,72 @@
+"""Trouble of our own process: it is not the nodes' fault."""
+
+from __future__ import annotations
+
+from tests.behaviour.dropin.test_lifetimes import check_quiet, run_python
+
+OUT_OF_DESCRIPTORS = """
+    import anyio, os, resource, rpcguard, socket
+
+    def use_up():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            return taken
+
+    def give_back(taken):
+        for number in taken:
+            os.close(number)
+
+    def show(transport, error):
+        (view,) = transport.nodes("orders")
+        print(type(error).__name__, view.state, view.failures, view.in_flight)
+"""
+
+
+def test_out_of_descriptors(make_node):
+    """Without a descriptor left a call fails, and the node is not ejected for it."""
+    code = (
+        OUT_OF_DESCRIPTORS
+        + """
+    transport = Transport(REGISTRY)
+    client = http.Client(transport=transport, base_url="http://orders")
+    client.get("/", headers={"Connection": "close"})  # imports what it needs
+    taken = use_up()
+    try:
+        client.get("/")
+    except http.ConnectError as error:
+        show(transport, error)
+    give_back(taken)
+    print(client.get("/").text)
+    client.close()
+    """
+    )
+    check_quiet(run_python(code, make_node()), "ConnectError available 0 0\nok\n")
+
+
+def test_out_of_descriptors_on_event_loops(make_node):
+    """The same on asyncio and trio."""
+    code = (
+        OUT_OF_DESCRIPTORS
+        + """
+    async def main():
+        transport = AsyncTransport(REGISTRY)
+        client = http.AsyncClient(transport=transport, base_url="http://orders")
+        await client.get("/", headers={"Connection": "close"})  # imports what it needs
+        taken = use_up()
+        try:
+            await client.get("/")
+        except http.ConnectError as error:
+            show(transport, error)
+        give_back(taken)
+        print((await client.get("/")).text)
+        await client.aclose()
+
+    anyio.run(main, backend="asyncio")
+    anyio.run(main, backend="trio")
+    """
+    )
+    check_quiet(run_python(code, make_node()), "ConnectError available 0 0\nok\n" * 2)
