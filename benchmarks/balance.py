@@ -24,7 +24,7 @@ from rpcguard._core.policies.bundle import Policies
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from rpcguard._planning.fleet import Provider, Simulation, exponential, steady
+from rpcguard._planning.fleet import FleetProvider, Simulation, exponential, steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -83,9 +83,9 @@ class Fleet:
     repeatable: bool = True
 
     def run(self, balancer: Callable[..., object], seed: int, **fields: object) -> Simulation:
-        """Make a run whose nodes are all well, or have the given fields of `Provider`."""
+        """Make a run whose nodes are all well, or have the given fields of `FleetProvider`."""
         providers = {
-            f"n{at}": Provider(self.shape(SERVICE), workers=self.workers, **fields)  # type: ignore[arg-type]
+            f"n{at}": FleetProvider(self.shape(SERVICE), workers=self.workers, **fields)  # type: ignore[arg-type]
             for at in range(self.size)
         }
         policies = Policies(

@@ -38,7 +38,7 @@ REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNSENT, blame="conn
 class Silence:
     """Stand in for a transport that does nothing of what a service asks for."""
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         pass
 
     def probe(self, service: Service, live: LiveNode) -> None:
@@ -64,7 +64,7 @@ def fleet(size: int, *, mixed: bool, metadata: bool = True) -> list[Node]:
 
 def service_of(size: int, *, mixed: bool) -> Service:
     """Make a service; with `mixed`, a tenth of it is warming and a tenth ejected."""
-    service = Service("orders", policies=Policies(), surroundings=Silence())
+    service = Service("orders", policies=Policies(), effects=Silence())
     nodes = fleet(size, mixed=mixed)
     old = nodes[: max(size * 9 // 10, 2)] if mixed else nodes
     service.reconcile(Snapshot(old))
@@ -280,7 +280,7 @@ def memory() -> Section:
     table = Table(["bytes per node", "the registry's", "rpcguard's", "together"])
     worst = 0.0
     for metadata in (False, True):
-        service = Service("orders", policies=Policies(), surroundings=Silence())
+        service = Service("orders", policies=Policies(), effects=Silence())
         tracemalloc.start()
         nodes = fleet(10_000, mixed=False, metadata=metadata)
         listed = tracemalloc.get_traced_memory()[0]

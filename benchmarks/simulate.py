@@ -35,7 +35,7 @@ from troubles import (
 
 from rpcguard import LeastLoaded, LiveNode, Random, RetryPolicy, RoundRobin
 from rpcguard._core.policies.bundle import Policies
-from rpcguard._planning.fleet import Provider, exponential
+from rpcguard._planning.fleet import FleetProvider, exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +118,7 @@ def _run(
     scenario: str, maker: Callable[..., object], callers: int, providers: int, seed: int
 ) -> Callers:
     names = [f"n{at}" for at in range(providers)]
-    nodes: dict[str, Provider] = {
+    nodes: dict[str, FleetProvider] = {
         name: Serving(exponential(SERVICE), workers=WORKERS) for name in names
     }
     seeds = random.Random(seed)

@@ -22,12 +22,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import rpcguard
-from rpcguard._telemetry.spans import SILENCE
+from rpcguard._telemetry.spans import NO_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rpcguard._telemetry.spans import Silence
+    from rpcguard._telemetry.spans import NoSpan
 
 NONE, API, SDK = "no telemetry", "telemetry on, no SDK", "SDK, batches to memory"
 
@@ -35,8 +35,8 @@ NONE, API, SDK = "no telemetry", "telemetry on, no SDK", "SDK, batches to memory
 class Nothing:
     """Stand in for the telemetry of a transport, and do nothing."""
 
-    def observe(self, _request: object) -> Silence:
-        return SILENCE
+    def observe(self, _request: object) -> NoSpan:
+        return NO_SPAN
 
     def count(self, _event: object) -> None: ...
 

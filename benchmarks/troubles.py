@@ -13,7 +13,7 @@ from rpcguard._core.outcomes.verdict import Safety, Verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from rpcguard._planning.fleet import START, Call, Provider, Simulation
+from rpcguard._planning.fleet import START, FleetCall, FleetProvider, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ TIMED_OUT = Verdict("ReadTimeout", failed=True, safety=Safety.MAYBE, blame="fail
 
 
 @dataclass
-class Serving(Provider):
+class Serving(FleetProvider):
     """Serve, but not for callers that have lost patience; `errors` is a share by time."""
 
     errors: Callable[[float], float] = lambda _: 0.0
@@ -57,7 +57,7 @@ class Callers(Simulation):
         service.begin()
         super().call(caller, over)
 
-    def luck(self, call: Call) -> random.Random:
+    def luck(self, call: FleetCall) -> random.Random:
         return random.Random(hash((call.caller, call.at, len(call.nodes))))
 
 

@@ -220,14 +220,14 @@ class Stage:
         self.service = Service(
             "orders",
             policies=Policies(balancer=lambda: balancer(rng=random.Random(7))),
-            surroundings=self,
+            effects=self,
             clock=lambda: self.now,
             wall=lambda: self.now,
             rng=random.Random(7),
         )
         self._list_nodes()
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Write down what happened to the watched node."""
         if event.node == self._nodes[-1].id and event.kind in ("ejected", "offline", "restored"):
             self.told.append((self.now, f"{event.kind}: {event.reason}"))

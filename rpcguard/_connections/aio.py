@@ -11,14 +11,14 @@ import httpx
 from rpcguard._connections.asyncio_backend import AsyncioBackend, AsyncioStream
 from rpcguard._connections.exchange import Exchange, timeouts
 from rpcguard._connections.requests import Stream
-from rpcguard._connections.stack import Connection, Lease
+from rpcguard._connections.stack import Connection, Slot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import ModuleType
 
 
-class AsyncBody(Lease):
+class AsyncBody(Slot):
     """Stream the body of a response; closing it gives the connection back."""
 
     __slots__ = ("_exchange", "parts")
@@ -108,7 +108,7 @@ class AsyncExchange(Exchange):
         lease.parts = answer.stream
         return self._incoming(request, answer, lease)
 
-    async def _dial(self, request: httpx.Request, lease: Lease) -> Connection:
+    async def _dial(self, request: httpx.Request, lease: Slot) -> Connection:
         trace = request.extensions.get("trace")
         event, options = self._dialling(request)
         stream = await _atraced(trace, event, getattr(self._backend(), event), options)
@@ -127,7 +127,7 @@ class AsyncExchange(Exchange):
             return AsyncioBackend(self._core, AsyncioStream)
         return self._core.TrioBackend()
 
-    def _release(self, lease: Lease) -> bool:
+    def _release(self, lease: Slot) -> bool:
         # No await in here: a cancelled caller still gives its place to the next in line.
         connection = lease.connection
         keep = connection is not None and connection.http.is_idle()

@@ -21,7 +21,7 @@ _HAPPY_EYEBALLS = 0.25
 _EXTRA = {"client_addr": "sockname", "server_addr": "peername"}
 
 
-class Protocol(asyncio.Protocol):
+class Inbox(asyncio.Protocol):
     """Gather what arrives; reading pauses while too much of it lies unread."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class AsyncioStream:
     One task reads and one writes at a time. `aclose` does not wait for the peer.
     """
 
-    def __init__(self, core: ModuleType, protocol: Protocol) -> None:
+    def __init__(self, core: ModuleType, protocol: Inbox) -> None:
         self._core, self._protocol = core, protocol
         self._closed = False
 
@@ -181,7 +181,7 @@ class AsyncioBackend:
             options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS
         with _connect_errors(self._core):
             async with asyncio.timeout(timeout):
-                _, protocol = await loop.create_connection(Protocol, host, port, **options)
+                _, protocol = await loop.create_connection(Inbox, host, port, **options)
             return self._ready(protocol, socket_options)
 
     async def connect_unix_socket(
@@ -193,12 +193,10 @@ class AsyncioBackend:
         """Open a connection to a Unix domain socket."""
         with _connect_errors(self._core):
             async with asyncio.timeout(timeout):
-                _, protocol = await asyncio.get_running_loop().create_unix_connection(
-                    Protocol, path
-                )
+                _, protocol = await asyncio.get_running_loop().create_unix_connection(Inbox, path)
             return self._ready(protocol, socket_options)
 
-    def _ready(self, protocol: Protocol, options: Iterable[Any] | None) -> AsyncioStream:
+    def _ready(self, protocol: Inbox, options: Iterable[Any] | None) -> AsyncioStream:
         try:
             for option in options or ():
                 protocol.transport.get_extra_info("socket").setsockopt(*option)

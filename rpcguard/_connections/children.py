@@ -43,7 +43,7 @@ def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.S
     return context
 
 
-class Outgoing:
+class NodeRequest:
     """Be the request of one attempt, as far as a node's connections look at it.
 
     A request of httpx takes several times as long to make. The headers are the caller's own:
@@ -136,7 +136,7 @@ class Children(Generic[ChildT]):
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if not self._addressed:
-            return Outgoing(request, body, extensions)
+            return NodeRequest(request, body, extensions)
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 

@@ -8,8 +8,8 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rpcguard._connections.requests import NO_BODY, Outgoing, Target, some_time
-from rpcguard._connections.stack import Connection, Lease, Stack, StackClosed
+from rpcguard._connections.requests import NO_BODY, CoreRequest, CoreURL, some_time
+from rpcguard._connections.stack import Connection, Slot, Stack, StackClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import httpx
 
     from rpcguard._connections.requests import Stream
-    from rpcguard._connections.stack import Event
-    from rpcguard._core.nodes.view import Counts
+    from rpcguard._connections.stack import Waiter
+    from rpcguard._core.nodes.view import ConnectionCounts
 
 SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -66,10 +66,10 @@ class Exchange:
 
     _http: ClassVar[ModuleType]
     _core: ClassVar[Any]
-    _event: ClassVar[type[Event]]
+    _event: ClassVar[type[Waiter]]
     _stream: ClassVar[type[Stream]]
-    _target: ClassVar[type[Target]]
-    _request: ClassVar[type[Outgoing]]
+    _target: ClassVar[type[CoreURL]]
+    _request: ClassVar[type[CoreRequest]]
     _errors: ClassVar[dict[type, Callable[[str], Exception]]]
 
     @classmethod
@@ -79,8 +79,8 @@ class Exchange:
             cls._core = import_module(cls._core)
         errors = {getattr(cls._core, name): getattr(cls._http, name) for name in _ERRORS}
         cls._errors = {**errors, StackClosed: cls._http.ConnectError}
-        cls._target = type("Target", (Target, cls._core.URL), {})
-        cls._request = type("Request", (Outgoing, cls._core.Request), {})
+        cls._target = type("CoreURL", (CoreURL, cls._core.URL), {})
+        cls._request = type("Request", (CoreRequest, cls._core.Request), {})
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Exchange:
         )
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ConnectionCounts:
         """Count the idle connections, those in use and the calls in line; safe from any thread."""
         return self._stack.counts
 
@@ -147,7 +147,7 @@ class Exchange:
             extensions=extensions,
         )
 
-    def _incoming(self, request: httpx.Request, answer: Any, lease: Lease) -> httpx.Response:
+    def _incoming(self, request: httpx.Request, answer: Any, lease: Slot) -> httpx.Response:
         if answer.status == 101 or (request.method == "CONNECT" and 200 <= answer.status < 300):
             # The call is done; what is spoken from here on has timeouts of its own.
             lease.connection.stream.clamp = None  # type: ignore[union-attr]
@@ -170,7 +170,7 @@ class Exchange:
         self._ssl_context.set_alpn_protocols(["http/1.1"])
         return {"ssl_context": self._ssl_context, "server_hostname": name, "timeout": timeout}
 
-    def _opened(self, kind: Callable[..., Any], stream: Any, lease: Lease) -> Connection:
+    def _opened(self, kind: Callable[..., Any], stream: Any, lease: Slot) -> Connection:
         wrapped = self._stream(stream)
         connection = Connection(kind(self._origin, wrapped), wrapped, lease.name)
         lease.connection = connection
@@ -178,7 +178,7 @@ class Exchange:
             raise self._closed()
         return connection
 
-    def _check_granted(self, lease: Lease) -> None:
+    def _check_granted(self, lease: Slot) -> None:
         if self._stack.closed:
             raise self._closed()
         if lease not in self._stack.in_use:
@@ -191,7 +191,7 @@ class Exchange:
     def _closed(self) -> StackClosed:
         return StackClosed(f"the connections to {self._address} are closed")
 
-    def _translated(self, exc: BaseException, lease: Lease | None = None) -> Exception | None:
+    def _translated(self, exc: BaseException, lease: Slot | None = None) -> Exception | None:
         """Find the httpx error for one of httpcore's; pass the lease until it was answered."""
         kind = next((self._errors[cls] for cls in type(exc).__mro__ if cls in self._errors), None)
         if kind is None:
@@ -203,7 +203,7 @@ class Exchange:
             error.__cause__.__cause__ = exc
         return error
 
-    def _is_stale(self, exc: BaseException, lease: Lease) -> bool:
+    def _is_stale(self, exc: BaseException, lease: Slot) -> bool:
         if not lease.reused or lease.connection is None or self._stack.closed:
             return False
         if lease.connection.stream.reads > 1:  # the first read brought something

@@ -128,7 +128,7 @@ class NoBody:
             yield part
 
 
-class Target:
+class CoreURL:
     """Be an httpcore URL whose parts are known to be good."""
 
     origin: Any = None  # in place of httpcore's property, which builds one at each look
@@ -137,10 +137,10 @@ class Target:
         self.__dict__ = {**parts, "target": target}
 
 
-class Outgoing:
+class CoreRequest:
     """Be an httpcore request whose parts httpx has checked."""
 
-    def __init__(self, request: httpx.Request, url: Target, body: Any) -> None:
+    def __init__(self, request: httpx.Request, url: CoreURL, body: Any) -> None:
         self.method = request.method.encode()
         self.url = url
         self.headers = request.headers.raw

@@ -6,13 +6,13 @@ import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rpcguard._core.nodes.view import Counts
+from rpcguard._core.nodes.view import ConnectionCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Event(Protocol):
+class Waiter(Protocol):
     """Be what a waiting call sleeps on: `threading.Event` or `anyio.Event`."""
 
     def set(self) -> object:
@@ -40,7 +40,7 @@ class Connection:
         self.checked: Any = None
 
 
-class Lease:
+class Slot:
     """Stand for one call's claim to a connection, from the queue to the end of the response.
 
     `connection` is None until one is there: a granted lease without one opens its own.
@@ -70,7 +70,7 @@ class Stack:
         max_idle: int | None,
         keepalive_expiry: float | None,
         clock: Callable[[], float],
-        event: Callable[[], Event],
+        event: Callable[[], Waiter],
     ) -> None:
         self._max = math.inf if max_connections is None else max_connections
         self._max_idle = math.inf if max_idle is None else max_idle
@@ -78,17 +78,17 @@ class Stack:
         self._clock = clock
         self._event = event
         self._idle: deque[Connection] = deque()
-        self._waiting: OrderedDict[Lease, None] = OrderedDict()
-        self.in_use: set[Lease] = set()
+        self._waiting: OrderedDict[Slot, None] = OrderedDict()
+        self.in_use: set[Slot] = set()
         self.doomed: list[Connection] = []
         self.closed: bool = False
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ConnectionCounts:
         """Count what is there now."""
-        return Counts(len(self._idle), len(self.in_use), len(self._waiting))
+        return ConnectionCounts(len(self._idle), len(self.in_use), len(self._waiting))
 
-    def request(self, lease: Lease) -> bool:
+    def request(self, lease: Slot) -> bool:
         """Grant the lease and return True, or put it in line; `lease.event` tells when to look."""
         if self.closed:
             raise StackClosed("the connections of this node are closed")
@@ -101,14 +101,14 @@ class Stack:
         self._waiting[lease] = None
         return False
 
-    def replace(self, lease: Lease) -> None:
+    def replace(self, lease: Slot) -> None:
         """Give up the lease's dead connection for the next idle one, or for none."""
         if lease.connection is not None:
             self.doomed.append(lease.connection)
         lease.connection = self._pop(lease.name)
         lease.reused = lease.connection is not None
 
-    def release(self, lease: Lease, *, keep: bool) -> None:
+    def release(self, lease: Slot, *, keep: bool) -> None:
         """End the lease, wherever it stands; its connection is kept, or doomed, and passed on."""
         if self._waiting:
             self._waiting.pop(lease, None)
@@ -144,7 +144,7 @@ class Stack:
         doomed, self.doomed = self.doomed, []
         return doomed
 
-    def _grant(self, lease: Lease) -> bool:
+    def _grant(self, lease: Slot) -> bool:
         connection = self._pop(lease.name)
         if connection is None and len(self._idle) + len(self.in_use) >= self._max:
             if not self._idle:

@@ -11,14 +11,14 @@ import httpx
 
 from rpcguard._connections.exchange import Exchange, timeouts
 from rpcguard._connections.requests import SyncStream
-from rpcguard._connections.stack import Connection, Lease
+from rpcguard._connections.stack import Connection, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
 
-class SyncBody(Lease):
+class SyncBody(Slot):
     """Stream the body of a response; closing it gives the connection back."""
 
     __slots__ = ("_exchange", "parts")
@@ -118,7 +118,7 @@ class SyncExchange(Exchange):
         lease.parts = answer.stream
         return self._incoming(request, answer, lease)
 
-    def _dial(self, request: httpx.Request, lease: Lease) -> Connection:
+    def _dial(self, request: httpx.Request, lease: Slot) -> Connection:
         trace = request.extensions.get("trace")
         event, options = self._dialling(request)
         stream = _traced(trace, event, getattr(self._core.SyncBackend(), event), options)
@@ -131,7 +131,7 @@ class SyncExchange(Exchange):
             raise
         return self._opened(self._core.HTTP11Connection, stream, lease)
 
-    def _release(self, lease: Lease) -> None:
+    def _release(self, lease: Slot) -> None:
         connection = lease.connection
         keep = connection is not None and connection.http.is_idle()
         with self._lock:

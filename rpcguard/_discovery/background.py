@@ -51,9 +51,9 @@ class Background:
 
     async def _main(self) -> None:
         # Here, since importing it takes longer than importing rpcguard may take.
-        from rpcguard._telemetry.telemetry import hush
+        from rpcguard._telemetry.telemetry import suppress_instrumentation
 
-        hush()
+        suppress_instrumentation()
         self._stopping = asyncio.Event()
         self._context = contextvars.copy_context()
         self._started.set_result(asyncio.get_running_loop())

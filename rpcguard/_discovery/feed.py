@@ -136,7 +136,7 @@ class Feed:
                 except BaseException as error:  # of an adapter it may be anything; go on anyway
                     if not _is_of_adapter(error):
                         raise
-                    trouble, failure = _spoken(error), type(error).__name__
+                    trouble, failure = _describe(error), type(error).__name__
                 finally:
                     await _close(snapshots)
             if trouble is not None and not self._watching.cancelled_caught:
@@ -162,7 +162,7 @@ class Feed:
         except BaseException as error:  # adapters of others may raise anything; none may end this
             if not _is_of_adapter(error):
                 raise
-            self._troubled(_spoken(error), type(error).__name__)
+            self._troubled(_describe(error), type(error).__name__)
             return None
 
     def _take(self, snapshot: object) -> bool:
@@ -228,7 +228,7 @@ def _is_of_adapter(error: BaseException) -> bool:
     return isinstance(error, Exception | SystemExit | KeyboardInterrupt)
 
 
-def _spoken(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     try:
         said = f"{type(error).__name__}: {error}"
     except Exception:  # even its text is an adapter's

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
 
 
-class Following:
+class Subscriptions:
     """Keep the lists of one transport's services live, from one registry.
 
     Thread-safe. A registry given as a URL is ours, and closed with the transport.
@@ -96,7 +96,7 @@ class Following:
             await close()
 
 
-def view_of(service: Service, following: Following) -> ServiceView:
+def view_of(service: Service, following: Subscriptions) -> ServiceView:
     """Show a service and how its registry does."""
     return ServiceView(
         name=service.name,

@@ -52,7 +52,7 @@ def exponential(seconds: float) -> Callable[[float, random.Random], float]:
 
 
 @dataclass(slots=True)
-class Provider:
+class FleetProvider:
     """Serve calls in order with a few workers; `sick` answers 500 at once, `dead` refuses."""
 
     seconds: Callable[[float, random.Random], float] = field(default_factory=lambda: steady(0.05))
@@ -78,7 +78,7 @@ class Provider:
 
 
 @dataclass(slots=True)
-class Call:
+class FleetCall:
     """Tell one call: when it began, how long it took, the nodes it went to and its end."""
 
     at: float
@@ -94,11 +94,11 @@ class Call:
 
 
 class Simulation:
-    """Run callers against providers; also the surroundings of the callers' services."""
+    """Run callers against providers; also the effects of the callers' services."""
 
     def __init__(
         self,
-        providers: dict[str, Provider],
+        providers: dict[str, FleetProvider],
         *,
         policies: Policies | None = None,
         callers: int = 1,
@@ -109,7 +109,7 @@ class Simulation:
         self.rng = random.Random(seed)
         self.providers = providers
         self.repeatable = repeatable
-        self.calls: list[Call] = []
+        self.calls: list[FleetCall] = []
         self.events: list[tuple[float, Event]] = []
         self._order = count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -124,7 +124,7 @@ class Simulation:
         return Service(
             "orders",
             policies=policies,
-            surroundings=self,
+            effects=self,
             clock=lambda: self.now,
             wall=lambda: EPOCH + self.now,
             rng=rng,
@@ -175,7 +175,7 @@ class Simulation:
 
     def call(self, caller: int = 0, then: Callable[[], None] = lambda: None) -> None:
         """Begin a call."""
-        call = Call(self.now, caller)
+        call = FleetCall(self.now, caller)
         self.calls.append(call)
         lease = self.services[caller].pick(repeatable=self.repeatable)
         if lease is None:
@@ -185,21 +185,21 @@ class Simulation:
         self._attempt(call, lease, (), then)
 
     def _attempt(
-        self, call: Call, lease: Lease, tried: tuple[LiveNode, ...], then: Callable[[], None]
+        self, call: FleetCall, lease: Lease, tried: tuple[LiveNode, ...], then: Callable[[], None]
     ) -> None:
         name = lease.live.node.id
         call.nodes.append(name)
         end, verdict = self.providers[name].serve(self.now, self.luck(call))
         self.at(end - self.now, lambda: self._answer(call, lease, tried, verdict, then))
 
-    def luck(self, call: Call) -> random.Random:
+    def luck(self, call: FleetCall) -> random.Random:
         """Give the chance that decides on the attempt of a call that begins now."""
         del call
         return self.rng
 
     def _answer(
         self,
-        call: Call,
+        call: FleetCall,
         lease: Lease,
         tried: tuple[LiveNode, ...],
         verdict: Verdict,
@@ -222,7 +222,7 @@ class Simulation:
 
     # What the services ask for
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self.events.append((self.now, event))
 
     def probe(self, service: Service, live: LiveNode) -> None:
@@ -244,7 +244,7 @@ class Simulation:
         """Give the seconds of the run so far."""
         return self.now - START
 
-    def span(self, since: float = 0.0, until: float = float("inf")) -> list[Call]:
+    def span(self, since: float = 0.0, until: float = float("inf")) -> list[FleetCall]:
         """Give the calls that began in a span, in seconds of the run."""
         return [call for call in self.calls if since <= call.at - START < until]
 

@@ -21,7 +21,7 @@ _REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
 
 
-class Journal:
+class EventLog:
     """Log events of lists; what can repeat with every call is told once per `interval` seconds.
 
     Those are panics, refused nodes and what is not enforced. Thread-safe. `clock` is monotonic.
@@ -35,7 +35,7 @@ class Journal:
             _MOST_KEYS, interval, timer=clock
         )
 
-    def tell(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         """Log an event."""
         if (event.kind in _REPEATED or not event.enforced) and self._is_old(event):
             return

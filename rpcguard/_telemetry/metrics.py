@@ -26,7 +26,7 @@ _MOST_NAMES = 1000
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
 
-class Source(Protocol):
+class GaugeSource(Protocol):
     """Be a transport, as far as the gauges go."""
 
     def census(self) -> Iterable[tuple[str, Mapping[State, int], float | None]]:
@@ -44,7 +44,7 @@ class Instruments:
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
         self._names: set[str] = set()
-        self.sources: WeakSet[Source] = WeakSet()
+        self.sources: WeakSet[GaugeSource] = WeakSet()
         self.request_duration: metrics.Histogram = meter.create_histogram(
             "http.client.request.duration",
             "s",

@@ -30,7 +30,7 @@ _EVENTS = {"ejected": "rpcguard.ejected", "offline": "rpcguard.offline"}
 _OF_CALL = ("http.response.status_code", "error.type")
 
 
-class Silence:
+class NoSpan:
     """Be the observer, and the attempts, of a call that nobody observes.
 
     What the caller has in its context, such as baggage, is passed on to the node all the same,
@@ -66,10 +66,10 @@ class Silence:
         """Take in that the call failed or was given up."""
 
 
-SILENCE = Silence()
+NO_SPAN = NoSpan()
 
 
-class Observer:
+class CallSpan:
     """Follow one call: a span and a duration for each attempt, a duration for the whole.
 
     A call lasts until its answer's body is closed. An attempt's span is ended by the next thing
@@ -89,11 +89,11 @@ class Observer:
             "server.address": telemetry.instruments.name(url.host),
             "server.port": url.port or _PORTS.get(url.scheme, 0),
         }
-        self._attempt: Attempt | None = None
+        self._attempt: AttemptSpan | None = None
         self._count = 0
         self._began = time.perf_counter()
 
-    def attempt(self, outgoing: httpx.Request, step: Send | None) -> Attempt:
+    def attempt(self, outgoing: httpx.Request, step: Send | None) -> AttemptSpan:
         """Begin an attempt; `step` is None where an ordinary URL is called."""
         if self._attempt is not None:
             self._attempt.finish()
@@ -107,7 +107,7 @@ class Observer:
                 self.here,
             )
         self._count += 1
-        self._attempt = Attempt(self, outgoing, step)
+        self._attempt = AttemptSpan(self, outgoing, step)
         return self._attempt
 
     def answered(self) -> None:
@@ -124,7 +124,7 @@ class Observer:
             self._attempt.finish()
         self._record({"error.type": _name(error)} if isinstance(error, Exception) else {})
 
-    def end(self, attempt: Attempt) -> None:
+    def end(self, attempt: AttemptSpan) -> None:
         """Take in that the body of the answer is closed."""
         attempt.finish()
         self._record(attempt.outcome)
@@ -137,7 +137,7 @@ class Observer:
         instruments.call_attempts.record(self._count, self.attributes, here)
 
 
-class Attempt:
+class AttemptSpan:
     """Follow one attempt; entered while the child sends the request."""
 
     __slots__ = (
@@ -157,7 +157,7 @@ class Attempt:
         "outcome",
     )
 
-    def __init__(self, observer: Observer, outgoing: httpx.Request, step: Send | None) -> None:
+    def __init__(self, observer: CallSpan, outgoing: httpx.Request, step: Send | None) -> None:
         self.outcome: dict[str, Any] = {}
         self.last: bool = False
         self._observer = observer
@@ -290,7 +290,7 @@ class Body:
 
     __slots__ = ("_attempt", "_parts", "_stream")
 
-    def __init__(self, stream: Any, attempt: Attempt) -> None:
+    def __init__(self, stream: Any, attempt: AttemptSpan) -> None:
         self._stream = stream
         self._attempt = attempt
 
@@ -327,7 +327,7 @@ class Body:
         await self._stream.aclose()
 
 
-AnyObserver = Observer | Silence
+AnySpan = CallSpan | NoSpan
 
 
 def _name(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 
 from rpcguard._telemetry.metrics import SCHEMA_URL, instruments_of
-from rpcguard._telemetry.spans import QUIET, SILENCE, Observer, Silence
+from rpcguard._telemetry.spans import NO_SPAN, QUIET, CallSpan, NoSpan
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from rpcguard._core.service.effects import Event
-    from rpcguard._telemetry.metrics import Instruments, Source
-    from rpcguard._telemetry.spans import AnyObserver
+    from rpcguard._telemetry.metrics import GaugeSource, Instruments
+    from rpcguard._telemetry.spans import AnySpan
 
 # The plain key is the one that is kept for compatibility; exporters and the instrumentation of
 # others set those that the API has not made public.
@@ -43,7 +43,7 @@ class Telemetry:
 
     def __init__(
         self,
-        source: Source,
+        source: GaugeSource,
         *,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
@@ -61,14 +61,14 @@ class Telemetry:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
 
-    def observe(self, request: httpx.Request) -> AnyObserver:
+    def observe(self, request: httpx.Request) -> AnySpan:
         """Begin to observe a call, in the context of its caller."""
         here = otel.get_current()
         if not here:
-            return Observer(self, request, here) if self._listened_to() else SILENCE
+            return CallSpan(self, request, here) if self._listened_to() else NO_SPAN
         if _is_quiet(here):
-            return SILENCE
-        return Observer(self, request, here) if self._listened_to() else Silence(here)
+            return NO_SPAN
+        return CallSpan(self, request, here) if self._listened_to() else NoSpan(here)
 
     def _listened_to(self) -> bool:
         if self.tracing and self._measuring:
@@ -120,7 +120,7 @@ class Telemetry:
         self.instruments.refreshes.add(1, attributes)
 
 
-def hush() -> None:
+def suppress_instrumentation() -> None:
     """Let nothing be instrumented that runs in the current context from now on."""
     otel.attach(otel.set_value(QUIET, True))
 

@@ -12,7 +12,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._transport.base import Shell, logger
 from rpcguard._transport.bodies import AsyncGuardedBody, AsyncOneShotBody
-from rpcguard._transport.loops import Home, current_loop
+from rpcguard._transport.loops import LoopChildren, current_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rpcguard._core.call.steps import Step
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
-    from rpcguard._telemetry.spans import AnyObserver
+    from rpcguard._telemetry.spans import AnySpan
 
 _STOP_TIMEOUT = 1.0
 _POLL = 0.001
@@ -40,7 +40,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         cls._one_shot = type("Body", (AsyncOneShotBody, http.AsyncByteStream), consumed)
         cls._guarded = type("Body", (AsyncGuardedBody, http.AsyncByteStream), {})
 
-    _homes: dict[Any, Home]
+    _homes: dict[Any, LoopChildren]
 
     def _start_without_children(self) -> None:
         self._homes = {}
@@ -68,7 +68,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         observer.answered()
         return response
 
-    async def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
+    async def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
         service, call, body = self._prepare(request)
         try:
             if not service.ready:
@@ -88,10 +88,10 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         self,
         request: httpx.Request,
         service: Service,
-        home: Home,
+        home: LoopChildren,
         call: Call,
         body: Any,
-        observer: AnyObserver,
+        observer: AnySpan,
     ) -> httpx.Response:
         steps = call.run()
         try:
@@ -107,7 +107,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     async def _take(
-        self, step: Step, request: httpx.Request, body: Any, home: Home, observer: AnyObserver
+        self, step: Step, request: httpx.Request, body: Any, home: LoopChildren, observer: AnySpan
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
@@ -146,9 +146,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         self,
         request: httpx.Request,
         service: Service,
-        home: Home,
+        home: LoopChildren,
         call: Call,
-        observer: AnyObserver,
+        observer: AnySpan,
     ) -> httpx.Response:
         key = (None, "")
         if key not in home.children:
@@ -161,11 +161,11 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         response.stream = self._guarded(response.stream, service)
         return response
 
-    async def _home(self) -> Home:
+    async def _home(self) -> LoopChildren:
         loop = current_loop()
         home = self._homes.get(loop)
         if home is None:
-            home = self._homes[loop] = Home(loop, lambda loop: self._homes.pop(loop, None))
+            home = self._homes[loop] = LoopChildren(loop, lambda loop: self._homes.pop(loop, None))
             await home.begin()
         return home
 

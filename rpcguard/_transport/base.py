@@ -16,8 +16,8 @@ from rpcguard._connections.children import SCHEMES, Children, ChildT
 from rpcguard._connections.exchange import Exchange
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.call.call import Call
-from rpcguard._core.call.plan import Plan, always, read_options
-from rpcguard._core.nodes.view import Counts
+from rpcguard._core.call.plan import CallPlan, always, read_options
+from rpcguard._core.nodes.view import ConnectionCounts
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
@@ -27,10 +27,10 @@ from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.service.service import Service
 from rpcguard._core.service.views import why_no_node
 from rpcguard._discovery.background import background
-from rpcguard._discovery.following import Following, view_of
+from rpcguard._discovery.following import Subscriptions, view_of
 from rpcguard._discovery.probes import probe
-from rpcguard._telemetry.log import Journal
-from rpcguard._transport.services import surplus
+from rpcguard._telemetry.log import EventLog
+from rpcguard._transport.services import idle_services
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from rpcguard._core.balancing.base import Balancer
-    from rpcguard._core.call.steps import Answer
+    from rpcguard._core.call.steps import Handout
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.nodes.view import NodeView, ServiceView
@@ -139,11 +139,11 @@ class Shell(Generic[ChildT]):
         # Here, since it takes a third of the time that importing rpcguard may take.
         from rpcguard._telemetry.telemetry import Telemetry
 
-        self._journal = Journal()
+        self._journal = EventLog()
         self._telemetry = Telemetry(
             self, tracer_provider=tracer_provider, meter_provider=meter_provider
         )
-        self._following = Following(
+        self._following = Subscriptions(
             given,
             cache_dir=self._policies.membership.cache_dir,
             on_refresh=self._telemetry.refreshed,
@@ -201,11 +201,11 @@ class Shell(Generic[ChildT]):
         with self._naming:
             service = self._services.get(name)
             if service is None:
-                for idle in surplus(self._services.values()):
+                for idle in idle_services(self._services.values()):
                     if idle.forget():
                         del self._services[idle.name]
                         self._following.forget(idle.name)
-                service = Service(name, policies=self._policies, surroundings=self)
+                service = Service(name, policies=self._policies, effects=self)
                 self._services[name] = service
                 if self._closed:
                     service.close()
@@ -213,11 +213,11 @@ class Shell(Generic[ChildT]):
                     self._following.follow(service)
         return service
 
-    def _connections(self, live: LiveNode) -> Counts | None:
+    def _connections(self, live: LiveNode) -> ConnectionCounts | None:
         keys = (live, "http"), (live, "https")
         children = [family.get(key) for family in self._families() for key in keys]
         counts = [child.counts for child in children if isinstance(child, Exchange)]
-        return sum(counts, Counts(0, 0, 0)) if counts else None
+        return sum(counts, ConnectionCounts(0, 0, 0)) if counts else None
 
     def _families(self) -> list[dict[ChildKey, Any]]:
         raise NotImplementedError
@@ -271,9 +271,9 @@ class Shell(Generic[ChildT]):
         """Close what is kept for a node that has left and is idle."""
         raise NotImplementedError
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Log and count an event of a service."""
-        self._journal.tell(event)
+        self._journal.record(event)
         self._telemetry.count(event)
         if event.kind == "ejected" and event.node is not None:
             self._following.check(event.service, event.node)
@@ -301,7 +301,7 @@ class Shell(Generic[ChildT]):
             )
         service, retry = self._service(host), self._policies.retry
         body, replayable = self._body_of(request)
-        plan = Plan(
+        plan = CallPlan(
             method=request.method,
             keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
             attempts=retry.attempts,
@@ -323,7 +323,7 @@ class Shell(Generic[ChildT]):
         body = self._one_shot(request.stream)
         return body, lambda: not body.touched
 
-    def _hand_out(self, call: Call, answer: Answer, service: Service) -> httpx.Response:
+    def _hand_out(self, call: Call, answer: Handout, service: Service) -> httpx.Response:
         response: Any = answer.reply
         response.extensions["rpcguard"] = call.info
         if response.is_closed and not answer.complete:

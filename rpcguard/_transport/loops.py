@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("rpcguard")
 
 
-class Home:
+class LoopChildren:
     """Hold what an async transport keeps for one event loop: the children that live there.
 
     Closes them when the loop ends: an async generator that was begun on a loop is closed by it

@@ -13,7 +13,7 @@ _MOST_STRANGERS: Final = 256
 _MOST_SERVICES: Final = 512
 
 
-def surplus(services: Iterable[Service]) -> list[Service]:
+def idle_services(services: Iterable[Service]) -> list[Service]:
     """Give the services that are one too many once another comes, those called last kept longest.
 
     At most 256 that the registry does not know are kept, and at most 512 in all. One with a call in

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rpcguard._core.call.steps import Step
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
-    from rpcguard._telemetry.spans import AnyObserver
+    from rpcguard._telemetry.spans import AnySpan
     from rpcguard._transport.base import ChildKey
 
 _STOP_TIMEOUT = 1.0
@@ -70,7 +70,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         observer.answered()
         return response
 
-    def _serve(self, request: httpx.Request, observer: AnyObserver) -> httpx.Response:
+    def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
         service, call, body = self._prepare(request)
         try:
             if not service.ready:
@@ -86,7 +86,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             raise
 
     def _drive(
-        self, request: httpx.Request, service: Service, call: Call, body: Any, observer: AnyObserver
+        self, request: httpx.Request, service: Service, call: Call, body: Any, observer: AnySpan
     ) -> httpx.Response:
         steps = call.run()
         try:
@@ -102,7 +102,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     def _take(
-        self, step: Step, request: httpx.Request, body: Any, observer: AnyObserver
+        self, step: Step, request: httpx.Request, body: Any, observer: AnySpan
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
@@ -141,7 +141,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             stream.close()
 
     def _send_direct(
-        self, request: httpx.Request, service: Service, call: Call, observer: AnyObserver
+        self, request: httpx.Request, service: Service, call: Call, observer: AnySpan
     ) -> httpx.Response:
         child = self._children.get((None, "")) or self._children.setdefault(
             (None, ""), self._make.direct()

@@ -1,4 +1,18 @@
-"""The provider's half of the offline signal: a node that leaves says so on what it still serves."""
+"""The provider's half of the offline signal: a node that leaves says so on what it still serves.
+
+The problem: a registry needs up to two minutes to say that a node is gone, and a load balancer's
+health check some seconds; a node that is told to stop knows it before all of them.
+
+The idea: a middleware around the application, ASGI or WSGI, adds one header to every answer from
+the moment at which the node is told that it will leave. Callers read it with the next answer. The
+application serves as before until it is stopped.
+
+What must always hold: only the node's own operator can switch it; an answer is delivered as usual,
+whatever its status; nothing here needs the caller's half to be installed.
+
+Imports: nothing of rpcguard but the lowest rooms. A newcomer gets wrong: stopping the process
+before callers had a chance to hear of it.
+"""
 
 from rpcguard.provider.asgi import OfflineASGI
 from rpcguard.provider.wsgi import OfflineWSGI

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import MAX_BYTES, node_from_json, nodes_from_json
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.fields import number
@@ -118,7 +118,7 @@ class ConsulRegistry:
     def __repr__(self) -> str:
         return f"ConsulRegistry({self._shown!r})"
 
-    async def _ask(self, service: str, index: int) -> Answer:
+    async def _ask(self, service: str, index: int) -> HttpReply:
         target = f"/v1/health/service/{quote(service, safe='')}?{self._query}"
         timeout = self._timeout
         if index:
@@ -130,7 +130,7 @@ class ConsulRegistry:
             raise answer.error()
         return answer
 
-    def _snapshot(self, service: str, answer: Answer) -> Snapshot:
+    def _snapshot(self, service: str, answer: HttpReply) -> Snapshot:
         where = f"{answer.url}, service {service!r}"
         try:
             nodes = nodes_from_json(
@@ -205,7 +205,7 @@ def _query(parsed: RegistryURL) -> str:
     return "&".join(filter(None, (mode, urlencode(passed_on))))
 
 
-def _next_index(last: int, answer: Answer) -> int:
+def _next_index(last: int, answer: HttpReply) -> int:
     text = answer.headers.get("x-consul-index", "")
     if not text.isascii() or not text.isdigit():
         raise answer.error("the answer has no X-Consul-Index: is this Consul?")
@@ -214,7 +214,7 @@ def _next_index(last: int, answer: Answer) -> int:
     return 0 if index < last else max(index, 1)
 
 
-def _is_fresh(answer: Answer) -> bool:
+def _is_fresh(answer: HttpReply) -> bool:
     if answer.headers.get("x-consul-query-backend") == "streaming":
         return True  # such an answer never knows its leader; a stream that broke is an error
     contact = answer.headers.get("x-consul-lastcontact", "")

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
@@ -144,7 +144,7 @@ class EurekaRegistry:
     def __repr__(self) -> str:
         return f"EurekaRegistry({self._shown!r})"
 
-    async def _ask(self, target: str) -> tuple[int, Answer]:
+    async def _ask(self, target: str) -> tuple[int, HttpReply]:
         errors: list[RegistryError] = []
         first = self._preferred
         for turn in range(len(self._peers)):
@@ -162,7 +162,7 @@ class EurekaRegistry:
             raise errors[0]
         raise RegistryError("; ".join(map(str, errors)))
 
-    def _read(self, service: str, answer: Answer) -> list[Node]:
+    def _read(self, service: str, answer: HttpReply) -> list[Node]:
         where = f"{answer.url}, service {service!r}"
         try:
             application = part(answer.json(), "application")
@@ -229,7 +229,7 @@ def _enabled(port: Mapping[str, object]) -> bool:
     return str(port.get("@enabled")).lower() == "true"
 
 
-def _error(answer: Answer) -> RegistryError:
+def _error(answer: HttpReply) -> RegistryError:
     if answer.status == 403:
         return answer.error(
             "status 403: this peer has no list yet, or the credentials are not enough"

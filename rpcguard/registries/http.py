@@ -10,7 +10,7 @@ from urllib.parse import quote
 from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
@@ -32,7 +32,7 @@ _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,10})", re.IG
 
 
 @dataclass(frozen=True, slots=True)
-class _Last:
+class _LastDocument:
     etag: str | None
     snapshot: Snapshot
 
@@ -79,7 +79,7 @@ class HttpRegistry:
             timeout=timeout,
             max_bytes=max_bytes,
         )
-        self._last: LRUCache[str, _Last] = LRUCache(MOST_SERVICES)
+        self._last: LRUCache[str, _LastDocument] = LRUCache(MOST_SERVICES)
         self._faults = FaultLog()
 
     @classmethod
@@ -103,7 +103,7 @@ class HttpRegistry:
         if answer.status != 200:
             raise answer.error()
         snapshot = self._read(service, answer)
-        return self._keep(service, _Last(answer.headers.get("etag"), snapshot), answer)
+        return self._keep(service, _LastDocument(answer.headers.get("etag"), snapshot), answer)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -112,14 +112,14 @@ class HttpRegistry:
     def __repr__(self) -> str:
         return f"HttpRegistry({self._shown!r})"
 
-    def _keep(self, service: str, last: _Last, answer: Answer) -> Snapshot:
+    def _keep(self, service: str, last: _LastDocument, answer: HttpReply) -> Snapshot:
         max_age = _max_age(answer)
         if max_age is not None:
             last = replace(last, snapshot=replace(last.snapshot, max_age=max_age))
         self._last[service] = last
         return last.snapshot
 
-    def _read(self, service: str, answer: Answer) -> Snapshot:
+    def _read(self, service: str, answer: HttpReply) -> Snapshot:
         document = answer.json()
         where = f"{answer.url}, service {service!r}"
         try:
@@ -154,7 +154,7 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _max_age(answer: Answer) -> float | None:
+def _max_age(answer: HttpReply) -> float | None:
     match = _MAX_AGE.search(answer.headers.get("cache-control", ""))
     if match is None:
         return None

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     json_from_bytes,
@@ -160,7 +160,7 @@ class NacosRegistry:
     def __repr__(self) -> str:
         return f"NacosRegistry({self._shown!r})"
 
-    async def _ask_either(self, service: str) -> Answer:
+    async def _ask_either(self, service: str) -> HttpReply:
         first = self._api
         for api in (first, _V1 if first is _V3 else _V3):
             answer = await self._ask(api, service)
@@ -169,7 +169,7 @@ class NacosRegistry:
                 return answer
         raise answer.error("neither the v3 nor the v1 API is there: is this Nacos, and its path?")
 
-    async def _ask(self, api: _API, service: str) -> Answer:
+    async def _ask(self, api: _API, service: str) -> HttpReply:
         query = {**self._query, "serviceName": service}
         if clusters := self._clusters or api.any_cluster:
             query[api.clusters] = clusters
@@ -183,7 +183,7 @@ class NacosRegistry:
                 answer = await self._ask_with(await self._new_token(token), target)
         return answer
 
-    async def _ask_with(self, token: str, target: str) -> Answer:
+    async def _ask_with(self, token: str, target: str) -> HttpReply:
         headers = {"Authorization": f"Bearer {token}"}
         return await self._client.request("GET", target, headers=headers)
 
@@ -227,11 +227,11 @@ def _login_form(parsed: RegistryURL) -> dict[str, str] | None:
     return {"username": parsed.username or "", "password": parsed.password or ""}
 
 
-def _is_absent(answer: Answer) -> bool:
+def _is_absent(answer: HttpReply) -> bool:
     return answer.status in _ABSENT and _code(answer) not in _NO_SERVICE
 
 
-def _code(answer: Answer) -> object:
+def _code(answer: HttpReply) -> object:
     try:
         document = json_from_bytes(answer.body)
     except ValueError:
@@ -239,7 +239,7 @@ def _code(answer: Answer) -> object:
     return document.get("code") if isinstance(document, Mapping) else None
 
 
-def _read(answer: Answer) -> _List:
+def _read(answer: HttpReply) -> _List:
     if _code(answer) in _NO_SERVICE:
         return _List([])
     if answer.status != 200:

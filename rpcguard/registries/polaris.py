@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     json_from_bytes,
@@ -37,7 +37,7 @@ _LONGEST_INFO: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class _Last:
+class _LastRevision:
     revision: str
     snapshot: Snapshot
 
@@ -88,7 +88,7 @@ class PolarisRegistry:
             timeout=timeout,
             max_bytes=max_bytes,
         )
-        self._last: dict[str, _Last] = {}
+        self._last: dict[str, _LastRevision] = {}
         self._faults = FaultLog()
 
     @classmethod
@@ -120,13 +120,13 @@ class PolarisRegistry:
     def __repr__(self) -> str:
         return f"PolarisRegistry({self._shown!r})"
 
-    def _question(self, service: str, last: _Last | None) -> dict[str, object]:
+    def _question(self, service: str, last: _LastRevision | None) -> dict[str, object]:
         about = {"namespace": self._namespace, "name": service}
         if last is not None:
             about["revision"] = last.revision
         return {"type": "INSTANCE", "service": about}
 
-    def _keep(self, service: str, answer: Answer, document: Mapping[str, object]) -> Snapshot:
+    def _keep(self, service: str, answer: HttpReply, document: Mapping[str, object]) -> Snapshot:
         where = f"{answer.url}, service {service!r}"
         try:
             nodes = nodes_from_json(
@@ -137,7 +137,7 @@ class PolarisRegistry:
             raise answer.error(str(error)) from error
         snapshot = Snapshot(nodes, max_age=self._interval)
         if isinstance(revision, str) and revision:
-            self._last[service] = _Last(revision, snapshot)
+            self._last[service] = _LastRevision(revision, snapshot)
         return snapshot
 
 
@@ -154,7 +154,7 @@ def _parse(url: str) -> RegistryURL:
     return parsed
 
 
-def _document(answer: Answer) -> Mapping[str, object]:
+def _document(answer: HttpReply) -> Mapping[str, object]:
     try:
         document = json_from_bytes(answer.body)
     except ValueError as error:
@@ -166,7 +166,7 @@ def _document(answer: Answer) -> Mapping[str, object]:
     return document
 
 
-def _error(answer: Answer, document: Mapping[str, object]) -> RegistryError:
+def _error(answer: HttpReply, document: Mapping[str, object]) -> RegistryError:
     code, info = (str(document.get(name))[:_LONGEST_INFO] for name in ("code", "info"))
     if answer.status in (401, 403):
         return answer.error(

@@ -10,7 +10,7 @@ from anyio import to_thread
 
 import rpcguard
 from benchmarks.nodes import nodes
-from rpcguard._core.nodes.view import Counts
+from rpcguard._core.nodes.view import ConnectionCounts
 
 ONE_ATTEMPT = {"rpcguard": {"attempts": 1}}
 """Else a short answer is read at once, and its connection is idle again."""
@@ -24,7 +24,7 @@ def test_a_view_counts_the_connections_of_its_node():
             transport.wait_ready("orders", timeout=5)
             assert transport.nodes("orders")[0].connections is None
             with client.stream("GET", "http://orders/", extensions=ONE_ATTEMPT) as answer:
-                assert transport.nodes("orders")[0].connections == Counts(0, 1, 0)
+                assert transport.nodes("orders")[0].connections == ConnectionCounts(0, 1, 0)
                 answer.read()
             shown = json.loads(json.dumps(transport.nodes("orders")[0].as_dict()))
     assert shown["connections"] == {"idle": 1, "in_use": 0, "waiting": 0}
@@ -47,10 +47,10 @@ async def test_the_connections_of_all_event_loops_are_added(anyio_backend):
         async def elsewhere() -> None:
             response = await client.get("http://orders/")
             assert response.status_code == 200
-            assert transport.nodes("orders")[0].connections == Counts(2, 0, 0)
+            assert transport.nodes("orders")[0].connections == ConnectionCounts(2, 0, 0)
 
         async with httpx.AsyncClient(transport=transport) as client:
             await client.get("http://orders/")
-            assert transport.nodes("orders")[0].connections == Counts(1, 0, 0)
+            assert transport.nodes("orders")[0].connections == ConnectionCounts(1, 0, 0)
             await to_thread.run_sync(lambda: anyio.run(elsewhere, backend=anyio_backend))
-            assert transport.nodes("orders")[0].connections == Counts(1, 0, 0)
+            assert transport.nodes("orders")[0].connections == ConnectionCounts(1, 0, 0)

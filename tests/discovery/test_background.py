@@ -16,7 +16,7 @@ import pytest
 import rpcguard
 from rpcguard._discovery import background as background_module
 from rpcguard._discovery.background import Background, background
-from rpcguard._discovery.following import Following
+from rpcguard._discovery.following import Subscriptions
 from rpcguard._discovery.resolver import DaemonThreads
 from rpcguard.testing import ManualClock, ScriptedRegistry
 from tests.support.stage import Stage, nodes
@@ -268,7 +268,7 @@ def test_a_registry_made_from_a_url_is_closed_and_a_given_one_is_not(given, monk
     """Who makes a registry closes it."""
     registry = Closing({"orders": nodes("a")})
     monkeypatch.setattr("rpcguard._discovery.following.registry_from_url", lambda url: registry)
-    following = Following(
+    following = Subscriptions(
         "any://url" if given == "url" else registry, cache_dir=None, on_refresh=ignore
     )
     stage = Stage()
@@ -293,7 +293,7 @@ def test_a_registry_made_from_a_url_is_closed_and_a_given_one_is_not(given, monk
 def test_what_is_followed_after_the_stop_is_not_followed():
     """A call that races with the close leaves no watch behind."""
     registry = ScriptedRegistry({"orders": nodes("a")})
-    following = Following(registry, cache_dir=None, on_refresh=ignore)
+    following = Subscriptions(registry, cache_dir=None, on_refresh=ignore)
     assert following.stop() is None
     following.follow(Stage().service)
     with registry._changed:

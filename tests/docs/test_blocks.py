@@ -46,7 +46,7 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path, nodes_at, free_ports):
         timeout=55,
         check=False,
         cwd=tmp_path,
-        env=surroundings(),
+        env=effects(),
     )
     assert done.returncode == 0, done.stderr
 
@@ -64,7 +64,7 @@ def as_job(block: Block, ports: dict[str, int]) -> dict[str, object]:
     }
 
 
-def surroundings() -> dict[str, str]:
+def effects() -> dict[str, str]:
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     kept = {name: value for name, value in os.environ.items() if name != "RPCGUARD_REGISTRY"}
     return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

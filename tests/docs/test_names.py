@@ -48,7 +48,7 @@ def spans() -> Iterator[tuple[str, str]]:
 
 
 def source(module: str) -> str:
-    return "".join(path.read_text() for path in (ROOT / "rpcguard").glob(module))
+    return "".join(path.read_text() for path in (ROOT / "rpcguard").rglob(module))
 
 
 def resolve(name: str) -> object:
@@ -89,7 +89,7 @@ def test_dotted_names_exist():
 
 
 def exists(name: str) -> bool:
-    if re.search(rf'"{re.escape(name)}["\.]', source("telemetry*.py")):
+    if re.search(rf'"{re.escape(name)}["\.]', source("_telemetry/*.py")):
         return True  # a metric, an attribute or an event, or the beginning of one
     try:
         resolve(name)

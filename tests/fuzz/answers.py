@@ -11,7 +11,7 @@ import httpx
 
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import Lines
-from rpcguard.registries._shared.client import Answer
+from rpcguard.registries._shared.client import HttpReply
 from tests.fuzz.draw import Draw, Template
 from tests.fuzz.templates import VALUE
 
@@ -56,13 +56,13 @@ class Client:
         self.lines: list[bytes] = []
         self.value = b""
 
-    async def request(self, method: str, target: str, **_: Any) -> Answer:
+    async def request(self, method: str, target: str, **_: Any) -> HttpReply:
         return self.answer()
 
     async def stream(self, method: str, target: str, **_: Any) -> Lines:
         return Broadcast(self.lines)
 
-    def answer(self) -> Answer:
+    def answer(self) -> HttpReply:
         """Make the next answer."""
         draw = self.draw
         status = draw.choice(_STATUSES)
@@ -70,7 +70,7 @@ class Client:
         body = written(draw, self.template)
         if self.value:
             body = body.replace(VALUE.encode(), self.value)
-        return Answer("http://registry/path", status, headers, body)
+        return HttpReply("http://registry/path", status, headers, body)
 
 
 class Broadcast(Lines):

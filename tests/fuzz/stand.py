@@ -19,7 +19,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Verdict, cancelled
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.service import Service
-from rpcguard._telemetry.log import Journal
+from rpcguard._telemetry.log import EventLog
 from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class Stand:
         self.grown = 0
         self._blocks = 0
         self._clock = ManualClock(1000.0)
-        self._journal = Journal(clock=self._clock)
+        self._journal = EventLog(clock=self._clock)
         self._taken: LRUCache[int, bool] = LRUCache(512)
         self._service = Service(
             "orders",
             policies=Policies(balancer=lambda: LeastLoaded(rng=random.Random(1))),
-            surroundings=self,
+            effects=self,
             clock=self._clock,
             wall=lambda: 1_700_000_000.0 + self._clock(),
             rng=random.Random(1),
@@ -64,8 +64,8 @@ class Stand:
 
     # What a service asks for
 
-    def tell(self, event) -> None:
-        self._journal.tell(event)
+    def emit(self, event) -> None:
+        self._journal.record(event)
 
     def probe(self, service, live) -> None:
         live.probing = False

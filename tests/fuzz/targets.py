@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from rpcguard._core.call.plan import Plan, read_options
+from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.responses import classify_response
@@ -346,7 +346,7 @@ def _options(_: Stand, data: bytes) -> None:
     draw = Draw(data)
     given = draw.choice(ODDITIES) if draw.byte() > 250 else draw.bent(_OPTIONS)
     try:
-        plan = Plan(method="GET", **read_options(given, 1000.0, _RETRY))
+        plan = CallPlan(method="GET", **read_options(given, 1000.0, _RETRY))
     except ValueError:
         return
     good = plan.until is None or 1000.0 <= plan.until < math.inf

@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import Lines, SilenceError
-from rpcguard.registries._shared.client import Answer, RegistryClient
+from rpcguard.registries._shared.client import HttpReply, RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -183,7 +183,7 @@ async def test_another_status_is_an_answer(
     servers[0].say("busy", 503)
     servers[1].say('{"code": 16}', 401)
     answer = await client.stream("GET", "/watch", idle=1)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HttpReply)
     assert (answer.status, answer.json()) == (401, {"code": 16})
     servers[1].script = lambda _: [HEAD, chunk(b"x\n"), END]
     lines = await open_lines(client)

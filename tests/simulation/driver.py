@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from rpcguard._core.call.call import DRAIN_TIME, Call
-from rpcguard._core.call.plan import Plan, read_options
+from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.errors import NoAvailableNode, TransportClosed
@@ -21,7 +21,7 @@ from tests.simulation.world import START, World
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rpcguard._core.call.steps import Answer, Step
+    from rpcguard._core.call.steps import Handout, Step
     from rpcguard._core.nodes.live import Lease
     from tests.simulation.scenario import Scenario
     from tests.simulation.world import Exchange
@@ -65,16 +65,16 @@ class Flight:
         self.permitted: bool | None = False
         self.limit = 0.0
         self.call: Call
-        self._steps: Generator[Step, Any, Answer]
+        self._steps: Generator[Step, Any, Handout]
         self._pause: list[Any] | None = None
         self._guarded: Any = None
         self._chunks: Any = None
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> CallPlan:
         begin, retry = self.begin, self.world.policies.retry
         once = begin.body == "once"
         self.body: Any = _OneShot(_Once()) if once else _Once()
-        plan = Plan(
+        plan = CallPlan(
             method=begin.method,
             keyed=begin.keyed,
             timeouts=dict.fromkeys(("connect", "read", "write", "pool"), begin.timeout),
@@ -164,7 +164,7 @@ class Flight:
 
     # The caller, who has an answer
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: Handout) -> None:
         self.judge.decided(self)
         self.step = None
         if answer.complete:

@@ -40,7 +40,7 @@ class Watched(Service):
         super().__init__(
             "orders",
             policies=world.policies,
-            surroundings=world,
+            effects=world,
             clock=world.clock,
             wall=world.wall,
             rng=world.rng,

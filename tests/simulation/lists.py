@@ -102,7 +102,7 @@ class Lists(Standing):
             demand(mark.live.probing or not mark.proof, "a marked node is not probed")
         demand(pooled == sum(map(len, roster._in_order)), "the pools hold other nodes")
         demand(len(self.blacklist) <= len(roster.nodes), "the blacklist outgrows the list")
-        if self.world.now >= self.service._health.next_tick:
+        if self.world.now >= self.service._standing.next_tick:
             return  # nobody has looked since, so nothing had to change
         self._look_at_time()
 

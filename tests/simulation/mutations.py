@@ -241,8 +241,8 @@ MUTATIONS = [
     Mutation(
         "only the trial of a half-open node counts as its trial",
         "_core.service.service",
-        "health.neutral(live, verdict, seconds, now, trial=live.trial is lease)",
-        "health.neutral(live, verdict, seconds, now, trial=lease.proof)",
+        "standing.neutral(live, verdict, seconds, now, trial=live.trial is lease)",
+        "standing.neutral(live, verdict, seconds, now, trial=lease.proof)",
     ),
     Mutation(
         "an answer is drained only where a retry can wait",

@@ -107,7 +107,7 @@ class Standing:
         return self.roster.nodes.values()
 
     def serving(self) -> int:
-        return sum(_serves(live.node) for live in self.listed())
+        return sum(_takes_calls(live.node) for live in self.listed())
 
     def judged(self) -> set[LiveNode]:
         """Give the nodes that are ejected and not proven dead."""
@@ -339,7 +339,7 @@ def _good(fate: Fate) -> bool:
     return fate.truth == "well" and fate.status < 400
 
 
-def _serves(node: Node) -> bool:
+def _takes_calls(node: Node) -> bool:
     return node.status == "up" and node.weight > 0.0
 
 

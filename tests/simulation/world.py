@@ -127,7 +127,7 @@ class World(Agenda):
 
     # What the service asks for
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self.story.append((self.now, event.kind, event.node or "", event.reason, event.enforced))
         self.judge.told(event)
 

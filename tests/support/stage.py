@@ -78,7 +78,7 @@ class Stage:
                 balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),
-            surroundings=self,
+            effects=self,
             clock=self.clock,
             wall=lambda: EPOCH + self.clock(),
             rng=random.Random(seed),
@@ -88,7 +88,7 @@ class Stage:
 
     # Surroundings
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self.told.append(event)
 
     def probe(self, service: Service, live: LiveNode) -> None:

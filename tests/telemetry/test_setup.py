@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from opentelemetry.sdk.metrics import MeterProvider
 
 from rpcguard._core.service.effects import Event
-from rpcguard._telemetry.log import Journal
+from rpcguard._telemetry.log import EventLog
 from rpcguard._telemetry.metrics import instruments_of
 
 
@@ -154,15 +154,15 @@ def test_log_lines_that_repeat_are_held_back(caplog):
     """Panic and what is not enforced is told once per interval; everything else each time."""
     caplog.set_level(logging.DEBUG, "rpcguard")
     now = [0.0]
-    journal = Journal(interval=10.0, clock=lambda: now[0])
+    journal = EventLog(interval=10.0, clock=lambda: now[0])
     panic = Event("panic", "orders", "a", "nothing is eligible")
     shadow = Event("ejected", "orders", "a", "5 failures in a row", enforced=False)
     ejected = Event("ejected", "orders", "a", "5 failures in a row")
     for _ in range(3):
         for event in (panic, shadow, ejected):
-            journal.tell(event)
-    journal.tell(Event("panic", "orders", "b", "nothing is eligible"))
-    journal.tell(Event("panic", "billing", "a", "nothing is eligible"))
+            journal.record(event)
+    journal.record(Event("panic", "orders", "b", "nothing is eligible"))
+    journal.record(Event("panic", "billing", "a", "nothing is eligible"))
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert told == [
         ("WARNING", "service orders: node a panic: nothing is eligible"),
@@ -171,5 +171,5 @@ def test_log_lines_that_repeat_are_held_back(caplog):
         ("WARNING", "service billing: node a panic: nothing is eligible"),
     ]
     now[0] = 10.1
-    journal.tell(panic)
+    journal.record(panic)
     assert len(caplog.records) == len(told) + 1

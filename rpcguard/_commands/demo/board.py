@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rpcguard._commands.demo.recording import Call, Event, Sighting
+from rpcguard._commands.demo.recording import CallRecord, DemoEvent, Sighting
 from rpcguard._commands.demo.summary import is_saved, quantile
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _WINDOW = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class RecentCalls:
     """Hold what one node did within the last seconds; latencies in seconds."""
 
     share: float
@@ -37,7 +37,7 @@ class Totals:
     failed: int = 0
     could_be_saved: int = 0
 
-    def add(self, call: Call) -> None:
+    def add(self, call: CallRecord) -> None:
         """Count one call that has ended."""
         self.calls += 1
         self.retries += call.attempts - 1
@@ -55,10 +55,10 @@ class Board:
         self.failures: dict[str, int] = dict.fromkeys(nodes, 0)
         self.views: dict[str, NodeView] = {}
         self.last_action: dict[str, str] = dict.fromkeys(nodes, "")
-        self.events: deque[Event] = deque(maxlen=6)
+        self.events: deque[DemoEvent] = deque(maxlen=6)
         self._recent: defaultdict[str, deque[tuple[float, float]]] = defaultdict(deque)
 
-    def call(self, call: Call, attempts: Sequence[Attempted]) -> None:
+    def call(self, call: CallRecord, attempts: Sequence[Attempted]) -> None:
         """Take in one call that has ended."""
         self.totals[call.client].add(call)
         if call.client != "rpcguard":
@@ -66,7 +66,7 @@ class Board:
         for attempt in attempts:
             self._recent[attempt.node].append((call.at + call.duration, attempt.duration))
 
-    def event(self, event: Event) -> None:
+    def event(self, event: DemoEvent) -> None:
         """Take in one event."""
         self.events.append(event)
         if event.kind not in ("state", "failed"):
@@ -87,7 +87,7 @@ class Board:
         self.views = fresh
         return changes
 
-    def recent(self, now: float) -> dict[str, Recent]:
+    def recent(self, now: float) -> dict[str, RecentCalls]:
         """Give each node's last seconds."""
         for attempts in self._recent.values():
             while attempts and attempts[0][0] < now - _WINDOW:
@@ -97,7 +97,7 @@ class Board:
         for name in self.nodes:
             times = sorted(duration for _, duration in self._recent[name])
             share = len(times) / total
-            recent[name] = Recent(share, quantile(times, 0.5), quantile(times, 0.99))
+            recent[name] = RecentCalls(share, quantile(times, 0.5), quantile(times, 0.99))
         return recent
 
 

@@ -12,7 +12,7 @@ import httpx
 
 import rpcguard
 from rpcguard._commands.demo.options import SERVICE, TIMEOUT
-from rpcguard._commands.demo.recording import Call, Client
+from rpcguard._commands.demo.recording import CallRecord, Client
 from rpcguard._commands.demo.registry import POLL_INTERVAL
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class RoundRobinCaller:
 
 async def make_call(
     caller: Caller, method: str, path: str, *, clock: Callable[[], float]
-) -> tuple[Call, tuple[Attempted, ...]]:
+) -> tuple[CallRecord, tuple[Attempted, ...]]:
     """Make one call and tell what its caller got."""
     at = clock()
     attempts: tuple[Attempted, ...] = ()
@@ -132,7 +132,7 @@ async def make_call(
     except Exception as raised:  # whatever a client raises is a failed call of its user
         error = type(raised).__name__
         unsent = isinstance(raised, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    call = Call(
+    call = CallRecord(
         client=caller.name,
         method=method,
         at=at,

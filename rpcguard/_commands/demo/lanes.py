@@ -11,7 +11,7 @@ from rpcguard._commands.demo.script import WHAT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rpcguard._commands.demo.recording import Event, Recording, Sighting
+    from rpcguard._commands.demo.recording import DemoEvent, Recording, Sighting
     from rpcguard._commands.demo.traffic import Span
 
 PITCH = 26.0
@@ -88,7 +88,7 @@ def state_lanes(recording: Recording, span: Span) -> str:
     return "\n".join(parts)
 
 
-def fates(events: Iterable[Event], seconds: float, *, cold: float) -> list[Segment]:
+def fates(events: Iterable[DemoEvent], seconds: float, *, cold: float) -> list[Segment]:
     """Cut a run into what one node was: up, leaving, down, cold, frozen, answering 500."""
     changes = [(0.0, "up")]
     before = ""
@@ -110,7 +110,7 @@ def fates(events: Iterable[Event], seconds: float, *, cold: float) -> list[Segme
     ]
 
 
-def stale_spans(events: Iterable[Event]) -> list[tuple[float, float]]:
+def stale_spans(events: Iterable[DemoEvent]) -> list[tuple[float, float]]:
     """Give the times in which the registry listed a node that did not serve."""
     spans = []
     since: float | None = None

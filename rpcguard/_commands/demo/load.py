@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from rpcguard._commands.demo.clients import Attempted, Caller, make_call
 from rpcguard._commands.demo.options import POST_SHARE
-from rpcguard._commands.demo.recording import Call
+from rpcguard._commands.demo.recording import CallRecord
 
-Report = Callable[[Call, tuple[Attempted, ...]], None]
+Report = Callable[[CallRecord, tuple[Attempted, ...]], None]
 
 
 async def steady_load(

@@ -24,7 +24,7 @@ _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 10.0
 
 
-class Provider:
+class ProviderProcess:
     """Hold one provider: a name and a port for good, and a process that comes and goes."""
 
     def __init__(self, name: str, port: int, log: Path) -> None:

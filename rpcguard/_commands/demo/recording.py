@@ -10,7 +10,7 @@ CLIENTS: tuple[Client, Client] = ("httpx", "rpcguard")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallRecord:
     """Hold one call of one client; times in seconds, `at` since the load began.
 
     `node` answered it, or is where it failed if that is known. `error` is None for a good call.
@@ -28,7 +28,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class DemoEvent:
     """Hold one thing worth telling; `kind` is an action of the script, or `state` or `failed`."""
 
     at: float
@@ -58,12 +58,12 @@ class Recording:
     nodes: tuple[str, ...]
     rate: float
     cold: float
-    calls: list[Call] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    events: list[DemoEvent] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
     executed_twice: dict[Client, int] = field(default_factory=lambda: {"httpx": 0, "rpcguard": 0})
     seconds: float = 0.0
 
-    def of(self, client: Client) -> list[Call]:
+    def of(self, client: Client) -> list[CallRecord]:
         """Give the calls of one client, in the order in which they ended."""
         return [call for call in self.calls if call.client == client]

@@ -15,8 +15,8 @@ from rpcguard._commands.demo.board import Board
 from rpcguard._commands.demo.clients import Attempted, GuardedCaller, RoundRobinCaller
 from rpcguard._commands.demo.load import steady_load
 from rpcguard._commands.demo.options import SERVICE, DemoOptions
-from rpcguard._commands.demo.providers import Provider, executed_posts, free_ports
-from rpcguard._commands.demo.recording import CLIENTS, Call, Event, Recording
+from rpcguard._commands.demo.providers import ProviderProcess, executed_posts, free_ports
+from rpcguard._commands.demo.recording import CLIENTS, CallRecord, DemoEvent, Recording
 from rpcguard._commands.demo.registry import EmbeddedRegistry
 from rpcguard._commands.demo.report import write_report
 from rpcguard._commands.demo.script import WHAT, Script, Step, release_script
@@ -61,8 +61,9 @@ class Demo:
         self.registry: EmbeddedRegistry = EmbeddedRegistry(SERVICE)
         names = [f"orders-{number + 1}" for number in range(options.providers)]
         ports = free_ports(len(names))
-        self.providers: list[Provider] = [
-            Provider(name, port, logs / name) for name, port in zip(names, ports, strict=True)
+        self.providers: list[ProviderProcess] = [
+            ProviderProcess(name, port, logs / name)
+            for name, port in zip(names, ports, strict=True)
         ]
         self._cold = min(_COLD, _COLD * self.script.pace)
         self.recording: Recording = Recording(tuple(names), options.rate, self._cold)
@@ -128,7 +129,7 @@ class Demo:
             report=self._ended,
         )
 
-    def _ended(self, call: Call, attempts: tuple[Attempted, ...]) -> None:
+    def _ended(self, call: CallRecord, attempts: tuple[Attempted, ...]) -> None:
         self.recording.calls.append(call)
         self.board.call(call, attempts)
         if call.client == "rpcguard" and call.error:
@@ -157,7 +158,7 @@ class Demo:
         await asyncio.sleep(self.script.tail)
         self._script_is_over = True
 
-    async def _do(self, step: Step, provider: Provider) -> None:
+    async def _do(self, step: Step, provider: ProviderProcess) -> None:
         match step.action:
             case "leave":
                 await provider.post("/-/rpcguard/offline")
@@ -179,7 +180,7 @@ class Demo:
                 await provider.post(f"/-/demo/{step.action}")
 
     def _tell(self, node: str, kind: str, text: str) -> None:
-        event = Event(self.clock(), node, kind, text)
+        event = DemoEvent(self.clock(), node, kind, text)
         self.recording.events.append(event)
         self.board.event(event)
         self.view.event(event)

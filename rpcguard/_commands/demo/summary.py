@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rpcguard._commands.demo.recording import Call, Client, Recording
+    from rpcguard._commands.demo.recording import CallRecord, Client, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def figures(recording: Recording, client: Client) -> Figures:
     )
 
 
-def is_saved(call: Call) -> bool:
+def is_saved(call: CallRecord) -> bool:
     """Tell whether a call is good thanks to another attempt."""
     return call.error is None and call.attempts > 1
 

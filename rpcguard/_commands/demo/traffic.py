@@ -13,7 +13,7 @@ from rpcguard._commands.demo.summary import counted, figures, is_saved, millisec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rpcguard._commands.demo.recording import Call, Client, Event, Recording
+    from rpcguard._commands.demo.recording import CallRecord, Client, DemoEvent, Recording
 
 HEIGHT = 360.0
 _TOP, _BOTTOM = 124.0, 302.0
@@ -68,7 +68,7 @@ def _headline(recording: Recording, client: Client, span: Span) -> list[str]:
     ]
 
 
-def _bands(events: Sequence[Event], span: Span) -> list[str]:
+def _bands(events: Sequence[DemoEvent], span: Span) -> list[str]:
     starts = [event for event in events if event.kind in _PHASES]
     edges = [*(event.at for event in starts), span.seconds]
     parts = []
@@ -83,7 +83,7 @@ def _bands(events: Sequence[Event], span: Span) -> list[str]:
     return parts
 
 
-def _areas(calls: Sequence[Call], recording: Recording, span: Span) -> list[str]:
+def _areas(calls: Sequence[CallRecord], recording: Recording, span: Span) -> list[str]:
     bins = max(8, min(120, int(span.seconds / 0.5)))
     width = span.seconds / bins
     counts: defaultdict[str | None, list[int]] = defaultdict(lambda: [0] * bins)
@@ -134,7 +134,7 @@ def _axes(rate: float, span: Span) -> list[str]:
     return parts
 
 
-def _marks(calls: Sequence[Call], span: Span) -> list[str]:
+def _marks(calls: Sequence[CallRecord], span: Span) -> list[str]:
     failed_y, saved_y = _BOTTOM + 16, _BOTTOM + 36
     parts = [svg.text(span.left - 8, failed_y + 4, "failed", look="soft small end")]
     ours = any(call.client == "rpcguard" for call in calls)

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from rpcguard._commands.demo.board import Board, Recent, Totals
-    from rpcguard._commands.demo.recording import Event
+    from rpcguard._commands.demo.board import Board, RecentCalls, Totals
+    from rpcguard._commands.demo.recording import DemoEvent
 
 _COLORS = {
     "available": "green",
@@ -36,7 +36,7 @@ class View(Protocol):
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def event(self, event: Event) -> None:
+    def event(self, event: DemoEvent) -> None:
         """Show an event at once."""
         ...
 
@@ -54,7 +54,7 @@ class PlainView:
     def __exit__(self, *exception: object) -> None:
         sys.stdout.flush()
 
-    def event(self, event: Event) -> None:
+    def event(self, event: DemoEvent) -> None:
         """Print the event."""
         print(f"{clock_time(event.at)}  {event.node:<9} {event.text}", flush=True)
 
@@ -75,7 +75,7 @@ class LiveView:
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
 
-    def event(self, event: Event) -> None:
+    def event(self, event: DemoEvent) -> None:
         """Leave it to the next drawing."""
 
     def draw(self, board: Board, now: float) -> None:
@@ -117,7 +117,7 @@ def _node_table(board: Board, now: float, width: int) -> Table:
     return table
 
 
-def _node_row(board: Board, name: str, recent: Recent, *, bar: int) -> list[Text | str]:
+def _node_row(board: Board, name: str, recent: RecentCalls, *, bar: int) -> list[Text | str]:
     view = board.views.get(name)
     traffic = Text("█" * round(recent.share * bar), "blue")
     traffic.append(f"{' ' if bar else ''}{recent.share:.0%}", "default")

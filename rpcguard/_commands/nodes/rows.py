@@ -74,7 +74,7 @@ class Row:
         return self.successes / calls if calls else None
 
 
-class Recent:
+class RecentChanges:
     """Count the calls to each node within the last seconds of a watch."""
 
     def __init__(self) -> None:

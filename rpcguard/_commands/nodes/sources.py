@@ -43,7 +43,7 @@ class Look:
     refused: int = 0
 
 
-class Source(Protocol):
+class LookSource(Protocol):
     """Be looked at, every `pause` seconds."""
 
     pause: float
@@ -54,7 +54,7 @@ class Source(Protocol):
 
 
 @asynccontextmanager
-async def source(url: str, service: str, *, call: str | None = None) -> AsyncIterator[Source]:
+async def source(url: str, service: str, *, call: str | None = None) -> AsyncIterator[LookSource]:
     """Open the list of a service, from its registry or a program's `status+http://` page.
 
     `call` is a path to GET once a second for each node meanwhile. Raises `InvalidRegistryURL`,

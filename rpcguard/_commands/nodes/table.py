@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rpcguard._commands.nodes.rows import STATES, Recent, changes, printable, tally
+from rpcguard._commands.nodes.rows import STATES, RecentChanges, changes, printable, tally
 from rpcguard._commands.nodes.show import clock, percent, span, trouble
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LiveTable:
         self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._now = now
-        self._recent = Recent()
+        self._recent = RecentChanges()
         self._events: deque[str] = deque(maxlen=_EVENTS)
         self._rows: Sequence[Row] | None = None
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
 
 
-class _Pool:
+class WeightedDraw:
     """Keep the eligible nodes so that one is drawn by weight in O(1), whatever the weights are.
 
     Nodes whose weights lie within a power of two share a bin; `_mixed` names the bins where they
@@ -67,7 +67,7 @@ class _Pool:
             self._drawn = _by_weight(self._bins, self._mixed, self._random)
         return self._drawn
 
-    def _draw_but(self, excluded: Collection[LiveNode]) -> LiveNode | None:
+    def _draw_excluding(self, excluded: Collection[LiveNode]) -> LiveNode | None:
         draw = self._drawn or self._draws()
         for _ in range(8):
             live = draw()

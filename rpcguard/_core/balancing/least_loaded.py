@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from rpcguard._core.balancing.draw import _Pool
+from rpcguard._core.balancing.draw import WeightedDraw
 from rpcguard._core.nodes.live import LEAST_LATENCY, LiveNode
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _SAMPLE = 9
-_NEARLY = 1.5
+_NEARLY_EQUAL = 1.5
 _CREDIT = 16.0
 _REFRESH = 128
 
 
-class LeastLoaded(_Pool):
+class LeastLoaded(WeightedDraw):
     """Pick the less loaded of two nodes drawn by weight; the default.
 
     The power of two choices (Mitzenmacher) over peak EWMA latency (Finagle), O(1) at any size.
@@ -52,7 +52,7 @@ class LeastLoaded(_Pool):
         self._fresh -= 1
         if not self._fresh:
             self._learn()
-        first, second = self._two() if not excluded else self._two_but(excluded)
+        first, second = self._two() if not excluded else self._two_excluding(excluded)
         if first is None or second is None:
             self.considered = (
                 ((first, first.load(self._latency, now)),) if first is not None else ()
@@ -74,18 +74,20 @@ class LeastLoaded(_Pool):
             return first, second
         draw = self._drawn or self._draws()
         first, second = draw(), draw()
-        return first, second if second is not first else self._draw_but((first,))
+        return first, second if second is not first else self._draw_excluding((first,))
 
-    def _two_but(self, excluded: Collection[LiveNode]) -> tuple[LiveNode | None, LiveNode | None]:
-        first = self._draw_but(excluded)
-        return first, self._draw_but((*excluded, first)) if first is not None else None
+    def _two_excluding(
+        self, excluded: Collection[LiveNode]
+    ) -> tuple[LiveNode | None, LiveNode | None]:
+        first = self._draw_excluding(excluded)
+        return first, self._draw_excluding((*excluded, first)) if first is not None else None
 
     def _better(self, first: LiveNode, second: LiveNode, now: float) -> LiveNode:
         one, two = first.load(self._latency, now), second.load(self._latency, now)
         if one > two:
             first, second, one, two = second, first, two, one
         if first.turns > second.turns and (
-            two <= one * _NEARLY
+            two <= one * _NEARLY_EQUAL
             or (first.ramp < 1.0 and two * first.ramp <= one)
             or (not second.in_flight and second.faded(two, now) <= one)
         ):

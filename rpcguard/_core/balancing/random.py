@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rpcguard._core.balancing.draw import _Pool
+from rpcguard._core.balancing.draw import WeightedDraw
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _TRIES = 32
 
 
-class Random(_Pool):
+class Random(WeightedDraw):
     """Pick at random, by effective weight; a warming node is thinned."""
 
     considered: tuple[tuple[LiveNode, float], ...]
@@ -22,10 +22,10 @@ class Random(_Pool):
     def pick(self, now: float, excluded: Collection[LiveNode] = ()) -> LiveNode | None:
         """Pick a node in O(1)."""
         del now
-        live = self._draw_but(excluded) if self._places else None
+        live = self._draw_excluding(excluded) if self._places else None
         for _ in range(_TRIES):
             if live is None or live.ramp == 1.0 or self._random() < live.ramp:
                 break
-            live = self._draw_but(excluded)
+            live = self._draw_excluding(excluded)
         self.considered = ((live, 0.0),) if live is not None else ()
         return live

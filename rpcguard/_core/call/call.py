@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.call.info import Attempt, CallInfo
-from rpcguard._core.call.steps import Answer, Discard, Read, Reply, Send, Sleep, Step
+from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep, Step
 from rpcguard._core.call.timeouts import SHORTEST, Timeouts
 from rpcguard._core.outcomes.exceptions import classify_exception
 from rpcguard._core.outcomes.responses import GOAWAY, Headers, classify_response, departing
@@ -16,7 +16,7 @@ from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rpcguard._core.call.plan import Plan
+    from rpcguard._core.call.plan import CallPlan
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Lease, Service
 
@@ -29,8 +29,9 @@ class Call:
     """Carry one call through its attempts.
 
     Does no I/O and never waits: `run` yields what it wants done, takes the result by `send` and a
-    failure by `throw`, and returns the `Answer` or raises the failure that the user gets. `no_node`
-    makes the error for a list without a usable node, `on_denied` hears why a retry was not made.
+    failure by `throw`, and returns the `Handout` or raises the failure that the user gets.
+    `no_node` makes the error for a list without a usable node, `on_denied` hears why a retry was
+    not made.
     """
 
     __slots__ = (
@@ -47,7 +48,7 @@ class Call:
     def __init__(
         self,
         service: Service,
-        plan: Plan,
+        plan: CallPlan,
         *,
         no_node: Callable[[Service], Exception],
         on_denied: Callable[[Service, str], None],
@@ -87,7 +88,7 @@ class Call:
         if isinstance(self._timeouts, Timeouts):
             self._timeouts.until = self._plan.until or math.inf
 
-    def run(self) -> Generator[Step, Any, Answer]:
+    def run(self) -> Generator[Step, Any, Handout]:
         """Yield the steps of the call; return its answer."""
         lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
         if lease is None:
@@ -110,7 +111,7 @@ class Call:
             raise done.error
         self.hand_out()
         assert done.reply is not None
-        return Answer(done.reply, lease, done.complete)
+        return Handout(done.reply, lease, done.complete)
 
     def _attempt(
         self, lease: Lease, number: int, because: str | None

@@ -18,7 +18,7 @@ def always() -> bool:
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class CallPlan:
     """Say what may be done for one call.
 
     `idempotent` None leaves it to the method. `replayable` tells at any moment whether the body
@@ -42,7 +42,7 @@ class Plan:
 
 
 def read_options(given: object, now: float, policy: RetryPolicy) -> dict[str, Any]:
-    """Check `extensions["rpcguard"]` and give the `Plan` fields it sets."""
+    """Check `extensions["rpcguard"]` and give the `CallPlan` fields it sets."""
     if given is None:
         return {"attempts": policy.attempts}
     if not isinstance(given, Mapping):

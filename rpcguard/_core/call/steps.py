@@ -58,7 +58,7 @@ Step = Send | Read | Discard | Sleep
 
 
 @dataclass(slots=True)
-class Answer:
+class Handout:
     """Hand out a reply; unless it is `complete`, its lease is still to be released."""
 
     reply: Reply

@@ -51,12 +51,12 @@ class LiveNode:
 
     __slots__ = (
         "clean",
-        "denied",
         "doubted_at",
         "event",
         "failures",
         "gone",
         "heard_at",
+        "held_back",
         "in_flight",
         "in_pool",
         "last_pick",
@@ -105,7 +105,7 @@ class LiveNode:
         self.level: int = 0
         self.clean: int = 0
         self.trial: Lease | None = None
-        self.denied: bool = False
+        self.held_back: bool = False
         self.probing: bool = False
         self.doubted_at: float | None = None
         self.gone: bool = False
@@ -191,7 +191,7 @@ class LiveNode:
         self.clean += 1
         self.warm_calls += 1
         if self.recent is not None:
-            self.recent.add_first(now)
+            self.recent.add_total(now)
 
     def fail(self, seconds: float, now: float, window: float) -> None:
         """Count a failure that is the node's; the first costs little, a repeated one a peak."""
@@ -201,7 +201,7 @@ class LiveNode:
         if self.recent is None:
             self.recent = RollingCounts(window, now)
         self.recent.add(now, 1, 1)
-        calls, failed = self.recent.first, self.recent.second
+        calls, failed = self.recent.total, self.recent.marked
         if self.streak > 1 or (failed >= 3 and failed >= 0.05 * calls):
             self.observe(max(seconds, FAILURE_PEAK), now)
         elif self.latency:

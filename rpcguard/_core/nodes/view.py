@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ConnectionCounts:
     """Count the connections of a node: kept alive, busy (or being opened), and calls in line."""
 
     idle: int
     in_use: int
     waiting: int
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: ConnectionCounts) -> ConnectionCounts:
+        return ConnectionCounts(
             self.idle + other.idle, self.in_use + other.in_use, self.waiting + other.waiting
         )
 
@@ -48,7 +48,7 @@ class NodeView:
     load: float
     successes: int
     failures: int
-    connections: Counts | None = None
+    connections: ConnectionCounts | None = None
     event: str | None = None
     event_age: float | None = None
     latencies: Sequence[float] = field(default=(), repr=False, compare=False)

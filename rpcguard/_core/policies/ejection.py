@@ -73,12 +73,12 @@ class EjectionPolicy:
         if live.streak >= self.consecutive:
             return Trip("consecutive", f"{live.streak} failures in a row")
         counts = live.recent
-        if counts is None or counts.first < self.min_calls:
+        if counts is None or counts.total < self.min_calls:
             return None
-        share = counts.second / counts.first
+        share = counts.marked / counts.total
         if share < self.failure_rate:
             return None
-        return Trip("failure_rate", f"{share:.0%} of {counts.first} calls failed")
+        return Trip("failure_rate", f"{share:.0%} of {counts.total} calls failed")
 
     def length(self, level: int, rng: Random) -> float:
         """Give the seconds that an ejection of the given level, counted from 0, lasts."""

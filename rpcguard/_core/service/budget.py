@@ -26,20 +26,20 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """Count a call."""
-        self._counts.add_first(now)
+        self._counts.add_total(now)
 
     def allows(self, now: float) -> bool:
         """Tell whether one more retry can be paid."""
         counts = self._counts
         counts.advance(now)
-        return counts.second + 1 <= self._ratio * counts.first + self._floor
+        return counts.marked + 1 <= self._ratio * counts.total + self._floor
 
     def withdraw(self, now: float) -> float:
         """Pay for one retry; give the time, by which it may be paid back."""
         self._counts.add(now, 0, 1)
         return now
 
-    def settle(self, paid_at: float, blame: Blame) -> None:
+    def refund(self, paid_at: float, blame: Blame) -> None:
         """Pay a retry back that could not connect."""
         if blame == "connect":
             self._counts.take_back(paid_at, 0, 1)

@@ -39,10 +39,10 @@ class Event:
     code: str = ""
 
 
-class Surroundings(Protocol):
+class Effects(Protocol):
     """Do the I/O that a service asks for; called outside its lock, from any thread."""
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Log and count an event."""
         ...
 
@@ -58,12 +58,12 @@ class Surroundings(Protocol):
 class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
     """Collect under the lock of a service what is to be done once it is given back."""
 
-    def deliver(self, service: Service, surroundings: Surroundings) -> None:
+    def deliver(self, service: Service, effects: Effects) -> None:
         """Hand everything over."""
         for item in self:
             if isinstance(item, Event):
-                surroundings.tell(item)
+                effects.emit(item)
             elif item[0] == "probe":
-                surroundings.probe(service, item[1])
+                effects.probe(service, item[1])
             else:
-                surroundings.retire(item[1])
+                effects.retire(item[1])

@@ -21,7 +21,7 @@ _TOLD: Final = ("added", "replaced", "updated", "removed", "confirmed")
 
 
 class Listed(Protocol):
-    """Say what the plan needs to know of a node of the live list."""
+    """Say what `compare` needs to know of a node of the live list."""
 
     @property
     def node(self) -> Node:
@@ -40,7 +40,7 @@ class Listed(Protocol):
 
 
 @dataclass(slots=True)
-class Plan:
+class Changes:
     """Hold what a snapshot changes.
 
     `trusted` are doubted nodes that are listed again, changed or not, `confirmed` those that a
@@ -65,12 +65,12 @@ class Plan:
         """Tell whether the snapshot says something that no snapshot before it has said."""
         return any(getattr(self, name) for name in _CHANGES if name != "confirmed")
 
-    def parts(self, size: int) -> Iterator[Plan]:
-        """Cut the plan into plans of at most `size` changes."""
+    def parts(self, size: int) -> Iterator[Changes]:
+        """Cut the changes into parts of at most `size` changes."""
         for name in _CHANGES:
             items = getattr(self, name)
             for start in range(0, len(items), size):
-                part = Plan()
+                part = Changes()
                 setattr(part, name, items[start : start + size])
                 yield part
 
@@ -86,7 +86,7 @@ class Plan:
             yield "refused", f"{count} nodes outside of allowed_networks, first {first.address}"
 
 
-def plan(
+def compare(
     current: Mapping[str, Listed],
     snapshot: Snapshot,
     believed: int,
@@ -94,7 +94,7 @@ def plan(
     now: float,
     policy: MembershipPolicy,
     pause: Callable[[], None] = lambda: None,
-) -> Plan:
+) -> Changes:
     """Compare a snapshot with the live list; no node is touched.
 
     A changed generation or address replaces a node, any other change updates it in place. One that
@@ -102,7 +102,7 @@ def plan(
     `believed` counts the listed nodes that are neither leaving nor doubted. `pause` is called now
     and then, so that a long list does not keep other threads waiting.
     """
-    result = Plan()
+    result = Changes()
     named, matched = set(), 0
     for number, node in enumerate(snapshot.nodes, 1):
         if not number % _PAUSE_EVERY:
@@ -144,7 +144,7 @@ def _is_same(old: Node, new: Node) -> bool:
 
 
 def _drop(
-    result: Plan,
+    result: Changes,
     missing: Iterable[Listed],
     now: float,
     policy: MembershipPolicy,

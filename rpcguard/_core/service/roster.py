@@ -81,14 +81,14 @@ class Roster:
         live = LiveNode(node, now)
         self.nodes[node.id] = live
         self.out[live] = None
-        self.serving += _serves(node)
+        self.serving += _takes_calls(node)
         self.place(live)
         return live
 
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
         self._leave_pool(live)
-        self.serving -= _serves(live.node)
+        self.serving -= _takes_calls(live.node)
         del self.out[live]
         self.warming.discard(live)
         self.doubted.discard(live)
@@ -102,7 +102,7 @@ class Roster:
         """Take what the registry now says of a node; what was learned of it stays."""
         if weight_of(node) != live.weight or node.priority != live.node.priority:
             self._leave_pool(live)
-        self.serving += _serves(node) - _serves(live.node)
+        self.serving += _takes_calls(node) - _takes_calls(live.node)
         live.node = node
         live.weight = weight_of(node)
         self.place(live)
@@ -274,5 +274,5 @@ class Roster:
         return self.excluded
 
 
-def _serves(node: Node) -> bool:
+def _takes_calls(node: Node) -> bool:
     return node.status == "up" and node.weight > 0.0

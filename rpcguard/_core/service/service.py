@@ -14,11 +14,11 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Notice
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
+from rpcguard._core.service.reconcile import compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
-from rpcguard._core.service.reconcile import plan
 from rpcguard._core.service.records import explained
 from rpcguard._core.service.roster import Roster
-from rpcguard._core.service.standing import Health
+from rpcguard._core.service.standing import Standing
 from rpcguard._core.service.views import view
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import State
-    from rpcguard._core.nodes.view import Counts, NodeView
+    from rpcguard._core.nodes.view import ConnectionCounts, NodeView
     from rpcguard._core.outcomes.verdict import Verdict
     from rpcguard._core.policies.bundle import Policies
-    from rpcguard._core.service.effects import Surroundings
+    from rpcguard._core.service.effects import Effects
     from rpcguard._core.service.records import Compared, PickRecord, Taken
 
 _RECORDS, _CHUNK = 64, 64
@@ -40,7 +40,7 @@ Denial = Literal["budget", "no_other_node"]
 class Service:
     """Keep the live list of one service and decide on every node of it.
 
-    Thread-safe. Does no I/O: what is to be done outside goes to `surroundings`, after the lock is
+    Thread-safe. Does no I/O: what is to be done outside goes to `effects`, after the lock is
     given back. `clock` counts seconds on a monotonic scale, `wall` is epoch seconds. `ready` turns
     true with the first snapshot, `known` says whether the registry knows the service, `refused`
     counts the nodes of the last snapshot that are outside of `allowed_networks`.
@@ -51,7 +51,7 @@ class Service:
         name: str,
         *,
         policies: Policies,
-        surroundings: Surroundings,
+        effects: Effects,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
@@ -69,11 +69,11 @@ class Service:
         self.refused: int = 0
         self._panics = False
         self.wall = wall
-        self._surroundings = surroundings
+        self._effects = effects
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._roster = Roster(policies, self.rng)
-        self._health = Health(name, self._roster, policies, clock)
+        self._standing = Standing(name, self._roster, policies, clock)
         self._budget = RetryBudget(policies.retry, clock())
         self._records: deque[Taken] = deque(maxlen=_RECORDS)
 
@@ -101,7 +101,7 @@ class Service:
         """
         with self._lock:
             lease = self._pick(self.clock(), (), repeatable=repeatable)
-        if self._health.outbox:
+        if self._standing.outbox:
             self._deliver()
         return lease
 
@@ -119,13 +119,13 @@ class Service:
                 lease = self._lease(tried[-1], now, (), tried)
             if lease is not None:
                 lease.paid_at = self._budget.withdraw(now)
-        if self._health.outbox:
+        if self._standing.outbox:
             self._deliver()
         return lease or "no_other_node"
 
     def _pick(self, now: float, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
-        if now >= self._health.next_tick:
-            self._health.tick(now)
+        if now >= self._standing.next_tick:
+            self._standing.tick(now)
         roster = self._roster
         if roster.blacklist.waiting:
             live = roster.trial(now, tried, patient=not repeatable)
@@ -144,7 +144,7 @@ class Service:
             return None
         if not self._roster.eligible and not self._panics:
             self._panics = True
-            self._health.tell("panic", live, f"nothing is eligible; {live.reason}")
+            self._standing.emit("panic", live, f"nothing is eligible; {live.reason}")
         return self._prove(live, now, (), tried)
 
     def _lease(
@@ -169,24 +169,24 @@ class Service:
 
         Gives the seconds that it took.
         """
-        live, health = lease.live, self._health
+        live, standing = lease.live, self._standing
         with self._lock:
             now = self.clock()
             seconds = now - lease.started
             live.answer(now, heard=verdict.good or not verdict.failed)
             if lease.paid_at is not None:
-                self._budget.settle(lease.paid_at, verdict.blame)
+                self._budget.refund(lease.paid_at, verdict.blame)
             if verdict.notice is not None:
-                health.noticed(live, verdict.notice, now)
+                standing.noticed(live, verdict.notice, now)
             if verdict.blame != "none":
-                health.failed(live, verdict.blame, seconds, now, trial=live.trial is lease)
+                standing.failed(live, verdict.blame, seconds, now, trial=live.trial is lease)
             elif not verdict.good:
-                health.neutral(live, verdict, seconds, now, trial=live.trial is lease)
+                standing.neutral(live, verdict, seconds, now, trial=live.trial is lease)
             else:
                 live.succeed(seconds, now)
-                if lease.proof or live.level or live.denied:
-                    health.recovered(live, now, proof=lease.proof)
-        if health.outbox:
+                if lease.proof or live.level or live.held_back:
+                    standing.recovered(live, now, proof=lease.proof)
+        if standing.outbox:
             self._deliver()
         return seconds
 
@@ -196,8 +196,8 @@ class Service:
             return
         with self._lock:
             now = self.clock()
-            self._health.failed(lease.live, verdict.blame, now - lease.started, now, trial=False)
-        if self._health.outbox:
+            self._standing.failed(lease.live, verdict.blame, now - lease.started, now, trial=False)
+        if self._standing.outbox:
             self._deliver()
 
     def release(self, lease: Lease) -> None:
@@ -206,8 +206,8 @@ class Service:
         with self._lock:
             live.in_flight -= 1
             if live.gone and not live.in_flight:
-                self._health.retire(live)
-        if self._health.outbox:
+                self._standing.retire(live)
+        if self._standing.outbox:
             self._deliver()
 
     def reconcile(self, snapshot: Snapshot) -> bool:
@@ -218,16 +218,18 @@ class Service:
         with self._lock:
             current, believed = dict(self._roster.nodes), self._roster.trusted
         now, policy = self.clock(), self.policies.membership
-        changes = plan(current, snapshot, believed, now=now, policy=policy, pause=_let_others_run)
+        changes = compare(
+            current, snapshot, believed, now=now, policy=policy, pause=_let_others_run
+        )
         warm = self.ready
         for part in changes.parts(_CHUNK):
             with self._lock:
-                self._health.apply(part, self.clock(), self.wall(), warm=warm)
+                self._standing.apply(part, self.clock(), self.wall(), warm=warm)
             self._deliver()
         with self._lock:
-            self._health.settle(self.clock())
+            self._standing.reschedule(self.clock())
             for kind, reason in changes.told(len(self._roster.nodes), self.refused):
-                self._health.tell(kind, None, reason)
+                self._standing.emit(kind, None, reason)
             self.refused = len(changes.refused)
             self.known = snapshot.known or bool(self._roster.nodes)
             self.ready = True
@@ -246,17 +248,19 @@ class Service:
         That is infinite where nothing is urgent, None where no other probe is wanted.
         """
         with self._lock:
-            patience = self._health.probed(live, self.clock(), alive=alive)
+            patience = self._standing.probed(live, self.clock(), alive=alive)
             live.probing = patience is not None
         self._deliver()
         return patience
 
-    def nodes(self, counts: Callable[[LiveNode], Counts | None] = lambda _: None) -> list[NodeView]:
+    def nodes(
+        self, counts: Callable[[LiveNode], ConnectionCounts | None] = lambda _: None
+    ) -> list[NodeView]:
         """Show every listed node; `counts` gives the connections that are kept for one."""
         with self._lock:
             now = self.clock()
-            if now >= self._health.next_tick:
-                self._health.tick(now)
+            if now >= self._standing.next_tick:
+                self._standing.tick(now)
             listed, roster = self._roster.nodes.values(), self._roster
             views = [view(live, roster, now, counts(live)) for live in listed]
         self._deliver()
@@ -284,13 +288,13 @@ class Service:
         require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
         with self._lock:
             notice = Notice("caller", "marked by the caller", ttl)
-            self._health.mark(self._find(node), notice, self.clock())
+            self._standing.mark(self._find(node), notice, self.clock())
         self._deliver()
 
     def mark_online(self, node: str) -> None:
         """Take a node's mark and ejection back, on the user's word."""
         with self._lock:
-            self._health.unmark(self._find(node), self.clock())
+            self._standing.unmark(self._find(node), self.clock())
         self._deliver()
 
     def _find(self, node: str) -> LiveNode:
@@ -313,7 +317,7 @@ class Service:
                 return False
             self.closed = self.forgotten = True
             for live in list(self._roster.nodes.values()):
-                self._health.strike_off(live)
+                self._standing.strike_off(live)
             self._changed.notify_all()
         self._deliver()
         return True
@@ -333,7 +337,7 @@ class Service:
         heir = Service(
             self.name,
             policies=self.policies,
-            surroundings=self._surroundings,
+            effects=self._effects,
             clock=self.clock,
             wall=self.wall,
         )
@@ -344,5 +348,5 @@ class Service:
 
     def _deliver(self) -> None:
         with self._lock:
-            outbox, self._health.outbox = self._health.outbox, Outbox()
-        outbox.deliver(self, self._surroundings)
+            outbox, self._standing.outbox = self._standing.outbox, Outbox()
+        outbox.deliver(self, self._effects)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from rpcguard._core.outcomes.verdict import Notice, Verdict
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.ejection import Blamed
-    from rpcguard._core.service.reconcile import Plan
+    from rpcguard._core.service.reconcile import Changes
     from rpcguard._core.service.roster import Roster
 
 
-class Health:
+class Standing:
     """Eject, restore, mark and strike off the nodes of a roster.
 
     Not thread-safe: it lives under the lock of its service. What is to be done outside goes into
@@ -37,7 +37,7 @@ class Health:
         self._policies = policies
         self._clock = clock
 
-    def tell(
+    def emit(
         self,
         kind: Kind,
         live: LiveNode | None,
@@ -61,12 +61,12 @@ class Health:
             roster.place(live)
             self._come_back(live, "the mark has expired", now)
         hold = self._policies.membership.shrink_hold
-        for live in [live for live in roster.doubted if _over(live, now - hold)]:
+        for live in [live for live in roster.doubted if _is_overdue(live, now - hold)]:
             self.strike_off(live)
-            self.tell("changed", live, "left out of the snapshot and not listed since")
-        self.settle(now)
+            self.emit("changed", live, "left out of the snapshot and not listed since")
+        self.reschedule(now)
 
-    def settle(self, now: float) -> None:
+    def reschedule(self, now: float) -> None:
         """Bring ramps and `next_tick` up to date after nodes have come, gone or moved."""
         self._roster.retune(now)
         self.next_tick = self._roster.next_change(now)
@@ -88,14 +88,14 @@ class Health:
                 self._eject(live, trip or Trip("trial", ejection.reason), blame, now)
         elif trip is not None and live.doubted_at is not None and roster.trusted:
             self.strike_off(live)
-            self.tell("changed", live, f"left out of the snapshot, and {trip.reason}")
-            self.settle(now)
+            self.emit("changed", live, f"left out of the snapshot, and {trip.reason}")
+            self.reschedule(now)
         elif trip is not None:
             self._eject(live, trip, blame, now)
 
     def recovered(self, live: LiveNode, now: float, *, proof: bool) -> None:
         """Take in a good answer of a node with a history."""
-        live.denied = False
+        live.held_back = False
         if proof and not live.gone and self._roster.blacklist.get(live) is not None:
             self._restore(live, "a call succeeded", now)
         elif live.level and live.clean >= self._policies.ejection.forgive_after:
@@ -117,7 +117,7 @@ class Health:
     def _eject(self, live: LiveNode, trip: Trip, blame: Blamed, now: float) -> None:
         roster = self._roster
         if not self._policies.ejection.enforce:
-            self.tell("ejected", live, trip.reason, enforced=False, code=trip.code)
+            self.emit("ejected", live, trip.reason, enforced=False, code=trip.code)
             live.streak, live.recent = 0, None
             return
         ejection = roster.blacklist.eject(live, trip.reason, blame, now, listed=roster.serving)
@@ -125,15 +125,15 @@ class Health:
             self._hold_back(live, trip, blame, now)
             return
         roster.place(live)
-        self.settle(now)
-        self.tell("ejected", live, trip.reason, code=trip.code)
+        self.reschedule(now)
+        self.emit("ejected", live, trip.reason, code=trip.code)
         if ejection.connect:
             self._probe(live)
 
     def _hold_back(self, live: LiveNode, trip: Trip, blame: Blamed, now: float) -> None:
-        if not live.denied:
-            live.denied = True
-            self.tell("ejected", live, trip.reason, enforced=False, code=trip.code)
+        if not live.held_back:
+            live.held_back = True
+            self.emit("ejected", live, trip.reason, enforced=False, code=trip.code)
         if blame == "connect":
             if self._policies.probes:
                 self._probe(live)
@@ -142,11 +142,11 @@ class Health:
         for other in lifted:
             self._restore(other, "most nodes fail together", now, warm=False)
         if lifted:
-            self.tell("frozen", None, "most nodes fail together, so the cause is not the nodes")
+            self.emit("frozen", None, "most nodes fail together, so the cause is not the nodes")
 
     def _restore(self, live: LiveNode, reason: str, now: float, *, warm: bool = True) -> None:
         self._roster.blacklist.discard(live)
-        live.denied = False
+        live.held_back = False
         self._roster.place(live)
         self._come_back(live, reason, now, warm=warm)
 
@@ -155,8 +155,8 @@ class Health:
         if live.in_pool:
             if warm:
                 self._roster.warm(live, now)
-            self.tell("restored", live, reason)
-        self.settle(now)
+            self.emit("restored", live, reason)
+        self.reschedule(now)
 
     # Notices, marks, probes
 
@@ -166,11 +166,11 @@ class Health:
             return
         if notice.source == "foreign":
             reason = f"{notice.reason} names another node"
-            self.tell("signal", live, reason, enforced=False, code=notice.reason)
+            self.emit("signal", live, reason, enforced=False, code=notice.reason)
             return
         if self._roster.marks.get(live) is None:
             allowed = self._policies.offline.enforce and self._may_mark(live)
-            self.tell("signal", live, notice.reason, enforced=allowed, code=notice.reason)
+            self.emit("signal", live, notice.reason, enforced=allowed, code=notice.reason)
             if not allowed:
                 return
         self.mark(live, notice, now)
@@ -189,9 +189,9 @@ class Health:
         fresh = roster.marks.get(live) is None
         mark = roster.marks.put(live, notice, now)
         if fresh:
-            self.tell("offline", live, mark.reason)
+            self.emit("offline", live, mark.reason)
         roster.place(live)
-        self.settle(now)
+        self.reschedule(now)
         if mark.proof:
             self._probe(live)
 
@@ -215,15 +215,15 @@ class Health:
         if live.gone:  # for long, or since this moment
             return None
         ejection = roster.blacklist.get(live)
-        if not alive and (live.denied or ejection is not None):
+        if not alive and (live.held_back or ejection is not None):
             roster.blacklist.condemn(live)
             roster.place(live)
-            self.settle(now)
+            self.reschedule(now)
         ended = roster.marks.probed(live, alive=alive)
         if ended:
             roster.marks.discard(live)
         if alive:
-            live.denied = False
+            live.held_back = False
             if ended or (ejection is not None and ejection.connect):
                 self._back_from_probe(live, now)
         return self._patience(live, now)
@@ -246,8 +246,8 @@ class Health:
 
     # Membership
 
-    def apply(self, part: Plan, now: float, wall: float, *, warm: bool) -> None:
-        """Carry out a part of what a snapshot changes; `settle` is due after the last one."""
+    def apply(self, part: Changes, now: float, wall: float, *, warm: bool) -> None:
+        """Carry out a part of what a snapshot changes; `reschedule` is due after the last one."""
         roster = self._roster
         for node in part.replaced:
             if node.id in roster.nodes:
@@ -283,5 +283,5 @@ class Health:
         self.outbox.append(("retire", live))
 
 
-def _over(live: LiveNode, since: float) -> bool:
+def _is_overdue(live: LiveNode, since: float) -> bool:
     return live.doubted_at is not None and live.doubted_at <= since

@@ -10,14 +10,16 @@ from rpcguard._core.service.records import PickRecord as PickRecord
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.nodes.view import Counts
+    from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.service import Service
 
 _SHOWN = 10
 
 
-def view(live: LiveNode, roster: Roster, now: float, connections: Counts | None) -> NodeView:
+def view(
+    live: LiveNode, roster: Roster, now: float, connections: ConnectionCounts | None
+) -> NodeView:
     """Show a node of the roster."""
     ejection, mark = roster.blacklist.get(live), roster.marks.get(live)
     state, reason, until = live.state, live.reason, math.inf

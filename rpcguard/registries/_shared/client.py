@@ -70,7 +70,7 @@ class TLSFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """Hold one complete answer of a registry; `url` has no credentials and no query."""
 
     url: str
@@ -90,7 +90,7 @@ class Answer:
         return RegistryError(f"{self.url}: {reason or _status_reason(self.status)}")
 
 
-ReplyT = TypeVar("ReplyT", Answer, "Lines | Answer")
+ReplyT = TypeVar("ReplyT", HttpReply, "Lines | HttpReply")
 
 
 class RegistryClient:
@@ -146,7 +146,7 @@ class RegistryClient:
         json: object = None,
         form: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> Answer:
+    ) -> HttpReply:
         """Ask the bases in turn; raise `RegistryError` if none of them answers.
 
         `target` is path and query, percent-encoded; the body is `json` or the fields of `form`. An
@@ -165,7 +165,7 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         json: object = None,
         idle: float,
-    ) -> Lines | Answer:
+    ) -> Lines | HttpReply:
         """Open an answer that goes on, at the first base that begins one within the timeout.
 
         The lines must be closed. `idle` is how long in seconds they may be silent, `max_bytes`
@@ -209,7 +209,7 @@ class RegistryClient:
     def __repr__(self) -> str:
         return f"RegistryClient({', '.join(self._bases)})"
 
-    async def _exchange(self, make: _Make, url: str, timeout: float) -> Answer:
+    async def _exchange(self, make: _Make, url: str, timeout: float) -> HttpReply:
         shown = url.partition("?")[0]
         with as_registry_error(shown, f"no complete answer within {timeout:g} s"):
             request = make(url)
@@ -217,7 +217,7 @@ class RegistryClient:
                 response = await self._open().handle_async_request(request)
                 return await self._whole(response, shown)
 
-    async def _begin(self, make: _Make, url: str) -> Lines | Answer:
+    async def _begin(self, make: _Make, url: str) -> Lines | HttpReply:
         shown = url.partition("?")[0]
         with as_registry_error(shown, f"no answer within {self._timeout:g} s"):
             request = make(url)
@@ -244,12 +244,12 @@ class RegistryClient:
             method, url, headers=merged, data=form, json=json, extensions={"timeout": limits}
         )
 
-    async def _whole(self, response: httpx.Response, shown: str) -> Answer:
+    async def _whole(self, response: httpx.Response, shown: str) -> HttpReply:
         try:
             body = await read_body(response, self._max_bytes, shown)
         finally:
             await response.aclose()
-        return Answer(shown, response.status_code, response.headers, body)
+        return HttpReply(shown, response.status_code, response.headers, body)
 
     def _open(self) -> httpx.AsyncHTTPTransport:
         transport = self._transport.get(None)

@@ -12,7 +12,7 @@ import anyio
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import Lines, SilenceError
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     json_from_bytes,
@@ -37,7 +37,7 @@ _PAUSE: Final = 0.1
 _NEEDS_LEADER: Final = {"Grpc-Metadata-Hasleader": "true"}
 
 KeyValue = Mapping[str, object]
-ReplyT = TypeVar("ReplyT", Answer, "Lines | Answer")
+ReplyT = TypeVar("ReplyT", HttpReply, "Lines | HttpReply")
 
 
 class EtcdRegistry:
@@ -222,7 +222,7 @@ class EtcdRegistry:
                     self._token = None
             if good:
                 return reply
-            assert isinstance(reply, Answer)
+            assert isinstance(reply, HttpReply)
             if renewed or not _wants_credentials(reply):
                 raise _refused(reply)
             renewed = True
@@ -315,7 +315,7 @@ def _mappings(document: KeyValue, name: str) -> list[KeyValue]:
     return [mapping(value) for value in values]
 
 
-def _message(answer: Answer) -> str:
+def _message(answer: HttpReply) -> str:
     try:
         document = json_from_bytes(answer.body)
     except ValueError:
@@ -324,13 +324,13 @@ def _message(answer: Answer) -> str:
     return said if isinstance(said, str) else ""
 
 
-def _wants_credentials(answer: Answer) -> bool:
+def _wants_credentials(answer: HttpReply) -> bool:
     signs = ("auth token", "auth store is old", "user name is empty", "authentication failed")
     message = _message(answer)
     return answer.status == 401 or any(sign in message for sign in signs)
 
 
-def _refused(answer: Answer) -> RegistryError:
+def _refused(answer: HttpReply) -> RegistryError:
     message = _message(answer)
     if _wants_credentials(answer):
         said = f" ({shortened(message)})" if message else ""

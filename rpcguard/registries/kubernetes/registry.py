@@ -14,7 +14,7 @@ import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import MAX_BYTES, nodes_from_json
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.fields import number
@@ -169,7 +169,7 @@ class KubernetesRegistry:
             lines = await self._client.stream(
                 "GET", f"{target}&{query}", headers=self._headers(), idle=_IDLE
             )
-            if isinstance(lines, Answer):
+            if isinstance(lines, HttpReply):
                 raise ExpiredError if lines.status == 410 else await _refused(lines)
             try:
                 async for line in lines:
@@ -210,7 +210,7 @@ async def _pause(begun: float) -> None:
     await anyio.sleep(max(0.0, begun + _SHORTEST_WATCH - time.monotonic()))
 
 
-async def _refused(answer: Answer) -> RegistryError:
+async def _refused(answer: HttpReply) -> RegistryError:
     seconds = number(answer.headers.get("retry-after"))
     if seconds is not None and answer.status in (429, 503):
         await anyio.sleep(min(seconds, _LONGEST_RETRY_AFTER))

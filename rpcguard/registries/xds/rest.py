@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._version import __version__
-from rpcguard.registries._shared.client import TLS_OPTIONS, Answer, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
@@ -187,7 +187,7 @@ def _parse(url: str) -> RegistryURL:
     return parsed
 
 
-def _resource(answer: Answer, name: str) -> tuple[str, Object | None]:
+def _resource(answer: HttpReply, name: str) -> tuple[str, Object | None]:
     """Give the version of an answer, and the resource of this name if it is in there."""
     document = answer.json()
     if not isinstance(document, Mapping):

@@ -10,7 +10,7 @@ import pytest
 
 import rpcguard
 from rpcguard import MembershipPolicy, Node
-from rpcguard._telemetry.log import Journal
+from rpcguard._telemetry.log import EventLog
 from rpcguard.registries.static import StaticRegistry
 from rpcguard.testing import ManualClock, ScriptedRegistry
 from tests.support.stage import Stage
@@ -101,13 +101,13 @@ def test_the_warning_is_held_to_one_in_a_while(caplog):
     clock = ManualClock()
     stage = Stage(Node("10.0.0.1", 80, id="a"), membership=INSIDE)
     with caplog.at_level(logging.WARNING, "rpcguard"):
-        journal = Journal(clock=clock)
+        journal = EventLog(clock=clock)
         for _ in range(20):
             stage.list(Node("10.0.0.1", 80, id="a"), Node("127.0.0.1", 80, id="b"))
             stage.list(Node("10.0.0.1", 80, id="a"))
         refused = [event for event in stage.told if event.kind == "refused"]
         for event in refused:
-            journal.tell(event)
+            journal.record(event)
     assert len(refused) == 20
     [record] = caplog.records
     assert record.levelname == "WARNING"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from rpcguard._commands.demo.recording import Call, Event, Recording, Sighting
+from rpcguard._commands.demo.recording import CallRecord, DemoEvent, Recording, Sighting
 from rpcguard._commands.demo.script import WHAT, release_script
 
 NODES = ("orders-1", "orders-2", "orders-3", "orders-4", "orders-5")
@@ -23,7 +23,7 @@ def made_up_run(*, seconds: float = 45.0, rate: float = 100.0, nodes=NODES) -> R
     for step in script.steps:
         at += step.pause + (0.6 if step.action == "list" else 0.0)
         node = nodes[step.provider]
-        recording.events.append(Event(at, node, step.action, WHAT[step.action]))
+        recording.events.append(DemoEvent(at, node, step.action, WHAT[step.action]))
         if step.action in ("stop", "kill", "freeze", "sick"):
             gone[node].append([at, seconds])
         if step.action in ("forget", "well"):
@@ -49,14 +49,14 @@ def made_up_run(*, seconds: float = 45.0, rate: float = 100.0, nodes=NODES) -> R
         bad = any(start <= at < end for start, end in gone[node])
         took = chance.lognormvariate(-4.9, 0.3)
         error = "ConnectError" if bad else None
-        recording.calls.append(Call("httpx", method, at, took, node, 1, error, saveable=bad))
+        recording.calls.append(CallRecord("httpx", method, at, took, node, 1, error, saveable=bad))
         attempts, ours = 1, node
         if bad:
             ours = nodes[(number + 1) % len(nodes)]
             attempts = 2 if chance.random() < 0.04 else 1
-        recording.calls.append(Call("rpcguard", method, at, took, ours, attempts))
+        recording.calls.append(CallRecord("rpcguard", method, at, took, ours, attempts))
     recording.calls.append(
-        Call("rpcguard", "POST", 36.1 / 45 * seconds, 2.0, None, 1, "ReadTimeout")
+        CallRecord("rpcguard", "POST", 36.1 / 45 * seconds, 2.0, None, 1, "ReadTimeout")
     )
     recording.seconds = seconds
     return recording

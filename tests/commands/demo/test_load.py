@@ -13,7 +13,7 @@ from rpcguard._commands.demo.load import steady_load
 from rpcguard._commands.demo.registry import EmbeddedRegistry
 
 if TYPE_CHECKING:
-    from rpcguard._commands.demo.recording import Call
+    from rpcguard._commands.demo.recording import CallRecord
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ class Clock:
         await asyncio.sleep(0)
 
 
-async def load(callers, *, seed: int = 1, seconds: float = 10.0) -> list[Call]:
+async def load(callers, *, seed: int = 1, seconds: float = 10.0) -> list[CallRecord]:
     clock = Clock()
-    calls: list[Call] = []
+    calls: list[CallRecord] = []
     await steady_load(
         callers,
         rate=100,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from rpcguard._commands.demo.providers import Provider, executed_posts, free_ports
+from rpcguard._commands.demo.providers import ProviderProcess, executed_posts, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 @asynccontextmanager
 async def started(tmp_path: Path, *, cold: float = 0.0):
-    provider = Provider("orders-1", free_ports(1)[0], tmp_path / "orders-1")
+    provider = ProviderProcess("orders-1", free_ports(1)[0], tmp_path / "orders-1")
     try:
         await provider.start(cold=cold)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{provider.port}") as client:
@@ -118,7 +118,7 @@ async def test_it_comes_back_on_its_port_as_a_new_generation(tmp_path):
 async def test_a_provider_that_cannot_start_is_an_error(tmp_path):
     """A taken port ends in a clear error, not in waiting."""
     async with started(tmp_path) as (provider, _):
-        rival = Provider("orders-2", provider.port, tmp_path / "orders-2")
+        rival = ProviderProcess("orders-2", provider.port, tmp_path / "orders-2")
         with pytest.raises(RuntimeError, match=f"orders-2 did not start on port {provider.port}"):
             await rival.start(cold=0.0)
 
@@ -126,10 +126,10 @@ async def test_a_provider_that_cannot_start_is_an_error(tmp_path):
 PARENT = """
 import asyncio, signal, sys
 from pathlib import Path
-from rpcguard._commands.demo.providers import Provider, free_ports
+from rpcguard._commands.demo.providers import ProviderProcess, free_ports
 
 async def main():
-    providers = [Provider(f"p{n}", port, Path(sys.argv[1]) / f"p{n}") for n, port in
+    providers = [ProviderProcess(f"p{n}", port, Path(sys.argv[1]) / f"p{n}") for n, port in
                  enumerate(free_ports(2))]
     for provider in providers:
         await provider.start(cold=0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from rpcguard._commands.demo import svg
 from rpcguard._commands.demo.lanes import fates, stale_spans, states
-from rpcguard._commands.demo.recording import Call, Event, Recording, Sighting
+from rpcguard._commands.demo.recording import CallRecord, DemoEvent, Recording, Sighting
 from rpcguard._commands.demo.report import page, picture, write_report
 from rpcguard._commands.demo.traffic import Span
 
@@ -103,13 +103,13 @@ def test_the_traffic_adds_up(recording):
 def test_a_lane_tells_a_node_s_fate():
     """Up, leaving, down, cold and up again, without gaps or overlaps."""
     events = [
-        Event(2.0, "n", "leave", ""),
-        Event(2.1, "n", "state", ""),
-        Event(3.0, "n", "stop", ""),
-        Event(5.0, "n", "forget", ""),
-        Event(5.2, "n", "start", ""),
-        Event(5.9, "n", "state", ""),
-        Event(6.0, "n", "list", ""),
+        DemoEvent(2.0, "n", "leave", ""),
+        DemoEvent(2.1, "n", "state", ""),
+        DemoEvent(3.0, "n", "stop", ""),
+        DemoEvent(5.0, "n", "forget", ""),
+        DemoEvent(5.2, "n", "start", ""),
+        DemoEvent(5.9, "n", "state", ""),
+        DemoEvent(6.0, "n", "list", ""),
     ]
     lane = fates(events, 20.0, cold=3.0)
     assert [(s.start, s.end, s.name) for s in lane] == [
@@ -126,12 +126,12 @@ def test_a_lane_tells_a_node_s_fate():
 def test_a_cold_node_that_is_hurt_is_not_cold_any_more():
     """A fault that comes during the cold start cuts it short."""
     events = [
-        Event(1.0, "n", "kill", ""),
-        Event(2.0, "n", "start", ""),
-        Event(3.0, "n", "list", ""),
-        Event(4.0, "n", "freeze", ""),
-        Event(5.0, "n", "thaw", ""),
-        Event(5.1, "n", "list", ""),
+        DemoEvent(1.0, "n", "kill", ""),
+        DemoEvent(2.0, "n", "start", ""),
+        DemoEvent(3.0, "n", "list", ""),
+        DemoEvent(4.0, "n", "freeze", ""),
+        DemoEvent(5.0, "n", "thaw", ""),
+        DemoEvent(5.1, "n", "list", ""),
     ]
     lane = fates(events, 10.0, cold=3.0)
     assert [(s.start, s.end, s.name) for s in lane][3:] == [
@@ -167,7 +167,7 @@ def test_an_empty_run_still_makes_a_picture():
 def test_names_cannot_break_out_of_the_picture():
     """What comes from outside is written as text."""
     recording = Recording(("<b>&",), 10.0, 1.0)
-    recording.calls.append(Call("httpx", "POST", 0.5, 0.1, None, 1, '"><script>'))
+    recording.calls.append(CallRecord("httpx", "POST", 0.5, 0.1, None, 1, '"><script>'))
     recording.seconds = 1.0
     assert "<script>" not in page(recording)
     ElementTree.fromstring(picture(recording))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rpcguard._commands.demo.options import DemoOptions
-from rpcguard._commands.demo.recording import Call
+from rpcguard._commands.demo.recording import CallRecord
 from rpcguard._commands.demo.run import Demo, run_demo
 from rpcguard._commands.demo.view import PlainView
 
@@ -33,7 +33,9 @@ def test_a_kept_promise_is_status_0(finished, capsys, tmp_path):
 
 def test_a_lost_call_that_could_have_been_saved_is_status_1(finished, capsys):
     """One GET is enough, and the summary says it."""
-    finished.calls.append(Call("rpcguard", "GET", 1.0, 0.1, None, 1, "ReadTimeout", saveable=True))
+    finished.calls.append(
+        CallRecord("rpcguard", "GET", 1.0, 0.1, None, 1, "ReadTimeout", saveable=True)
+    )
     assert run_demo(DemoOptions(plain=True)) == 1
     assert "1 call of rpcguard failed without need." in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rpcguard._commands.demo.recording import Call, Recording
+from rpcguard._commands.demo.recording import CallRecord, Recording
 from rpcguard._commands.demo.summary import (
     counted,
     figures,
@@ -17,22 +17,22 @@ from rpcguard._commands.demo.summary import (
 )
 
 
-def run_of(*calls: Call) -> Recording:
+def run_of(*calls: CallRecord) -> Recording:
     recording = Recording(("orders-1",), 100.0, 3.0)
     recording.calls += calls
     recording.seconds = 1.0
     return recording
 
 
-GOOD = Call("rpcguard", "GET", 0.1, 0.005, "orders-1")
-SAVED = Call("rpcguard", "GET", 0.2, 0.015, "orders-1", 2)
-LOST_GET = Call("rpcguard", "GET", 0.3, 0.1, None, 2, "ReadTimeout", saveable=True)
-LOST_POST = Call("rpcguard", "POST", 0.4, 2.0, None, 1, "ReadTimeout")
+GOOD = CallRecord("rpcguard", "GET", 0.1, 0.005, "orders-1")
+SAVED = CallRecord("rpcguard", "GET", 0.2, 0.015, "orders-1", 2)
+LOST_GET = CallRecord("rpcguard", "GET", 0.3, 0.1, None, 2, "ReadTimeout", saveable=True)
+LOST_POST = CallRecord("rpcguard", "POST", 0.4, 2.0, None, 1, "ReadTimeout")
 
 
 def test_the_figures_count_each_client_for_itself():
     """Calls, failures, retries and saved calls are those of the client asked for."""
-    plain = Call("httpx", "GET", 0.1, 0.5, None, 1, "ConnectError", saveable=True)
+    plain = CallRecord("httpx", "GET", 0.1, 0.5, None, 1, "ConnectError", saveable=True)
     seen = figures(run_of(GOOD, SAVED, LOST_GET, LOST_POST, plain), "rpcguard")
     assert (seen.calls, seen.failed, seen.could_be_saved) == (4, 2, 1)
     assert (seen.retries, seen.saved, seen.slowest) == (2, 1, 2.0)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rpcguard._commands.demo.board import Board
 from rpcguard._commands.demo.clients import Attempted
-from rpcguard._commands.demo.recording import Call, Event, Sighting
+from rpcguard._commands.demo.recording import CallRecord, DemoEvent, Sighting
 from rpcguard._commands.demo.view import LiveView, PlainView, clock_time, screen
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.view import NodeView
@@ -26,17 +26,17 @@ def board() -> Board:
     board = Board(["orders-1", "orders-2", "orders-3"])
     for number in range(30):
         attempts = [Attempted("orders-1", 0.004)]
-        board.call(Call("rpcguard", "GET", number / 10, 0.004, "orders-1"), attempts)
-        board.call(Call("httpx", "GET", number / 10, 0.004, "orders-1"), ())
+        board.call(CallRecord("rpcguard", "GET", number / 10, 0.004, "orders-1"), attempts)
+        board.call(CallRecord("httpx", "GET", number / 10, 0.004, "orders-1"), ())
     attempts = [
         Attempted("orders-2", 0.002),
         Attempted("orders-1", 0.006),
     ]
-    board.call(Call("rpcguard", "GET", 3.0, 0.008, "orders-1", 2), attempts)
-    lost = Call("httpx", "GET", 3.0, 0.1, None, 1, "ConnectError", saveable=True)
+    board.call(CallRecord("rpcguard", "GET", 3.0, 0.008, "orders-1", 2), attempts)
+    lost = CallRecord("httpx", "GET", 3.0, 0.1, None, 1, "ConnectError", saveable=True)
     board.call(lost, ())
-    board.event(Event(2.0, "orders-2", "kill", "is killed (SIGKILL)"))
-    board.event(Event(2.1, "orders-2", "state", "is ejected (ConnectError)"))
+    board.event(DemoEvent(2.0, "orders-2", "kill", "is killed (SIGKILL)"))
+    board.event(DemoEvent(2.1, "orders-2", "state", "is ejected (ConnectError)"))
     board.see(
         [
             view_of("orders-1", effective=0.25),
@@ -77,7 +77,7 @@ def test_the_live_view_has_the_totals_of_both_clients(board):
 def test_the_live_view_shows_the_last_events(board):
     """The newest event is at the end, and old ones leave."""
     for number in range(20):
-        board.event(Event(10.0 + number, "orders-1", "state", f"event {number}"))
+        board.event(DemoEvent(10.0 + number, "orders-1", "state", f"event {number}"))
     lines = drawn(board, width=150)
     assert lines[-1].endswith("event 19")
     assert not any("SIGKILL" in line and line.startswith("00:02") for line in lines)
@@ -132,7 +132,7 @@ def test_old_traffic_leaves_the_share(board):
     """Share and latencies are about the last seconds, not about the whole run."""
     for number in range(10):
         attempts = [Attempted("orders-3", 0.02)]
-        board.call(Call("rpcguard", "GET", 60 + number / 10, 0.02, "orders-3"), attempts)
+        board.call(CallRecord("rpcguard", "GET", 60 + number / 10, 0.02, "orders-3"), attempts)
     recent = board.recent(61.0)
     assert recent["orders-3"].share == 1.0
     assert recent["orders-3"].p50 == 0.02
@@ -142,7 +142,7 @@ def test_old_traffic_leaves_the_share(board):
 def test_the_plain_view_prints_one_line_per_event(capsys, board):
     """A time stamp, the node, the words; drawing prints nothing."""
     with PlainView() as view:
-        view.event(Event(62.34, "orders-1", "leave", "announces that it leaves"))
+        view.event(DemoEvent(62.34, "orders-1", "leave", "announces that it leaves"))
         view.draw(board, 63.0)
     assert capsys.readouterr().out == "01:02.3  orders-1  announces that it leaves\n"
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rpcguard._commands.nodes.rows import Recent, Row, changes, tally
+from rpcguard._commands.nodes.rows import RecentChanges, Row, changes, tally
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.view import NodeView
 from tests.support.rows import row
@@ -65,7 +65,7 @@ def test_changes_are_told_and_what_moves_all_the_time_is_not(before, after, told
 
 def test_recent_counts_over_the_last_seconds_only():
     """Rate and share are those of 30 s; what was before the watch says nothing."""
-    recent = Recent()
+    recent = RecentChanges()
     recent.see([row(successes=1000, failures=1000)], 0.0)
     assert (recent.rate("a"), recent.good("a")) == (None, None)
     recent.see([row(successes=1006, failures=1002)], 4.0)
@@ -78,7 +78,7 @@ def test_recent_counts_over_the_last_seconds_only():
 
 def test_recent_starts_over_with_the_node():
     """Counts that have fallen are those of a new registration, or of a program that restarted."""
-    recent = Recent()
+    recent = RecentChanges()
     recent.see([row(successes=50)], 0.0)
     recent.see([row(successes=3)], 1.0)
     assert recent.rate("a") is None

@@ -17,7 +17,7 @@ from rpcguard import (
     RoundRobin,
 )
 from rpcguard._core.policies.bundle import Policies
-from rpcguard._planning.fleet import Provider, Simulation, exponential, steady
+from rpcguard._planning.fleet import FleetProvider, Simulation, exponential, steady
 
 MAKERS = [LeastLoaded, RoundRobin, Random]
 
@@ -281,7 +281,7 @@ def test_a_quick_first_failure_is_no_good_latency():
 @pytest.mark.parametrize(("size", "rate"), [(2, 20), (5, 100), (20, 200)])
 def test_an_instantly_failing_node_attracts_nothing(size, rate, repeatable):
     """After five seconds a node that answers 500 at once gets less than 2 % of the attempts."""
-    providers = {f"n{at}": Provider(exponential(0.05), workers=50) for at in range(size)}
+    providers = {f"n{at}": FleetProvider(exponential(0.05), workers=50) for at in range(size)}
     providers["n0"].sick = lambda _: True
     run = Simulation(providers, repeatable=repeatable)
     run.list_nodes()
@@ -296,7 +296,7 @@ def test_an_instantly_failing_node_attracts_nothing(size, rate, repeatable):
 
 def test_load_alone_shuns_a_failing_node():
     """The two-strike cost does it without the blacklist too, in the worst case of two nodes."""
-    providers = {f"n{at}": Provider(exponential(0.05), workers=50) for at in range(2)}
+    providers = {f"n{at}": FleetProvider(exponential(0.05), workers=50) for at in range(2)}
     providers["n0"].sick = lambda _: True
     run = Simulation(providers, policies=Policies(ejection=EjectionPolicy(enforce=False)))
     run.list_nodes()
@@ -310,7 +310,7 @@ def _imbalance(error_rate: float) -> float:
     worst = []
     for seed in (1, 2, 3):
         providers = {
-            f"n{at}": Provider(exponential(0.05), workers=99, error_rate=error_rate)
+            f"n{at}": FleetProvider(exponential(0.05), workers=99, error_rate=error_rate)
             for at in range(5)
         }
         run = Simulation(providers, seed=seed)
@@ -336,7 +336,7 @@ def test_a_few_random_errors_do_not_upset_the_balance():
 )
 def test_a_slow_node_does_not_show_in_the_tail(size, callers, service, limit):
     """One node ten times slower: the p99 stays what it is without the node, in service times."""
-    providers = {f"n{at}": Provider(service(0.05)) for at in range(size)}
+    providers = {f"n{at}": FleetProvider(service(0.05)) for at in range(size)}
     providers["n0"].seconds = service(0.5)
     run = Simulation(providers, callers=callers)
     run.list_nodes()
@@ -348,7 +348,7 @@ def test_a_slow_node_does_not_show_in_the_tail(size, callers, service, limit):
 
 def test_a_frozen_node_is_shunned_before_its_first_call_times_out():
     """A node that goes silent gets a handful of calls, at one caller with 200 calls a second."""
-    providers = {f"n{at}": Provider(exponential(0.05), workers=99) for at in range(3)}
+    providers = {f"n{at}": FleetProvider(exponential(0.05), workers=99) for at in range(3)}
     providers["n0"].seconds = lambda now, rng: 20.0 if now > 1010 else rng.expovariate(20)
     run = Simulation(providers)
     run.list_nodes()
@@ -360,7 +360,7 @@ def test_a_frozen_node_is_shunned_before_its_first_call_times_out():
 
 def test_traffic_comes_back_after_a_slow_spell():
     """Half a minute after a node is well again it has its full share, and no more."""
-    providers = {f"n{at}": Provider(exponential(0.05)) for at in range(10)}
+    providers = {f"n{at}": FleetProvider(exponential(0.05)) for at in range(10)}
     providers["n0"].seconds = lambda now, rng: rng.expovariate(1 / (0.5 if now < 1060 else 0.05))
     run = Simulation(providers, callers=4)
     run.list_nodes()

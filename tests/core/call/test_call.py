@@ -10,8 +10,8 @@ import pytest
 from rpcguard import Node, RetryPolicy, Snapshot
 from rpcguard._connections.exchange import StaleConnection
 from rpcguard._core.call.call import Call
-from rpcguard._core.call.plan import Plan, read_options
-from rpcguard._core.call.steps import Answer, Discard, Read, Send, Sleep
+from rpcguard._core.call.plan import CallPlan, read_options
+from rpcguard._core.call.steps import Discard, Handout, Read, Send, Sleep
 from rpcguard._core.call.timeouts import Timeouts
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.service import Service
@@ -25,7 +25,7 @@ class Silence:
     def __init__(self) -> None:
         self.events = []
 
-    def tell(self, event) -> None:
+    def emit(self, event) -> None:
         self.events.append(event)
 
     def probe(self, service, live) -> None:
@@ -46,7 +46,7 @@ class Desk:
         self.service = Service(
             "orders",
             policies=policies,
-            surroundings=Silence(),
+            effects=Silence(),
             clock=self.clock,
             rng=random.Random(1),
         )
@@ -57,9 +57,9 @@ class Desk:
             self.service.end()
         self.denials: list[str] = []
 
-    def plan(self, method="GET", *, options=None, **fields) -> Plan:
+    def plan(self, method="GET", *, options=None, **fields) -> CallPlan:
         given = read_options(options, self.clock.now, self.service.policies.retry)
-        return Plan(method=method, **(given | fields))
+        return CallPlan(method=method, **(given | fields))
 
     def call(self, method="GET", **fields) -> Call:
         return Call(
@@ -93,7 +93,7 @@ class Hand:
         self.steps = call.run()
         self.taken: list[object] = []
 
-    def play(self, *results) -> Answer:
+    def play(self, *results) -> Handout:
         """Give the results in turn; what is not a `Send` is done by itself."""
         waiting = list(results)
         step = next(self.steps)
@@ -344,7 +344,7 @@ def test_no_second_node():
 def test_no_node_at_all():
     """An empty list fails at once, without an attempt."""
     desk = Desk()
-    empty = Service("empty", policies=desk.service.policies, surroundings=Silence())
+    empty = Service("empty", policies=desk.service.policies, effects=Silence())
     empty.reconcile(Snapshot([]))
     call = Call(
         empty,

@@ -8,7 +8,7 @@ from rpcguard import EjectionPolicy, MembershipPolicy, Node, Snapshot
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.service import reconcile as membership_module
 from rpcguard._core.service import service as service_module
-from rpcguard._core.service.reconcile import plan
+from rpcguard._core.service.reconcile import compare
 from tests.support.stage import GOOD, REFUSED, SICK, Stage, ids, leaving, nodes
 
 
@@ -357,12 +357,12 @@ def test_the_plan_tells_news_from_confirmation():
     stage = Stage("a", "b")
     current = stage.service._roster.nodes
     policy = MembershipPolicy()
-    assert not plan(current, Snapshot(nodes("a", "b")), 2, now=0.0, policy=policy)
-    doubted = plan(current, Snapshot(), 2, now=0.0, policy=policy)
+    assert not compare(current, Snapshot(nodes("a", "b")), 2, now=0.0, policy=policy)
+    doubted = compare(current, Snapshot(), 2, now=0.0, policy=policy)
     assert doubted.news
     assert doubted.doubted
     stage.list()
-    confirmed = plan(current, Snapshot(), 0, now=stage.clock() + 10, policy=policy)
+    confirmed = compare(current, Snapshot(), 0, now=stage.clock() + 10, policy=policy)
     assert sorted(confirmed.confirmed) == ["a", "b"]
     assert confirmed
     assert not confirmed.news

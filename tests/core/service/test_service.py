@@ -181,12 +181,12 @@ def test_a_refund_does_not_outlive_its_payment():
     budget.withdraw(0.0)
     assert not budget.allows(0.5)
     assert budget.allows(20.0)
-    budget.settle(0.0, "connect")
+    budget.refund(0.0, "connect")
     budget.withdraw(20.0)
     assert not budget.allows(20.0)
-    budget.settle(20.0, "failure")
+    budget.refund(20.0, "failure")
     assert not budget.allows(20.0)
-    budget.settle(20.0, "connect")
+    budget.refund(20.0, "connect")
     assert budget.allows(20.0)
 
 
@@ -229,15 +229,15 @@ def test_rolling_counts_forget_bucket_by_bucket():
     counts = RollingCounts(10.0, 0.0)
     for second in range(10):
         counts.add(second, 1, second % 2)
-    assert (counts.first, counts.second) == (10, 5)
+    assert (counts.total, counts.marked) == (10, 5)
     counts.advance(9.99)
-    assert counts.first == 10
+    assert counts.total == 10
     counts.advance(12.0)
-    assert (counts.first, counts.second) == (7, 4)
+    assert (counts.total, counts.marked) == (7, 4)
     counts.add(3.0, 1, 0)
-    assert counts.first == 8
+    assert counts.total == 8
     counts.advance(1e9)
-    assert (counts.first, counts.second) == (0, 0)
+    assert (counts.total, counts.marked) == (0, 0)
 
 
 # What the user sees
@@ -417,7 +417,7 @@ def test_an_heir_has_the_list_and_nothing_else():
 
 def test_defaults_need_no_injection():
     """A service without an injected clock and chance uses the process's own."""
-    service = Service("orders", policies=Policies(), surroundings=Stage())
+    service = Service("orders", policies=Policies(), effects=Stage())
     service.reconcile(Snapshot(nodes("a", "b")))
     lease = service.pick(repeatable=True)
     assert lease is not None

@@ -8,7 +8,7 @@ import pytest
 
 from rpcguard import SlowStart
 from rpcguard._core.policies.bundle import Policies
-from rpcguard._planning.fleet import Provider, Simulation, exponential
+from rpcguard._planning.fleet import FleetProvider, Simulation, exponential
 from tests.support.stage import EPOCH, REFUSED, SICK, Stage, ids, leaving, nodes
 
 
@@ -177,7 +177,7 @@ def test_the_share_of_a_new_node_follows_its_ramp(size, in_flight):
     age, spans = 40.0, {1: 60.0, 10: 30.0, 100: 5.0}
     wanted = got = 0.0
     for seed in range(5) if in_flight == 1 else (1,):
-        providers = {f"n{at}": Provider(exponential(0.05), workers=999) for at in range(size)}
+        providers = {f"n{at}": FleetProvider(exponential(0.05), workers=999) for at in range(size)}
         run = Simulation(providers, policies=Policies(slow_start=SlowStart(calls=10**9)), seed=seed)
         run.list_nodes(list(providers)[1:])
         run.keep_in_flight(in_flight, 5)
