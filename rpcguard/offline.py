@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cachetools import TLRUCache
@@ -51,6 +51,8 @@ class Notice:
     source: Literal["signal", "goaway", "retry-after", "foreign", "caller"]
     reason: str
     ttl: float | None = None
+    named: bool = field(default=False, kw_only=True)
+    """Whether it names the node that answered; one without a name may have been relayed."""
 
 
 @dataclass(slots=True)
