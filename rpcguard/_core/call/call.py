@@ -129,8 +129,9 @@ class Call:
             self._settle(lease, cancelled())
             self._service.release(lease)
             raise
-        raw = reply.headers.raw
-        verdict = classify_response(reply.status_code, raw, lease.live.node, self._service.wall)
+        raw, wall = reply.headers.raw, self._service.wall
+        node = lease.live.node
+        verdict = classify_response(reply.status_code, raw, node, wall, reply.extensions)
         if GOAWAY in reply.extensions:
             verdict = departing(verdict)
         self._settle(lease, verdict)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard._core.outcomes.verdict import Blame, Notice, Safety, Verdict
 
@@ -17,9 +18,17 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
 
 Headers = Iterable[tuple[bytes, bytes]]
+
 GOAWAY = "rpcguard.goaway"
 """The extension of a response whose connection was told to end when it had just begun."""
+
 _LONGEST_VALUE = 256
+"""Bytes of a header that are looked at: what a node says of itself is short."""
+
+_LEAST_TTL = 1.0
+"""Seconds. A shorter mark would end before the callers that it is for have made a call."""
+
+_NO_EXTENSIONS: Mapping[str, Any] = {}
 
 
 @lru_cache(maxsize=1024)
@@ -32,15 +41,23 @@ def _by_status(status: int) -> Verdict:
 
 
 def classify_response(
-    status: int, headers: Headers, node: Node, wall: Callable[[], float] = time.time
+    status: int,
+    headers: Headers,
+    node: Node,
+    wall: Callable[[], float] = time.time,
+    extensions: Mapping[str, Any] = _NO_EXTENSIONS,
 ) -> Verdict:
-    """Judge an answer by its status and by what its raw headers say of the node that gave it."""
+    """Judge an answer by its status and by what its raw headers say of the node that gave it.
+
+    `extensions` are those of the answer; their `network_stream` tells which address it came from.
+    """
     verdict = _by_status(status)
     notices = []
     for name, value in headers:
         reader = _READERS.get(name.lower())
         if reader is not None and len(value) <= _LONGEST_VALUE:
-            notice = reader(status, value.decode("latin-1").strip(), node, wall)
+            text = value.decode("latin-1").strip()
+            notice = reader(_Said(status, text, node, wall, extensions))
             if notice is not None:
                 notices.append(notice)
     if not notices:
@@ -61,40 +78,99 @@ def _loudness(notice: Notice) -> tuple[int, bool]:
     return order.index(notice.source), notice.ttl is None
 
 
-def _offline(_: int, value: str, __: Node, ___: Callable[[], float]) -> Notice | None:
-    first, *options = (part.strip() for part in value.split(";"))
-    if first != "1":
+class _Said(NamedTuple):
+    """One header that speaks of a node, and what is needed to understand it."""
+
+    status: int
+    value: str
+    node: Node
+    wall: Callable[[], float]
+    extensions: Mapping[str, Any]
+
+
+def _offline(said: _Said) -> Notice | None:
+    # A gateway that leaves may have joined its own word to one from behind it.
+    notices = [_one_offline(part, said) for part in said.value.split(",")]
+    return min(filter(None, notices), key=_loudness, default=None)
+
+
+def _one_offline(text: str, said: _Said) -> Notice | None:
+    first, *options = text.split(";")
+    if first.strip() != "1":
         return None
-    ttl = None
-    for option in options:
-        name, _equals, given = option.partition("=")
-        if name.strip().lower() == "ttl":
-            ttl = _seconds(given.strip())
-    return Notice("signal", "X-RpcGuard-Offline", ttl)
+    parts = [option.partition("=") for option in options]
+    given = {name.strip().lower(): value.strip() for name, _, value in parts}
+    named = _names(given["at"], said) if "at" in given else None
+    if named is False:
+        return Notice("foreign", "X-RpcGuard-Offline")
+    ttl = _seconds(given.get("ttl", ""))
+    return Notice("signal", "X-RpcGuard-Offline", ttl, named=named is True)
 
 
-def _sermant(_: int, value: str, node: Node, __: Callable[[], float]) -> Notice:
-    if value.lower() == node.address:
-        return Notice("signal", "sermant.grace.mark.shutdown.service.endpoint")
+def _names(at: str, said: _Said) -> bool | None:
+    """Tell whether `at` is the node that answered; None where it could be anybody."""
+    node = said.node
+    if at == node.id or at.lower() == node.address.lower():
+        return True
+    meant, met = _socket_address(at), _peer(said.extensions) or _socket_address(node.address)
+    if meant is not None and meant == met:
+        return True
+    if met is None:  # listed by name, and nothing tells which of its addresses answered
+        return None
+    # A proxy beside the node, such as a sidecar, reached it over loopback, which every machine has.
+    anybody = meant is not None and (meant[0].is_loopback or meant[0].is_unspecified)
+    return None if anybody and not met[0].is_loopback else False
+
+
+_SocketAddress = tuple[IPv4Address | IPv6Address, int]
+
+
+def _socket_address(text: str) -> _SocketAddress | None:
+    host, _, port = text.rpartition(":")
+    return _ip_and_port(host.strip("[]"), port)
+
+
+def _peer(extensions: Mapping[str, Any]) -> _SocketAddress | None:
+    stream = extensions.get("network_stream")
+    try:
+        peer = None if stream is None else stream.get_extra_info("server_addr")
+    except OSError:  # the other side has closed meanwhile
+        return None
+    return _ip_and_port(*peer[:2]) if isinstance(peer, tuple) and len(peer) >= 2 else None
+
+
+def _ip_and_port(host: object, port: object) -> _SocketAddress | None:
+    try:
+        ip = ip_address(str(host))
+        return getattr(ip, "ipv4_mapped", None) or ip, int(str(port))
+    except ValueError:
+        return None
+
+
+def _sermant(said: _Said) -> Notice:
+    if said.value.lower() == said.node.address:
+        return Notice("signal", "sermant.grace.mark.shutdown.service.endpoint", named=True)
     return Notice("foreign", "sermant.grace.mark.shutdown.service.endpoint")
 
 
-def _envoy(_: int, __: str, ___: Node, ____: Callable[[], float]) -> Notice:
+def _envoy(_: _Said) -> Notice:
     return Notice("signal", "x-envoy-immediate-health-check-fail")
 
 
-def _finagle(status: int, _: str, __: Node, ___: Callable[[], float]) -> Notice | None:
-    return Notice("signal", "finagle-http-nack") if status == 503 else None
+def _finagle(said: _Said) -> Notice | None:
+    return Notice("signal", "finagle-http-nack") if said.status == 503 else None
 
 
-def _brpc(status: int, value: str, _: Node, __: Callable[[], float]) -> Notice | None:
-    return Notice("signal", "x-bd-error-code") if status == 503 and value == "2003" else None
+def _brpc(said: _Said) -> Notice | None:
+    refused = said.status == 503 and said.value == "2003"
+    return Notice("signal", "x-bd-error-code") if refused else None
 
 
-def _retry_after(status: int, value: str, _: Node, wall: Callable[[], float]) -> Notice | None:
-    if status != 503:
+def _retry_after(said: _Said) -> Notice | None:
+    if said.status != 503:
         return None
-    seconds = _seconds(value) if value[:1].isdigit() else _until_date(value, wall())
+    value = said.value
+    seconds = _seconds(value) if value[:1].isdigit() else _until_date(value, said.wall())
     return Notice("retry-after", "Retry-After", seconds) if seconds else None
 
 
@@ -103,7 +179,7 @@ def _seconds(value: str) -> float | None:
         seconds = float(value)
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return max(seconds, _LEAST_TTL) if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _until_date(value: str, now: float) -> float | None:
@@ -112,11 +188,11 @@ def _until_date(value: str, now: float) -> float | None:
         seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
     except (ValueError, OverflowError):
         return None
-    return seconds if seconds > 0 else None
+    return max(seconds, _LEAST_TTL) if seconds > 0 else None
 
 
 _REFUSALS = frozenset({"finagle-http-nack", "x-bd-error-code"})
-_READERS: dict[bytes, Callable[[int, str, Node, Callable[[], float]], Notice | None]] = {
+_READERS: dict[bytes, Callable[[_Said], Notice | None]] = {
     b"x-rpcguard-offline": _offline,
     b"sermant.grace.mark.shutdown.service.endpoint": _sermant,
     b"x-envoy-immediate-health-check-fail": _envoy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -18,6 +18,8 @@ class Notice:
     source: Literal["signal", "goaway", "retry-after", "foreign", "caller"]
     reason: str
     ttl: float | None = None
+    named: bool = field(default=False, kw_only=True)
+    """Whether it names the node that answered; one without a name may have been relayed."""
 
 
 class Safety(Enum):

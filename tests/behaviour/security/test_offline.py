@@ -44,6 +44,31 @@ async def test_a_provider_takes_only_itself_offline(make_node, make_caller):
     assert point.value == 3
 
 
+@each(FLAVOURS)
+async def test_what_a_gateway_relays_takes_no_gateway_off(make_node, make_caller):
+    """A signal that names a node behind the one that answered marks neither of them."""
+    behind = make_node()
+    gateway = make_node(said(f"X-RpcGuard-Offline: 1; at=127.0.0.1:{behind.port}"))
+    caller = make_caller(gateway, behind, balancer=rpcguard.RoundRobin)
+    for _ in range(4):
+        await caller.call()
+    assert caller.view(gateway).state == caller.view(behind).state == "available"
+    assert gateway.seen
+
+
+@each(FLAVOURS)
+async def test_a_node_that_is_listed_by_name_is_known_by_its_peer(make_node, make_caller):
+    """A node names its IP, since that is all that it knows, and the caller the one that it met."""
+    leaving, staying = make_node(), make_node()
+    leaving.scripts = (said(f"X-RpcGuard-Offline: 1; at=127.0.0.1:{leaving.port}"),)
+    listed = f"localhost:{leaving.port},127.0.0.1:{staying.port}"
+    caller = make_caller(listing=f"static:///orders={listed}", balancer=rpcguard.RoundRobin)
+    for _ in range(4):
+        await caller.call()
+    states = {view.node.host: view.state for view in caller.transport.nodes("orders")}
+    assert states == {"localhost": "offline", "127.0.0.1": "available"}
+
+
 def _metrics(reader):
     return [
         metric

@@ -269,6 +269,9 @@ NAMES = {name.lower(): name.decode() for name in (SIGNAL, SERMANT, ENVOY)}
         (200, b"x-rpcguard-OFFLINE", b" 1 ", ("signal", None)),
         (200, SIGNAL, b"1; ttl=30", ("signal", 30.0)),
         (200, SIGNAL, b"1;TTL = 2.5", ("signal", 2.5)),
+        (200, SIGNAL, b"1; ttl=0.01", ("signal", 1.0)),
+        (200, SIGNAL, b"0, 1; ttl=5", ("signal", 5.0)),
+        (200, SIGNAL, b"1; at=10.0.0.2:8080, 1; ttl=5", ("signal", 5.0)),
         (200, SIGNAL, b"1; colour=red; ttl=7", ("signal", 7.0)),
         (200, SIGNAL, b"1; ttl=-5", ("signal", None)),
         (200, SIGNAL, b"1; ttl=0", ("signal", None)),
@@ -302,6 +305,7 @@ NAMES = {name.lower(): name.decode() for name in (SIGNAL, SERMANT, ENVOY)}
         (503, b"retry-after", b"Sat, 21 Nov 2026 12:00:05 GMT", ("retry-after", 5.0)),
         (503, b"retry-after", b"Sat, 21 Nov 2026 12:00:05", ("retry-after", 5.0)),
         (503, b"retry-after", b"Sat, 21 Nov 2026 11:59:59 GMT", None),
+        (503, b"retry-after", b"0.5", ("retry-after", 1.0)),
         (503, b"retry-after", b"Sat, 99 Nov 2026 99:99:99 GMT", None),
         (503, b"retry-after", b"Mon, 01 Jan 0001 00:00:00 +2359", None),
         (429, b"retry-after", b"7", None),
@@ -369,7 +373,70 @@ def test_an_endpoint_in_brackets_and_capitals():
     """The endpoint of an IPv6 node is compared as it is written."""
     node = rpcguard.Node("2001:DB8::1", 80)
     verdict = classify_response(200, [(SERMANT, b"[2001:DB8::1]:80")], node)
-    assert verdict.notice == Notice("signal", SERMANT.decode())
+    assert verdict.notice == Notice("signal", SERMANT.decode(), named=True)
+
+
+class Stream:
+    """The extension by which httpx tells where an answer came from."""
+
+    def __init__(self, *address: object) -> None:
+        self._address = address
+
+    def get_extra_info(self, info: str) -> object:
+        if not self._address:
+            raise OSError("not connected")
+        return self._address if info == "server_addr" else None
+
+
+BY_NAME = rpcguard.Node("orders-1.internal", 8080, id="orders-1")
+
+
+@pytest.mark.parametrize(
+    ("node", "peer", "at", "says"),
+    [
+        (NODE, None, "10.0.0.1:8080", "this"),
+        (NODE, None, "[::ffff:10.0.0.1]:8080", "this"),
+        (NODE, None, "10.0.0.1:8081", "another"),
+        (NODE, None, "10.0.0.2:8080", "another"),
+        (NODE, None, "10.0.0.1", "another"),
+        (NODE, None, "", "another"),
+        (NODE, None, "orders-2", "another"),
+        (NODE, Stream("10.0.0.1", 8080), "10.0.0.2:8080", "another"),
+        (NODE, Stream("172.17.0.2", 80), "172.17.0.2:80", "this"),
+        (BY_NAME, None, "orders-1", "this"),
+        (BY_NAME, None, "Orders-1.Internal:8080", "this"),
+        (BY_NAME, None, "10.0.0.1:8080", "anybody"),
+        (BY_NAME, Stream(), "10.0.0.1:8080", "anybody"),
+        (BY_NAME, Stream("10.0.0.1", 8080), "10.0.0.1:8080", "this"),
+        (BY_NAME, Stream("2001:db8::1", 8080, 0, 0), "[2001:DB8::1]:8080", "this"),
+        (BY_NAME, Stream("10.0.0.1", 8080), "10.0.0.2:8080", "another"),
+        (NODE, None, "127.0.0.1:8080", "anybody"),
+        (NODE, None, "[::1]:80", "anybody"),
+        (NODE, None, "0.0.0.0:8080", "anybody"),
+        (rpcguard.Node("127.0.0.1", 1), None, "127.0.0.1:2", "another"),
+        (rpcguard.Node("127.0.0.1", 1), Stream("/run/s"), "127.0.0.1:1", "this"),
+    ],
+)
+def test_the_node_that_a_signal_names(node, peer, at, says):
+    """The node's address, its peer's or its id; a name that every machine has is no name."""
+    extensions = {} if peer is None else {"network_stream": peer}
+    value = f"1; ttl=9; at={at}".encode()
+    notice = classify_response(200, [(SIGNAL, value)], node, extensions=extensions).notice
+    name = "X-RpcGuard-Offline"
+    expected = {
+        "this": Notice("signal", name, 9.0, named=True),
+        "another": Notice("foreign", name),
+        "anybody": Notice("signal", name, 9.0),
+    }
+    assert notice == expected[says]
+
+
+def test_a_signal_without_a_name_is_known_as_one():
+    """What a gateway may have relayed is told apart from what names the node."""
+    for name, value in ((SIGNAL, b"1"), (ENVOY, b"")):
+        notice = classify_response(200, [(name, value)], NODE).notice
+        assert notice is not None
+        assert not notice.named
 
 
 names = st.sampled_from([*NAMES, b"finagle-http-nack", b"x-bd-error-code", b"retry-after"])
@@ -389,7 +456,7 @@ def test_no_header_raises(status, headers):
     verdict = classify_response(status, headers, NODE)
     assert verdict.failed == (status >= 500)
     if verdict.notice is not None and verdict.notice.ttl is not None:
-        assert 0 < verdict.notice.ttl < float("inf")
+        assert 1 <= verdict.notice.ttl < float("inf")
 
 
 @given(st.from_type(type).filter(lambda kind: issubclass(kind, Exception)), st.text())
