@@ -1,4 +1,4 @@
-"""The command line: `rpcguard demo` and `rpcguard nodes`."""
+"""The command line: `rpcguard demo`, `nodes`, `offline` and `online`."""
 # PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
@@ -6,8 +6,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import math
 import os
 import sys
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +48,19 @@ pip install 'rpcguard[demo]'. Without it, and in a pipe, --watch prints the list
 per change.
 
 {_STATUSES.format(failed="failed: there is no list, or no node on it")}"""
+_OFFLINE_EPILOG = f"""\
+examples:
+  rpcguard offline --wait 8
+  rpcguard offline --file /run/orders/leaving --wait 8
+
+As the preStop hook of a container:
+  exec: {{command: ["rpcguard", "offline", "--wait", "8"]}}
+
+The app looks at the same file: that of OfflineASGI(app, file=...), of RPCGUARD_OFFLINE_FILE, or
+/tmp/rpcguard-offline. It counts for ten minutes.
+
+{_STATUSES.format(failed="the file could not be written; it has waited all the same")}"""
+_ONLINE_EPILOG = _STATUSES.format(failed="the file could not be removed")
 _DEMO_EPILOG = _STATUSES.format(failed="failed, or a call failed that could have been saved")
 
 
@@ -111,6 +126,20 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    _add_switch(
+        commands.add_parser(
+            "offline",
+            help="let the node on this machine say that it leaves",
+            epilog=_OFFLINE_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ),
+        commands.add_parser(
+            "online",
+            help="take that back",
+            epilog=_ONLINE_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ),
+    )
     return parser
 
 
@@ -154,6 +183,39 @@ def _add_nodes(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_nodes)
 
 
+def _add_switch(offline: argparse.ArgumentParser, online: argparse.ArgumentParser) -> None:
+    offline.description = (
+        "Write the file by which every worker of the node on this machine says, on all that it\n"
+        "still answers, that it leaves; then wait for callers to do without it."
+    )
+    online.description = "Remove that file: the node serves as before."
+    for parser in (offline, online):
+        parser.add_argument(
+            "--file",
+            metavar="PATH",
+            help="of the file (default: RPCGUARD_OFFLINE_FILE, or /tmp/rpcguard-offline)",
+        )
+    offline.add_argument(
+        "--wait",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait then, also where it failed (default: 0)",
+    )
+    offline.set_defaults(run=_offline)
+    online.set_defaults(run=_online)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
+    return seconds
+
+
 def _url_starts(prefix: str, **_: object) -> list[str]:
     schemes = {entry.name for entry in entry_points(group="rpcguard.registries")}
     starts = [f"{scheme}://" for scheme in sorted(schemes | {"status+http", "status+https"})]
@@ -195,6 +257,42 @@ def _nodes(options: argparse.Namespace) -> int:
         raise CommandError(_one_line(error), status=_USAGE) from error
     except RpcguardError as error:
         raise CommandError(_one_line(error)) from error
+    return 0
+
+
+def _offline(options: argparse.Namespace) -> int:
+    try:
+        return _turn(options.file, offline=True)
+    except CommandError as error:
+        # Told before the wait, since a hook that takes too long is killed.
+        print(f"rpcguard: {error}", file=sys.stderr, flush=True)
+        return error.status
+    finally:
+        # Callers that learn it from the registry need the time in any case.
+        time.sleep(options.wait)
+
+
+def _online(options: argparse.Namespace) -> int:
+    return _turn(options.file, offline=False)
+
+
+def _turn(file: str | None, *, offline: bool) -> int:
+    from rpcguard.provider.file import OfflineFile, offline_path
+
+    try:
+        path = offline_path(file)
+    except ValueError as error:
+        raise CommandError(str(error), status=_USAGE) from error
+    shared = OfflineFile(path)
+    try:
+        if offline:
+            shared.write()
+        else:
+            shared.remove()
+    except OSError as error:
+        action = "write" if offline else "remove"
+        raise CommandError(f"cannot {action} {path}: {error.strerror}") from error
+    print(f"{'offline' if offline else 'online'}: {path}", flush=True)
     return 0
 
 

@@ -15,6 +15,7 @@ before callers had a chance to hear of it.
 """
 
 from rpcguard.provider.asgi import OfflineASGI
+from rpcguard.provider.switch import OfflineSwitch
 from rpcguard.provider.wsgi import OfflineWSGI
 
-__all__ = ["OfflineASGI", "OfflineWSGI"]
+__all__ = ["OfflineASGI", "OfflineSwitch", "OfflineWSGI"]

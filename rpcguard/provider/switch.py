@@ -1,98 +1,101 @@
-"""What both middlewares share: the switch, and who may turn it over HTTP."""
+"""The switch: whether this node says that it leaves."""
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import math
-from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING, Literal
+
+from rpcguard.provider.file import OfflineFile, offline_path
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
-HEADER = "X-RpcGuard-Offline"
-
-# Each of these says that the request came through a proxy or out of a web page. Its peer address
-# is then no proof: servers rewrite it from such headers, and anyone can send them.
-_RELAYED = ("x-forwarded-for", "forwarded", "x-real-ip", "via", "origin")
-
-
-class Answer(NamedTuple):
-    """Hold the whole response to a control request."""
-
-    status: HTTPStatus
-    headers: list[tuple[str, str]]
-    body: bytes
+    import os
+    from collections.abc import Callable
 
 
 class OfflineSwitch:
-    """Remember whether this node leaves.
+    """Whether this node says that it leaves: by the word of this process, or by a file.
 
-    Thread-safe. It is about this process alone: where several worker processes share one port,
-    each has its own switch.
+    The file is there for all workers of a node: each looks at it, and whatever can make a file
+    turns the switch of them all. Give one switch to a middleware that a framework constructs, to
+    have a handle: `app.add_middleware(OfflineASGI, switch=switch)`. Thread-safe. A file that is
+    there already is told by a warning.
+
+    Args:
+        file: path of the file; None: that of `RPCGUARD_OFFLINE_FILE`, else
+            `/tmp/rpcguard-offline`; False: no file, the switch is of this process alone.
+        clock: seconds that only grow, for the time between two looks at the file.
+        wall: epoch seconds, for the age of the file.
+
+    Raises:
+        ValueError: `file` is no path, or the environment gives a relative one.
     """
 
-    def __init__(self, *, prefix: str = "/-/rpcguard") -> None:
-        prefix = prefix.rstrip("/")
-        if not prefix.startswith("/"):
-            raise ValueError(f"prefix must be a path like /-/rpcguard, not {prefix!r}")
-        self._prefix = prefix
-        self._notice: str | None = None
+    def __init__(
+        self,
+        *,
+        file: str | os.PathLike[str] | Literal[False] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._said: str | None = None
+        self._file: OfflineFile | None = None
+        if file is not False:
+            self._file = OfflineFile(offline_path(file), clock=clock, wall=wall)
+            self._file.look_at_start()
 
     @property
     def offline(self) -> bool:
         """Tell whether responses carry the notice."""
-        return self._notice is not None
+        return self.notice() is not None
+
+    @property
+    def file(self) -> str | None:
+        """Give the path of the file, if there is one."""
+        return None if self._file is None else self._file.path
 
     def go_offline(self, *, ttl: float | None = None) -> None:
-        """Mark every later response with `X-RpcGuard-Offline`; the app serves as before.
+        """Mark every later response of this process; the app serves as before.
 
         `ttl` is for how many seconds callers should stay away, rounded up to whole ones; None
         leaves it to them. Raises `ValueError` for a ttl that is not above 0.
         """
         if ttl is None:
-            self._notice = "1"
+            self._said = "1"
             return
         if not (math.isfinite(ttl) and ttl > 0):
             raise ValueError(f"ttl must be a number of seconds above 0, not {ttl!r}")
-        self._notice = f"1; ttl={math.ceil(ttl)}"
+        self._said = f"1; ttl={math.ceil(ttl)}"
 
     def online(self) -> None:
-        """Take the notice back: later responses carry none."""
-        self._notice = None
+        """Take back what `go_offline` said; a file goes on speaking for itself."""
+        self._said = None
 
-    def _is_control(self, path: str) -> bool:
-        return path in (f"{self._prefix}/offline", f"{self._prefix}/online")
+    def tell_all(self, *, offline: bool) -> None:
+        """Turn the switch of every worker of the node, by the file if there is one.
 
-    def _control(self, path: str, method: str, *, local: bool) -> Answer:
-        if not local:
-            return _answer(HTTPStatus.FORBIDDEN, {"error": "only from this machine"})
-        if method != "POST":
-            return _answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "use POST"}, ("Allow", "POST"))
-        if path.endswith("/offline"):
+        Raises `OSError` when the file cannot be written or removed; this process then has followed
+        all the same.
+        """
+        if offline and self._file is None:
             self.go_offline()
+        elif self._file is None:
+            self.online()
+        elif offline:
+            self._write(self._file)
         else:
             self.online()
-        return _answer(HTTPStatus.OK, {"offline": self.offline})
+            self._file.remove()
 
+    def _write(self, file: OfflineFile) -> None:
+        try:
+            file.write()
+        except OSError:
+            self.go_offline()
+            raise
 
-def is_relayed(names: Container[str]) -> bool:
-    """Tell whether request headers (lower-case names) show a proxy or a web page in between."""
-    return any(name in names for name in _RELAYED)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an IP address in text form, IPv4 in IPv6 included, is this machine."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
-
-
-def _answer(status: HTTPStatus, content: dict[str, object], *headers: tuple[str, str]) -> Answer:
-    body = json.dumps(content).encode()
-    fixed = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    return Answer(status, [*fixed, *headers], body)
+    def notice(self) -> str | None:
+        """Give what responses carry as `X-RpcGuard-Offline`, without the name of the node."""
+        if self._said is not None:
+            return self._said
+        return "1" if self._file is not None and self._file.says_offline() else None

@@ -71,7 +71,10 @@ def test_the_installed_command_is_there():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["demo", "nodes", "--version", "exit status:", "completion"]),
+        (
+            ["--help"],
+            ["demo", "nodes", "offline", "online", "--version", "exit status:", "completion"],
+        ),
         (
             ["demo", "--help"],
             ["--seconds", "--rate", "--providers", "--seed", "--plain", "--report", "exit status:"],
@@ -83,6 +86,11 @@ def test_the_installed_command_is_there():
                 *("examples:", "rpcguard[demo]", "exit status:"),
             ],
         ),
+        (
+            ["offline", "--help"],
+            ["--file", "--wait", "RPCGUARD_OFFLINE_FILE", "preStop", "exit status:"],
+        ),
+        (["online", "--help"], ["--file", "RPCGUARD_OFFLINE_FILE", "exit status:"]),
     ],
 )
 def test_help_names_every_option(arguments, words):
@@ -111,6 +119,11 @@ def test_help_names_every_option(arguments, words):
         ["nodes", TWO_NODES, "orders", "--watch", "--call", "health"],
         ["nodes", "status+http://127.0.0.1:9/", "orders", "--watch", "--call", "/"],
         ["nodes", "status+ftp://127.0.0.1:9/", "orders"],
+        ["offline", "--wait", "-1"],
+        ["offline", "--wait", "long"],
+        ["offline", "--wait", "inf"],
+        ["offline", "--file", ""],
+        ["online", "--wait", "1"],
     ],
 )
 def test_wrong_usage_is_status_2(arguments):
@@ -134,7 +147,7 @@ def test_a_command_loads_only_what_it_needs():
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("rpcguard ", {"demo", "nodes", "-h", "--help", "--version"}),
+        ("rpcguard ", {"demo", "nodes", "offline", "online", "-h", "--help", "--version"}),
         ("rpcguard nodes --w", {"--watch"}),
         ("rpcguard nodes zoo", {"zookeeper://", "zookeeper+tls://"}),
     ],

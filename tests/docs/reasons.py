@@ -17,7 +17,7 @@ OWN_NODES = {
 """Pages that start the nodes on the ports that they use."""
 
 NEEDS = {
-    "docs/guides/release.md": ("gunicorn",),
+    "docs/guides/release.md": ("gunicorn", "fastapi_cli"),
     "docs/guides/recipes.md": ("fastapi", "django", "flask", "celery"),
     "docs/guides/streams.md": ("httpx_ws", "wsproto"),
     "docs/guides/migrate.md": ("tenacity", "httpx_retries"),

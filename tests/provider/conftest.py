@@ -13,6 +13,7 @@ import uvicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -69,6 +70,14 @@ def running_wsgiref(app) -> Iterator[str]:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def own_file(tmp_path, monkeypatch) -> Path:
+    """Let no test look at, or write, the file of another node on this machine."""
+    file = tmp_path / "rpcguard-offline"
+    monkeypatch.setenv("RPCGUARD_OFFLINE_FILE", str(file))
+    return file
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ import threading
 
 import httpx
 import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse
 
-from rpcguard.provider import OfflineASGI
+from rpcguard.provider import OfflineASGI, OfflineSwitch
+from tests.calls.kit import eventually
 
 NOTICE = "x-rpcguard-offline"
 
@@ -74,18 +77,24 @@ def anyio_backend() -> str:
 
 def test_every_response_carries_the_notice_while_the_app_serves_on(guarded, uvicorn_at):
     """Plain, error, streamed and crashed responses say it, and nothing says it before or after."""
-    with httpx.Client(base_url=uvicorn_at(guarded)) as client:
+    url = uvicorn_at(guarded)
+    notice = f"1; at={url.removeprefix('http://')}"
+    with httpx.Client(base_url=url) as client:
         assert NOTICE not in client.get("/").headers
         guarded.go_offline()
         assert guarded.offline
         with client.stream("GET", "/") as streamed:
-            assert streamed.headers[NOTICE] == "1"
+            assert streamed.headers[NOTICE] == notice
             assert streamed.read() == b"one two three"
         failed = client.get("/error")
-        assert (failed.status_code, failed.headers[NOTICE], failed.headers["a"]) == (503, "1", "b")
+        assert (failed.status_code, failed.headers[NOTICE], failed.headers["a"]) == (
+            503,
+            notice,
+            "b",
+        )
         # uvicorn cuts the connection of an app that raised, so it must not be used again.
         crashed = client.get("/raise", headers={"connection": "close"})
-        assert (crashed.status_code, crashed.headers[NOTICE]) == (500, "1")
+        assert (crashed.status_code, crashed.headers[NOTICE]) == (500, notice)
         guarded.online()
         assert not guarded.offline
         assert NOTICE not in client.get("/").headers
@@ -95,10 +104,11 @@ def test_every_response_carries_the_notice_while_the_app_serves_on(guarded, uvic
 def test_a_ttl_is_told_in_whole_seconds(guarded, uvicorn_at):
     """The header's second form carries the ttl, rounded up."""
     url = uvicorn_at(guarded)
+    name = url.removeprefix("http://")
     guarded.go_offline(ttl=30)
-    assert httpx.get(url).headers[NOTICE] == "1; ttl=30"
+    assert httpx.get(url).headers[NOTICE] == f"1; ttl=30; at={name}"
     guarded.go_offline(ttl=0.2)
-    assert httpx.get(url).headers[NOTICE] == "1; ttl=1"
+    assert httpx.get(url).headers[NOTICE] == f"1; ttl=1; at={name}"
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
@@ -109,93 +119,23 @@ def test_a_wrong_ttl_is_refused(guarded, ttl):
     assert not guarded.offline
 
 
-def test_a_hook_on_this_machine_turns_the_switch(guarded, uvicorn_at):
-    """POST from loopback puts the node offline and back, and says so."""
+def test_the_file_turns_the_switch(guarded, uvicorn_at, own_file):
+    """What a hook touches is seen by every response after a tenth of a second."""
     with httpx.Client(base_url=uvicorn_at(guarded)) as client:
-        gone = client.post("/-/rpcguard/offline")
-        assert (gone.status_code, gone.json(), gone.headers[NOTICE]) == (
-            200,
-            {"offline": True},
-            "1",
-        )
-        assert guarded.offline
-        assert client.get("/").headers[NOTICE] == "1"
-        back = client.post("/-/rpcguard/online")
-        assert (back.json(), NOTICE in back.headers) == ({"offline": False}, False)
-        assert not guarded.offline
-
-
-def test_the_switch_works_over_a_unix_socket(guarded, uvicorn_at, tmp_path):
-    """A unix socket has no peer address and is this machine."""
-    path = str(tmp_path / "s")
-    uvicorn_at(guarded, uds=path)
-    with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://node") as client:
-        assert client.post("/-/rpcguard/offline").status_code == 200
-    assert guarded.offline
-
-
-def test_a_forged_forwarding_header_opens_nothing(guarded, uvicorn_at):
-    """With uvicorn told to believe any proxy, the header sets the peer address; it is refused."""
-    url = uvicorn_at(guarded, forwarded_allow_ips="*")
-    forged = httpx.post(f"{url}/-/rpcguard/offline", headers={"X-Forwarded-For": "127.0.0.1"})
-    assert forged.status_code == 403
-    assert not guarded.offline
-
-
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "Origin"])
-async def test_a_request_through_a_proxy_or_a_web_page_is_refused(exchange, header):
-    """Loopback is no proof when something in between speaks for another."""
-    response = await exchange.request(
-        "/-/rpcguard/offline", headers=[(header.encode(), b"127.0.0.1")]
-    )
-    assert response.status_code == 403
-    assert not exchange.guarded.offline
-
-
-@pytest.mark.parametrize(
-    "scope",
-    [
-        {"client": ("10.0.0.7", 5)},
-        {"client": ("::ffff:10.0.0.7", 5)},
-        {"client": ("2001:db8::1", 5)},
-        {"client": ("128.0.0.1", 5)},
-        {"client": ("localhost.evil.example", 5)},
-        {"client": None},
-        {"client": None, "server": None},
-    ],
-)
-@pytest.mark.parametrize("path", ["/-/rpcguard/offline", "/-/rpcguard/online"])
-async def test_another_machine_is_refused(exchange, scope, path):
-    """Only a peer that is surely this machine may turn the switch."""
-    response = await exchange.request(path, **scope)
-    assert response.status_code == 403
-    assert not exchange.guarded.offline
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
-async def test_every_form_of_loopback_is_accepted(exchange, address):
-    """The whole of 127/8 and both IPv6 forms are this machine."""
-    response = await exchange.request("/-/rpcguard/offline", client=(address, 5))
-    assert response.json() == {"offline": True}
-    assert exchange.guarded.offline
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-async def test_other_methods_change_nothing(exchange, method):
-    """A crawler's GET is no switch: 405 that names POST."""
-    response = await exchange.request("/-/rpcguard/offline", method=method)
-    assert (response.status_code, response.headers["allow"]) == (405, "POST")
-    assert not exchange.guarded.offline
+        assert NOTICE not in client.get("/").headers
+        own_file.touch()
+        eventually(lambda: NOTICE in client.get("/").headers, "the file is not seen")
+        own_file.unlink()
+        eventually(lambda: NOTICE not in client.get("/").headers, "it is seen for ever")
 
 
 async def test_the_prefix_moves_the_control_path(exchange):
     """With another prefix the default path belongs to the app."""
     moved = Exchange(OfflineASGI(app, prefix="/admin/"))
-    assert (await moved.request("/admin/offline")).json() == {"offline": True}
-    assert (await moved.request("/-/rpcguard/online")).text == "one two three"
-    assert moved.guarded.offline
+    assert (await moved.request("/admin/offline")).status_code == 403
+    assert (await moved.request("/-/rpcguard/offline")).text == "one two three"
     mounted = await exchange.request("/api/-/rpcguard/offline", root_path="/api")
-    assert mounted.json() == {"offline": True}
+    assert mounted.status_code == 403
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "admin"])
@@ -247,3 +187,83 @@ def test_another_thread_may_turn_the_switch(guarded, uvicorn_at):
             thread.start()
             thread.join()
             assert (NOTICE in client.get("/").headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("server", "name"),
+    [
+        (("10.0.0.7", 8080), "; at=10.0.0.7:8080"),
+        (["10.0.0.7", 8080], "; at=10.0.0.7:8080"),
+        (("2001:DB8::1", 8080), "; at=[2001:db8::1]:8080"),
+        (("fe80::1%eth0", 8080), "; at=[fe80::1]:8080"),
+        (("::ffff:10.0.0.7", 8080), "; at=10.0.0.7:8080"),
+        (("0.0.0.0", 8080), ""),
+        (("::", 8080), ""),
+        (("testserver", 80), ""),
+        (("10.0.0.7", 0), ""),
+        (("/run/s", None), ""),
+        (None, ""),
+    ],
+)
+async def test_the_signal_names_the_address_that_was_called(exchange, server, name):
+    """As callers know it, or not at all."""
+    exchange.guarded.go_offline()
+    response = await exchange.request("/", server=server)
+    assert response.headers[NOTICE] == f"1{name}"
+
+
+@pytest.mark.parametrize("node", ["orders-1", "node.example:80", "[::1]:80", "10.0.0.1#80#a@@b"])
+async def test_a_node_may_have_a_name_of_its_own(node):
+    """Where callers know it by another address than the one that it is bound to."""
+    exchange = Exchange(OfflineASGI(app, node=node))
+    exchange.guarded.go_offline(ttl=9)
+    assert (await exchange.request("/")).headers[NOTICE] == f"1; ttl=9; at={node}"
+
+
+@pytest.mark.parametrize("node", ["", "a b", "a;b", "a,b", "a\r\nb", "ü", "x" * 201])
+def test_a_name_that_no_header_can_carry_is_refused(node):
+    """It would be read as something else."""
+    with pytest.raises(ValueError, match="node"):
+        OfflineASGI(app, node=node)
+
+
+async def test_several_middlewares_may_share_a_switch():
+    """A framework that constructs its middlewares leaves the switch as a handle."""
+    switch = OfflineSwitch()
+    one, other = (Exchange(OfflineASGI(app, switch=switch)) for _ in range(2))
+    switch.go_offline()
+    for exchange in (one, other):
+        assert NOTICE in (await exchange.request("/")).headers
+    one.guarded.online()
+    assert not switch.offline
+    with pytest.raises(ValueError, match="switch"):
+        OfflineASGI(app, switch=switch, file="leaving")
+
+
+async def test_a_framework_may_construct_the_middleware():
+    """The switch is the handle; the user's own handler goes on answering for what raises."""
+    switch = OfflineSwitch()
+    framework = FastAPI()
+    framework.add_middleware(OfflineASGI, switch=switch)
+
+    @framework.exception_handler(RuntimeError)
+    async def known(_: Request, error: RuntimeError) -> PlainTextResponse:
+        return PlainTextResponse(f"handled {error}", 418)
+
+    @framework.exception_handler(Exception)
+    async def anything(_: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse(f"caught {error}", 500)
+
+    @framework.get("/{name}")
+    async def fail(name: str) -> None:
+        raise {"runtime": RuntimeError, "value": ValueError}[name](name)
+
+    server = httpx.ASGITransport(framework, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=server, base_url="http://node") as client:
+        assert NOTICE not in (await client.get("/runtime")).headers
+        switch.go_offline()
+        handled = await client.get("/runtime")
+        assert (handled.status_code, handled.text) == (418, "handled runtime")
+        assert handled.headers[NOTICE] == "1"
+        caught = await client.get("/value")
+        assert (caught.status_code, caught.text) == (500, "caught value")

@@ -31,6 +31,7 @@ class ProviderProcess:
         self.name = name
         self.port = port
         self.log = log
+        self._leaving = log.with_name(f"{log.name}.leaving")
         self.generation: int = 0
         self.started_at: float = 0.0
         self._process: Process | None = None
@@ -50,6 +51,7 @@ class ProviderProcess:
 
         Raises `RuntimeError` when it does not come up.
         """
+        self._leaving.unlink(missing_ok=True)
         arguments = ["--name", self.name, "--port", self.port, "--log", self.log, "--cold", cold]
         # Its own process group: Ctrl-C must not reach it. If the demo is killed while a provider
         # is frozen, the system wakes and ends such a group; others see the end of their input.
@@ -73,6 +75,10 @@ class ProviderProcess:
                 return await process.stdout.readline() == READY
         except TimeoutError:
             return False
+
+    def leave(self) -> None:
+        """Let it say that it leaves, as a preStop hook does."""
+        self._leaving.touch()
 
     async def post(self, path: str) -> None:
         """Send a control request straight to the process."""

@@ -161,7 +161,7 @@ class Demo:
     async def _do(self, step: Step, provider: ProviderProcess) -> None:
         match step.action:
             case "leave":
-                await provider.post("/-/rpcguard/offline")
+                provider.leave()
             case "stop":
                 await provider.stop()
             case "kill":

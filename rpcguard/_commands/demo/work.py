@@ -1,8 +1,8 @@
 """The program of one provider: a real uvicorn server that can be cold, sick and leaving.
 
-`GET` or `POST /work?id=X` is the service; every execution is written to the log. `POST
-/-/demo/sick` and `/-/demo/well` switch the 500s. It ends when its standard input ends, so that it
-never outlives the demo.
+`GET` or `POST /work?id=X` is the service; every execution is written to the log. It says that it
+leaves while the file LOG.leaving is there. `POST /-/demo/sick` and `/-/demo/well` switch the 500s.
+It ends when its standard input ends, so that it never outlives the demo.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main() -> None:
     with open(options.log, "a", buffering=1, encoding="ascii") as log:
         work = Work(name=options.name, log=log, cold=options.cold)
         config = uvicorn.Config(
-            OfflineASGI(work),
+            OfflineASGI(work, file=f"{options.log}.leaving"),
             host="127.0.0.1",
             port=options.port,
             loop="asyncio",

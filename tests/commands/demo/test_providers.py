@@ -71,8 +71,11 @@ async def test_a_provider_works_logs_and_says_that_it_leaves(tmp_path):
         await client.post("/work?id=r2", json={})
         await client.post("/work?id=r3", json={})
         await client.post("/work?id=r3", json={})
-        await provider.post("/-/rpcguard/offline")
-        assert (await client.get("/work?id=r4")).headers["x-rpcguard-offline"] == "1"
+        provider.leave()
+        async with asyncio.timeout(10):
+            while not (said := (await client.get("/work?id=r4")).headers.get("x-rpcguard-offline")):
+                pass
+        assert said == f"1; at=127.0.0.1:{provider.port}"
         await provider.stop()
         assert executed_posts([provider.log, tmp_path / "none"]) == {"r2": 1, "r3": 2}
 
