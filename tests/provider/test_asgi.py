@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
 
 from rpcguard.provider import OfflineASGI, OfflineSwitch
-from tests.calls.kit import eventually
+from tests.support.calls import eventually
 
 NOTICE = "x-rpcguard-offline"
 

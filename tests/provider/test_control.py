@@ -12,15 +12,14 @@ import httpx
 import pytest
 
 from rpcguard.provider import OfflineASGI, OfflineWSGI
-from tests.conformance.require import require
-from tests.provider.proxies import BareNginx
-from tests.servers.haproxy import HAProxy
-from tests.servers.nginx import Nginx
+from tests.support.require import require
+from tests.support.servers.haproxy import HAProxy
+from tests.support.servers.nginx import BareNginx, Nginx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.servers.base import Server
+    from tests.support.servers.base import Server
 
 OFFLINE, ONLINE = "/-/rpcguard/offline", "/-/rpcguard/online"
 TOKEN = "grün-and-s3cret"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from rpcguard.provider import OfflineWSGI
-from tests.calls.kit import eventually
+from tests.support.calls import eventually
 
 NOTICE = "x-rpcguard-offline"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tests.servers.base import Server, accepts, cache, debian_package, free_ports
+from tests.support.servers.base import Server, accepts, cache, debian_package, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

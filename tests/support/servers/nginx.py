@@ -1,4 +1,4 @@
-"""nginx from Debian, as a node that speaks HTTP/2 without TLS in front of a provider."""
+"""nginx from Debian in front of a provider: as a node that speaks HTTP/2, and as by default."""
 
 from __future__ import annotations
 
@@ -36,6 +36,28 @@ http {{
             proxy_set_header Connection "";
             proxy_next_upstream off;
         }}
+    }}
+}}
+"""
+
+
+_BARE = """\
+daemon off;
+pid {directory}/pid;
+error_log stderr;
+worker_processes 1;
+user root;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {data}/body;
+    proxy_temp_path {data}/proxy;
+    fastcgi_temp_path {data}/fastcgi;
+    uwsgi_temp_path {data}/uwsgi;
+    scgi_temp_path {data}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ proxy_pass {provider}; {more} }}
     }}
 }}
 """
@@ -85,6 +107,20 @@ class Nginx(Server):
     @staticmethod
     def _binary() -> Path:
         return cache("nginx/usr/sbin/nginx")
+
+
+class BareNginx(Nginx):
+    """Forward to a provider at a URL by nothing but a `proxy_pass`, and what `more` says."""
+
+    def __init__(self, directory: Path, provider: str, *, more: str = "") -> None:
+        super().__init__(directory)
+        self._provider, self._more = provider, more
+
+    def command(self) -> Sequence[str | Path]:
+        config = self.directory / "nginx.conf"
+        places = {"directory": self.directory, "data": self.data, "port": self.port}
+        config.write_text(_BARE.format(provider=self._provider, more=self._more, **places))
+        return [self._binary(), "-c", config, "-e", "stderr", "-p", self.directory]
 
 
 servers = (Nginx,)
