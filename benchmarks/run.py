@@ -1,6 +1,6 @@
 """Run the benchmarks, check every bar, and write docs/performance.md with tables and plots.
 
-`python benchmarks/run.py [PART...] [--rounds 5]` measures the parts that are named, all of them by
+`python -m benchmarks.run [PART...] [--rounds 5]` measures the parts that are named, all of them by
 default, which takes some six minutes and a further two for the simulation. What is not measured
 is kept from the last run, in docs/performance/results.json.
 """
@@ -19,16 +19,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fleet
-import footprint
-import overhead
-import picking
-import sidecars
-import simulate
-import telemetry
-from measure import ROUNDS
-from nodes import nodes
-from report import Section, Table, add_sides, ratio, sides_table
+from benchmarks.calls import many_nodes as fleet
+from benchmarks.calls import overhead, sidecars, telemetry
+from benchmarks.fleets import simulate
+from benchmarks.footprint import measure as footprint
+from benchmarks.lib.measure import ROUNDS
+from benchmarks.lib.nodes import nodes
+from benchmarks.lib.report import Section, Table, add_sides, ratio, sides_table
+from benchmarks.picks import picking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +94,8 @@ def page(sections: dict[str, Section], where: str) -> str:
         "# Performance",
         "A resilient call costs less than a bare one: rpcguard keeps a small stack of connections"
         " per node, where httpx's pool looks at all connections for every call. This page is"
-        " written by `benchmarks/run.py`, which measures every figure and compares it with its"
-        " bar.",
+        " written by `python -m benchmarks.run`, which measures every figure and compares it"
+        " with its bar.",
         "Both sides of a ratio take turns in one process, against nodes in another. CPU time per"
         " call of the client is the figure, since a busy machine blurs wall time; a ratio is the"
         " median over the rounds, and the column *rounds* has the lowest and the highest. Only"

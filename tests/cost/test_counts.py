@@ -9,7 +9,7 @@ import httpx
 from anyio import to_thread
 
 import rpcguard
-from benchmarks.nodes import nodes
+from benchmarks.lib.nodes import nodes
 from rpcguard._core.nodes.view import ConnectionCounts
 
 ONE_ATTEMPT = {"rpcguard": {"attempts": 1}}

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import rpcguard
-from benchmarks.nodes import nodes
+from benchmarks.lib.nodes import nodes
 from rpcguard._connections.exchange import Exchange
 from rpcguard._connections.requests import Stream, SyncStream
 

@@ -377,3 +377,10 @@ async def soon(check, what: str, patience: float = PATIENCE) -> None:
     while not check():
         assert time.monotonic() < deadline, what
         await anyio.sleep(0.002)
+
+
+def echo(peer: Peer) -> None:
+    """Answer each request with its own path."""
+    while (seen := peer.request()) is not None:
+        path = seen.line.split()[1].encode()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))

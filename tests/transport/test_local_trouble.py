@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.dropin.test_lifetimes import check_quiet, run_python
+from tests.support.programs import check_quiet, run_python
 
 OUT_OF_DESCRIPTORS = """
     import anyio, os, resource, rpcguard, socket

@@ -9,9 +9,9 @@ import weakref
 import anyio
 import pytest
 
-from tests.behaviour.dropin.test_lifetimes import check_quiet, run_python
 from tests.support.calls import Peer, eventually, open_sockets, registry
 from tests.support.library import AsyncTransport, Transport, http
+from tests.support.programs import check_quiet, run_python
 from tests.support.scripts import CHUNKED, hang, hang_in_body
 
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-import textwrap
 import threading
-from pathlib import Path
 
 import anyio
 import pytest
@@ -18,7 +13,6 @@ import rpcguard
 from tests.support.calls import (
     FLAVOURS,
     InOrder,
-    Node,
     each,
     eventually,
     listed,
@@ -28,32 +22,7 @@ from tests.support.calls import (
     soon,
 )
 from tests.support.library import AsyncTransport, Transport, http
-
-ROOT = Path(__file__).parents[3]
-
-
-def run_python(code: str, *nodes: Node, timeout: float = 20.0) -> subprocess.CompletedProcess:
-    """Run a program of its own with every warning an error; `REGISTRY` lists the nodes.
-
-    `http`, `Transport` and `AsyncTransport` are those of this run's library.
-    """
-    addresses = ",".join(f"{node.host}:{node.port}" for node in nodes)
-    given = f"REGISTRY = 'static:///orders={addresses}'\nfrom tests.support.library import *\n"
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", given + textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def check_quiet(done: subprocess.CompletedProcess, output: str) -> None:
-    """Hold a program to its output, with nothing on stderr: no warning, no traceback."""
-    assert done.stderr == ""
-    assert done.stdout == output
-    assert done.returncode == 0
+from tests.support.programs import check_quiet, run_python
 
 
 @each(FLAVOURS)

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 import rpcguard
-from tests.behaviour.dropin.test_lifetimes import check_quiet, run_python
 from tests.support.calls import eventually, open_sockets, registry
+from tests.support.programs import check_quiet, run_python
 
 MANY = 20
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.support.calls import Peer, eventually, unused_port
+from tests.support.calls import echo, eventually, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 WORKERS = 3
 BOOT = 30.0
-
-
-def echo(peer: Peer) -> None:
-    """Answer each request with its own path."""
-    while (seen := peer.request()) is not None:
-        path = seen.line.split()[1].encode()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
 
 
 @contextmanager

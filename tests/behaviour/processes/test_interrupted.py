@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 import rpcguard
-from tests.behaviour.dropin.test_lifetimes import check_quiet, run_python
 from tests.support.calls import OK, Peer, eventually, registry
+from tests.support.programs import check_quiet, run_python
 from tests.support.scripts import hang, hang_in_body
 
 if TYPE_CHECKING:

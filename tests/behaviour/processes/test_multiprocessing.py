@@ -10,8 +10,7 @@ import pytest
 
 import rpcguard
 from tests.behaviour.processes import tasks
-from tests.behaviour.processes.test_gunicorn import echo
-from tests.support.calls import eventually, registry
+from tests.support.calls import echo, eventually, registry
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Compare a call through rpcguard with a bare one, on real sockets.
 
-`python benchmarks/overhead.py [--rounds 5]`: one call in flight, 50 on 10 nodes, 200 on 3 nodes,
-32 threads; the bare client calls one address. Beside httpx there are httpx2, httpx-retries, and
-httpx-aiohttp as the `node_transport`.
-`--by-size` compares with httpx alone, for 1, 10 and 100 nodes with 1 and 50 calls in flight, sync
-and asyncio. Below 1.00 rpcguard costs less.
+`python -m benchmarks.calls.overhead [--rounds 5]`: one call in flight, 50 on 10 nodes, 200 on 3
+nodes, 32 threads; the bare client calls one address. Beside httpx there are httpx2, httpx-retries,
+and httpx-aiohttp as the `node_transport`. `--by-size` compares with httpx alone, for 1, 10 and 100
+nodes with 1 and 50 calls in flight, sync and asyncio. Below 1.00 rpcguard costs less.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import httpx
 import httpx2
 from httpx_aiohttp import AiohttpTransport
 from httpx_retries import RetryTransport
-from measure import ROUNDS, Series, compare, compare_async
-from nodes import nodes
-from report import Section, add_sides, ratio, sides_table
 
 import rpcguard
 import rpcguard.httpx2
+from benchmarks.lib.measure import ROUNDS, Series, compare, compare_async
+from benchmarks.lib.nodes import nodes
+from benchmarks.lib.report import Section, add_sides, ratio, sides_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

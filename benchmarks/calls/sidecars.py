@@ -1,6 +1,7 @@
 """Compare rpcguard with a bare client that goes through a local Envoy, HAProxy or nginx.
 
-`python benchmarks/sidecars.py [--rounds 5]` counts the CPU time of the client and of the proxy.
+`python -m benchmarks.calls.sidecars [--rounds 5]` counts the CPU time of the client and of the
+proxy.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
-from measure import ROUNDS, Series, compare_async
-from nodes import nodes
-from overhead import registry
-from proxies import Envoy, HAProxy, Nginx
-from report import Check, Section, Table
 
 import rpcguard
+from benchmarks.calls.overhead import registry
+from benchmarks.lib.measure import ROUNDS, Series, compare_async
+from benchmarks.lib.nodes import nodes
+from benchmarks.lib.proxies import Envoy, HAProxy, Nginx
+from benchmarks.lib.report import Check, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from proxies import Proxy
+    from benchmarks.lib.proxies import Proxy
 
 KINDS: tuple[type[Proxy], ...] = (Envoy, HAProxy, Nginx)
 NODES = 3

@@ -1,7 +1,7 @@
 """Measure what a pick costs, and what a long snapshot costs those who pick meanwhile.
 
-`python benchmarks/picking.py [--rounds 5]`: the balancer alone and a whole `Service.pick`, with
-`settle` and `release`, for lists of 3 to 10,000 nodes of mixed weights, some warming, some
+`python -m benchmarks.picks.picking [--rounds 5]`: the balancer alone and a whole `Service.pick`,
+with `settle` and `release`, for lists of 3 to 10,000 nodes of mixed weights, some warming, some
 ejected; a snapshot of 10,000 nodes with one change; and the memory of a node that is never used.
 """
 
@@ -16,9 +16,8 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
-from measure import ROUNDS
-from report import Check, Section, Table
-
+from benchmarks.lib.measure import ROUNDS
+from benchmarks.lib.report import Check, Section, Table
 from rpcguard import LeastLoaded, LiveNode, Node, Random, RoundRobin, Snapshot
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from rpcguard._core.policies.bundle import Policies

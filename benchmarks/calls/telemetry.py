@@ -1,7 +1,7 @@
 """Say what telemetry costs: calls without it, with the API alone, and with an SDK.
 
-`python benchmarks/telemetry.py [--rounds 15]` prints, for threads and for asyncio, the CPU time of
-a call on a real socket and its ratio to the same call without telemetry. "no telemetry" is
+`python -m benchmarks.calls.telemetry [--rounds 15]` prints, for threads and for asyncio, the CPU
+time of a call on a real socket and its ratio to the same call without telemetry. "no telemetry" is
 rpcguard with every hook answering that nobody watches.
 """
 
@@ -13,8 +13,6 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from measure import Series, compare, compare_async
-from nodes import nodes
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,6 +20,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import rpcguard
+from benchmarks.lib.measure import Series, compare, compare_async
+from benchmarks.lib.nodes import nodes
 from rpcguard._telemetry.spans import NO_SPAN
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """Call for half an hour through a release every minute, and see whether anything grows.
 
-`python benchmarks/soak.py [--minutes 30] [--rate 200] [--plot FILE]`. Eight providers, a Consul,
-asyncio, trio and threads in one process, whose memory, descriptors, threads and tasks are sampled.
-Each release restarts all eight, one after the other. Exits with 1 when something grows or a call
-fails.
+`python -m benchmarks.soak.run [--minutes 30] [--rate 200] [--plot FILE]`. Eight providers, a
+Consul, asyncio, trio and threads in one process, whose memory, descriptors, threads and tasks are
+sampled. Each release restarts all eight, one after the other. Exits with 1 when something grows or
+a call fails.
 """
 
 from __future__ import annotations
@@ -23,13 +23,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from report import Check, Table
-
 import rpcguard
+from benchmarks.lib.report import Check, Table
 from rpcguard._discovery.background import background
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from tests.chaos.callers import Load, run_callers
 from tests.chaos.faults import World, release, wait_for
 from tests.chaos.ledger import Ledger, executions
@@ -181,7 +177,7 @@ def checks(samples: Samples, tally: Tally, twice: list[str]) -> Iterator[Check]:
 
 def draw(samples: Samples, file: Path) -> None:
     """Draw each figure over the minutes."""
-    import plots
+    from benchmarks.lib import plots
 
     figure, grid = plots.plt.subplots(2, 2, figsize=(8, 4.2), layout="constrained", sharex=True)
     minutes = [at / 60.0 for at in samples.times]

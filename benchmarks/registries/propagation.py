@@ -1,8 +1,8 @@
 """Measure how long a change in a registry takes until the first pick that knows it.
 
-`python benchmarks/propagation.py [BACKEND...] [--changes 100]` starts the real server of each
-registry that pushes, registers and deregisters a node by turns, and calls all the while. A time
-runs from the moment at which the change is sent to the registry, so it includes the write. The
+`python -m benchmarks.registries.propagation [BACKEND...] [--changes 100]` starts the real server of
+each registry that pushes, registers and deregisters a node by turns, and calls all the while. A
+time runs from the moment at which the change is sent to the registry, so it includes the write. The
 same is done with polling at the default interval. `--write` puts the table into the page on
 registries. Servers: `python -m tests.support.servers get`.
 """
@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import os
 import random
-import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
@@ -25,11 +24,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from report import Table
-
 import rpcguard
+from benchmarks.lib.report import Table
 from rpcguard.registries.base import registry_from_url
 from tests.conformance.backends import all_backends
 
@@ -41,7 +37,7 @@ if TYPE_CHECKING:
     from rpcguard.registries.base import Registry
     from tests.conformance.backends.base import Backend
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "registries.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "registries.md"
 MARKS = "<!-- propagation -->\n", "<!-- end of propagation -->\n"
 COLUMNS = ("", *(f"{what} p{at}" for what in ("write", "push", "poll") for at in (50, 99)))
 BAR = 50.0
@@ -160,7 +156,8 @@ def page(table: Table, changes: int) -> str:
         f"{MARKS[0]}{table.markdown()}\n\n"
         f"Milliseconds; {changes} changes each, pushed, and 80 polled at the default interval of"
         f" {rpcguard.MembershipPolicy().poll_interval:g} s. Measured on {today} with {cores} cores"
-        f" that caller, registry and provider share, by `python benchmarks/propagation.py --write`."
+        f" that caller, registry and provider share, by"
+        f" `python -m benchmarks.registries.propagation --write`."
         f" The bar, p99 of a push below {BAR:g} ms: {verdict}.\n{MARKS[1]}"
     )
 

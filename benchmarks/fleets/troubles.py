@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import random
-import sys
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpcguard._core.outcomes.verdict import Safety, Verdict
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from rpcguard._planning.fleet import START, FleetCall, FleetProvider, Simulation
 
 if TYPE_CHECKING:

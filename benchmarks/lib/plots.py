@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from report import Check, Section, Table
+    from benchmarks.lib.report import Check, Section, Table
 
 MET, MISSED = "#2a7f62", "#c1440e"
 OWN = "#2a7f62"

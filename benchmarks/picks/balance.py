@@ -1,29 +1,23 @@
 """Compare the default balancer with round robin, random and least requests, by simulation.
 
-`python benchmarks/balance.py [--seeds 3]`: how even idle traffic is, what an instantly failing, a
-slow, a recovering and a new node get, and what random errors do. The list, the balancers, the
-blacklist and slow start are the real ones; providers are queues and the clock is invented. About
-a minute.
+`python -m benchmarks.picks.balance [--seeds 3]`: how even idle traffic is, what an instantly
+failing, a slow, a recovering and a new node get, and what random errors do. The list, the
+balancers, the blacklist and slow start are the real ones; providers are queues and the clock is
+invented. About a minute.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import sys
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
-from report import Check, Section, Table
-
+from benchmarks.lib.report import Check, Section, Table
 from rpcguard import EjectionPolicy, LeastLoaded, LiveNode, Node, Random, RoundRobin, SlowStart
 from rpcguard._core.policies.bundle import Policies
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from rpcguard._planning.fleet import FleetProvider, Simulation, exponential, steady
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
 """Simulate a fleet in trouble: the real list, balancers, blacklist and slow start, invented time.
 
-`python benchmarks/simulate.py [--callers 1000] [--providers 50] [SCENARIO...]`. The fleet that is
-meant has 1,000 providers for 1,000 callers. What a caller learns of a provider depends on how
-seldom it calls it; that is kept, and so a part of the providers stands for all: each gets the load
-of the large fleet, from as many callers. The floor of the retry budget is cut likewise, since a
-caller makes fewer calls than it would.
+`python -m benchmarks.fleets.simulate [--callers 1000] [--providers 50] [SCENARIO...]`. The fleet
+that is meant has 1,000 providers for 1,000 callers. What a caller learns of a provider depends on
+how seldom it calls it; that is kept, and so a part of the providers stands for all: each gets the
+load of the large fleet, from as many callers. The floor of the retry budget is cut likewise, since
+a caller makes fewer calls than it would.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from dataclasses import dataclass, fields
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from balance import LeastRequests
-from report import Check, Section, Table
-from troubles import (
+from benchmarks.fleets.troubles import (
     BEGIN,
     LENGTH,
     LOAD,
@@ -32,7 +30,8 @@ from troubles import (
     Serving,
     list_all,
 )
-
+from benchmarks.lib.report import Check, Section, Table
+from benchmarks.picks.balance import LeastRequests
 from rpcguard import LeastLoaded, LiveNode, Random, RetryPolicy, RoundRobin
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import FleetProvider, exponential

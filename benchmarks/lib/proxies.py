@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.support.servers import envoy as servers
 from tests.support.servers.base import Server, accepts, cache, debian_package, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 class Proxy(Server):

@@ -1,7 +1,7 @@
 """Compare rpcguard with one bare client that goes round 100 and 1,000 nodes, on real sockets.
 
-`python benchmarks/fleet.py [--rounds 5]`. All sides keep their connections, except that httpx's
-default limits keep 20, so that one connects again for nearly every call.
+`python -m benchmarks.calls.many_nodes [--rounds 5]`. All sides keep their connections, except that
+httpx's default limits keep 20, so that one connects again for nearly every call.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpcore
 import httpx
-from measure import ROUNDS, Series, compare_async
-from nodes import nodes
-from overhead import BARE, DEFAULT, PATIENT, UNLIMITED, registry
-from report import Section, add_sides, ratio, sides_table
 
 import rpcguard
+from benchmarks.calls.overhead import BARE, DEFAULT, PATIENT, UNLIMITED, registry
+from benchmarks.lib.measure import ROUNDS, Series, compare_async
+from benchmarks.lib.nodes import nodes
+from benchmarks.lib.report import Section, add_sides, ratio, sides_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

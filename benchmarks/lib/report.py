@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from measure import Series
+    from benchmarks.lib.measure import Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Compare the connection stack of one node with httpx's own transport, CPU time per call.
 
-Run `python benchmarks/connections.py`; both sides take turns in one process against a node in
+Run `python -m benchmarks.calls.connections`; both sides take turns in one process against a node in
 another, and what is printed is the median over the rounds. `--rounds` and `--scale` make it longer.
 """
 

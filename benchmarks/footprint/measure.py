@@ -1,6 +1,6 @@
 """Measure what rpcguard takes while nothing is called: memory, idle CPU time, time to import.
 
-`python benchmarks/footprint.py [--rounds 5]`.
+`python -m benchmarks.footprint.measure [--rounds 5]`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import tracemalloc
 
 import anyio
 import httpx
-from measure import ROUNDS
-from nodes import nodes
-from overhead import registry
-from report import Check, Section, Table
 
 import rpcguard
+from benchmarks.calls.overhead import registry
+from benchmarks.lib.measure import ROUNDS
+from benchmarks.lib.nodes import nodes
+from benchmarks.lib.report import Check, Section, Table
 from rpcguard.testing import ScriptedRegistry
 
 KEPT = httpx.Limits(keepalive_expiry=None)

@@ -1,0 +1,1 @@
+"""Fleets and their troubles, simulated."""

@@ -1,0 +1,1 @@
+"""What a pick costs, and where it goes."""

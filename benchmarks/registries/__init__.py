@@ -1,0 +1,1 @@
+"""How soon a change in a registry reaches a caller."""

@@ -1,0 +1,1 @@
+"""Half an hour of releases under load."""

@@ -1,0 +1,54 @@
+"""Tests and benchmarks stand alone: nobody imports a test, nobody bends the path."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.rooms import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def imports(folder: str) -> Iterator[tuple[str, str]]:
+    """Give each module that a file below the folder imports."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                yield str(path.relative_to(ROOT)), f"{'.' * node.level}{node.module or ''}"
+            elif isinstance(node, ast.Import):
+                yield from ((str(path.relative_to(ROOT)), one.name) for one in node.names)
+
+
+def test_no_test_imports_another_test():
+    """What tests share lies in tests/support, or in a module of their folder that is no test."""
+    shared = [
+        (where, what)
+        for where, what in imports("tests")
+        if what.startswith(("tests.", ".")) and what.rpartition(".")[2].startswith("test_")
+    ]
+    assert shared == []
+
+
+def test_benchmarks_use_no_test():
+    """A benchmark uses what the tests share, and chaos and conformance, which are played too."""
+    allowed = ("tests.support", "tests.chaos", "tests.conformance")
+    used = [
+        (where, what)
+        for where, what in imports("benchmarks")
+        if what.startswith("tests") and not what.startswith(allowed)
+    ]
+    assert used == []
+
+
+def test_nobody_bends_the_path():
+    """Benchmarks and tests are started as modules, from the root of the checkout."""
+    bent = [
+        str(path.relative_to(ROOT))
+        for folder in ("benchmarks", "tests", "rpcguard")
+        for path in (ROOT / folder).rglob("*.py")
+        if "sys.path.insert" in path.read_text() and path != Path(__file__)
+    ]
+    assert bent == ["tests/docs/page.py"]  # its blocks are programs in a folder of their own
