@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+"""Exit statuses as shells and argparse have them; 130 is 128 + SIGINT."""
 _STATUSES = """\
 exit status:
   0    done

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
 
 _PATIENCE = 5.0
+"""Seconds that a test may wait for another thread; passed only where something hangs."""
 
 
 class ManualClock:

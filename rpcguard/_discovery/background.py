@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("rpcguard")
 
 _EXIT_TIMEOUT = 2.0
+"""Seconds that the end of a program may wait for watches to stop; a registry may not answer."""
 
 
 class Background:

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("rpcguard")
 
 _TIMEOUT = 10.0
+"""Seconds for one answer about one node; later it is no news."""
 _AT_A_TIME = 4
+"""Questions at a time, so that a dying fleet does not flood its registry."""
 _MOST_WAITING = 64
+"""Nodes that wait to be asked about; in a larger trouble one node is no news."""
 _PAUSE = 3.0
+"""Seconds before the same node is asked about again."""
 _HOLD = 60.0
+"""Seconds that a finding holds against older lists: what Eureka needs to catch up, twice 30 s."""
 
 
 @dataclass(frozen=True, slots=True)

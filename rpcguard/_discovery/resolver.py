@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOST_THREADS = 8
+"""Names resolved at a time: getaddrinfo blocks, and a broken resolver holds each for 30 s or
+more."""
 
 
 class DaemonThreads:

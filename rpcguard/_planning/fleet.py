@@ -30,7 +30,9 @@ SICK = Verdict("500", failed=True, safety=Safety.MAYBE, blame="failure")
 REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNSENT, blame="connect")
 
 EPOCH = 1_700_000_000.0
+"""Seconds since 1970 at the start of a play: any plausible date will do."""
 START = 1000.0
+"""Seconds on the monotonic clock at the start: not zero, since zero hides a missing time."""
 
 
 def always(_: float) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _MOST_ROWS = 1000
+"""Nodes on a page: more than anybody reads, and few enough to be drawn at once."""
 
 
 class Shown(Protocol):

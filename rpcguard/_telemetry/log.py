@@ -19,6 +19,7 @@ logger: logging.Logger = logging.getLogger("rpcguard")
 _LOUD = ("panic", "doubted", "frozen", "refused")
 _REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
+"""Repeated lines that are remembered: names come from outside, and there may be any number."""
 
 
 class EventLog:

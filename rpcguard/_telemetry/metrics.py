@@ -23,7 +23,10 @@ SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 _STATES: tuple[State, ...] = get_args(State)
 _MOST_NAMES = 1000
+"""Services in metrics, the others are `_OTHER`: each name is a time series for a back-end to
+keep."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""The buckets that OpenTelemetry's HTTP conventions advise for durations."""
 
 
 class GaugeSource(Protocol):

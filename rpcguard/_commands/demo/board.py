@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.view import NodeView
 
 _WINDOW = 4.0
+"""Seconds of calls that "now" means on the screen: long enough for a share, short enough to see a
+fault."""
 
 
 @dataclass(frozen=True, slots=True)

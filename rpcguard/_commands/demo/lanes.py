@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from rpcguard._commands.demo.traffic import Span
 
 PITCH = 26.0
+"""Pixels from one lane to the next: a label in 11 px type with air around it."""
 _THICK = 16.0
+"""Pixels of a lane, so that neighbours are told apart."""
 _HEAD = 30.0
+"""Pixels above the lanes for their title."""
 
 _FATES = {
     "leave": "leaving",

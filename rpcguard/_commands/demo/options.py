@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 SERVICE = "orders"
 POST_SHARE = 0.2
+"""One call in five may not be repeated, as in a service that mostly reads."""
 TIMEOUT = 2.0
+"""Seconds. Longer than any good answer by far, and short enough that a frozen node's victims
+show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _START_TIMEOUT = 30.0
+"""Seconds. Five processes import uvicorn at once, which takes long on a busy machine."""
 _STOP_TIMEOUT = 10.0
+"""Seconds to answer what is in flight; then the process is killed, so that none outlives the
+demo."""
 
 
 class ProviderProcess:

@@ -13,6 +13,7 @@ import uvicorn
 Message = MutableMapping[str, Any]
 
 POLL_INTERVAL = 1.0
+"""Seconds, quicker than the default of 5: still too slow for the faults that the demo is about."""
 
 
 class EmbeddedRegistry:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from rpcguard._commands.demo.recording import Recording
 
 _WIDTH = 1280.0
+"""Pixels: a report fits a laptop screen without scrolling sideways."""
 _EDGE = 24.0
+"""Pixels left free around the picture."""
 _GUTTER = 62.0
+"""Pixels for the names of the nodes, left of their lanes."""
 _GAP = 28.0
+"""Pixels between the two panels."""
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _DRAW_EVERY = 0.25
+"""Seconds. Four pictures a second look alive and cost the clients nothing that shows."""
 _LOOK_EVERY = 0.05
+"""Seconds between looks at the list; shorter than any state that is to be drawn."""
 _COLD = 3.0
+"""Seconds that a returning provider is slow for, as after a deploy."""
 
 
 def run_demo(options: DemoOptions) -> int:

@@ -18,8 +18,11 @@ FREEZE: Part = (("freeze", 0.0), ("forget", 2.5), ("thaw", 1.7), ("list", 0.2))
 SICK: Part = (("sick", 0.0), ("well", 3.5))
 
 LEAD_IN = 2.0
+"""Seconds of calm first, to compare with."""
 SETTLE = 0.9
+"""Seconds from the signal to the stop, as a preStop hook waits."""
 TAIL = 1.5
+"""Seconds of calm at the end, so that what the last fault left is seen."""
 BOOT = 0.8  # what a provider takes to start, which no script can shorten
 
 WHAT: dict[Action, str] = {

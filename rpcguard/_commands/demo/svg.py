@@ -44,6 +44,7 @@ STYLE = """
 """
 
 COLORS = 8
+"""As many as can be told apart side by side; more nodes repeat them."""
 
 
 def text(x: float, y: float, words: str, *, look: str = "") -> str:

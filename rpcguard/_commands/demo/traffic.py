@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from rpcguard._commands.demo.recording import CallRecord, Client, DemoEvent, Recording
 
 HEIGHT = 360.0
+"""Pixels of a panel: two of them and the lanes fit a page."""
 _TOP, _BOTTOM = 124.0, 302.0
+"""Pixels: between these the traffic is drawn, below the headline and above the axis."""
 # The words for a wide band and for a narrow one.
 _PHASES = {
     "leave": ("{} leaves", "{}"),

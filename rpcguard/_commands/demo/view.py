@@ -25,8 +25,11 @@ _COLORS = {
 
 _WIDE = 128  # from here on there is room for the bars and for what happens to a node
 _BAR = 16
+"""Characters of a bar, so that a sixteenth of the traffic shows."""
 _FATE = 27
+"""Characters of what becomes of a node, the longest of the script's phrases."""
 _OTHER_COLUMNS = 64
+"""Characters that the other columns need."""
 
 
 class View(Protocol):

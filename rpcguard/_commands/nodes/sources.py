@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 STATUS = "status+"
 PAGES = ("status+http", "status+https")
 READY_TIMEOUT = 5.0
+"""Seconds for the first list, as a transport waits."""
 _CALL_TIMEOUT = 5.0
+"""Seconds of a call by `--call`; a node that takes longer is shown as failing."""
 _MOST_CALLS = 100.0
+"""Calls a second by `--call` at the most: it is a look, not a load test."""
 
 
 @dataclass(frozen=True, slots=True)

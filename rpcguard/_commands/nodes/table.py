@@ -30,9 +30,12 @@ _COLORS = {
 }
 _WIDE, _WIDER, _WIDEST = 100, 132, 168  # room for load and rate, for events, for zone and version
 _EVENTS = 6
+"""Lines of events below the table, which leave room for the nodes of a small service."""
 _OTHER_LINES = _EVENTS + 5
 _EVENT = 30
+"""Characters of an event in the table; the lines below have it whole."""
 _BAR, _SHORT_BAR = 10, 4
+"""Characters of a ramp bar, with room and without."""
 
 
 class OneTable:

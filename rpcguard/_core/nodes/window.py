@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _BUCKETS = 10
+"""A window of 10 s forgets a second at a time: smooth enough for rates, and cheap."""
 
 
 class RollingCounts:
