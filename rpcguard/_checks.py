@@ -66,10 +66,3 @@ def require_shares(policy: object, *names: str) -> None:
     for name in names:
         value = getattr(policy, name)
         require(name, value, "from 0 to 1", is_amount(value) and value <= 1)
-
-
-def plain(text: str) -> str:
-    """Give what somebody else wrote as one line: what cannot be printed is escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

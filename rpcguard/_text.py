@@ -1,1 +1,53 @@
-"""Text, as it is read and written in more than one room."""
+"""Text as more than one room writes it, and the logger that all of them write to."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger: logging.Logger = logging.getLogger("rpcguard")
+"""The only logger of the library: a program turns one knob, whichever room speaks."""
+
+_LEAST_ROUND = 0.01
+"""Seconds from which a latency needs no decimal: below 10 ms, a tenth of one is still news."""
+_NEARLY_ALL = 0.999
+"""What a share is shown as at most unless it is all: 100% is to mean that nothing was lost."""
+
+
+def plain(text: str) -> str:
+    """Give what somebody else wrote as one line: what cannot be printed is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Give `host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def seconds(amount: float | None) -> str:
+    """Write a latency in few letters; nothing for None."""
+    if amount is None:
+        return ""
+    if amount >= 1:
+        return f"{amount:.1f}s"
+    return f"{amount * 1000:.0f}ms" if amount >= _LEAST_ROUND else f"{amount * 1000:.1f}ms"
+
+
+def percent(share: float | None) -> str:
+    """Write a share so that 100% means all; nothing for None."""
+    if share is None:
+        return ""
+    return "100%" if share == 1 else f"{min(share, _NEARLY_ALL):.1%}"
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Give the value below which `share` of the ordered values lie, NaN for none."""
+    if not ordered:
+        return math.nan
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

@@ -9,6 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rpcguard._checks import require
+from rpcguard._text import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.node import Node
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 ChildT = TypeVar("ChildT")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
-import logging
 import os
 import threading
 from concurrent.futures import Future
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from rpcguard._discovery.resolver import BackgroundLoop
+from rpcguard._text import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 _EXIT_TIMEOUT = 2.0
 """Seconds that the end of a program may wait for watches to stop; a registry may not answer."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 import time
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
-from rpcguard._checks import plain
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._discovery.recheck import Recheck
+from rpcguard._text import logger, plain
 from rpcguard.registries.base import Registry, WatchableRegistry
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
     from rpcguard._discovery.store import SnapshotStore
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 30.0
 _FETCH_TIMEOUT = 30.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import math
 import socket
 from typing import TYPE_CHECKING
 
 import anyio
+
+from rpcguard._text import logger
 
 if TYPE_CHECKING:
     import weakref
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 _JITTER = 0.1
 _LOCAL_ERRNOS = frozenset(

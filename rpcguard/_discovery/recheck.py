@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
-from rpcguard._checks import plain
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import logger, plain
 from rpcguard.registries.base import CheckingRegistry
 
 if TYPE_CHECKING:
     from rpcguard.registries.base import Registry
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 _TIMEOUT = 10.0
 """Seconds for one answer about one node; later it is no news."""

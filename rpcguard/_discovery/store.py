@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import stat
 import tempfile
@@ -11,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from rpcguard._checks import plain
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import logger, plain
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes, nodes_from_json
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
-
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 
 class SnapshotStore:

@@ -18,6 +18,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.service import Lease, Service
+from rpcguard._text import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -260,4 +261,4 @@ class Simulation:
         spans = sorted(
             call.seconds if call.ended else self.now - call.at for call in self.span(since, until)
         )
-        return spans[min(int(len(spans) * share), len(spans) - 1)]
+        return quantile(spans, share)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
+from rpcguard._text import logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpcguard._core.service.effects import Event
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 _LOUD = ("panic", "doubted", "frozen", "refused")
 _REPEATED = ("panic", "refused")

@@ -10,7 +10,8 @@ import anyio
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
-from rpcguard._transport.base import Shell, logger
+from rpcguard._text import logger
+from rpcguard._transport.base import Shell
 from rpcguard._transport.bodies import AsyncGuardedBody, AsyncOneShotBody
 from rpcguard._transport.loops import LoopChildren, current_loop
 

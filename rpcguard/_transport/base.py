@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -30,6 +29,7 @@ from rpcguard._discovery.background import background
 from rpcguard._discovery.following import Subscriptions, view_of
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.log import EventLog
+from rpcguard._text import logger
 from rpcguard._transport.services import idle_services
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from rpcguard._core.service.views import PickRecord
     from rpcguard.registries.base import Registry
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
 ChildKey = tuple["LiveNode | None", str]

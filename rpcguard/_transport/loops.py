@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from rpcguard._text import logger
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from rpcguard._core.nodes.live import LiveNode
-
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 
 class LoopChildren:

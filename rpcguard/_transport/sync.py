@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
-from rpcguard._transport.base import Shell, logger
+from rpcguard._text import logger
+from rpcguard._transport.base import Shell
 from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rpcguard.errors import InvalidRegistryURL
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.nodes.snapshot import Snapshot
 
-logger: logging.Logger = logging.getLogger("rpcguard")
 GROUP = "rpcguard.registries"
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.demo.recording import CallRecord, DemoEvent, Sighting
-from rpcguard._commands.demo.summary import is_saved, quantile
+from rpcguard._commands.demo.summary import is_saved
+from rpcguard._text import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

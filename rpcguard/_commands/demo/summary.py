@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from rpcguard._text import quantile
 
+if TYPE_CHECKING:
     from rpcguard._commands.demo.recording import CallRecord, Client, Recording
 
 
@@ -57,13 +57,6 @@ def figures(recording: Recording, client: Client) -> Figures:
 def is_saved(call: CallRecord) -> bool:
     """Tell whether a call is good thanks to another attempt."""
     return call.error is None and call.attempts > 1
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """Give the value below which `share` of the ordered values lie, NaN for none."""
-    if not ordered:
-        return math.nan
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def milliseconds(seconds: float) -> str:

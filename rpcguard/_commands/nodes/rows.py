@@ -6,6 +6,8 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._text import host_and_port
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,10 +48,9 @@ class Row:
         a terminal is a question mark. Raises `KeyError` or `TypeError` for what is no view.
         """
         node = view["node"]
-        host, port = node["host"], node["port"]
         return cls(
             id=printable(node["id"]),
-            address=printable(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
+            address=printable(host_and_port(node["host"], node["port"])),
             state=printable(view["state"]),
             reason=printable(view["reason"]),
             until=view["until"],

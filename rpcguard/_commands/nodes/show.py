@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from rpcguard._commands.nodes.rows import changes, printable
+from rpcguard._text import percent, seconds
 
 if TYPE_CHECKING:
     from rpcguard._commands.nodes.rows import Row
@@ -111,22 +112,6 @@ def trouble(look: Look) -> str:
     return f"the list is not kept up to date: {printable(' '.join(look.trouble.split()))}"
 
 
-def percent(share: float | None) -> str:
-    """Write a share so that 100% means all."""
-    if share is None:
-        return ""
-    return "100%" if share == 1 else f"{min(share, 0.999):.1%}"
-
-
-def span(seconds: float | None) -> str:
-    """Write a latency in few letters."""
-    if seconds is None:
-        return ""
-    if seconds >= 1:
-        return f"{seconds:.1f}s"
-    return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
-
-
 def _cells(row: Row) -> tuple[str, ...]:
     left = f" ({row.until:.0f} s left)" if row.until is not None else ""
     weight = f"{row.weight:g}"
@@ -140,10 +125,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.reason + left,
         weight,
         str(row.in_flight),
-        span(row.load),
+        seconds(row.load),
         percent(row.good),
-        span(row.p50),
-        span(row.p99),
+        seconds(row.p50),
+        seconds(row.p99),
         row.zone,
         row.version,
         event,

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rpcguard._commands.nodes.rows import STATES, RecentChanges, changes, printable, tally
-from rpcguard._commands.nodes.show import clock, percent, span, trouble
+from rpcguard._commands.nodes.show import clock, trouble
+from rpcguard._text import percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -153,9 +154,9 @@ def _cells(
         Text(str(row.in_flight), "" if row.in_flight else "dim"),
     ]
     if width >= _WIDE:
-        cells += [Text(span(row.load)), Text("" if rate is None else f"{rate:.1f}")]
+        cells += [Text(seconds(row.load)), Text("" if rate is None else f"{rate:.1f}")]
     style = "red" if good is not None and good < 0.99 else ""
-    cells += [Text(percent(good), style), Text(span(row.p50)), Text(span(row.p99))]
+    cells += [Text(percent(good), style), Text(seconds(row.p50)), Text(seconds(row.p99))]
     if width >= _WIDER:
         event = f"{_left(row.event_age)} ago: {row.event}" if row.event else ""
         cells.append(Text(event, "dim", overflow="ellipsis"))

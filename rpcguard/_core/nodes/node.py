@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from rpcguard._checks import is_amount, is_whole, require
+from rpcguard._text import host_and_port
 
 Status = Literal["up", "draining", "down"]
 State = Literal["available", "warming", "ejected", "offline", "draining"]
@@ -111,7 +112,7 @@ class Node:
     @property
     def address(self) -> str:
         """Give `host:port`, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 def is_ipv6(text: str) -> bool:

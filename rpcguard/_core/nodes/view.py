@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.nodes.node import Node, State
+from rpcguard._text import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,12 +57,12 @@ class NodeView:
     @property
     def p50(self) -> float | None:
         """Give the median of `latencies`, None without answers."""
-        return _quantile(self.latencies, 0.5)
+        return quantile(sorted(self.latencies), 0.5) if self.latencies else None
 
     @property
     def p99(self) -> float | None:
         """Give the 99th percentile of `latencies`, None without answers."""
-        return _quantile(self.latencies, 0.99)
+        return quantile(sorted(self.latencies), 0.99) if self.latencies else None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
@@ -74,12 +75,6 @@ class NodeView:
         node = {name: getattr(self.node, name) for name in Node.__slots__}
         view["connections"] = self.connections and asdict(self.connections)
         return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
-
-
-def _quantile(values: Sequence[float], share: float) -> float | None:
-    if not values:
-        return None
-    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Final
 
 from cachetools import LRUCache
 
-from rpcguard._checks import plain
-
-logger: logging.Logger = logging.getLogger("rpcguard")
+from rpcguard._text import logger, plain
 
 _MOST_PLACES: Final = 1024
 

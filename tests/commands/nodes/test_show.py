@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from rpcguard._commands.nodes.show import JsonLines, PlainLines, percent, span
+from rpcguard._commands.nodes.show import JsonLines, PlainLines
 from rpcguard._commands.nodes.table import LiveTable
 from rpcguard.testing import ManualClock
 from tests.support.rows import look, row
@@ -146,9 +146,3 @@ def test_json_is_a_line_per_change(capsys):
         "rpcguard: the list is not kept up to date: gone",
         "rpcguard: the list is kept up to date again",
     ]
-
-
-def test_shares_and_latencies_are_short():
-    """100 % is told of all calls only."""
-    assert [percent(share) for share in (None, 1.0, 0.9999, 0.5)] == ["", "100%", "99.9%", "50.0%"]
-    assert [span(one) for one in (None, 0.0042, 0.042, 4.25)] == ["", "4.2ms", "42ms", "4.2s"]
