@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from rpcguard._text import host_and_port
+
 
 def known_as(host: object, port: object) -> str | None:
     """Give `host:port` of the address that a request was accepted on.
@@ -20,7 +22,7 @@ def known_as(host: object, port: object) -> str | None:
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_unspecified or not number:
         return None
-    return f"[{ip}]:{number}" if ip.version == 6 else f"{ip}:{number}"
+    return host_and_port(str(ip), number)
 
 
 def check_node(node: str | None) -> None:

@@ -10,10 +10,10 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from rpcguard._text import logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger: logging.Logger = logging.getLogger("rpcguard")
 
 VARIABLE = "RPCGUARD_OFFLINE_FILE"
 
