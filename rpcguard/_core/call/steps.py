@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from rpcguard._core.service.service import Lease
+    from rpcguard._core.service.service import Lease, Settled
 
 
 class Reply(Protocol):
@@ -24,12 +24,18 @@ class Reply(Protocol):
 
 @dataclass(slots=True)
 class Send:
-    """Ask for an attempt: send the request to the node, come back with the reply."""
+    """The wish for an attempt: send the request to the node, come back with the reply."""
 
     lease: Lease
+    """The claim on the node; the call releases it."""
     number: int
+    """Which attempt it is, counted from 1."""
     timeouts: dict[str, Any]
+    """Those of httpx, in seconds, cut to what the deadline leaves."""
     resent_because: str | None = None
+    """The outcome of the attempt before; None for the first."""
+    settled: Settled | None = None
+    """What the attempt came to for its node; None while nothing is known yet."""
 
 
 @dataclass(slots=True)
