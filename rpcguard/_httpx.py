@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import httpx
 
 from rpcguard._connections.aio import AsyncConnectionStack
-from rpcguard._connections.http2.pools import patient_pool
 from rpcguard._connections.sync import ConnectionStack
 from rpcguard._transport.aio import AsyncShell
 from rpcguard._transport.sync import SyncShell
@@ -15,24 +14,6 @@ from rpcguard.errors import NoAvailableNode, TransportClosed
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-
-class PatientTransport(httpx.HTTPTransport):
-    """Be an `httpx.HTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if "limits" in options:
-            self._pool = patient_pool(self._pool, **options)
-
-
-class AsyncPatientTransport(httpx.AsyncHTTPTransport):
-    """Be an `httpx.AsyncHTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if "limits" in options:
-            self._pool = patient_pool(self._pool, **options)
 
 
 class Transport(SyncShell, httpx.BaseTransport):
@@ -61,7 +42,6 @@ class Transport(SyncShell, httpx.BaseTransport):
 
     _http: ClassVar[ModuleType] = httpx
     _stack = ConnectionStack
-    _pooled = PatientTransport
     _no_available_node = NoAvailableNode
     _transport_closed = TransportClosed
 
@@ -76,6 +56,5 @@ class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
 
     _http: ClassVar[ModuleType] = httpx
     _stack = AsyncConnectionStack
-    _pooled = AsyncPatientTransport
     _no_available_node = NoAvailableNode
     _transport_closed = TransportClosed

@@ -11,7 +11,6 @@ except ImportError as _missing:
 
 from rpcguard import errors
 from rpcguard._connections.aio import AsyncExchange
-from rpcguard._connections.http2.pools import patient_pool
 from rpcguard._connections.sync import SyncExchange
 from rpcguard._transport.aio import AsyncShell
 from rpcguard._transport.sync import SyncShell
@@ -48,24 +47,6 @@ class AsyncConnectionStack(AsyncExchange, httpx2.AsyncBaseTransport):  # type: i
     _core: ClassVar[ModuleType | str] = "httpcore2"
 
 
-class PatientTransport(httpx2.HTTPTransport):
-    """Be an `httpx2.HTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if "limits" in options:
-            self._pool = patient_pool(self._pool, **options)
-
-
-class AsyncPatientTransport(httpx2.AsyncHTTPTransport):
-    """Be an `httpx2.AsyncHTTPTransport` whose HTTP/2 calls finish after a GOAWAY."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if "limits" in options:
-            self._pool = patient_pool(self._pool, **options)
-
-
 class Transport(SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
     """Send each call of an `httpx2.Client` to a good node of the service that its URL names.
 
@@ -74,7 +55,6 @@ class Transport(SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
 
     _http: ClassVar[ModuleType] = httpx2
     _stack: ClassVar[Callable[..., Any]] = ConnectionStack
-    _pooled: ClassVar[Callable[..., Any]] = PatientTransport
     _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
     _transport_closed: ClassVar[type[Exception]] = TransportClosed
 
@@ -87,6 +67,5 @@ class AsyncTransport(AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[mis
 
     _http: ClassVar[ModuleType] = httpx2
     _stack: ClassVar[Callable[..., Any]] = AsyncConnectionStack
-    _pooled: ClassVar[Callable[..., Any]] = AsyncPatientTransport
     _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
     _transport_closed: ClassVar[type[Exception]] = TransportClosed

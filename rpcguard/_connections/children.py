@@ -6,7 +6,8 @@ import functools
 import logging
 import os
 import ssl
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from rpcguard._checks import require
 from rpcguard._text import logger
@@ -50,14 +51,33 @@ class NodeRequest:
     whoever adds to them replaces them by a copy.
     """
 
-    __slots__ = ("extensions", "headers", "method", "stream", "url")
+    __slots__ = ("extensions", "headers", "method", "patience", "stream", "url")
 
-    def __init__(self, request: httpx.Request, stream: Any, extensions: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        request: httpx.Request,
+        stream: Any,
+        extensions: dict[str, Any],
+        patience: Callable[[], float] | None = None,
+    ) -> None:
         self.method: str = request.method
         self.url: httpx.URL = request.url
         self.headers: httpx.Headers = request.headers
         self.stream: Any = stream
         self.extensions: dict[str, Any] = extensions
+        self.patience = patience
+
+
+def _http2_children(flavour: str, http: ModuleType) -> Callable[..., Any]:
+    # Loaded where it is wanted: it brings h2, which is an extra.
+    try:
+        room = import_module(f"rpcguard._connections.http2.{flavour}")
+    except ModuleNotFoundError as missing:
+        if missing.name != "h2":
+            raise
+        raise ImportError("http2=True needs h2: pip install 'rpcguard[http2]'") from missing
+    made: Callable[..., Any] = room.made_for(http)
+    return made
 
 
 class Children(Generic[ChildT]):
@@ -70,8 +90,8 @@ class Children(Generic[ChildT]):
         self,
         http: ModuleType,
         stack: Callable[..., ChildT],
-        pooled: Callable[..., ChildT],
         *,
+        flavour: Literal["sync", "aio"],
         node_transport: Callable[[Node], ChildT] | None,
         verify: ssl.SSLContext | str | bool,
         cert: Any,
@@ -84,7 +104,7 @@ class Children(Generic[ChildT]):
     ) -> None:
         usable = node_transport is None or callable(node_transport)
         require("node_transport", node_transport, "what makes a transport of a node", usable)
-        self._http, self._stack, self._pooled = http, stack, pooled
+        self._http, self._stack = http, stack
         self._node_transport = node_transport
         self._options: dict[str, Any] = {
             # Below the idle timeout of common servers (5 s), or both ends close at once.
@@ -92,31 +112,39 @@ class Children(Generic[ChildT]):
             "local_address": local_address,
             "socket_options": None if socket_options is None else list(socket_options),
         }
-        self._pool_options = {"trust_env": trust_env, "http1": http1, "http2": http2}
-        self._stacks = http1 and not http2
-        self._addressed = node_transport is not None or not self._stacks
+        self._http1 = http1
+        self._http2: Callable[..., ChildT] | None = None
+        if http2:
+            self._http2 = _http2_children(flavour, http)
+        self._addressed = node_transport is not None
         self._tls: Callable[[], ssl.SSLContext] = functools.cache(
             lambda: _context(http, verify, cert, trust_env)
         )
         # What is wrong with the options is to be told now, not at the first call.
         if verify is not True or cert is not None:
             self._tls()
-        if not self._stacks:
-            pooled(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **self._pool_options)
 
     def child(self, node: Node, scheme: str) -> ChildT:
         """Make the child of a node, for http or https."""
         if self._node_transport is not None:
             return self._node_transport(node)
-        if not self._stacks:
-            return self.direct()
-        return self._stack(
-            scheme=scheme, host=node.host, port=node.port, ssl_context=self._tls, **self._options
-        )
+        return self.direct(scheme, node.host, node.port)
 
-    def direct(self) -> ChildT:
-        """Make a child that goes wherever a URL says."""
-        return self._pooled(verify=self._tls(), **self._pool_options, **self._options)
+    def direct(self, scheme: str, host: str, port: int) -> ChildT:
+        """Make a child that goes to an address."""
+        stack = functools.partial(
+            self._stack, scheme=scheme, host=host, port=port, ssl_context=self._tls, **self._options
+        )
+        if self._http2 is None or (self._http1 and scheme == "http"):
+            return stack()  # without TLS nothing is agreed on
+        return self._http2(
+            scheme=scheme,
+            host=host,
+            port=port,
+            ssl_context=self._tls,
+            fallback=stack if self._http1 else None,
+            **self._options,
+        )
 
     def request(
         self,
@@ -126,8 +154,12 @@ class Children(Generic[ChildT]):
         timeouts: Mapping[str, Any],
         *,
         scheme: str,
+        patience: Callable[[], float] | None = None,
     ) -> Any:
-        """Make the request of one attempt: it goes to the node, and names the service."""
+        """Make the request of one attempt: it goes to the node, and names the service.
+
+        `patience` tells how many seconds of silence are enough once the node says that it leaves.
+        """
         url = request.url
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("service %s: sending to node %s", url.host, node.id)
@@ -136,14 +168,13 @@ class Children(Generic[ChildT]):
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if not self._addressed:
-            return NodeRequest(request, body, extensions)
+            return NodeRequest(request, body, extensions, patience)
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 
-    def direct_request(self, request: httpx.Request, timeouts: Mapping[str, Any]) -> httpx.Request:
+    def direct_request(self, request: httpx.Request, timeouts: Mapping[str, Any]) -> NodeRequest:
         """Copy a request that goes where its URL says."""
-        extensions = {**request.extensions, "timeout": timeouts}
-        return self._made(request, request.url, request.stream, extensions)
+        return NodeRequest(request, request.stream, {**request.extensions, "timeout": timeouts})
 
     def _made(self, request: httpx.Request, url: Any, body: Any, extensions: Any) -> httpx.Request:
         made: httpx.Request = self._http.Request(

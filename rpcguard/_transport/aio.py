@@ -41,6 +41,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         cls._one_shot = type("Body", (AsyncOneShotBody, http.AsyncByteStream), consumed)
         cls._guarded = type("Body", (AsyncGuardedBody, http.AsyncByteStream), {})
 
+    _flavour = "aio"
     _homes: dict[Any, LoopChildren]
 
     def _start_without_children(self) -> None:
@@ -114,7 +115,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
             child = self._child_of(home.children, live, scheme)
-            outgoing = self._make.request(request, body, live.node, step.timeouts, scheme=scheme)
+            outgoing = self._make.request(
+                request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
+            )
             with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
@@ -151,13 +154,10 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         call: Call,
         observer: AnySpan,
     ) -> httpx.Response:
-        key = (None, "")
-        if key not in home.children:
-            home.children[key] = self._make.direct()
-        outgoing = self._make.direct_request(request, call.limit_direct())
+        child = self._direct_child(home.children, request.url)
+        outgoing: Any = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
-            answer = await home.children[key].handle_async_request(outgoing)
-            response = attempt.received(answer)
+            response = attempt.received(await child.handle_async_request(outgoing))
         call.hand_out()
         response.stream = self._guarded(response.stream, service)
         return response

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from rpcguard._checks import is_amount, is_registry, require
 from rpcguard._connections.children import SCHEMES, Children, ChildT
-from rpcguard._connections.exchange import Exchange
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, always, read_options
@@ -60,12 +59,12 @@ class Shell(Generic[ChildT]):
     """Hold what a transport is made of; `rpcguard.Transport` has the options.
 
     A subclass says which library it serves (`_http`), how calls are driven, and what the children
-    are: `_stack` for HTTP/1.1, `_pooled` for the rest.
+    are: `_stack` for HTTP/1.1, and those for HTTP/2 by `_flavour`.
     """
 
     _http: ClassVar[ModuleType]
     _stack: ClassVar[Callable[..., Any]]
-    _pooled: ClassVar[Callable[..., Any]]
+    _flavour: ClassVar[Literal["sync", "aio"]]
     _one_shot: ClassVar[Callable[..., Any]]
     _guarded: ClassVar[Callable[..., Any]]
     _no_available_node: ClassVar[type[Exception]]
@@ -112,7 +111,7 @@ class Shell(Generic[ChildT]):
         self._make: Children[ChildT] = Children(
             self._http,
             self._stack,
-            self._pooled,
+            flavour=self._flavour,
             node_transport=node_transport,
             verify=verify,
             cert=cert,
@@ -215,7 +214,8 @@ class Shell(Generic[ChildT]):
     def _connections(self, live: LiveNode) -> ConnectionCounts | None:
         keys = (live, "http"), (live, "https")
         children = [family.get(key) for family in self._families() for key in keys]
-        counts = [child.counts for child in children if isinstance(child, Exchange)]
+        found = [getattr(child, "counts", None) for child in children]
+        counts = [one for one in found if isinstance(one, ConnectionCounts)]  # not a user's own
         return sum(counts, ConnectionCounts(0, 0, 0)) if counts else None
 
     def _families(self) -> list[dict[ChildKey, Any]]:
@@ -338,6 +338,15 @@ class Shell(Generic[ChildT]):
     def _denied(self, service: Service, reason: str) -> None:
         logger.debug("service %s: no retry: %s", service.name, reason)
         self._telemetry.denied(service.name, reason)
+
+    def _direct_child(self, children: dict[ChildKey, ChildT], url: httpx.URL) -> ChildT:
+        scheme, host = SCHEMES[url.scheme], url.raw_host.decode("ascii")
+        port = url.port or (443 if scheme == "https" else 80)
+        key = None, f"{scheme}://{host}:{port}"
+        child = children.get(key)
+        if child is None:
+            child = children.setdefault(key, self._make.direct(scheme, host, port))
+        return child
 
     def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
         child = children.get((live, scheme))

@@ -33,6 +33,7 @@ _STOP_TIMEOUT = 1.0
 class SyncShell(Shell["httpx.BaseTransport"]):
     """Drive calls in the thread that makes them."""
 
+    _flavour = "sync"
     _children: dict[ChildKey, httpx.BaseTransport]
 
     def _start_without_children(self) -> None:
@@ -109,7 +110,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
             child = self._child_of(self._children, live, scheme)
-            outgoing = self._make.request(request, body, live.node, step.timeouts, scheme=scheme)
+            outgoing = self._make.request(
+                request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
+            )
             with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
@@ -144,10 +147,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
     def _send_direct(
         self, request: httpx.Request, service: Service, call: Call, observer: AnySpan
     ) -> httpx.Response:
-        child = self._children.get((None, "")) or self._children.setdefault(
-            (None, ""), self._make.direct()
-        )
-        outgoing = self._make.direct_request(request, call.limit_direct())
+        child = self._direct_child(self._children, request.url)
+        outgoing: Any = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
             response = attempt.received(child.handle_request(outgoing))
         call.hand_out()

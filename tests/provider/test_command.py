@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from rpcguard import cli
-from rpcguard._commands import switch
 from rpcguard.provider import OfflineSwitch
 
 
@@ -17,7 +16,7 @@ from rpcguard.provider import OfflineSwitch
 def slept(monkeypatch) -> list[float]:
     """Give what the command has waited, instead of waiting."""
     waits: list[float] = []
-    monkeypatch.setattr(switch.time, "sleep", waits.append)
+    monkeypatch.setattr(cli.time, "sleep", waits.append)
     return waits
 
 

@@ -40,7 +40,6 @@ class Call:
         "_plan",
         "_policy",
         "_repeatable",
-        "_sent",
         "_service",
         "_timeouts",
         "attempts",
@@ -118,9 +117,11 @@ class Call:
         self, lease: Lease, number: int, because: str | None
     ) -> Generator[Step, Any, _Done]:
         self._timeouts = self._limit(lease.started)
-        self._sent = Send(lease, number, self._timeouts, because)
+        patience = None
+        if self._repeatable and number < self._plan.attempts and self._plan.replayable():
+            patience = lease.live.patience
         try:
-            reply: Reply = yield self._sent
+            reply: Reply = yield Send(lease, number, self._timeouts, because, patience)
         except Exception as error:
             # Whatever the child or the caller's own body iterator raised ends the attempt.
             verdict = classify_exception(error)
@@ -184,16 +185,17 @@ class Call:
         return Timeouts(plan.timeouts, until, self._service.clock)
 
     def _settle(self, lease: Lease, verdict: Verdict) -> None:
-        settled = self._sent.settled = self._service.settle(lease, verdict)
-        self.attempts.append(Attempt(lease.live.node, verdict.outcome, settled.seconds))
+        seconds = self._service.settle(lease, verdict)
+        self.attempts.append(Attempt(lease.live.node, verdict.outcome, seconds))
 
     def _break_off(self, lease: Lease, error: Exception) -> Verdict:
         verdict = classify_exception(error)
-        settled = self._service.fail_body(lease, verdict)
-        if settled.change is not None:
-            self._sent.settled = settled
-        self.attempts[-1] = Attempt(lease.live.node, verdict.outcome, settled.seconds)
+        self._service.fail_body(lease, verdict)
+        self.attempts[-1] = self._told(lease, verdict)
         return verdict
+
+    def _told(self, lease: Lease, verdict: Verdict) -> Attempt:
+        return Attempt(lease.live.node, verdict.outcome, self._service.clock() - lease.started)
 
     def _worth_reading(self, reply: Reply, raw: Headers, verdict: Verdict) -> bool:
         limit = self._policy.prefetch

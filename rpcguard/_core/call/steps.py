@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from rpcguard._core.service.service import Lease, Settled
+    from collections.abc import Callable
+
+    from rpcguard._core.service.service import Lease
 
 
 class Reply(Protocol):
@@ -24,18 +26,15 @@ class Reply(Protocol):
 
 @dataclass(slots=True)
 class Send:
-    """The wish for an attempt: send the request to the node, come back with the reply."""
+    """Ask for an attempt: send the request to the node, come back with the reply."""
 
     lease: Lease
-    """The claim on the node; the call releases it."""
     number: int
-    """Which attempt it is, counted from 1."""
     timeouts: dict[str, Any]
-    """Those of httpx, in seconds, cut to what the deadline leaves."""
     resent_because: str | None = None
-    """The outcome of the attempt before; None for the first."""
-    settled: Settled | None = None
-    """What the attempt came to for its node; None while nothing is known yet."""
+    patience: Callable[[], float] | None = None
+    """Seconds of silence after which a node that says that it leaves is given up; None for never:
+    where the call may not be made again."""
 
 
 @dataclass(slots=True)

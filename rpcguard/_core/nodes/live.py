@@ -27,6 +27,10 @@ LEAST_LATENCY = 0.001
 KEPT = 128
 """How many of a node's last answers have their latency kept."""
 
+LEAST_PATIENCE = 1.0
+"""Seconds. Hypercorn says GOAWAY after 1,000 requests and drops some that it promised to answer,
+while a draining Envoy answers them all: what is slow is not to be called twice for nothing."""
+
 FAILURE_PEAK = 5.0
 """Seconds that a repeated failure costs in the load, however fast it came."""
 
@@ -182,6 +186,15 @@ class LiveNode:
     def latencies(self) -> array[float]:
         """Give the latencies of the last answers, in no order."""
         return array("f") if self.times is None else self.times[: self.successes]
+
+    def patience(self) -> float:
+        """Give how many seconds of silence are enough, once the node has said that it leaves.
+
+        Four times the median of its last answers; the average that is compared would be as long as
+        the failures that are waited for.
+        """
+        times = sorted(self.latencies)
+        return max(LEAST_PATIENCE, 4.0 * times[len(times) // 2]) if times else LEAST_PATIENCE
 
     def succeed(self, seconds: float, now: float) -> None:
         """Count a good answer."""

@@ -65,6 +65,8 @@ def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:
     cause = error.__cause__
     if type(cause).__name__ == "StaleConnection":
         return replace(verdict, blame="none", stale=True)
+    if type(cause).__name__ == "StreamForsaken":  # it left, and not by its own will alone
+        return replace(verdict, blame="none")
     event = cause.args[0] if cause is not None and cause.args else None
     if getattr(event, "error_code", None) == _REFUSED_STREAM and hasattr(event, "stream_id"):
         return replace(verdict, safety=Safety.UNSENT, blame="none")

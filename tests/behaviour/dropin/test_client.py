@@ -147,13 +147,23 @@ async def test_direct_and_what_is_left(options, before, after, make_caller, make
     caller = make_caller(make_node(), unknown_service="direct", drain_timeout=0)
     given = []
 
-    def respond(request):
-        clock.advance(1.5)
-        given.append(request.extensions["timeout"])
-        assert given[0]["read"] == before
-        return http.Response(200)
+    class Responding:
+        def handle_request(self, request):
+            clock.advance(1.5)
+            given.append(request.extensions["timeout"])
+            assert given[0]["read"] == before
+            return http.Response(200)
 
-    caller.transport._make.direct = lambda: http.MockTransport(respond)
+        async def handle_async_request(self, request):
+            return self.handle_request(request)
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    caller.transport._make.direct = lambda *_: Responding()
     caller.transport._service("elsewhere").clock = clock
     extensions = {"rpcguard": options}
     response = await caller.call("http://elsewhere/", timeout=60.0, extensions=extensions)

@@ -1,0 +1,229 @@
+"""The books of one node's connections where each may carry several calls; no I/O, no lock."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rpcguard._connections.stack import StackClosed
+from rpcguard._core.nodes.view import ConnectionCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Shareable(Protocol):
+    """A connection as far as the books look at it."""
+
+    name: str | None
+    """The TLS name that it was verified for; None without TLS."""
+    calls: int
+    """How many places are taken; kept by the books."""
+    expires: float
+    """When it is closed if it stays idle; kept by the books."""
+
+    @property
+    def usable(self) -> bool:
+        """Tell whether it takes further calls at all."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the node has said how many calls it takes."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Give how many calls it may carry at once."""
+        ...
+
+
+class Place:
+    """One call's claim to a place on a connection, from the line to the end of the response.
+
+    A granted place without a connection opens one, for itself and for those who wait for it.
+    `failure` is why the connection that it waited for could not be made.
+    """
+
+    __slots__ = ("connection", "event", "failure", "name", "reused")
+
+    def __init__(self, name: str | None) -> None:
+        self.name: str | None = name
+        self.connection: Any = None
+        self.reused: bool = False
+        self.failure: Exception | None = None
+        self.event: Any = None
+
+
+class PlaceBooks:
+    """Who sits on which connection, who opens one, who waits, with an upper limit.
+
+    A connection serves only the TLS name that it was verified for. While one is being opened, or
+    has not said yet how many calls it takes, the others of its name wait for it; what it cannot
+    take goes to another one, up to `max_connections`. Idle ones are taken last in, first out. A
+    connection to be closed is put on `doomed`, and the caller closes it. Not thread-safe by itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int | None,
+        max_idle: int | None,
+        keepalive_expiry: float | None,
+        clock: Callable[[], float],
+        event: Callable[[], Any],
+    ) -> None:
+        self._max = math.inf if max_connections is None else max_connections
+        self._max_idle = math.inf if max_idle is None else max_idle
+        self._expiry = math.inf if keepalive_expiry is None else keepalive_expiry
+        self._clock = clock
+        self._event = event
+        self._idle: deque[Shareable] = deque()
+        self._busy: list[Shareable] = []
+        self._opening: dict[str | None, Place] = {}
+        self._waiting: OrderedDict[Place, None] = OrderedDict()
+        self.doomed: list[Any] = []
+        self.closed: bool = False
+
+    @property
+    def counts(self) -> ConnectionCounts:
+        """Count the connections that are there now, and the calls in line."""
+        busy = len(self._busy) + len(self._opening)
+        return ConnectionCounts(len(self._idle), busy, len(self._waiting))
+
+    def request(self, place: Place) -> bool:
+        """Grant the place and return True, or put it in line; `place.event` tells when to look."""
+        if self.closed:
+            raise StackClosed("the connections of this node are closed")
+        self.expire()
+        if not self._waiting and self._grant(place):
+            return True
+        place.event = self._event()
+        self._waiting[place] = None
+        return False
+
+    def waits(self, place: Place) -> bool:
+        """Tell whether the place is still in line; its event is renewed then."""
+        if place not in self._waiting:
+            return False
+        place.event = self._event()
+        return True
+
+    def expects(self, name: str | None) -> bool:
+        """Tell whether a connection is being set up that may have room."""
+        return name in self._opening or any(
+            one.usable and not one.ready for one in self._busy if one.name == name
+        )
+
+    def opened(self, place: Place, connection: Shareable) -> None:
+        """Take in the connection that a granted place has opened, with its first call."""
+        self._opening.pop(place.name, None)
+        connection.calls = 1
+        self._busy.append(connection)
+        place.connection = connection
+        self._look_again()
+
+    def failed(self, place: Place, failure: Exception) -> None:
+        """Take in that a granted place could not open its connection: nor can those who wait."""
+        self._opening.pop(place.name, None)
+        if not any(one.usable for one in self._busy if one.name == place.name):
+            for other in list(self._waiting):
+                if other.name == place.name:
+                    other.failure = failure
+                    del self._waiting[other]
+                    other.event.set()
+        self._look_again()
+
+    def release(self, place: Place) -> None:
+        """End the claim, wherever it stands; its connection is kept or doomed, and passed on."""
+        self._waiting.pop(place, None)
+        if self._opening.get(place.name) is place:
+            del self._opening[place.name]
+            self._look_again()
+        connection, place.connection = place.connection, None
+        if connection is not None:
+            connection.calls -= 1
+            if not connection.calls:
+                self._rest(connection)
+        self.serve()
+        if len(self._idle) > self._max_idle:
+            self.doomed.append(self._idle.popleft())
+
+    def serve(self) -> None:
+        """Give out the places that have come free; call it when the room of a connection grows."""
+        while self._waiting:
+            place = next(iter(self._waiting))
+            if not self._grant(place):
+                return
+            del self._waiting[place]
+            place.event.set()
+
+    def expire(self) -> None:
+        """Doom what has been idle for too long, or has ended meanwhile."""
+        now, idle = self._clock(), self._idle
+        while idle and idle[0].expires <= now:
+            self.doomed.append(idle.popleft())
+        for ended in [one for one in idle if not one.usable]:
+            idle.remove(ended)
+            self.doomed.append(ended)
+
+    def close_idle(self) -> None:
+        """Doom every idle connection."""
+        self.doomed.extend(self._idle)
+        self._idle.clear()
+
+    def close(self) -> list[Any]:
+        """Refuse all further places, send the line away and return the connections in use."""
+        self.closed = True
+        self.close_idle()
+        for place in self._waiting:
+            place.event.set()
+        self._waiting.clear()
+        return list(self._busy)
+
+    def reap(self) -> list[Any]:
+        """Take over the duty to close what is doomed."""
+        doomed, self.doomed = self.doomed, []
+        return doomed
+
+    def _grant(self, place: Place) -> bool:
+        connection = self._with_room(place.name)
+        if connection is None:
+            if self.expects(place.name):
+                return False
+            if len(self._idle) + len(self._busy) + len(self._opening) >= self._max:
+                if not self._idle:
+                    return False
+                self.doomed.append(self._idle.popleft())
+            self._opening[place.name] = place
+            place.reused = False
+        else:
+            place.reused = not connection.calls
+            connection.calls += 1
+        place.connection = connection
+        return True
+
+    def _with_room(self, name: str | None) -> Shareable | None:
+        for one in self._busy:
+            if one.name == name and one.calls < one.capacity:
+                return one
+        for one in reversed(self._idle):
+            if one.name == name and one.usable:
+                self._idle.remove(one)
+                self._busy.append(one)
+                return one
+        return None
+
+    def _rest(self, connection: Shareable) -> None:
+        self._busy.remove(connection)
+        if connection.usable and not self.closed:
+            connection.expires = self._clock() + self._expiry
+            self._idle.append(connection)
+        else:
+            self.doomed.append(connection)
+
+    def _look_again(self) -> None:
+        self.serve()
+        for place in self._waiting:
+            place.event.set()  # what it waits for, and for how long, may have changed

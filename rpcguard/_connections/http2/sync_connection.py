@@ -1,0 +1,100 @@
+"""One HTTP/2 connection that one thread uses at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._connections.http2.calls import Countdown, timeouts_of
+from rpcguard._connections.http2.connection import PIECE, Http2Connection
+from rpcguard._wire.h2_faults import OwnFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+
+    from rpcguard._wire.h2_headers import Pairs
+    from rpcguard._wire.h2_streams import Http2Stream
+
+
+class SyncHttp2Connection(Http2Connection):
+    """One HTTP/2 connection that one thread uses at a time."""
+
+    __slots__ = ()
+
+    def start(self) -> None:
+        """Begin the connection."""
+        self._start()
+
+    def upload(self, stream: Http2Stream, request: httpx.Request, length: int | None) -> None:
+        """Send the body, unless its answer comes before, and say where it ends."""
+        timeouts, left = timeouts_of(request), length
+        parts: Any = request.stream.__iter__()  # type: ignore[union-attr]
+        try:
+            for part in parts:
+                if left is not None:
+                    left -= len(part)
+                    if left < 0:
+                        raise OwnFault("the body is longer than its Content-Length")
+                self._send(stream, memoryview(part), timeouts, end=left == 0)
+                if stream.answered_early or stream.failure is not None:
+                    return
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:  # left early: collected as garbage it would be too late
+                close()
+        if left:
+            raise OwnFault("the body is shorter than its Content-Length")
+        self._finish(stream)
+
+    def head(
+        self, stream: Http2Stream, timeouts: Mapping[str, Any], patience: Callable[[], float] | None
+    ) -> tuple[int, Pairs]:
+        """Give the start of the answer.
+
+        `patience` tells how many seconds a stream may be silent that a GOAWAY left open.
+        """
+        countdown = Countdown(timeouts, "read")
+        while True:
+            left = self._read_time(countdown)
+            if stream.failure is not None:
+                raise stream.failure
+            if stream.head is not None:
+                return stream.head.status, stream.head.pairs
+            if patience is not None:
+                left = self._patient_time(stream, patience, left)
+            self.channel.wait_for(stream, left)
+
+    def part(self, stream: Http2Stream, timeouts: Mapping[str, Any]) -> bytes:
+        """Give the next part of the body, empty at its end."""
+        countdown = Countdown(timeouts, "read")
+        while True:
+            left = self._read_time(countdown)
+            if stream.pieces:
+                return self._take(stream)
+            if stream.failure is not None:
+                raise stream.failure
+            if stream.ended:
+                return b""
+            self.channel.wait_for(stream, left)
+
+    def _send(
+        self, stream: Http2Stream, data: memoryview, timeouts: Mapping[str, Any], *, end: bool
+    ) -> None:
+        session, channel = self.session, self.channel
+        countdown = Countdown(timeouts, "write")
+        while data and stream.failure is None and not stream.answered_early:
+            piece = data[:PIECE]
+            sent = session.send(stream, piece, end=end and len(piece) == len(data))
+            channel.flush()
+            data = data[sent:]
+            if sent:
+                countdown.restart()
+            left = self._write_time(countdown)
+            if channel.full:
+                if not channel.drain(left):
+                    raise self._late()
+            elif not sent:
+                channel.wait_for(stream, left)
+            else:
+                channel.take_in()  # an answer may have come before its request has ended
