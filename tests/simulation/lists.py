@@ -100,7 +100,7 @@ class Lists(Standing):
             demand(one.live.probing or not one.connect, "an ejected node is not probed")
         for mark in self.marks:
             demand(mark.live.probing or not mark.proof, "a marked node is not probed")
-        demand(pooled == sum(map(len, roster._in_order)), "the pools hold other nodes")
+        demand(pooled == sum(map(len, roster.pools)), "the pools hold other nodes")
         demand(len(self.blacklist) <= len(roster.nodes), "the blacklist outgrows the list")
         if self.world.now >= self.service._standing.next_tick:
             return  # nobody has looked since, so nothing had to change

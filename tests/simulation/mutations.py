@@ -52,8 +52,8 @@ MUTATIONS = [
     Mutation(
         "a retry goes to an untried node",
         "_core.service.service",
-        "roster.pick_again(now, tried) if tried else roster.pick(now, tried)",
-        "roster.pick(now, ())",
+        "pools.pick_again(now, tried) if tried else pools.pick(now, tried)",
+        "pools.pick(now, ())",
     ),
     Mutation(
         "a retry is paid from the budget",
@@ -193,13 +193,13 @@ MUTATIONS = [
     Mutation(
         "slow start is suspended when half is new",
         "_core.service.roster",
-        "if warm_weight * 2.0 >= self._weight:",
+        "if warm_weight * 2.0 >= self.pools.weight:",
         "if False:",
     ),
     Mutation(
         "a low priority waits for the high one",
-        "_core.service.roster",
-        "place = bisect(self._priorities, priority)\n",
+        "_core.service.pools",
+        "place = bisect(self._keys, key)\n",
         "place = 0\n",
     ),
     Mutation(
@@ -234,7 +234,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a retry prefers another zone",
-        "_core.service.roster",
+        "_core.service.pools",
         "if zone is None or one[0].node.zone != zone:",
         "if zone is None or one[0].node.zone == zone:",
     ),

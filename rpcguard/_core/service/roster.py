@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from rpcguard._core.nodes.live import LiveNode, weight_of
 from rpcguard._core.service.blacklist import Blacklist
 from rpcguard._core.service.marks import OfflineMarks
+from rpcguard._core.service.pools import Pools
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from random import Random
 
-    from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.membership import MembershipPolicy
@@ -24,21 +23,16 @@ if TYPE_CHECKING:
 _RAMP_STEPS = 500
 _SHOWN = 50
 _UNSEEN, _HOPELESS = 2.5, 3.0
-_ZONE_TRIES = 16
-_PAIR = 2
-_KEPT_POOLS = 8
-"""How many pools may be empty: each pick looks at them, and a registry may list any priority."""
 
 
 class Roster:
-    """Hold the nodes of one service and keep those that are eligible in their pools.
+    """The nodes of one service, and where each of them stands.
 
-    One pool, and one balancer, for each priority. Not thread-safe: it lives under the lock of its
-    service. `out` are the listed nodes that are in no pool, `warming` those in slow start,
-    `doubted` those that the last snapshot left out and that are kept for a while, `compared` what
-    the last pick compared, `excluded` the first nodes that are out as `list_excluded` has shown
-    them, None since something has changed. `serving` counts the nodes that the registry does not
-    keep out itself.
+    Not thread-safe: it lives under the lock of its service. Those that are eligible are in `pools`,
+    the others in `out`. `warming` are those in slow start, `doubted` those that the last snapshot
+    left out and that are kept for a while. `excluded` are the first nodes that are out, as
+    `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
+    that the registry does not keep out itself.
     """
 
     def __init__(self, policies: Policies, rng: Random) -> None:
@@ -50,19 +44,14 @@ class Roster:
         self.warming: set[LiveNode] = set()
         self.doubted: set[LiveNode] = set()
         self.out: dict[LiveNode, None] = {}
-        self.compared: tuple[tuple[LiveNode, float], ...] = ()
         self.serving: int = 0
-        self._new_balancer = policies.balancer
-        self._pools: dict[int, Balancer] = {}
-        self._priorities: list[int] = []
-        self._in_order: list[Balancer] = []
-        self._weight = 0.0
+        self.pools: Pools = Pools(policies.balancer)
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
     @property
     def eligible(self) -> int:
         """Count the nodes that can be picked."""
-        return len(self.nodes) - len(self.out)
+        return len(self.pools)
 
     @property
     def trusted(self) -> int:
@@ -80,16 +69,15 @@ class Roster:
         """List a node."""
         live = LiveNode(node, now)
         self.nodes[node.id] = live
-        self.out[live] = None
         self.serving += _takes_calls(node)
         self.place(live)
         return live
 
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
-        self._leave_pool(live)
+        self.pools.take_out(live)
         self.serving -= _takes_calls(live.node)
-        del self.out[live]
+        self.out.pop(live, None)
         self.warming.discard(live)
         self.doubted.discard(live)
         self.blacklist.discard(live)
@@ -100,8 +88,8 @@ class Roster:
 
     def update(self, live: LiveNode, node: Node) -> None:
         """Take what the registry now says of a node; what was learned of it stays."""
-        if weight_of(node) != live.weight or node.priority != live.node.priority:
-            self._leave_pool(live)
+        if weight_of(node) != live.weight:
+            self.pools.take_out(live)  # a balancer may keep what a node weighs as it comes
         self.serving += _takes_calls(node) - _takes_calls(live.node)
         live.node = node
         live.weight = weight_of(node)
@@ -111,9 +99,11 @@ class Roster:
         """Put a node where it belongs after something about it has changed."""
         live.state, live.reason = self._standing(live)
         if live.state == "available":
-            self._enter_pool(live)
+            self.pools.put(live)
+            self.out.pop(live, None)
         else:
-            self._leave_pool(live)
+            self.pools.take_out(live)
+            self.out[live] = None
         self.excluded = None
 
     def _standing(self, live: LiveNode) -> tuple[State, str | None]:
@@ -127,35 +117,6 @@ class Roster:
         if mark is not None:
             return "offline", mark.reason
         return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
-
-    def _enter_pool(self, live: LiveNode) -> None:
-        if live.in_pool:
-            return
-        priority = live.node.priority
-        pool = self._pools.get(priority)
-        if pool is None:
-            pool = self._pools[priority] = self._new_balancer()
-            place = bisect(self._priorities, priority)
-            self._priorities.insert(place, priority)
-            self._in_order.insert(place, pool)
-        pool.add(live)
-        live.in_pool = True
-        self._weight += live.weight
-        del self.out[live]
-
-    def _leave_pool(self, live: LiveNode) -> None:
-        if not live.in_pool:
-            return
-        priority = live.node.priority
-        pool = self._pools[priority]
-        pool.remove(live)
-        if not len(pool) and len(self._pools) > _KEPT_POOLS:
-            del self._pools[priority]
-            place = bisect(self._priorities, priority) - 1
-            del self._priorities[place], self._in_order[place]
-        live.in_pool = False
-        self.out[live] = None
-        self._weight = self._weight - live.weight if self.eligible else 0.0
 
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
         """Start the ramp of a node; `retune` is due after it."""
@@ -178,7 +139,7 @@ class Roster:
             live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
         self.warming = {live for live in self.warming if live.ramp < 1.0}
         warm_weight = sum(live.weight for live in self.warming if live.in_pool)
-        if warm_weight * 2.0 >= self._weight:
+        if warm_weight * 2.0 >= self.pools.weight:
             for live in self.warming:
                 live.ramp = 1.0
 
@@ -190,45 +151,6 @@ class Roster:
         hold = self.membership.shrink_hold
         doubted = (live.doubted_at or 0.0 for live in self.doubted)
         return min(ends, min(doubted, default=math.inf) + hold)
-
-    def pick(self, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
-        """Pick an eligible node of the lowest priority that has one."""
-        for pool in self._in_order:
-            live = pool.pick(now, tried)
-            if live is not None:
-                self.compared = pool.considered
-                return live
-        return None
-
-    def pick_again(self, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
-        """Pick an untried node, of another zone than the last one if a few draws give one.
-
-        Of two it is the one that was heard of last, by an answer or as a new node: the node that
-        has just failed may not be the only one that is gone.
-        """
-        zone, drawn, elsewhere = tried[-1].node.zone, [], []
-        for one in islice(self._draw(now, tried), _ZONE_TRIES):
-            drawn.append(one)
-            if zone is None or one[0].node.zone != zone:
-                elsewhere.append(one)
-            if len(elsewhere) == _PAIR:
-                break
-        if not drawn:
-            return None
-        live, self.compared = max(elsewhere or drawn[:_PAIR], key=lambda one: one[0].heard_at)
-        return live
-
-    def _draw(
-        self, now: float, tried: tuple[LiveNode, ...]
-    ) -> Iterator[tuple[LiveNode, tuple[tuple[LiveNode, float], ...]]]:
-        # One after the other, each once, with what was compared, and of one priority.
-        passed, first = [*tried], None
-        while (live := self.pick(now, passed)) is not None:
-            first = first or live
-            if live.node.priority != first.node.priority:
-                return
-            yield live, self.compared
-            passed.append(live)
 
     def trial(self, now: float, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
         """Give a half-open node its one live call, unless something else keeps it out as well."""

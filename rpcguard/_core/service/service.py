@@ -132,11 +132,12 @@ class Service:
             if live is not None:
                 live.trial = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
                 return live.trial
-        live = roster.pick_again(now, tried) if tried else roster.pick(now, tried)
+        pools = roster.pools
+        live = pools.pick_again(now, tried) if tried else pools.pick(now, tried)
         if live is None:
             return self._pick_in_panic(now, tried)
         self._panics = False
-        return self._lease(live, now, roster.compared, tried)
+        return self._lease(live, now, pools.compared, tried)
 
     def _pick_in_panic(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
         live = self._roster.least_bad(tried)

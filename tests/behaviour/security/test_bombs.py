@@ -218,9 +218,10 @@ def test_priorities_without_end_cost_no_pick():
         stage.clock.advance(61)
         stage.call()
     roster = stage.service._roster
-    assert len(roster._in_order) <= 10
-    assert len(roster._pools) == len(roster._in_order) == len(roster._priorities)
-    assert roster._priorities == sorted(roster._priorities)
+    pools = roster.pools
+    assert len(pools._in_order) <= 10
+    assert len(pools._pools) == len(pools._in_order) == len(pools._keys)
+    assert pools._keys == sorted(pools._keys)
 
 
 async def test_an_answer_that_the_parser_of_dns_stumbles_over_is_no_list(monkeypatch):
