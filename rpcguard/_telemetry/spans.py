@@ -150,7 +150,6 @@ class AttemptSpan:
         "_seconds",
         "_span",
         "_start",
-        "_state",
         "_step",
         "_token",
         "last",
@@ -163,7 +162,6 @@ class AttemptSpan:
         self._observer = observer
         self._outgoing = outgoing
         self._step = step
-        self._state = step.lease.live.state if step is not None else None
         self._context = observer.here
         self._span: Span | None = None
         self._token: Token[Context] | None = None
@@ -277,11 +275,10 @@ class AttemptSpan:
         span.set_attributes(self.outcome)
         if "error.type" in self.outcome:
             span.set_status(Status(StatusCode.ERROR, _described(self._error)))
-        if self._step is not None:
-            live = self._step.lease.live
-            if live.state != self._state and live.state in _EVENTS:
-                attributes = {"rpcguard.node.reason": live.reason or ""}
-                span.add_event(_EVENTS[live.state], attributes, end)
+        settled = self._step.settled if self._step is not None else None
+        if settled is not None and settled.change in _EVENTS:
+            attributes = {"rpcguard.node.reason": settled.reason or ""}
+            span.add_event(_EVENTS[settled.change], attributes, end)
         span.end(end)
 
 

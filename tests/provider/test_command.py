@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from rpcguard import cli
+from rpcguard._commands import switch
 from rpcguard.provider import OfflineSwitch
 
 
@@ -16,7 +17,7 @@ from rpcguard.provider import OfflineSwitch
 def slept(monkeypatch) -> list[float]:
     """Give what the command has waited, instead of waiting."""
     waits: list[float] = []
-    monkeypatch.setattr(cli.time, "sleep", waits.append)
+    monkeypatch.setattr(switch.time, "sleep", waits.append)
     return waits
 
 

@@ -59,13 +59,13 @@ class Watched(Service):
             self.judge.picked(following, tried, patient=False, again=same_node)
         return following
 
-    def settle(self, lease: Lease, verdict: Any) -> float:
+    def settle(self, lease: Lease, verdict: Any) -> Any:
         with self.judge.standing.settling(lease, self.judge.fate_of(lease)):
             return super().settle(lease, verdict)
 
-    def fail_body(self, lease: Lease, verdict: Any) -> None:
+    def fail_body(self, lease: Lease, verdict: Any) -> Any:
         with self.judge.standing.settling(lease, self.judge.fate_of(lease), body=True):
-            super().fail_body(lease, verdict)
+            return super().fail_body(lease, verdict)
 
     def probed(self, live: LiveNode, *, alive: bool) -> float | None:
         with self.judge.standing.probing(live, alive=alive):

@@ -40,6 +40,7 @@ class Call:
         "_plan",
         "_policy",
         "_repeatable",
+        "_sent",
         "_service",
         "_timeouts",
         "attempts",
@@ -120,8 +121,9 @@ class Call:
         patience = None
         if self._repeatable and number < self._plan.attempts and self._plan.replayable():
             patience = lease.live.patience
+        self._sent = Send(lease, number, self._timeouts, because, patience)
         try:
-            reply: Reply = yield Send(lease, number, self._timeouts, because, patience)
+            reply: Reply = yield self._sent
         except Exception as error:
             # Whatever the child or the caller's own body iterator raised ends the attempt.
             verdict = classify_exception(error)
@@ -185,17 +187,16 @@ class Call:
         return Timeouts(plan.timeouts, until, self._service.clock)
 
     def _settle(self, lease: Lease, verdict: Verdict) -> None:
-        seconds = self._service.settle(lease, verdict)
-        self.attempts.append(Attempt(lease.live.node, verdict.outcome, seconds))
+        settled = self._sent.settled = self._service.settle(lease, verdict)
+        self.attempts.append(Attempt(lease.live.node, verdict.outcome, settled.seconds))
 
     def _break_off(self, lease: Lease, error: Exception) -> Verdict:
         verdict = classify_exception(error)
-        self._service.fail_body(lease, verdict)
-        self.attempts[-1] = self._told(lease, verdict)
+        settled = self._service.fail_body(lease, verdict)
+        if settled.change is not None:
+            self._sent.settled = settled
+        self.attempts[-1] = Attempt(lease.live.node, verdict.outcome, settled.seconds)
         return verdict
-
-    def _told(self, lease: Lease, verdict: Verdict) -> Attempt:
-        return Attempt(lease.live.node, verdict.outcome, self._service.clock() - lease.started)
 
     def _worth_reading(self, reply: Reply, raw: Headers, verdict: Verdict) -> bool:
         limit = self._policy.prefetch

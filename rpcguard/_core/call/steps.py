@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpcguard._core.service.service import Lease
+    from rpcguard._core.service.service import Lease, Settled
 
 
 class Reply(Protocol):
@@ -26,15 +26,21 @@ class Reply(Protocol):
 
 @dataclass(slots=True)
 class Send:
-    """Ask for an attempt: send the request to the node, come back with the reply."""
+    """The wish for an attempt: send the request to the node, come back with the reply."""
 
     lease: Lease
+    """The claim on the node; the call releases it."""
     number: int
+    """Which attempt it is, counted from 1."""
     timeouts: dict[str, Any]
+    """Those of httpx, in seconds, cut to what the deadline leaves."""
     resent_because: str | None = None
+    """The outcome of the attempt before; None for the first."""
     patience: Callable[[], float] | None = None
     """Seconds of silence after which a node that says that it leaves is given up; None for never:
     where the call may not be made again."""
+    settled: Settled | None = None
+    """What the attempt came to for its node; None while nothing is known yet."""
 
 
 @dataclass(slots=True)

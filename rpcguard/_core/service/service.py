@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rpcguard._checks import is_amount, require
 from rpcguard._core.nodes.live import Lease as Lease
@@ -35,6 +35,17 @@ if TYPE_CHECKING:
 _RECORDS, _CHUNK = 64, 64
 
 Denial = Literal["budget", "no_other_node"]
+
+
+class Settled(NamedTuple):
+    """What the end of an attempt, or of its body, came to for its node."""
+
+    seconds: float
+    """How long the attempt took."""
+    change: State | None
+    """Where the node stands since, when this attempt has moved it; else None."""
+    reason: str | None
+    """Why it stands there."""
 
 
 class Service:
@@ -165,14 +176,11 @@ class Service:
         lease.proof = True
         return lease
 
-    def settle(self, lease: Lease, verdict: Verdict) -> float:
-        """Take in what an attempt came to: the headers of its answer, its failure, or its end.
-
-        Gives the seconds that it took.
-        """
+    def settle(self, lease: Lease, verdict: Verdict) -> Settled:
+        """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
         live, standing = lease.live, self._standing
         with self._lock:
-            now = self.clock()
+            now, before = self.clock(), live.state
             seconds = now - lease.started
             live.answer(now, heard=verdict.good or not verdict.failed)
             if lease.paid_at is not None:
@@ -187,19 +195,23 @@ class Service:
                 live.succeed(seconds, now)
                 if lease.proof or live.level or live.held_back:
                     standing.recovered(live, now, proof=lease.proof)
+            settled = _settled(live, before, seconds)
         if standing.outbox:
             self._deliver()
-        return seconds
+        return settled
 
-    def fail_body(self, lease: Lease, verdict: Verdict) -> None:
+    def fail_body(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in a failure that came while the body of an answer was read."""
-        if verdict.blame == "none":
-            return
+        live = lease.live
         with self._lock:
-            now = self.clock()
-            self._standing.failed(lease.live, verdict.blame, now - lease.started, now, trial=False)
+            now, before = self.clock(), live.state
+            seconds = now - lease.started
+            if verdict.blame != "none":
+                self._standing.failed(live, verdict.blame, seconds, now, trial=False)
+            settled = _settled(live, before, seconds)
         if self._standing.outbox:
             self._deliver()
+        return settled
 
     def release(self, lease: Lease) -> None:
         """Give the node back: the attempt is over and its stream is closed."""
@@ -351,3 +363,9 @@ class Service:
         with self._lock:
             outbox, self._standing.outbox = self._standing.outbox, Outbox()
         outbox.deliver(self, self._effects)
+
+
+def _settled(live: LiveNode, before: State, seconds: float) -> Settled:
+    if live.state == before:
+        return Settled(seconds, None, None)
+    return Settled(seconds, live.state, live.reason)

@@ -1,0 +1,76 @@
+"""What every subcommand is made of: its parser, its exit status, and the one line of an error."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses as shells and argparse have them; 130 is 128 + SIGINT."""
+
+
+class Commands(Protocol):
+    """Where a subcommand adds itself: what `ArgumentParser.add_subparsers` gives."""
+
+    def add_parser(self, name: str, /, **options: object) -> argparse.ArgumentParser:
+        """Make the parser of one subcommand."""
+        ...
+
+
+class CommandError(Exception):
+    """The one line that a command ends with, and its exit status."""
+
+    def __init__(self, message: str, *, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def statuses(failed: str) -> str:
+    """Write the table of exit statuses for a help page; `failed` says what 1 means."""
+    return f"""\
+exit status:
+  0    done
+  1    {failed}
+  2    wrong usage
+  130  interrupted"""
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    help: str,
+    description: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    """Add a subcommand and give its parser; `run` takes the parsed options and gives the status."""
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, 0 or more, from the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
+    return value
+
+
+def one_line(error: Exception) -> str:
+    """Write an error in one line."""
+    return " ".join(str(error).split())
