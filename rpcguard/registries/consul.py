@@ -10,22 +10,26 @@ from urllib.parse import quote, urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import MAX_BYTES, node_from_json, nodes_from_json
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.fields import number
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
     from rpcguard._core.nodes.node import Node, Status
+    from rpcguard.registries._shared.client import HttpReply
+    from rpcguard.registries._shared.urls import RegistryURL
 
-_EXAMPLE: Final = "consul+https://:TOKEN@10.0.0.1:8501,10.0.0.2:8501?dc=dc1&ca=/etc/ca.pem"
 _PASSED_ON: Final = ("dc", "ns", "partition", "peer", "near", "filter", "tag")
-_OPTIONS: Final = (*_PASSED_ON, "consistency", "port", "wait", *TLS_OPTIONS)
-_PORTS: Final = {"consul": 8500, "consul+https": 8501}
+_FORM: Final = URLForm(
+    example="consul+https://:TOKEN@10.0.0.1:8501,10.0.0.2:8501?dc=dc1&ca=/etc/ca.pem",
+    ports={"consul": 8500, "consul+https": 8501},
+    options=(*_PASSED_ON, "consistency", "port", "wait"),
+    credentials="token",
+)
 _CONSISTENCIES: Final = ("stale", "default", "consistent")
 
 _WAIT, _LONGEST_WAIT = 30.0, 600.0
@@ -72,19 +76,15 @@ class ConsulRegistry:
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        secure = parsed.scheme == "consul+https"
-        scheme = "https" if secure else "http"
-        bases = [f"{scheme}://{_address(*pair)}" for pair in parsed.hosts]
+        endpoint = _FORM.read(url, ssl_context)
+        parsed = endpoint.url
         self._wait = min(parsed.number("wait", _WAIT), _LONGEST_WAIT)
         self._port_name = parsed.query.get("port")
         self._query = _query(parsed)
         self._timeout = timeout
-        self._shown = f"{parsed.scheme}://{','.join(_address(*pair) for pair in parsed.hosts)}"
-        self._client = RegistryClient(
-            bases,
-            headers={"X-Consul-Token": parsed.password} if parsed.password else None,
-            tls=ssl_context or TLSFiles.from_url(parsed, secure=secure),
+        self._shown = endpoint.shown
+        self._client = endpoint.client(
+            headers={"X-Consul-Token": endpoint.token} if endpoint.token else None,
             timeout=timeout,
             max_bytes=max_bytes,
         )
@@ -182,20 +182,6 @@ class _Pace:
         await anyio.sleep(max(0.0, self._due - now))
 
 
-def _parse(url: str) -> RegistryURL:
-    port = _PORTS.get(url.partition("://")[0].lower())
-    parsed = parse_url(url, example=_EXAMPLE, default_port=port, options=_OPTIONS)
-    if parsed.scheme not in _PORTS:
-        raise parsed.invalid(f"the scheme must be consul or consul+https, not {parsed.scheme!r}")
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
-    if parsed.username:
-        raise parsed.invalid("Consul has no users: write the token as password, ':TOKEN@'")
-    if parsed.path.strip("/"):
-        raise parsed.invalid(f"there is no path, but {parsed.path!r} is given")
-    return parsed
-
-
 def _query(parsed: RegistryURL) -> str:
     consistency = parsed.query.get("consistency", "stale")
     if consistency not in _CONSISTENCIES:
@@ -267,7 +253,3 @@ def _part(entry: object, name: str) -> Mapping[str, object]:
 def _list(entry: object, name: str) -> list[object]:
     value = entry.get(name) if isinstance(entry, Mapping) else None
     return value if isinstance(value, list) else []
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

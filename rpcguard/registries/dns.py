@@ -110,7 +110,7 @@ class DnsRegistry:
         parsed = parse_url(url, example=_EXAMPLES[scheme], default_port=53, options=options)
         if parsed.username is not None or parsed.password is not None:
             raise parsed.invalid("DNS has no user or password")
-        secure = _choice(parsed, "scheme", ("http", "https"), "") == "https"
+        secure = parsed.choice("scheme", ("http", "https"), "") == "https"
         least, most = parsed.number("min_ttl", 1.0), parsed.number("max_ttl", 30.0)
         if least > most:
             raise parsed.invalid("min_ttl (by default 1) is above max_ttl (by default 30)")
@@ -120,10 +120,10 @@ class DnsRegistry:
             srv=srv,
             port=_port(parsed, 443 if secure else 80),
             scheme=parsed.query.get("scheme"),
-            family=_choice(parsed, "family", _FAMILIES, "any"),
+            family=parsed.choice("family", tuple(_FAMILIES), "any"),
             min_ttl=least,
             max_ttl=most,
-            tcp=_choice(parsed, "protocol", ("udp", "tcp"), "udp") == "tcp",
+            tcp=parsed.choice("protocol", ("udp", "tcp"), "udp") == "tcp",
             timeout=parsed.number("timeout", 5.0),
         )
 
@@ -304,10 +304,3 @@ def _port(parsed: RegistryURL, default: int) -> int:
     if not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
         raise parsed.invalid("option 'port' must be 1 to 65535")
     return int(port)
-
-
-def _choice(parsed: RegistryURL, option: str, choices: Iterable[str], default: str) -> str:
-    value = parsed.query.get(option, default)
-    if option in parsed.query and value not in choices:
-        raise parsed.invalid(f"option {option!r} must be {' or '.join(choices)}")
-    return value

@@ -10,25 +10,28 @@ from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
     node_from_json,
     nodes_from_json,
 )
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import address, number, part, started_at
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
+from rpcguard.registries._shared.fields import number, part, started_at
 
 if TYPE_CHECKING:
     import ssl
 
     from rpcguard._core.nodes.node import Node, Status
+    from rpcguard.registries._shared.client import HttpReply
 
-_EXAMPLE: Final = "eureka+http://user:password@10.0.0.1:8761,10.0.0.2:8761/eureka?interval=5"
-_OPTIONS: Final = ("address", "interval", "secure", *TLS_OPTIONS)
-_SCHEMES: Final = {"eureka+http": "http", "eureka+https": "https"}
+_FORM: Final = URLForm(
+    example="eureka+http://user:password@10.0.0.1:8761,10.0.0.2:8761/eureka?interval=5",
+    ports={"eureka+http": 8761, "eureka+https": 8761},
+    options=("address", "interval", "secure"),
+    path="any",
+)
 _ADDRESSES: Final = {"ip": ("ipAddr", "hostName"), "hostname": ("hostName", "ipAddr")}
 _STATUSES: Final[Mapping[object, Status]] = {"UP": "up", "OUT_OF_SERVICE": "draining"}
 
@@ -71,28 +74,19 @@ class EurekaRegistry:
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        scheme = _SCHEMES[parsed.scheme]
+        endpoint = _FORM.read(url, ssl_context)
+        parsed = endpoint.url
         path = parsed.path.rstrip("/") or "/eureka"
-        bases = [f"{scheme}://{address(*pair)}{path}" for pair in parsed.hosts]
-        tls = ssl_context or TLSFiles.from_url(parsed, secure=scheme == "https")
         # One client for each peer, since 403 of one means: ask another.
         self._peers = [
-            RegistryClient(
-                [base],
-                username=parsed.username,
-                password=parsed.password,
-                tls=tls,
-                timeout=timeout,
-                max_bytes=max_bytes,
-            )
-            for base in bases
+            endpoint.client([base], prefix=path, timeout=timeout, max_bytes=max_bytes)
+            for base in endpoint.bases
         ]
         self._preferred = 0
         self._interval = parsed.number("interval", 0.0) or None
-        self._secure = parsed.query.get("secure") == "true"
-        self._address = _ADDRESSES[parsed.query.get("address", "ip")]
-        self._shown = ", ".join(bases)
+        self._secure = parsed.choice("secure", ("true", "false"), "false") == "true"
+        self._address = _ADDRESSES[parsed.choice("address", tuple(_ADDRESSES), "ip")]
+        self._shown = endpoint.at(path)
         self._told: LRUCache[str, int] = LRUCache(MOST_SERVICES)
         self._seen: set[str] = set()
         self._faults = FaultLog()
@@ -199,21 +193,6 @@ class EurekaRegistry:
                 "metadata": metadata,
             }
         )
-
-
-def _parse(url: str) -> RegistryURL:
-    parsed = parse_url(url, example=_EXAMPLE, default_port=8761, options=_OPTIONS)
-    if parsed.scheme not in _SCHEMES:
-        raise parsed.invalid(
-            f"the scheme must be eureka+http or eureka+https, not {parsed.scheme!r}"
-        )
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
-    if parsed.query.get("address", "ip") not in _ADDRESSES:
-        raise parsed.invalid("option 'address' must be ip or hostname")
-    if parsed.query.get("secure", "true") not in ("true", "false"):
-        raise parsed.invalid("option 'secure' must be true or false")
-    return parsed
 
 
 def _path(service: str) -> str:

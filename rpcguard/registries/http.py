@@ -10,23 +10,30 @@ from urllib.parse import quote
 from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
     nodes_from_json,
     snapshot_from_services,
 )
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
+from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-_EXAMPLE: Final = "https://user:password@registry.local/v1/services/{service}?ca=/etc/ca.pem"
+    from rpcguard.registries._shared.client import HttpReply
+    from rpcguard.registries._shared.urls import RegistryURL
+
+_FORM: Final = URLForm(
+    example="https://user:password@registry.local/v1/services/{service}?ca=/etc/ca.pem",
+    ports={"http": 80, "https": 443},
+    options=None,
+    path="any",
+)
 _PLACE: Final = "{service}"
-_PORTS: Final = {"http": 80, "https": 443}
 _SHORTEST_AGE, _LONGEST_AGE = 1.0, 300.0
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,10})", re.IGNORECASE)
 
@@ -64,21 +71,11 @@ class HttpRegistry:
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        secure = parsed.scheme == "https"
-        bases = [f"{parsed.scheme}://{_address(*pair)}" for pair in parsed.hosts]
-        self._target = _target(parsed)
+        endpoint = _FORM.read(url, ssl_context)
+        self._target = _target(endpoint.url)
         self._per_service = _PLACE in self._target
-        self._shown = f"{', '.join(bases)}{parsed.path}"
-        self._client = RegistryClient(
-            bases,
-            username=parsed.username,
-            password=parsed.password,
-            headers=headers,
-            tls=ssl_context or TLSFiles.from_url(parsed, secure=secure),
-            timeout=timeout,
-            max_bytes=max_bytes,
-        )
+        self._shown = endpoint.shown
+        self._client = endpoint.client(headers=headers, timeout=timeout, max_bytes=max_bytes)
         self._last: LRUCache[str, _LastDocument] = LRUCache(MOST_SERVICES)
         self._faults = FaultLog()
 
@@ -131,27 +128,13 @@ class HttpRegistry:
             raise answer.error(str(error)) from error
 
 
-def _parse(url: str) -> RegistryURL:
-    port = _PORTS.get(url.partition(":")[0].lower(), 1)
-    parsed = parse_url(url, example=_EXAMPLE, default_port=port, options=None)
-    if parsed.scheme not in _PORTS:
-        raise parsed.invalid(f"the scheme must be http or https, not {parsed.scheme!r}")
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
+def _target(parsed: RegistryURL) -> str:
     if re.search(r"[{}]", f"{parsed.path}{parsed.raw_query}".replace(_PLACE, "")):
         raise parsed.invalid(f"the only place to fill in is {_PLACE}")
-    return parsed
-
-
-def _target(parsed: RegistryURL) -> str:
     parts = parsed.raw_query.split("&")
     query = "&".join(part for part in parts if part.partition("=")[0] not in TLS_OPTIONS)
     path = parsed.path or "/"
     return f"{path}?{query}" if query else path
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _max_age(answer: HttpReply) -> float | None:

@@ -10,25 +10,30 @@ from urllib.parse import urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     json_from_bytes,
     node_from_json,
     nodes_from_json,
 )
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import address, number, part, scheme, started_at
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
+from rpcguard.registries._shared.fields import number, part, scheme, started_at
 
 if TYPE_CHECKING:
     import ssl
 
     from rpcguard._core.nodes.node import Node, Status
+    from rpcguard.registries._shared.client import HttpReply
+    from rpcguard.registries._shared.urls import RegistryURL
 
-_EXAMPLE: Final = "nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod"
-_OPTIONS: Final = ("cluster", "group", "interval", "namespace", *TLS_OPTIONS)
-_SCHEMES: Final = {"nacos": "http", "nacos+https": "https"}
+_FORM: Final = URLForm(
+    example="nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod",
+    ports={"nacos": 8848, "nacos+https": 8848},
+    options=("cluster", "group", "interval", "namespace"),
+    path="any",
+    credentials="login",
+)
 
 # Statuses of an API that this server does not have: never had, put away, turned off.
 _ABSENT: Final = (404, 405, 410, 501)
@@ -102,8 +107,8 @@ class NacosRegistry:
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        web = _SCHEMES[parsed.scheme]
+        endpoint = _FORM.read(url, ssl_context)
+        parsed = endpoint.url
         self._base = parsed.path.rstrip("/") or "/nacos"
         self._query = {"groupName": parsed.query.get("group", "DEFAULT_GROUP")}
         if parsed.query.get("namespace"):
@@ -111,14 +116,8 @@ class NacosRegistry:
         self._clusters = parsed.query.get("cluster", "")
         self._interval = parsed.number("interval", 0.0) or None
         self._login_form = _login_form(parsed)
-        hosts = ",".join(address(*pair) for pair in parsed.hosts)
-        self._shown = f"{parsed.scheme}://{hosts}{self._base}"
-        self._client = RegistryClient(
-            [f"{web}://{address(*pair)}" for pair in parsed.hosts],
-            tls=ssl_context or TLSFiles.from_url(parsed, secure=web == "https"),
-            timeout=timeout,
-            max_bytes=max_bytes,
-        )
+        self._shown = endpoint.at(self._base)
+        self._client = endpoint.client(timeout=timeout, max_bytes=max_bytes)
         self._api = _V3
         self._token: str | None = None
         self._logging_in = anyio.Lock()
@@ -210,15 +209,6 @@ class NacosRegistry:
                     " or the server is still starting"
                 )
         raise answer.error("there is no login: is this Nacos, and its path?")
-
-
-def _parse(url: str) -> RegistryURL:
-    parsed = parse_url(url, example=_EXAMPLE, default_port=8848, options=_OPTIONS)
-    if parsed.scheme not in _SCHEMES:
-        raise parsed.invalid(f"the scheme must be nacos or nacos+https, not {parsed.scheme!r}")
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
-    return parsed
 
 
 def _login_form(parsed: RegistryURL) -> dict[str, str] | None:

@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     json_from_bytes,
     node_from_json,
     nodes_from_json,
 )
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import address, number, part, started_at
+from rpcguard.registries._shared.fields import number, part, started_at
 from rpcguard.registries._shared.fields import scheme as scheme_of
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 if TYPE_CHECKING:
     import ssl
 
     from rpcguard._core.nodes.node import Node, Status
     from rpcguard.errors import RegistryError
+    from rpcguard.registries._shared.client import HttpReply
 
-_EXAMPLE: Final = "polaris://:TOKEN@10.0.0.1:8090,10.0.0.2:8090/default?interval=2"
-_OPTIONS: Final = ("interval", *TLS_OPTIONS)
-_SCHEMES: Final = {"polaris": "http", "polaris+https": "https"}
+_FORM: Final = URLForm(
+    example="polaris://:TOKEN@10.0.0.1:8090,10.0.0.2:8090/default?interval=2",
+    ports={"polaris": 8090, "polaris+https": 8090},
+    options=("interval",),
+    path="name",
+    credentials="token",
+)
 
 _OK, _SAME, _UNKNOWN = 200000, 200001, 400202
 _INTERVAL: Final = 2.0
@@ -75,16 +78,12 @@ class PolarisRegistry:
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        scheme = _SCHEMES[parsed.scheme]
-        self._namespace = unquote(parsed.path.strip("/")) or "default"
-        self._interval = parsed.number("interval", _INTERVAL)
-        hosts = ",".join(address(*pair) for pair in parsed.hosts)
-        self._shown = f"{parsed.scheme}://{hosts}/{self._namespace}"
-        self._client = RegistryClient(
-            [f"{scheme}://{address(*pair)}" for pair in parsed.hosts],
-            headers={"X-Polaris-Token": parsed.password} if parsed.password else None,
-            tls=ssl_context or TLSFiles.from_url(parsed, secure=scheme == "https"),
+        endpoint = _FORM.read(url, ssl_context)
+        self._namespace = endpoint.name or "default"
+        self._interval = endpoint.url.number("interval", _INTERVAL)
+        self._shown = endpoint.at(f"/{self._namespace}")
+        self._client = endpoint.client(
+            headers={"X-Polaris-Token": endpoint.token} if endpoint.token else None,
             timeout=timeout,
             max_bytes=max_bytes,
         )
@@ -139,19 +138,6 @@ class PolarisRegistry:
         if isinstance(revision, str) and revision:
             self._last[service] = _LastRevision(revision, snapshot)
         return snapshot
-
-
-def _parse(url: str) -> RegistryURL:
-    parsed = parse_url(url, example=_EXAMPLE, default_port=8090, options=_OPTIONS)
-    if parsed.scheme not in _SCHEMES:
-        raise parsed.invalid(f"the scheme must be polaris or polaris+https, not {parsed.scheme!r}")
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
-    if parsed.username:
-        raise parsed.invalid("clients have no user: write the token as password, ':TOKEN@'")
-    if "/" in parsed.path.strip("/"):
-        raise parsed.invalid("the path is the namespace alone")
-    return parsed
 
 
 def _document(answer: HttpReply) -> Mapping[str, object]:

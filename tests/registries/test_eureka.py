@@ -349,4 +349,4 @@ def test_a_wrong_url_says_what_is_wrong(url: str, part: str) -> None:
 def test_the_password_is_not_shown() -> None:
     """Proves that `repr` has the addresses alone."""
     registry = registry_from_url("eureka+https://user:53cr3t@h1,h2:1/eureka")
-    assert repr(registry) == "EurekaRegistry('https://h1:8761/eureka, https://h2:1/eureka')"
+    assert repr(registry) == "EurekaRegistry('eureka+https://h1:8761,h2:1/eureka')"

@@ -561,4 +561,4 @@ def test_in_a_pod_the_url_can_be_empty(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert repr(registry) == "KubernetesRegistry('https://[fd00::1]:443, namespace shop')"
     assert isinstance(registry, KubernetesRegistry)
     assert registry._headers() == {"Authorization": "Bearer t0ken"}
-    assert registry._client._tls == kubernetes.TLSFiles(ca=str(tmp_path / "ca.crt"))
+    assert registry._client._pools.tls == kubernetes.TLSFiles(ca=str(tmp_path / "ca.crt"))

@@ -246,7 +246,7 @@ async def test_a_bad_node_costs_only_itself(
     [
         ("polaris://", "no address"),
         ("polaris://user:pw@h", "no user"),
-        ("polaris://h/a/b", "namespace"),
+        ("polaris://h/a/b", "one name"),
         ("polaris://h?namespace=x", "namespace"),
         ("polaris://h?interval=0", "interval"),
         ("polaris://h?ca=/x", "TLS"),

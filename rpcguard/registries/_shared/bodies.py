@@ -12,7 +12,7 @@ import httpx
 from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 _LONGEST_REASON: Final = 200
 
@@ -66,8 +66,16 @@ class Lines:
 
     status: Final = 200
 
-    def __init__(self, response: httpx.Response, *, limit: int, shown: str) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        *,
+        limit: int,
+        shown: str,
+        on_close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._response = response
+        self._on_close = on_close
         self._chunks: AsyncIterator[bytes] = response.aiter_raw()
         self._limit = limit
         self._shown = shown
@@ -103,7 +111,12 @@ class Lines:
                     pass
             except httpx.HTTPError:
                 pass  # it is thrown away: how it broke is of no interest
-        await self._response.aclose()
+        try:
+            await self._response.aclose()
+        finally:
+            told, self._on_close = self._on_close, None
+            if told is not None:
+                await told()
 
     async def _receive(self) -> bytes | None:
         with as_registry_error(self._shown, "nothing came"):

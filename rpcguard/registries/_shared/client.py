@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,67 +10,28 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import httpx
-from anyio.lowlevel import RunVar
 
 from rpcguard._version import __version__
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.bodies import Lines, as_registry_error, read_body, reason
+from rpcguard.registries._shared.bodies import Lines, as_registry_error, read_body
+from rpcguard.registries._shared.connections import RegistryPools
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from anyio.lowlevel import RunvarToken
+    from rpcguard.registries._shared.tls import TLSFiles
 
-    from rpcguard.registries._shared.urls import RegistryURL
-
-TLS_OPTIONS: Final = ("ca", "cert", "key")
-
-# Idle connections go before any common server drops them, so that a poll never meets a dead one.
-_LIMITS: Final = httpx.Limits(keepalive_expiry=1.0)
 _CONNECT_TIMEOUT: Final = 2.0
+"""Seconds: a machine that is gone must leave time for the next address of a registry."""
 
 _Make = Callable[[str], httpx.Request]
 
 
 @dataclass(frozen=True, slots=True)
-class TLSFiles:
-    """Name the PEM files of a TLS connection: `ca` to trust, `cert` and `key` to show.
-
-    Without `ca`, certifi's list is trusted, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-    """
-
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-
-    @classmethod
-    def from_url(cls, url: RegistryURL, *, secure: bool) -> TLSFiles:
-        """Read the options `ca`, `cert` and `key`; raise `InvalidRegistryURL` where they clash."""
-        files = cls(*(url.query.get(option) for option in TLS_OPTIONS))
-        if files != cls() and not secure:
-            raise url.invalid("ca, cert and key need a URL with TLS")
-        if files.key and not files.cert:
-            raise url.invalid("key needs cert")
-        return files
-
-    def context(self) -> ssl.SSLContext:
-        """Load the files; raise `RegistryError` where one cannot be used."""
-        try:
-            if self.ca:
-                context = ssl.create_default_context(cafile=self.ca)
-            else:
-                context = httpx.create_ssl_context()
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key, password=_no_password)
-        except (OSError, ValueError) as error:
-            raise RegistryError(f"{self}: {reason(error)}") from error
-        return context
-
-
-@dataclass(frozen=True, slots=True)
 class HttpReply:
-    """Hold one complete answer of a registry; `url` has no credentials and no query."""
+    """One complete answer of a registry; `url` has no credentials and no query."""
 
     url: str
     status: int
@@ -94,15 +54,16 @@ ReplyT = TypeVar("ReplyT", HttpReply, "Lines | HttpReply")
 
 
 class RegistryClient:
-    """Send requests to the first of several base URLs that answers.
+    """A client of the first of several base URLs that answers.
 
     A base that worked is kept until it fails: on a transport error, a timeout, an answer over
     `max_bytes` (after decompression) or a status of 500 or more the next one is asked. `timeout`
     bounds one exchange in seconds, from connecting to the last byte of the body. Redirects are not
     followed. Nothing is taken from the environment: no proxy and no netrc, since a registry is
-    part of the infrastructure; only the trusted certificates are, see `TLSFiles`. Works on asyncio
-    and trio and after a fork: connections belong to the event loop that made them, and `aclose`
-    closes those of the running one. Neither `repr` nor errors show credentials or the query.
+    part of the infrastructure; only the trusted certificates are, see `TLSFiles`, whose files are
+    read again once they are renewed. Works on asyncio and trio and after a fork: connections belong
+    to the event loop that made them, and `aclose` closes those of the running one. Neither `repr`
+    nor errors show credentials or the query.
     """
 
     def __init__(
@@ -131,11 +92,10 @@ class RegistryClient:
             pair = f"{username or ''}:{password or ''}".encode()
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
         self._headers.update(headers)
-        self._tls = tls if tls is not None else TLSFiles()
+        secure = any(base.startswith("https:") for base in bases)
+        self._pools = RegistryPools(tls, shown=", ".join(bases), secure=secure)
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._transport: RunVar[httpx.AsyncHTTPTransport] = RunVar("rpcguard registry transport")
-        self._opened: RunvarToken[httpx.AsyncHTTPTransport] | None = None
 
     async def request(
         self,
@@ -198,13 +158,7 @@ class RegistryClient:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later request opens new ones."""
-        transport = self._transport.get(None)
-        if transport is None:
-            return
-        if self._opened is not None:
-            self._transport.reset(self._opened)
-            self._opened = None
-        await transport.aclose()
+        await self._pools.aclose()
 
     def __repr__(self) -> str:
         return f"RegistryClient({', '.join(self._bases)})"
@@ -213,19 +167,27 @@ class RegistryClient:
         shown = url.partition("?")[0]
         with as_registry_error(shown, f"no complete answer within {timeout:g} s"):
             request = make(url)
-            with anyio.fail_after(timeout):
-                response = await self._open().handle_async_request(request)
-                return await self._whole(response, shown)
+            async with self._pools.using() as pool:
+                with anyio.fail_after(timeout):
+                    response = await pool.transport.handle_async_request(request)
+                    return await self._whole(response, shown)
 
     async def _begin(self, make: _Make, url: str) -> Lines | HttpReply:
         shown = url.partition("?")[0]
         with as_registry_error(shown, f"no answer within {self._timeout:g} s"):
             request = make(url)
-            with anyio.fail_after(self._timeout):
-                response = await self._open().handle_async_request(request)
-                if response.status_code != 200:
-                    return await self._whole(response, shown)
-            return Lines(response, limit=self._max_bytes, shown=shown)
+            pool = await self._pools.enter()
+            begun = False
+            try:
+                with anyio.fail_after(self._timeout):
+                    response = await pool.transport.handle_async_request(request)
+                    if response.status_code != 200:
+                        return await self._whole(response, shown)
+                begun = True
+            finally:
+                if not begun:
+                    await pool.leave()
+            return Lines(response, limit=self._max_bytes, shown=shown, on_close=pool.leave)
 
     def _request(
         self,
@@ -250,27 +212,6 @@ class RegistryClient:
         finally:
             await response.aclose()
         return HttpReply(shown, response.status_code, response.headers, body)
-
-    def _open(self) -> httpx.AsyncHTTPTransport:
-        transport = self._transport.get(None)
-        if transport is None:
-            # Not an AsyncClient: that logs each URL with its query, where a token may be, and
-            # sends through the proxies of the environment.
-            transport = httpx.AsyncHTTPTransport(verify=self._context(), limits=_LIMITS)
-            self._opened = self._transport.set(transport)
-        return transport
-
-    def _context(self) -> ssl.SSLContext:
-        if isinstance(self._tls, TLSFiles):
-            secure = any(base.startswith("https:") for base in self._bases)
-            # Loading the trusted certificates takes 50 ms or more.
-            self._tls = self._tls.context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return self._tls
-
-
-def _no_password() -> str:
-    # Else OpenSSL asks on the terminal, and the event loop stands still.
-    raise ValueError("an encrypted key cannot be used")
 
 
 def _status_reason(status: int) -> str:

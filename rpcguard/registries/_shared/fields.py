@@ -55,8 +55,3 @@ def scheme(metadata: Mapping[str, object]) -> str | None:
     if named in ("http", "https"):
         return named
     return "https" if str(metadata.get("secure", "")).lower() == "true" else None
-
-
-def address(host: str, port: int) -> str:
-    """Give `host:port`, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

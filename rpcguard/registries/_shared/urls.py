@@ -55,6 +55,13 @@ class RegistryURL:
             raise self.invalid(f"option {option!r} must be a number above 0")
         return number
 
+    def choice(self, option: str, choices: tuple[str, ...], default: str) -> str:
+        """Give an option that is one of some words; raise `InvalidRegistryURL` for any other."""
+        word = self.query.get(option, default)
+        if option in self.query and word not in choices:
+            raise self.invalid(f"option {option!r} must be one of {', '.join(choices)}")
+        return word
+
 
 def parse_url(
     url: str,

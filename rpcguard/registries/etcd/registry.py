@@ -12,15 +12,15 @@ import anyio
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import Lines, SilenceError
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
+from rpcguard.registries._shared.client import HttpReply
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     json_from_bytes,
     node_from_json,
     nodes_from_json,
 )
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
 from rpcguard.registries.etcd.layouts import LAYOUTS, mapping, shortened
 
 if TYPE_CHECKING:
@@ -28,9 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from rpcguard._core.nodes.node import Node
+    from rpcguard.registries._shared.urls import RegistryURL
 
-_EXAMPLE: Final = "etcd://user:password@10.0.0.1:2379,10.0.0.2:2379/microservices?layout=kratos"
-_OPTIONS: Final = ("layout", "prefix", "idle", *TLS_OPTIONS)
+_FORM: Final = URLForm(
+    example="etcd://user:password@10.0.0.1:2379,10.0.0.2:2379/microservices?layout=kratos",
+    ports={"etcd": 2379, "etcd+https": 2379},
+    options=("layout", "prefix", "idle"),
+    path="any",
+    credentials="login",
+)
 _IDLE: Final = 75.0
 _PAUSE: Final = 0.1
 # Else a member that is cut off from the others keeps a watch open in which nothing ever comes.
@@ -76,12 +82,9 @@ class EtcdRegistry:
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        secure = parsed.scheme == "etcd+https"
-        addresses = [_address(*pair) for pair in parsed.hosts]
-        layout = parsed.query.get("layout", "raw")
-        if layout not in LAYOUTS:
-            raise parsed.invalid(f"option 'layout' must be one of {', '.join(LAYOUTS)}")
+        endpoint = _FORM.read(url, ssl_context)
+        parsed = endpoint.url
+        layout = parsed.choice("layout", tuple(LAYOUTS), "raw")
         self._describe = LAYOUTS[layout]
         self._prefix = _prefix(parsed, layout)
         self._idle = parsed.number("idle", _IDLE)
@@ -89,13 +92,8 @@ class EtcdRegistry:
         if parsed.username is not None:
             self._credentials = {"name": parsed.username, "password": parsed.password or ""}
         self._token: str | None = None
-        self._shown = f"{parsed.scheme}://{','.join(addresses)}/{self._prefix.strip('/')}"
-        self._client = RegistryClient(
-            [f"{'https' if secure else 'http'}://{address}" for address in addresses],
-            tls=ssl_context or TLSFiles.from_url(parsed, secure=secure),
-            timeout=timeout,
-            max_bytes=max_bytes,
-        )
+        self._shown = endpoint.at(f"/{self._prefix.strip('/')}")
+        self._client = endpoint.client(timeout=timeout, max_bytes=max_bytes)
         self._seen: set[str] = set()
         self._faults = FaultLog()
 
@@ -239,17 +237,6 @@ class EtcdRegistry:
         raise _refused(answer)
 
 
-def _parse(url: str) -> RegistryURL:
-    parsed = parse_url(url, example=_EXAMPLE, default_port=2379, options=_OPTIONS)
-    if parsed.scheme not in ("etcd", "etcd+https"):
-        raise parsed.invalid(f"the scheme must be etcd or etcd+https, not {parsed.scheme!r}")
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
-    if parsed.username == "":
-        raise parsed.invalid("the password has no user")
-    return parsed
-
-
 def _prefix(parsed: RegistryURL, layout: str) -> str:
     path = unquote(parsed.path).rstrip("/")
     option = parsed.query.get("prefix")
@@ -338,7 +325,3 @@ def _refused(answer: HttpReply) -> RegistryError:
     if answer.status == 404:
         return answer.error("status 404: is this etcd, with its gRPC gateway on?")
     return answer.error(f"status {answer.status}: {shortened(message)}" if message else None)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,25 +11,27 @@ from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._version import __version__
-from rpcguard.registries._shared.client import TLS_OPTIONS, HttpReply, RegistryClient, TLSFiles
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
     node_from_json,
     nodes_from_json,
 )
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import address, number, part, started_at
-from rpcguard.registries._shared.urls import RegistryURL, parse_url
+from rpcguard.registries._shared.fields import number, part, started_at
 
 if TYPE_CHECKING:
     import ssl
 
     from rpcguard._core.nodes.node import Node, Status
+    from rpcguard.registries._shared.client import HttpReply
 
-_EXAMPLE: Final = "xds+http://user:password@10.0.0.1:18000?node=orders-1&refresh=1"
-_OPTIONS: Final = ("node", "cluster", "resource", "refresh", "timeout", *TLS_OPTIONS)
-_SCHEMES: Final = {"xds+http": "http", "xds+https": "https"}
+_FORM: Final = URLForm(
+    example="xds+http://user:password@10.0.0.1:18000?node=orders-1&refresh=1",
+    ports={"xds+http": 80, "xds+https": 443},
+    options=("node", "cluster", "resource", "refresh", "timeout"),
+)
 _PLACE: Final = "{service}"
 _TARGET: Final = "/v3/discovery:endpoints"
 _TYPE: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -84,10 +86,11 @@ class XdsRegistry:
         ssl_context: ssl.SSLContext | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        parsed = _parse(url)
-        secure = parsed.scheme == "xds+https"
-        places = [address(*pair) for pair in parsed.hosts]
+        endpoint = _FORM.read(url, ssl_context)
+        parsed = endpoint.url
         self._resource = parsed.query.get("resource", _PLACE)
+        if _PLACE not in self._resource:
+            raise parsed.invalid(f"option 'resource' must have {_PLACE} in it")
         self._refresh = parsed.number("refresh", 1.0)
         self._node = {
             "id": parsed.query.get("node", socket.gethostname()),
@@ -95,15 +98,8 @@ class XdsRegistry:
             "user_agent_name": "rpcguard",
             "user_agent_version": __version__,
         }
-        self._shown = f"{parsed.scheme}://{','.join(places)}"
-        self._client = RegistryClient(
-            [f"{_SCHEMES[parsed.scheme]}://{place}" for place in places],
-            username=parsed.username,
-            password=parsed.password,
-            tls=ssl_context or TLSFiles.from_url(parsed, secure=secure),
-            timeout=parsed.number("timeout", 10.0),
-            max_bytes=max_bytes,
-        )
+        self._shown = endpoint.shown
+        self._client = endpoint.client(timeout=parsed.number("timeout", 10.0), max_bytes=max_bytes)
         self._held: LRUCache[str, _Held] = LRUCache(MOST_SERVICES)
         self._faults = FaultLog()
 
@@ -171,20 +167,6 @@ class _Endpoint:
     locality: Object = field(default_factory=dict)
     priority: int = 0
     share: float = 1.0
-
-
-def _parse(url: str) -> RegistryURL:
-    port = 443 if url.lower().startswith("xds+https:") else 80
-    parsed = parse_url(url, example=_EXAMPLE, default_port=port, options=_OPTIONS)
-    if parsed.scheme not in _SCHEMES:
-        raise parsed.invalid(f"the scheme must be xds+http or xds+https, not {parsed.scheme!r}")
-    if not parsed.hosts:
-        raise parsed.invalid("no address is given")
-    if parsed.path.strip("/"):
-        raise parsed.invalid(f"there is no path, but {parsed.path!r} is given")
-    if _PLACE not in parsed.query.get("resource", _PLACE):
-        raise parsed.invalid(f"option 'resource' must have {_PLACE} in it")
-    return parsed
 
 
 def _resource(answer: HttpReply, name: str) -> tuple[str, Object | None]:

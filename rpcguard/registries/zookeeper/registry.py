@@ -7,18 +7,17 @@ import os
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 import anyio
 from anyio import lowlevel, to_thread
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import host_and_port
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.client import TLS_OPTIONS, TLSFiles
 from rpcguard.registries._shared.documents import MAX_BYTES, nodes_from_json
+from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import address
-from rpcguard.registries._shared.urls import parse_url
+from rpcguard.registries._shared.tls import TLSFiles
 from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
 
 try:
@@ -40,9 +39,13 @@ if TYPE_CHECKING:
 
     from kazoo.protocol.states import WatchedEvent  # type: ignore[import-untyped]
 
-_EXAMPLE: Final = "zookeeper://user:password@h1:2181,h2:2181/services?layout=curator"
-_PORTS: Final = {"zookeeper": 2181, "zookeeper+tls": 2281}
-_OPTIONS: Final = ("layout", "timeout", "session_timeout", "protocols", "group", "version")
+_FORM: Final = URLForm(
+    example="zookeeper://user:password@h1:2181,h2:2181/services?layout=curator",
+    ports={"zookeeper": 2181, "zookeeper+tls": 2281},
+    options=("layout", "timeout", "session_timeout", "protocols", "group", "version"),
+    path="any",
+    credentials="login",
+)
 _PROTOCOLS: Final = ("rest", "http", "https", "tri")
 _RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
 _SETTLE: Final = 0.01
@@ -108,7 +111,7 @@ class ZooKeeperRegistry:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
         self._layout = LAYOUTS[layout](protocols=tuple(protocols), group=group, version=version)
         self._root = f"/{(root or self._layout.root).strip('/')}"
-        self._hosts = ",".join(address(*pair) for pair in hosts)
+        self._hosts = ",".join(host_and_port(*pair) for pair in hosts)
         self._credentials = None if username is None else f"{username}:{password or ''}"
         self._tls = tls
         self._timeout = timeout
@@ -120,24 +123,16 @@ class ZooKeeperRegistry:
     @classmethod
     def from_url(cls, url: str) -> ZooKeeperRegistry:
         """Read a `zookeeper://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
-        port = _PORTS.get(url.partition(":")[0].lower())
-        parsed = parse_url(
-            url, example=_EXAMPLE, default_port=port, options=(*_OPTIONS, *TLS_OPTIONS)
-        )
-        layout = parsed.query.get("layout", "curator")
-        if layout not in LAYOUTS:
-            raise parsed.invalid(f"option 'layout' must be one of {', '.join(LAYOUTS)}")
-        if not parsed.hosts:
-            raise parsed.invalid("no address is given")
-        secure = parsed.scheme == "zookeeper+tls"
-        files = TLSFiles.from_url(parsed, secure=secure)
+        endpoint = _FORM.read(url)
+        parsed = endpoint.url
+        layout = parsed.choice("layout", tuple(LAYOUTS), "curator")
         return cls(
             parsed.hosts,
-            root=unquote(parsed.path).strip("/"),
+            root=endpoint.name,
             layout=layout,
             username=parsed.username,
             password=parsed.password,
-            tls=files if secure else None,
+            tls=TLSFiles.from_url(parsed, secure=True) if endpoint.secure else None,
             timeout=parsed.number("timeout", 5.0),
             session_timeout=parsed.number("session_timeout", 6.0),
             protocols=parsed.query.get("protocols", ",".join(_PROTOCOLS)).split(","),
