@@ -1,0 +1,28 @@
+"""The `baggage` header of W3C: one member read, set or taken out of it, the others left alone."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+HEADER = "baggage"
+
+
+def member(header: str, key: str) -> str | None:
+    """Give the value of a member, decoded; None where there is none."""
+    for part in header.split(","):
+        name, equals, value = part.partition(";")[0].partition("=")
+        if equals and name.strip() == key:
+            return unquote(value.strip())
+    return None
+
+
+def with_member(header: str, key: str, value: str | None) -> str:
+    """Give the header with a member set to `value`, or without it for None."""
+    kept = [part for part in header.split(",") if part.strip() and _name(part) != key]
+    if value is not None:
+        kept.append(f"{key}={quote(value, safe='')}")
+    return ",".join(kept)
+
+
+def _name(part: str) -> str:
+    return part.partition(";")[0].partition("=")[0].strip()

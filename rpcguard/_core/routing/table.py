@@ -1,0 +1,139 @@
+"""The routes of one service, made ready to be matched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.node import Node
+    from rpcguard._core.policies.routing import Route, Wanted
+    from rpcguard._core.routing.facts import Facts
+
+Test = Callable[[str | None], bool]
+
+_MOST_REMEMBERED: Final = 50_000
+"""Cells that are remembered by the values of a node, twice the longest list; ids come and go."""
+
+
+class Entry:
+    """A route in its place: what its calls must have, where it leads, whom it goes with.
+
+    `bundle` is the place of the first route with the same conditions: their shares are of the same
+    calls.
+    """
+
+    __slots__ = ("bundle", "place", "rest", "route", "target")
+
+    def __init__(self, place: int, route: Route, target: Target, bundle: int) -> None:
+        self.place: int = place
+        self.route: Route = route
+        self.target: Target = target
+        self.bundle: int = bundle
+        self.rest: tuple[tuple[str, Test], ...] = ()
+
+
+class Table:
+    """The routes of one service; immutable, so that calls may match against it without a lock.
+
+    An index by exact values finds the few routes that can match: 100 routes cost a call no more
+    than a few look-ups.
+    """
+
+    def __init__(self, service: str, routes: Sequence[Route], lane_keys: Sequence[str]) -> None:
+        targets: dict[Target, Target] = {}
+        bundles: dict[object, int] = {}
+        self.entries: list[Entry] = []
+        self._lane_keys = tuple(lane_keys)
+        self._loose: list[Entry] = []
+        self._index: dict[str, dict[str, list[Entry]]] = {}
+        for route in routes:
+            if route.service in ("*", service):
+                target = Target(route.to)
+                target = targets.setdefault(target, target)
+                place = len(self.entries)
+                bundle = bundles.setdefault(route.when, place)
+                entry = Entry(place, route, target, bundle)
+                self.entries.append(entry)
+                self._file(entry)
+        self.targets: frozenset[Target] = frozenset(targets)
+        self.claimed: frozenset[Target] = frozenset(
+            entry.target for entry in self.entries if entry.route.is_share
+        )
+        self._keys = tuple(sorted({key for target in targets for key in target.keys}))
+        self._cells: dict[tuple[str | None, ...], CellKey] = {}
+
+    @property
+    def routes(self) -> list[Route]:
+        """Give the routes, in order."""
+        return [entry.route for entry in self.entries]
+
+    def _file(self, entry: Entry) -> None:
+        conditions = dict(entry.route.when)
+        for key, wanted in conditions.items():
+            exact = _exact(key, wanted)
+            if exact:
+                del conditions[key]
+                for value in exact:
+                    self._index.setdefault(key, {}).setdefault(value, []).append(entry)
+                break
+        else:
+            self._loose.append(entry)
+        entry.rest = tuple((key, _test(key, wanted)) for key, wanted in conditions.items())
+
+    def matching(self, facts: Facts) -> list[Entry]:
+        """Give the routes whose conditions a call meets, in order; no state is looked at."""
+        found = self._loose
+        for key, by_value in self._index.items():
+            value = facts.get(key)
+            if value is not None and value in by_value:
+                found = [*found, *by_value[value]]
+        if not found:
+            return found
+        get = facts.get
+        found = [one for one in found if all(test(get(key)) for key, test in one.rest)]
+        found.sort(key=_place)
+        return found
+
+    def cell_of(self, node: Node) -> CellKey:
+        """Tell into which cell a node falls."""
+        values = values_of(node, self._keys, self._lane_keys)
+        lane = lane_of(node, self._lane_keys)
+        cell = self._cells.get((lane, *values))
+        if cell is None:
+            named = dict(zip(self._keys, values, strict=True))
+            admitting = frozenset(target for target in self.targets if target.admits(named))
+            if len(self._cells) >= _MOST_REMEMBERED:
+                self._cells.clear()
+            cell = self._cells[(lane, *values)] = CellKey(lane, admitting)
+        return cell
+
+
+def _place(entry: Entry) -> int:
+    return entry.place
+
+
+def _exact(key: str, wanted: Wanted) -> tuple[str, ...]:
+    """Give the values of which one must be there, where they can be looked up."""
+    if wanted is None or wanted == "*":
+        return ()
+    values = (wanted,) if isinstance(wanted, str) else wanted
+    if key == "path" and any(value.endswith("*") for value in values):
+        return ()
+    return tuple(values)
+
+
+def _test(key: str, wanted: Wanted) -> Test:
+    if wanted is None:
+        return lambda value: value is None
+    if wanted == "*":
+        return lambda value: value is not None
+    values = (wanted,) if isinstance(wanted, str) else wanted
+    if key == "path":
+        exact = frozenset(value for value in values if not value.endswith("*"))
+        prefixes = tuple(value[:-1] for value in values if value.endswith("*"))
+        return lambda value: value is not None and (value in exact or value.startswith(prefixes))
+    wanted_set = frozenset(values)
+    return lambda value: value in wanted_set
