@@ -13,11 +13,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.nodes.live import Lease
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from rpcguard._core.policies.bundle import Policies
-from rpcguard._core.service.service import Lease, Service
+from rpcguard._core.service.service import Service
 from rpcguard._text import quantile
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.effects import Event
 
 
-_LOUD = ("panic", "doubted", "frozen", "refused")
+_LOUD = ("baseless", "doubted", "frozen", "guarded", "panic", "refused", "strained")
 _REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
 """Repeated lines that are remembered: names come from outside, and there may be any number."""

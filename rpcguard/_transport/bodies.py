@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from rpcguard._core.call.call import Call
-    from rpcguard._core.service.service import Lease, Service
+    from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.service.service import Service
 
 
 class SyncOneShotBody:

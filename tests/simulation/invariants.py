@@ -48,13 +48,13 @@ class Watched(Service):
         self.judge = judge
         judge.attach(self)
 
-    def pick(self, *, repeatable: bool) -> Lease | None:
-        lease = super().pick(repeatable=repeatable)
+    def pick(self, *, repeatable: bool, ask: Any = None) -> Lease | None:
+        lease = super().pick(repeatable=repeatable, ask=ask)
         self.judge.picked(lease, (), patient=not repeatable)
         return lease
 
-    def pick_again(self, tried: Any, *, same_node: bool = False) -> Any:
-        following = super().pick_again(tried, same_node=same_node)
+    def pick_again(self, tried: Any, *, same_node: bool = False, ask: Any = None) -> Any:
+        following = super().pick_again(tried, same_node=same_node, ask=ask)
         if not isinstance(following, str):
             self.judge.picked(following, tried, patient=False, again=same_node)
         return following

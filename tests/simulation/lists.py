@@ -100,7 +100,7 @@ class Lists(Standing):
             demand(one.live.probing or not one.connect, "an ejected node is not probed")
         for mark in self.marks:
             demand(mark.live.probing or not mark.proof, "a marked node is not probed")
-        demand(pooled == sum(map(len, roster.pools)), "the pools hold other nodes")
+        demand(pooled == len(roster.pools), "the pools hold other nodes")
         demand(len(self.blacklist) <= len(roster.nodes), "the blacklist outgrows the list")
         if self.world.now >= self.service._standing.next_tick:
             return  # nobody has looked since, so nothing had to change
@@ -172,7 +172,7 @@ class Lists(Standing):
     def bounded(self) -> None:
         """Look for what is kept of nodes that are gone."""
         listed, roster = set(self.roster.nodes.values()), self.roster
-        demand(len(self.service._records) <= RECORDS, "the records of picks grow")
+        demand(len(self.service.explain()) <= RECORDS, "the records of picks grow")
         demand({mark.live for mark in self.marks} <= listed, "a mark outlives its node")
         demand({one.live for one in self.blacklist._ejections.values()} <= listed, "an ejection")
         demand(roster.warming | roster.doubted | set(roster.out) <= listed, "a node is leaked")

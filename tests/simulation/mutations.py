@@ -51,9 +51,9 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "a retry goes to an untried node",
-        "_core.service.service",
-        "pools.pick_again(now, tried) if tried else pools.pick(now, tried)",
-        "pools.pick(now, ())",
+        "_core.service.picker",
+        "pools.pick_again(leg, now, tried) if tried else pools.pick(leg, now, tried)",
+        "pools.pick(leg, now, ())",
     ),
     Mutation(
         "a retry is paid from the budget",
@@ -192,15 +192,15 @@ MUTATIONS = [
     ),
     Mutation(
         "slow start is suspended when half is new",
-        "_core.service.roster",
-        "if warm_weight * 2.0 >= self.pools.weight:",
+        "_core.service.pools",
+        "if cell.warming * 2.0 >= cell.weight:",
         "if False:",
     ),
     Mutation(
         "a low priority waits for the high one",
-        "_core.service.pools",
-        "place = bisect(self._keys, key)\n",
-        "place = 0\n",
+        "_core.service.stages",
+        "for priority in sorted({pool.priority for pool in pools}):",
+        "for priority in sorted({pool.priority for pool in pools}, reverse=True):",
     ),
     Mutation(
         "attempts are limited",

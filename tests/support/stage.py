@@ -6,6 +6,8 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import httpx
+
 from rpcguard import (
     EjectionPolicy,
     LeastLoaded,
@@ -19,15 +21,18 @@ from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict, cancelled
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.retry import RetryPolicy
-from rpcguard._core.service.service import Lease, Service
+from rpcguard._core.policies.routing import Routing, ZonePolicy
+from rpcguard._core.routing.facts import Facts
+from rpcguard._core.service.service import Service
 from rpcguard._planning.fleet import GOOD, REFUSED, SICK
 from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.view import NodeView
+    from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
 
 __all__ = ["GOOD", "NOT_FOUND", "REFUSED", "SICK", "Stage", "cancelled", "leaving", "nodes"]
@@ -60,6 +65,8 @@ class Stage:
         offline: OfflinePolicy | None = None,
         membership: MembershipPolicy | None = None,
         retry: RetryPolicy | None = None,
+        routing: Routing | None = None,
+        zone: ZonePolicy | None = None,
         balancer: type[LeastLoaded | RoundRobin] = LeastLoaded,
         seed: int = 1,
     ) -> None:
@@ -75,6 +82,8 @@ class Stage:
                 offline=offline or OfflinePolicy(),
                 membership=membership or MembershipPolicy(),
                 retry=retry or RetryPolicy(),
+                routing=routing,
+                zone=zone or ZonePolicy(),
                 balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),
@@ -105,9 +114,15 @@ class Stage:
         made = [nodes(one)[0] if isinstance(one, str) else one for one in listed]
         return self.service.reconcile(Snapshot(made, authoritative=authoritative, known=known))
 
-    def pick(self, *, repeatable: bool = True) -> Lease:
+    def ask(self, *, mark: str | None = None, key: str | None = None, **headers: str) -> Ask | None:
+        """Give what a call asks for by lanes and routes."""
+        request = httpx.Request("GET", "http://orders/v1/42", headers=headers)
+        options = {} if key is None else {"key": key}
+        return self.service.ask(Facts(request, mark=mark, baggage={}.get, options=options))
+
+    def pick(self, *, repeatable: bool = True, ask: Ask | None = None) -> Lease:
         """Pick a node; there must be one."""
-        lease = self.service.pick(repeatable=repeatable)
+        lease = self.service.pick(repeatable=repeatable, ask=ask)
         assert lease is not None
         return lease
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from rpcguard._core.call.plan import CallPlan
-    from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.service.service import Lease, Service
+    from rpcguard._core.nodes.live import Lease, LiveNode
+    from rpcguard._core.service.service import Service
 
 _DRAINED = 65536
 DRAIN_TIME = 0.1

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpcguard._core.service.service import Lease, Settled
+    from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.service.records import Settled
 
 
 class Reply(Protocol):

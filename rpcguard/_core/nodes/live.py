@@ -10,6 +10,7 @@ from rpcguard._core.nodes.window import RollingCounts
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node, State
+    from rpcguard._core.nodes.routed import Routed
 
 TIME_CONSTANT = 10.0
 """Seconds in which an old latency has 1/e of the say in the average."""
@@ -233,13 +234,15 @@ class Lease:
     """Hold one attempt's claim on a node, from the pick to the close of its response.
 
     `proof` is true for the trial of a half-open node and for a pick in panic: there a success
-    restores the node. `paid_at` is when the budget paid for a retry.
+    restores the node. `paid_at` is when the budget paid for a retry. `routed` is what lanes and
+    routes made of it, None where they are not looked at.
     """
 
-    __slots__ = ("live", "paid_at", "proof", "started")
+    __slots__ = ("live", "paid_at", "proof", "routed", "started")
 
     def __init__(self, live: LiveNode, started: float) -> None:
         self.live: LiveNode = live
         self.started: float = started
         self.proof: bool = False
         self.paid_at: float | None = None
+        self.routed: Routed | None = None

@@ -98,3 +98,38 @@ class ServiceView:
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """A route of a service at the moment of asking, and what it really gets."""
+
+    name: str
+    """Its name."""
+
+    service: str
+    """The service that was asked about."""
+
+    share: float
+    """The share that is asked for."""
+
+    effective_share: float
+    """The share while its nodes are warming, and while a guard holds it back: then 0."""
+
+    measured: float | None
+    """The share that its nodes got of the last 1,000 calls that matched; None before the first."""
+
+    ramp: float
+    """The mean of the slow-start ramps of its nodes."""
+
+    strain: float
+    """The share divided by its nodes' part of the weight: 2 is twice as much as they would bear."""
+
+    nodes: int
+    """How many listed nodes it leads to."""
+
+    eligible: int
+    """How many of them can be picked."""
+
+    guard: float | None
+    """Seconds for which its guard still holds the share back; None where it does not."""

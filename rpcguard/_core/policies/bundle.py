@@ -11,6 +11,7 @@ from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.routing import Routing, ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _KINDS = {
     "slow_start": SlowStart,
     "offline": OfflinePolicy,
     "membership": MembershipPolicy,
+    "zone": ZonePolicy,
 }
 
 
@@ -32,8 +34,8 @@ _KINDS = {
 class Policies:
     """Hold the policies of one transport; `probes` says whether nodes are probed by TCP.
 
-    What `ejection` says of probes goes before it. Raises `ValueError` naming the field that is of
-    another kind.
+    `routing` None means that lanes are not looked at. What `ejection` says of probes goes before
+    it. Raises `ValueError` naming the field that is of another kind.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -41,6 +43,8 @@ class Policies:
     slow_start: SlowStart = field(default_factory=SlowStart)
     offline: OfflinePolicy = field(default_factory=OfflinePolicy)
     membership: MembershipPolicy = field(default_factory=MembershipPolicy)
+    routing: Routing | None = None
+    zone: ZonePolicy = field(default_factory=ZonePolicy)
     balancer: Callable[[], Balancer] = LeastLoaded
     probes: bool = True
 
@@ -48,6 +52,8 @@ class Policies:
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             require(name, value, f"of the class {kind.__name__}", isinstance(value, kind))
+        good = self.routing is None or isinstance(self.routing, Routing)
+        require("routing", self.routing, "of the class Routing or None", good)
         wanted = "what makes balancers: pass the class, LeastLoaded, not LeastLoaded()"
         require("balancer", self.balancer, wanted, callable(self.balancer))
         if self.ejection.probe is not None:

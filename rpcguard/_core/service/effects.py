@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
 
 Kind = Literal[
+    "baseless",
     "changed",
     "doubted",
     "ejected",
     "frozen",
+    "guarded",
     "offline",
     "panic",
     "refused",
     "restored",
     "signal",
+    "strained",
 ]
 
 

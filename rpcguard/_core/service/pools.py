@@ -1,107 +1,293 @@
-"""The eligible nodes of one service, in pools that are asked one after the other."""
+"""The eligible nodes of a service, each in one pool of a balancer, and how one is picked."""
 
 from __future__ import annotations
 
-from bisect import bisect, bisect_left
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
+
+from rpcguard._core.nodes.live import weight_of
+from rpcguard._core.routing.cells import ONE_CELL
+from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from random import Random
 
     from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.live import LiveNode
-
-_ZONE_TRIES = 16
-"""Nodes that are drawn for one of another zone: with half of them elsewhere, 1 in 65,536 misses."""
-
-_PAIR = 2
-"""Candidates of a retry: one may have gone down together with the node that has just failed."""
-
-_KEPT_POOLS = 8
-"""How many pools may be empty: each pick looks at them, and a registry may list any priority."""
-
-PoolKey = tuple[int, ...]
-"""What a pool's nodes share; the pool of the least key is asked first."""
+    from rpcguard._core.nodes.node import Node
+    from rpcguard._core.routing.cells import CellKey
+    from rpcguard._core.routing.table import Table
+    from rpcguard._core.service.zones import Zones
 
 Compared = tuple[tuple["LiveNode", float], ...]
 
+_ZONE_TRIES: Final = 16
+"""Draws in which a retry looks for another zone: a fleet of which one node of 16 is elsewhere."""
 
-def key_of(live: LiveNode) -> PoolKey:
-    """Give the key of the pool that a node belongs to while it is eligible."""
-    return (live.node.priority,)
+_PAIR: Final = 2
 
 
 class Pools:
-    """The eligible nodes, with one pool and one balancer for each key.
+    """All pools of one service.
 
-    Not thread-safe: it lives under the lock of its service. `compared` is what the last pick
-    compared, `weight` the sum of the weights.
+    Not thread-safe: it lives under the lock of its service. Every listed node has its place in one
+    pool, and is in the pool's balancer while it is eligible. `compared` is what the last pick
+    compared and `stage` where it found its node. `changed` counts what makes legs stale; `whole` is
+    the leg of a call that may go to any node, None after such a change.
     """
 
-    def __init__(self, new_balancer: Callable[[], Balancer]) -> None:
+    def __init__(
+        self, new_balancer: Callable[[], Balancer], rng: Random, *, zones: Zones | None = None
+    ) -> None:
+        self.table: Table | None = None
+        self.cells: dict[CellKey, Cell] = {}
         self.compared: Compared = ()
-        self.weight: float = 0.0
+        self.stage: Stage | None = None
+        self.changed: int = 0
         self._new_balancer = new_balancer
-        self._pools: dict[PoolKey, Balancer] = {}
-        self._keys: list[PoolKey] = []
-        self._in_order: list[Balancer] = []
-        self._members: dict[LiveNode, PoolKey] = {}
+        self._random = rng.random
+        self.zones: Zones | None = zones
+        self._pools: dict[PoolKey, Pool] = {}
+        self._places: dict[LiveNode, Pool] = {}
+        self._tempered: set[Pool] = set()
+        self.whole: Leg | None = None
 
     def __len__(self) -> int:
-        return len(self._members)
+        """Count the nodes that can be picked."""
+        return sum(len(pool.balancer) for pool in self._pools.values())
 
-    def __iter__(self) -> Iterator[Balancer]:
-        return iter(self._in_order)
+    @property
+    def empty(self) -> int:
+        """Count the pools without a node that can be picked."""
+        return sum(not len(pool.balancer) for pool in self._pools.values())
 
-    def put(self, live: LiveNode) -> None:
-        """Put a node into its pool, out of another one where it is in that."""
-        key = key_of(live)
-        if live.in_pool and self._members[live] == key:
-            return
-        self.take_out(live)
+    # Places
+
+    def _key_of(self, node: Node) -> PoolKey:
+        cell = ONE_CELL if self.table is None else self.table.cell_of(node)
+        own = self.zones is not None and self.zones.owns(node)
+        return PoolKey(cell, node.priority, own)
+
+    def enter(self, live: LiveNode) -> None:
+        """Give a listed node its place; it is not eligible yet."""
+        key = self._key_of(live.node)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = self._new_balancer()
-            place = bisect(self._keys, key)
-            self._keys.insert(place, key)
-            self._in_order.insert(place, pool)
-        pool.add(live)
-        self._members[live] = key
+            cell = self.cells.get(key.cell)
+            if cell is None:
+                cell = self.cells[key.cell] = Cell(key.cell)
+            pool = self._pools[key] = Pool(key, cell, self._new_balancer())
+        self._places[live] = pool
+        pool.members += 1
+        if _is_offered(live):
+            self._count(pool.cell, 1, live.weight)
+
+    def leave(self, live: LiveNode) -> None:
+        """Take a node's place away."""
+        self.take_out(live)
+        pool = self._places.pop(live)
+        pool.members -= 1
+        if _is_offered(live):
+            self._count(pool.cell, -1, -live.weight)
+        if not pool.members:
+            del self._pools[pool.key]
+            if not any(one.cell is pool.cell for one in self._pools.values()):
+                del self.cells[pool.key.cell]
+                self._stale()
+
+    def _count(self, cell: Cell, nodes: int, weight: float) -> None:
+        cell.listed += nodes
+        cell.listed_weight = cell.listed_weight + weight if cell.listed else 0.0
+        if cell.listed in (0, nodes):
+            self._stale()
+
+    def suits(self, live: LiveNode, node: Node) -> bool:
+        """Tell whether a node keeps its place and weight when the registry says this of it."""
+        drained = node.status == "draining", live.node.status == "draining"
+        same = weight_of(node) == live.weight and drained[0] == drained[1]
+        return same and self._places[live].key == self._key_of(node)
+
+    def place_again(self, live: LiveNode) -> None:
+        """Move a node to where the rules of now want it; what is known of it stays."""
+        if live.gone or self._places[live].key == self._key_of(live.node):
+            return
+        eligible = live.in_pool
+        self.leave(live)
+        self.enter(live)
+        if eligible:
+            self.put(live)
+
+    def put(self, live: LiveNode) -> None:
+        """Let a node be picked, unless it can be already."""
+        if live.in_pool:
+            return
+        pool = self._places[live]
+        pool.balancer.add(live)
         live.in_pool = True
-        self.weight += live.weight
+        pool.weight += live.weight
+        pool.cell.weight += live.weight
+        pool.cell.eligible += 1
+        if len(pool.balancer) == 1:
+            self._stale()
 
     def take_out(self, live: LiveNode) -> None:
-        """Take a node out of its pool, if it is in one."""
+        """Let a node be picked no more, if it can be."""
         if not live.in_pool:
             return
-        key = self._members.pop(live)
-        pool = self._pools[key]
-        pool.remove(live)
-        if not len(pool) and len(self._pools) > _KEPT_POOLS:
-            del self._pools[key]
-            place = bisect_left(self._keys, key)
-            del self._keys[place], self._in_order[place]
+        pool = self._places[live]
+        cell = pool.cell
+        pool.balancer.remove(live)
         live.in_pool = False
-        self.weight = self.weight - live.weight if self._members else 0.0
+        cell.eligible -= 1
+        cell.weight = cell.weight - live.weight if cell.eligible else 0.0
+        pool.weight -= live.weight
+        if not len(pool.balancer):
+            pool.weight = 0.0
+            self._stale()
 
-    def pick(self, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
-        """Pick a node of the first pool that has one which was not tried."""
-        for pool in self._in_order:
-            live = pool.pick(now, tried)
+    def is_first(self, leg: Leg, live: LiveNode) -> bool:
+        """Tell whether a listed node is one of those that a call wants first."""
+        return leg.whole or self._places[live].cell in leg.stages[0].cells
+
+    def place_in(self, leg: Leg, live: LiveNode) -> int | None:
+        """Tell which of the last stages of a leg a listed node is in; None for neither."""
+        if leg.whole:
+            return 0
+        cell = self._places[live].cell
+        return next((place for place, one in enumerate(leg.last) if cell in one.cells), None)
+
+    def _stale(self) -> None:
+        self.changed += 1
+        self.whole = None
+
+    def relist(self) -> None:
+        """Forget what was prepared: the rules have changed."""
+        self._stale()
+
+    # Slow start
+
+    def temper(self, warming: Collection[LiveNode]) -> None:
+        """Take in the ramps of warming nodes; suspend those of a cell that is half new or more.
+
+        In a release that replaces many nodes the old ones would have to bear the load of the rest.
+        Decided per cell: the few nodes of a canary are all new, and its share is thinned instead.
+        """
+        for pool in self._tempered:
+            pool.lacking = pool.cell.lacking = pool.cell.warming = 0.0
+        self._tempered.clear()
+        for live in warming:
+            if live.in_pool:
+                pool = self._places[live]
+                lacking = live.weight * (1.0 - live.ramp)
+                pool.lacking += lacking
+                pool.cell.lacking += lacking
+                pool.cell.warming += live.weight
+                self._tempered.add(pool)
+        for live in warming:
+            cell = self._places[live].cell
+            if cell.warming * 2.0 >= cell.weight:
+                live.ramp = 1.0
+
+    @property
+    def tempered(self) -> bool:
+        """Tell whether any node that can be picked is warming."""
+        return bool(self._tempered)
+
+    # What a call may use
+
+    def prepare_whole(self) -> Leg:
+        """Make the leg of a call that may go to any node."""
+        stage = self.stage_of(self.cells.values())
+        self.whole = Leg((stage,), (stage,), whole=True)
+        return self.whole
+
+    def stage_of(
+        self,
+        cells: Iterable[Cell],
+        *,
+        group: str = "any",
+        fallback: str | None = None,
+        least: float = 0.0,
+    ) -> Stage:
+        """Prepare a stage of some cells."""
+        chosen = frozenset(cells)
+        pools = [
+            pool for pool in self._pools.values() if len(pool.balancer) and pool.cell in chosen
+        ]
+        return Stage(chosen, pools, group=group, fallback=fallback, least=least)
+
+    def pick(self, leg: Leg, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+        """Pick an eligible node: of the first stage, and the lowest priority, that has one."""
+        for stage in leg.stages:
+            pool = stage.only
+            if pool is not None:
+                live = pool.balancer.pick(now, tried)
+                self.compared = pool.balancer.considered
+            else:
+                live = self._pick_of(stage, now, tried) if stage.fit else None
             if live is not None:
-                self.compared = pool.considered
+                self.stage = stage
                 return live
         return None
 
-    def pick_again(self, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
+    def _pick_of(self, stage: Stage, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+        for own, others in stage.levels:
+            if own and others and self.zones is not None:
+                live = self._pick_near(self.zones, own, others, now, tried)
+            else:
+                live = self._draw(own or others, now, tried)
+            if live is not None:
+                return live
+        return None
+
+    def _pick_near(
+        self,
+        zones: Zones,
+        own: Sequence[Pool],
+        others: Sequence[Pool],
+        now: float,
+        tried: Collection[LiveNode],
+    ) -> LiveNode | None:
+        near = self._draw(own, now, tried)
+        far = self._draw(others, now, tried)
+        if near is None or far is None:
+            live = near or far
+            self.compared = ((live, live.load(zones.typical, now)),) if live is not None else ()
+            return live
+        (live, load), other = zones.nearer(near, far, now)
+        self.compared = ((live, load), other)
+        return live
+
+    def _draw(
+        self, pools: Sequence[Pool], now: float, tried: Collection[LiveNode]
+    ) -> LiveNode | None:
+        for pool in pools if len(pools) == 1 else self._by_weight(pools):
+            live = pool.balancer.pick(now, tried)
+            if live is not None:
+                self.compared = pool.balancer.considered
+                return live
+        return None
+
+    def _by_weight(self, pools: Sequence[Pool]) -> Iterable[Pool]:
+        left = self._random() * sum(pool.weight - pool.lacking for pool in pools)
+        for first in pools:
+            left -= first.weight - first.lacking
+            if left < 0.0:
+                break
+        # The others follow, since what was drawn may have nothing but nodes that were tried.
+        return chain((first,), (pool for pool in pools if pool is not first))
+
+    def pick_again(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
         """Pick an untried node, of another zone than the last one if a few draws give one.
 
         Of two it is the one that was heard of last, by an answer or as a new node: the node that
         has just failed may not be the only one that is gone.
         """
-        zone, drawn, elsewhere = tried[-1].node.zone, [], []
-        for one in islice(self._draw(now, tried), _ZONE_TRIES):
+        zone = tried[-1].node.zone
+        drawn: list[tuple[LiveNode, Compared, Stage | None]] = []
+        elsewhere: list[tuple[LiveNode, Compared, Stage | None]] = []
+        for one in islice(self._draw_all(leg, now, tried), _ZONE_TRIES):
             drawn.append(one)
             if zone is None or one[0].node.zone != zone:
                 elsewhere.append(one)
@@ -109,15 +295,23 @@ class Pools:
                 break
         if not drawn:
             return None
-        live, self.compared = max(elsewhere or drawn[:_PAIR], key=lambda one: one[0].heard_at)
+        best = max(elsewhere or drawn[:_PAIR], key=lambda one: one[0].heard_at)
+        live, self.compared, self.stage = best
         return live
 
-    def _draw(self, now: float, tried: tuple[LiveNode, ...]) -> Iterator[tuple[LiveNode, Compared]]:
-        # One after the other, each once, with what was compared, and of one pool.
-        passed, key = [*tried], None
-        while (live := self.pick(now, passed)) is not None:
-            key = key or self._members[live]
-            if self._members[live] != key:
+    def _draw_all(
+        self, leg: Leg, now: float, tried: tuple[LiveNode, ...]
+    ) -> Iterator[tuple[LiveNode, Compared, Stage | None]]:
+        # One after the other, each once, with what was compared; of one stage and one priority.
+        passed, first = [*tried], None
+        while (live := self.pick(leg, now, passed)) is not None:
+            first = first or (live.node.priority, self.stage)
+            if (live.node.priority, self.stage) != first:
                 return
-            yield live, self.compared
+            yield live, self.compared, self.stage
             passed.append(live)
+
+
+def _is_offered(live: LiveNode) -> bool:
+    # By the registry's word of now; whether the node is well is another question.
+    return live.node.status != "draining" and live.weight > 0.0

@@ -1,14 +1,16 @@
-"""How one pick came about, kept for `explain`."""
+"""How one pick came about, kept for `explain`, and what its attempt came to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rpcguard._core.nodes.live import Lease, LiveNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rpcguard._core.nodes.node import State
 
 Compared = tuple[tuple["LiveNode", float], ...]
 Exclusions = tuple[tuple[str, str], ...]
@@ -47,3 +49,21 @@ def explained(taken: Iterable[Taken]) -> list[PickRecord]:
         )
         for lease, compared, tried, excluded in taken
     ]
+
+
+class Settled(NamedTuple):
+    """What the end of an attempt, or of its body, came to for its node."""
+
+    seconds: float
+    """How long the attempt took."""
+    change: State | None
+    """Where the node stands since, when this attempt has moved it; else None."""
+    reason: str | None
+    """Why it stands there."""
+
+
+def settled_by(live: LiveNode, before: State, seconds: float) -> Settled:
+    """Tell what an attempt came to for a node that stood in this state before it ended."""
+    if live.state == before:
+        return Settled(seconds, None, None)
+    return Settled(seconds, live.state, live.reason)

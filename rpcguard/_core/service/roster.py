@@ -10,6 +10,7 @@ from rpcguard._core.nodes.live import LiveNode, weight_of
 from rpcguard._core.service.blacklist import Blacklist
 from rpcguard._core.service.marks import OfflineMarks
 from rpcguard._core.service.pools import Pools
+from rpcguard._core.service.zones import zones_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.membership import MembershipPolicy
     from rpcguard._core.policies.slow_start import SlowStart
+    from rpcguard._core.service.stages import Leg
 
 _RAMP_STEPS = 500
 _SHOWN = 50
@@ -45,7 +47,7 @@ class Roster:
         self.doubted: set[LiveNode] = set()
         self.out: dict[LiveNode, None] = {}
         self.serving: int = 0
-        self.pools: Pools = Pools(policies.balancer)
+        self.pools: Pools = Pools(policies.balancer, rng, zones=zones_of(policies.zone))
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
     @property
@@ -70,12 +72,13 @@ class Roster:
         live = LiveNode(node, now)
         self.nodes[node.id] = live
         self.serving += _takes_calls(node)
+        self.pools.enter(live)
         self.place(live)
         return live
 
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
-        self.pools.take_out(live)
+        self.pools.leave(live)
         self.serving -= _takes_calls(live.node)
         self.out.pop(live, None)
         self.warming.discard(live)
@@ -88,11 +91,14 @@ class Roster:
 
     def update(self, live: LiveNode, node: Node) -> None:
         """Take what the registry now says of a node; what was learned of it stays."""
-        if weight_of(node) != live.weight:
-            self.pools.take_out(live)  # a balancer may keep what a node weighs as it comes
+        moves = not self.pools.suits(live, node)
+        if moves:
+            self.pools.leave(live)
         self.serving += _takes_calls(node) - _takes_calls(live.node)
         live.node = node
         live.weight = weight_of(node)
+        if moves:
+            self.pools.enter(live)
         self.place(live)
 
     def place(self, live: LiveNode) -> None:
@@ -131,17 +137,14 @@ class Roster:
         (self.doubted.discard if since is None else self.doubted.add)(live)
 
     def retune(self, now: float) -> None:
-        """Bring every ramp up to date; suspended while half or more of the weight is warming."""
-        if not self.warming:
+        """Bring every ramp up to date."""
+        if not self.warming and not self.pools.tempered:
             return
         ramp = self.slow_start.ramp
         for live in self.warming:
             live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
         self.warming = {live for live in self.warming if live.ramp < 1.0}
-        warm_weight = sum(live.weight for live in self.warming if live.in_pool)
-        if warm_weight * 2.0 >= self.pools.weight:
-            for live in self.warming:
-                live.ramp = 1.0
+        self.pools.temper(self.warming)
 
     def next_change(self, now: float) -> float:
         """Give a time at or before that at which something changes by itself, else infinity."""
@@ -152,29 +155,41 @@ class Roster:
         doubted = (live.doubted_at or 0.0 for live in self.doubted)
         return min(ends, min(doubted, default=math.inf) + hold)
 
-    def trial(self, now: float, tried: Collection[LiveNode], *, patient: bool) -> LiveNode | None:
+    def trial(
+        self, leg: Leg, now: float, tried: Collection[LiveNode], *, patient: bool
+    ) -> LiveNode | None:
         """Give a half-open node its one live call, unless something else keeps it out as well."""
         for ejection in self.blacklist.trials(now, patient=patient):
             live = ejection.live
             wanted = live.state == "ejected" and live.node.status == "up"
-            if wanted and live not in tried and self.marks.get(live) is None:
+            if not wanted or not self.pools.is_first(leg, live):
+                continue
+            if live not in tried and self.marks.get(live) is None:
                 self.blacklist.begin_trial(live)
                 return live
         return None
 
-    def least_bad(self, tried: Collection[LiveNode]) -> LiveNode | None:
+    def least_bad(self, leg: Leg, tried: Collection[LiveNode]) -> LiveNode | None:
         """Pick a node that is out: one that leaves but still serves, else the least ejected.
 
-        A node without hope is picked only where nothing is eligible.
+        A node without hope is picked only where nothing is eligible, and of two that are as bad
+        the one that the call was meant for.
         """
-        best = None
-        best_rank: tuple[float, ...] = (_HOPELESS if self.eligible else math.inf,)
+        best: LiveNode | None = None
+        best_rank: tuple[float, ...] = (math.inf,)
+        hopeful = any(stage.eligible for stage in leg.last)
         for live in self.out:
             if live.state == "draining" or live in tried:
                 continue
-            rank = self._badness(live)
-            if rank < best_rank:
+            place = self.pools.place_in(leg, live)
+            if place is None:
+                continue
+            badness = self._badness(live)
+            hopeless = badness[0] >= _HOPELESS
+            rank = hopeless, place, *badness
+            if rank < best_rank and not (hopeless and hopeful):
                 best, best_rank = live, rank
+                self.pools.stage = leg.last[place]
         return best
 
     def _badness(self, live: LiveNode) -> tuple[float, ...]:

@@ -5,47 +5,40 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter, deque
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
 
 from rpcguard._checks import is_amount, require
-from rpcguard._core.nodes.live import Lease as Lease
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Notice
+from rpcguard._core.service.asks import Ask
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
+from rpcguard._core.service.picker import Picker
 from rpcguard._core.service.reconcile import compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
-from rpcguard._core.service.records import explained
+from rpcguard._core.service.records import settled_by
 from rpcguard._core.service.roster import Roster
+from rpcguard._core.service.router import router_of
 from rpcguard._core.service.standing import Standing
 from rpcguard._core.service.views import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.node import State
-    from rpcguard._core.nodes.view import ConnectionCounts, NodeView
+    from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView
     from rpcguard._core.outcomes.verdict import Verdict
     from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.policies.routing import Route
+    from rpcguard._core.routing.facts import Facts
     from rpcguard._core.service.effects import Effects
-    from rpcguard._core.service.records import Compared, PickRecord, Taken
+    from rpcguard._core.service.records import PickRecord, Settled
 
-_RECORDS, _CHUNK = 64, 64
+_CHUNK = 64
 
 Denial = Literal["budget", "no_other_node"]
-
-
-class Settled(NamedTuple):
-    """What the end of an attempt, or of its body, came to for its node."""
-
-    seconds: float
-    """How long the attempt took."""
-    change: State | None
-    """Where the node stands since, when this attempt has moved it; else None."""
-    reason: str | None
-    """Why it stands there."""
 
 
 class Service:
@@ -78,7 +71,6 @@ class Service:
         self.calls: int = 0
         self.called_at: float = clock()
         self.refused: int = 0
-        self._panics = False
         self.wall = wall
         self._effects = effects
         self._lock = threading.Lock()
@@ -86,7 +78,10 @@ class Service:
         self._roster = Roster(policies, self.rng)
         self._standing = Standing(name, self._roster, policies, clock)
         self._budget = RetryBudget(policies.retry, clock())
-        self._records: deque[Taken] = deque(maxlen=_RECORDS)
+        pools = self._roster.pools
+        self._router = router_of(name, policies, pools, self.rng, self._standing, clock())
+        self._zones = pools.zones
+        self._picker = Picker(self._roster, self._standing, self._router)
 
     def begin(self) -> bool:
         """Count a call in; False once the service is closed."""
@@ -105,18 +100,25 @@ class Service:
             if self.closed and not self.calls:
                 self._changed.notify_all()
 
-    def pick(self, *, repeatable: bool) -> Lease | None:
+    def pick(self, *, repeatable: bool, ask: Ask | None = None) -> Lease | None:
         """Pick a node for a first attempt; None when the list has no usable one.
 
         Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
+        `ask` is what the call asks for by lanes and routes.
         """
         with self._lock:
-            lease = self._pick(self.clock(), (), repeatable=repeatable)
+            now = self.clock()
+            if ask is None:
+                lease = self._picker.pick(now, (), repeatable=repeatable)
+            else:
+                lease = self._picker.pick_for(ask, now, (), repeatable=repeatable)
         if self._standing.outbox:
             self._deliver()
         return lease
 
-    def pick_again(self, tried: tuple[LiveNode, ...], *, same_node: bool = False) -> Lease | Denial:
+    def pick_again(
+        self, tried: tuple[LiveNode, ...], *, same_node: bool = False, ask: Ask | None = None
+    ) -> Lease | Denial:
         """Pick an untried node for a retry, of another zone if there is one, and pay for it.
 
         `same_node` allows the last node again where no other is left.
@@ -125,56 +127,17 @@ class Service:
             now = self.clock()
             if not self._budget.allows(now):
                 return "budget"
-            lease = self._pick(now, tried, repeatable=True)
+            if ask is None:
+                lease = self._picker.pick(now, tried, repeatable=True)
+            else:
+                lease = self._picker.pick_for(ask, now, tried, repeatable=True)
             if lease is None and same_node and not tried[-1].gone:
-                lease = self._lease(tried[-1], now, (), tried)
+                lease = self._picker.lease(tried[-1], now, (), tried)
             if lease is not None:
                 lease.paid_at = self._budget.withdraw(now)
         if self._standing.outbox:
             self._deliver()
         return lease or "no_other_node"
-
-    def _pick(self, now: float, tried: tuple[LiveNode, ...], *, repeatable: bool) -> Lease | None:
-        if now >= self._standing.next_tick:
-            self._standing.tick(now)
-        roster = self._roster
-        if roster.blacklist.waiting:
-            live = roster.trial(now, tried, patient=not repeatable)
-            if live is not None:
-                live.trial = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
-                return live.trial
-        pools = roster.pools
-        live = pools.pick_again(now, tried) if tried else pools.pick(now, tried)
-        if live is None:
-            return self._pick_in_panic(now, tried)
-        self._panics = False
-        return self._lease(live, now, pools.compared, tried)
-
-    def _pick_in_panic(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
-        live = self._roster.least_bad(tried)
-        if live is None:
-            return None
-        if not self._roster.eligible and not self._panics:
-            self._panics = True
-            self._standing.emit("panic", live, f"nothing is eligible; {live.reason}")
-        return self._prove(live, now, (), tried)
-
-    def _lease(
-        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
-    ) -> Lease:
-        live.begin(now)
-        lease, excluded = Lease(live, now), self._roster.excluded
-        if excluded is None:
-            excluded = self._roster.list_excluded()
-        self._records.append((lease, compared, tried, excluded))
-        return lease
-
-    def _prove(
-        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
-    ) -> Lease:
-        lease = self._lease(live, now, compared, tried)
-        lease.proof = True
-        return lease
 
     def settle(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
@@ -185,6 +148,8 @@ class Service:
             live.answer(now, heard=verdict.good or not verdict.failed)
             if lease.paid_at is not None:
                 self._budget.refund(lease.paid_at, verdict.blame)
+            if lease.routed is not None and self._router is not None:
+                self._router.judge(lease.routed, now, failed=verdict.blame != "none")
             if verdict.notice is not None:
                 standing.noticed(live, verdict.notice, now)
             if verdict.blame != "none":
@@ -193,9 +158,11 @@ class Service:
                 standing.neutral(live, verdict, seconds, now, trial=live.trial is lease)
             else:
                 live.succeed(seconds, now)
+                if self._zones is not None:
+                    self._zones.observe(seconds)
                 if lease.proof or live.level or live.held_back:
                     standing.recovered(live, now, proof=lease.proof)
-            settled = _settled(live, before, seconds)
+            settled = settled_by(live, before, seconds)
         if standing.outbox:
             self._deliver()
         return settled
@@ -208,7 +175,7 @@ class Service:
             seconds = now - lease.started
             if verdict.blame != "none":
                 self._standing.failed(live, verdict.blame, seconds, now, trial=False)
-            settled = _settled(live, before, seconds)
+            settled = settled_by(live, before, seconds)
         if self._standing.outbox:
             self._deliver()
         return settled
@@ -249,6 +216,21 @@ class Service:
             self._changed.notify_all()
         self._deliver()
         return changes.news
+
+    def ask(self, facts: Facts) -> Ask | None:
+        """Match a call against the rules; None where lanes are not looked at. Takes no lock."""
+        return None if self._router is None else Ask(self._router.table, facts)
+
+    def go_by(self, routes: Iterable[Route]) -> None:
+        """Go by other rules from now on; called by the thread that reconciles."""
+        if self._router is not None:
+            self._router.adopt(routes, self._roster, self._lock, self.clock)
+            self._deliver()
+
+    def routes(self) -> list[RouteView]:
+        """Show the routes of the service and what they get."""
+        with self._lock:
+            return [] if self._router is None else self._router.views(self.clock())
 
     @property
     def doubts(self) -> bool:
@@ -291,7 +273,7 @@ class Service:
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
         with self._lock:
-            return explained(self._records)
+            return self._picker.explain()
 
     def mark_offline(self, node: str, ttl: float | None) -> None:
         """Mark a node, given by id or `host:port`, on the user's word, which no policy cuts.
@@ -354,6 +336,8 @@ class Service:
             clock=self.clock,
             wall=self.wall,
         )
+        if self._router is not None:
+            heir.go_by(self._router.table.routes)
         if self.ready:
             nodes = [live.node for live in self._roster.nodes.values()]
             heir.reconcile(Snapshot(nodes, known=self.known))
@@ -363,9 +347,3 @@ class Service:
         with self._lock:
             outbox, self._standing.outbox = self._standing.outbox, Outbox()
         outbox.deliver(self, self._effects)
-
-
-def _settled(live: LiveNode, before: State, seconds: float) -> Settled:
-    if live.state == before:
-        return Settled(seconds, None, None)
-    return Settled(seconds, live.state, live.reason)

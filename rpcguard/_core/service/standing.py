@@ -53,6 +53,10 @@ class Standing:
             live.event = f"{kind}{held_back}: {reason}", self._clock()
         self.outbox.append(Event(kind, self._service, node, reason, enforced, code))
 
+    def say(self, kind: Kind, reason: str, enforced: bool) -> None:
+        """Leave an event that is about no node."""
+        self.emit(kind, None, reason, enforced=enforced)
+
     def tick(self, now: float) -> None:
         """Let time do its work: ejections, marks and doubts that end, ramps that rise."""
         roster = self._roster

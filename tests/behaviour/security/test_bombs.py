@@ -217,11 +217,9 @@ def test_priorities_without_end_cost_no_pick():
         stage.list(Node("10.0.0.1", 80, id=f"n{number}", priority=number))
         stage.clock.advance(61)
         stage.call()
-    roster = stage.service._roster
-    pools = roster.pools
-    assert len(pools._in_order) <= 10
-    assert len(pools._pools) == len(pools._in_order) == len(pools._keys)
-    assert pools._keys == sorted(pools._keys)
+    pools = stage.service._roster.pools
+    assert pools.empty == 0
+    assert len(pools.prepare_whole().stages[0].levels) == len(pools) == 1
 
 
 async def test_an_answer_that_the_parser_of_dns_stumbles_over_is_no_list(monkeypatch):

@@ -12,10 +12,11 @@ from collections import Counter
 import pytest
 
 from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, SlowStart, Snapshot
+from rpcguard._core.nodes.live import Lease
 from rpcguard._core.nodes.window import RollingCounts
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.budget import RetryBudget
-from rpcguard._core.service.service import Lease, Service
+from rpcguard._core.service.service import Service
 from tests.support.stage import (
     GOOD,
     NOT_FOUND,

@@ -156,7 +156,7 @@ class LiveList(RuleBasedStateMachine):
         assert set(roster.out) == set(roster.nodes.values()) - {
             live for live in roster.nodes.values() if live.in_pool
         }
-        assert sum(len(pool) for pool in roster.pools) == len(eligible)
+        assert len(roster.pools) == len(eligible)
         assert all(0.1 <= live.ramp <= 1.0 for live in roster.nodes.values())
         for live in roster.nodes.values():
             ejection, mark = roster.blacklist.get(live), roster.marks.get(live)

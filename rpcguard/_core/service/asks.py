@@ -1,0 +1,50 @@
+"""What one call asks for by lanes and routes, and what was decided of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from rpcguard._core.routing.facts import Facts
+    from rpcguard._core.routing.table import Entry, Table
+
+
+class Ask:
+    """What one call asks for: its mark, and the routes that match it by the rules of a table.
+
+    Made for each call without a lock; `aim` is filled in under that of the service.
+    """
+
+    __slots__ = ("_facts", "aim", "mark", "matched", "table")
+
+    def __init__(self, table: Table, facts: Facts) -> None:
+        self.aim: Aim | None = None
+        self.table: Table = table
+        self.mark: str | None = facts.mark
+        self.matched: list[Entry] = table.matching(facts)
+        self._facts = facts
+
+    def renew(self, table: Table) -> None:
+        """Match the same call by other rules."""
+        self.table, self.matched = table, table.matching(self._facts)
+
+    def value(self, key: str) -> str | None:
+        """Give what decides on a sticky share; None where the call lacks it."""
+        return self._facts.get(key)
+
+
+class Aim(NamedTuple):
+    """Where one call is to go, for all its attempts: what the routes and their turns came to."""
+
+    entry: Entry | None
+    """The route that took it."""
+
+    lane: str | None
+    """The mark that it has from now on."""
+
+    declined: tuple[str, ...] = ()
+    """The shares that did not take it."""
+
+
+PLAIN: Final = Aim(None, None)
+"""The aim of an unmarked call that no route has taken."""

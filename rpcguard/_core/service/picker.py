@@ -1,0 +1,106 @@
+"""How an attempt gets its node: a trial that is due, else a good one, else the least bad."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from rpcguard._core.nodes.live import Lease
+from rpcguard._core.service.records import explained
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.asks import Ask
+    from rpcguard._core.service.records import Compared, PickRecord, Taken
+    from rpcguard._core.service.roster import Roster
+    from rpcguard._core.service.router import Router
+    from rpcguard._core.service.stages import Leg
+    from rpcguard._core.service.standing import Standing
+
+_RECORDS: Final = 64
+"""How many picks are remembered: enough to see a pattern, and no memory to speak of."""
+
+
+class Picker:
+    """Picks nodes of one service, and remembers how.
+
+    Not thread-safe: it lives under the lock of its service. `router` is None where lanes are not
+    looked at; then every call may go to any node.
+    """
+
+    def __init__(self, roster: Roster, standing: Standing, router: Router | None) -> None:
+        self.router: Router | None = router
+        self._roster = roster
+        self._standing = standing
+        self._panics = False
+        self._records: deque[Taken] = deque(maxlen=_RECORDS)
+
+    def pick_for(
+        self, ask: Ask, now: float, tried: tuple[LiveNode, ...], *, repeatable: bool
+    ) -> Lease | None:
+        """Pick an untried node as lanes and routes want it; None when the call may use none."""
+        if self.router is None:
+            return self.pick(now, tried, repeatable=repeatable)
+        for leg in self.router.legs(ask, now, again=bool(tried)):
+            lease = self.pick(now, tried, repeatable=repeatable, leg=leg)
+            if lease is not None:
+                stage = self._roster.pools.stage
+                lease.routed = self.router.routed(ask, stage, first=not tried)
+                return lease
+        return None
+
+    def pick(
+        self,
+        now: float,
+        tried: tuple[LiveNode, ...],
+        *,
+        repeatable: bool,
+        leg: Leg | None = None,
+    ) -> Lease | None:
+        """Pick an untried node of a leg, or of all; None when there is none to use."""
+        if now >= self._standing.next_tick:
+            self._standing.tick(now)
+        roster = self._roster
+        pools = roster.pools
+        leg = leg or pools.whole or pools.prepare_whole()
+        if roster.blacklist.waiting:
+            live = roster.trial(leg, now, tried, patient=not repeatable)
+            if live is not None:
+                live.trial = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
+                return live.trial
+        live = pools.pick_again(leg, now, tried) if tried else pools.pick(leg, now, tried)
+        if live is None:
+            return self._pick_in_panic(leg, now, tried)
+        self._panics = False
+        return self.lease(live, now, pools.compared, tried)
+
+    def _pick_in_panic(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
+        live = self._roster.least_bad(leg, tried)
+        if live is None:
+            return None
+        if not self._roster.eligible and not self._panics:
+            self._panics = True
+            self._standing.emit("panic", live, f"nothing is eligible; {live.reason}")
+        return self._prove(live, now, (), tried)
+
+    def lease(
+        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+    ) -> Lease:
+        """Claim a node for an attempt."""
+        live.begin(now)
+        lease, excluded = Lease(live, now), self._roster.excluded
+        if excluded is None:
+            excluded = self._roster.list_excluded()
+        self._records.append((lease, compared, tried, excluded))
+        return lease
+
+    def _prove(
+        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+    ) -> Lease:
+        lease = self.lease(live, now, compared, tried)
+        lease.proof = True
+        return lease
+
+    def explain(self) -> list[PickRecord]:
+        """Show the last picks, the newest last."""
+        return explained(self._records)

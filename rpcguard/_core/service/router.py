@@ -1,0 +1,235 @@
+"""Where the calls of one service go: the rules, and the turns of their shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rpcguard._core.nodes.routed import Routed
+from rpcguard._core.nodes.view import RouteView
+from rpcguard._core.routing.guards import Watch
+from rpcguard._core.routing.shares import Share, place_of
+from rpcguard._core.routing.table import Table
+from rpcguard._core.service.asks import PLAIN, Aim
+from rpcguard._core.service.paths import Paths
+from rpcguard._core.service.reconcile import let_others_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from random import Random
+    from threading import Lock
+
+    from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.policies.routing import Route, Routing
+    from rpcguard._core.routing.table import Entry
+    from rpcguard._core.service.asks import Ask
+    from rpcguard._core.service.effects import Kind
+    from rpcguard._core.service.pools import Pools
+    from rpcguard._core.service.roster import Roster
+    from rpcguard._core.service.stages import Leg, Stage
+    from rpcguard._core.service.standing import Standing
+
+
+_AT_ONCE: Final = 64
+"""Nodes that are moved while the lock is held: a tenth of a millisecond."""
+
+
+class _Turns:
+    """What a service remembers of one route: whose turn it is, and what its guard has seen."""
+
+    __slots__ = ("route", "share", "watch")
+
+    def __init__(self, route: Route, share: Share, watch: Watch | None) -> None:
+        self.route: Route = route
+        self.share: Share = share
+        self.watch: Watch | None = watch
+
+
+class Router:
+    """Decides which nodes of a service a call may go to.
+
+    Not thread-safe: it lives under the lock of its service, apart from `table`, which never changes
+    and is replaced. `tell` hears of what a user should know: a kind, words, and whether it was
+    done.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        routing: Routing,
+        pools: Pools,
+        *,
+        rng: Random,
+        window: float,
+        now: float,
+        tell: Callable[[Kind, str, bool], None],
+    ) -> None:
+        self.table: Table
+        self._service = service
+        self._routing = routing
+        self._pools = pools
+        self._random = rng.random
+        self._window = window
+        self._tell = tell
+        self._turns: dict[str, _Turns] = {}
+        self._paths = Paths(pools, routing.otherwise, tell)
+        self.take(self.prepare(routing.rules), now)
+
+    # Rules
+
+    def prepare(self, routes: Iterable[Route]) -> Table:
+        """Make a table of the routes that are about this service; needs no lock."""
+        return Table(self._service, tuple(routes), self._routing.lane_keys)
+
+    def adopt(
+        self, routes: Iterable[Route], roster: Roster, lock: Lock, clock: Callable[[], float]
+    ) -> None:
+        """Go by other rules; takes the lock of the service, for a moment at a time.
+
+        A node stays in its old cell until its turn comes, so that picks go on meanwhile.
+        """
+        table = self.prepare(routes)
+        with lock:
+            listed = list(roster.nodes.values())
+        for number, live in enumerate(listed, 1):
+            table.cell_of(live.node)  # found here, it is only looked up under the lock
+            if not number % _AT_ONCE:
+                let_others_run()
+        with lock:
+            self.take(table, clock())
+        for start in range(0, len(listed), _AT_ONCE):
+            with lock:
+                for live in listed[start : start + _AT_ONCE]:
+                    self._pools.place_again(live)
+
+    def take(self, table: Table, now: float) -> None:
+        """Go by other rules from now on; turns of routes that stay go on."""
+        self._turns = {one.route.name: self._turns_of(one.route, now) for one in table.entries}
+        self.table = self._pools.table = table
+        self._pools.relist()
+
+    def _turns_of(self, route: Route, now: float) -> _Turns:
+        old, guard = self._turns.get(route.name), route.guard
+        if old is not None and old.route.guard == guard:
+            return _Turns(route, old.share, old.watch)
+        watch = None if guard is None else Watch(guard, self._window, now)
+        return _Turns(route, Share(self._random), watch)
+
+    # Calls
+
+    def legs(self, ask: Ask, now: float, *, again: bool = False) -> tuple[Leg, ...]:
+        """Give where a call may go; `again` is for an attempt after the first."""
+        aim = ask.aim
+        if aim is None:
+            aim = ask.aim = self._aim(ask, now)
+        return self._paths.legs(aim.entry, aim.lane, again=again)
+
+    def _aim(self, ask: Ask, now: float) -> Aim:
+        """Decide which route takes a call, by turns where that is a share."""
+        if ask.table is not self.table:
+            ask.renew(self.table)
+        if not ask.matched:
+            return Aim(None, ask.mark) if ask.mark else PLAIN
+        taken: Entry | None = None
+        declined: list[Entry] = []
+        mark = ask.mark
+        for entry in ask.matched:
+            if taken is not None:
+                self._owe(entry, taken, ask, now)
+            elif entry.route.share == 1.0:
+                taken = entry
+            elif mark is None:
+                if self._takes(entry, ask, declined, now):
+                    taken = entry
+                else:
+                    declined.append(entry)
+        if taken is not None:
+            mark = taken.route.mark or mark
+        return Aim(taken, mark, tuple([entry.route.name for entry in declined]))
+
+    def _owe(self, entry: Entry, taken: Entry, ask: Ask, now: float) -> None:
+        # Shares of the same conditions are of the same calls, whichever of them takes one.
+        route = entry.route
+        if ask.mark is None and route.is_share and entry.bundle == taken.bundle:
+            self._turns[route.name].share.owe(self._effective(entry, now), take=False)
+
+    def _takes(self, entry: Entry, ask: Ask, declined: Sequence[Entry], now: float) -> bool:
+        route, share = entry.route, self._effective(entry, now)
+        value = None if route.sticky is None else ask.value(route.sticky)
+        if value is None:
+            return self._turns[route.name].share.owe(share)
+        before = (one for one in declined if one.bundle == entry.bundle)
+        left = 1.0 - sum(self._effective(one, now) for one in before)
+        return place_of(self._service, route.name, value) * left < share
+
+    def _effective(self, entry: Entry, now: float) -> float:
+        route = entry.route
+        watch = self._turns[route.name].watch
+        if watch is not None and watch.holds(now):
+            return 0.0
+        if not self._pools.tempered:
+            return route.share
+        return route.share * self._paths.group(entry, route.mark).warmth
+
+    def routed(self, ask: Ask, stage: Stage | None, *, first: bool) -> Routed:
+        """Note where an attempt goes, and tell it."""
+        entry, lane, declined = ask.aim or PLAIN
+        group, fallback = (stage.group, stage.fallback) if stage is not None else ("any", None)
+        route = None if entry is None else entry.route.name
+        if first:
+            turns = self._turns
+            for name in declined:
+                if name in turns:
+                    turns[name].share.count(served=False)
+            if route is not None and route in turns:
+                turns[route].share.count(served=fallback is None)
+        return Routed(route, lane, group, fallback, declined, first)
+
+    def judge(self, routed: Routed, now: float, *, failed: bool) -> None:
+        """Let the guards see what an attempt came to; a first one, whose nodes no failure chose."""
+        if not routed.first:
+            return
+        if routed.route is not None and routed.fallback is None:
+            self._watch(routed.route, now, group=True, failed=failed)
+        for name in routed.declined:
+            self._watch(name, now, group=False, failed=failed)
+
+    def _watch(self, name: str, now: float, *, group: bool, failed: bool) -> None:
+        turns = self._turns.get(name)
+        if turns is None or turns.watch is None or turns.route.guard is None:
+            return
+        why = turns.watch.count(now, group=group, failed=failed)
+        if why is not None:
+            self._tell("guarded", f"route {name!r}: {why}", turns.route.guard.enforce)
+
+    # What is shown
+
+    def views(self, now: float) -> list[RouteView]:
+        """Show the routes of the service, in order."""
+        return [self._view(entry, now) for entry in self.table.entries]
+
+    def _view(self, entry: Entry, now: float) -> RouteView:
+        route, turns = entry.route, self._turns[entry.route.name]
+        stage = self._paths.group(entry, route.mark)
+        watch = turns.watch
+        return RouteView(
+            name=route.name,
+            service=self._service,
+            share=route.share,
+            effective_share=self._effective(entry, now),
+            measured=turns.share.measured,
+            ramp=stage.warmth,
+            strain=self._paths.strain(entry, stage),
+            nodes=stage.listed,
+            eligible=stage.eligible,
+            guard=watch.until - now if watch is not None and watch.holds(now) else None,
+        )
+
+
+def router_of(
+    service: str, policies: Policies, pools: Pools, rng: Random, standing: Standing, now: float
+) -> Router | None:
+    """Give the router of a service; None where lanes are not looked at."""
+    if policies.routing is None:
+        return None
+    window, tell = policies.ejection.window, standing.say
+    return Router(service, policies.routing, pools, rng=rng, window=window, now=now, tell=tell)

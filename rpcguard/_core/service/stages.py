@@ -1,0 +1,145 @@
+"""What a call may use of a service: pools of nodes, stages of pools, and legs of stages.
+
+A pool holds the nodes of one cell (what rules can tell apart), one priority and one side of the
+caller's zone. A leg is where a call may go, prepared, so that a pick is one look-up; legs are made
+anew when a pool comes, goes, runs empty or fills.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rpcguard._core.balancing.base import Balancer
+    from rpcguard._core.routing.cells import CellKey
+
+
+class Cell:
+    """The listed nodes of one cell, counted; those that are drained count for nothing."""
+
+    __slots__ = ("eligible", "key", "lacking", "listed", "listed_weight", "warming", "weight")
+
+    def __init__(self, key: CellKey) -> None:
+        self.key: CellKey = key
+        self.listed: int = 0
+        self.listed_weight: float = 0.0
+        self.eligible: int = 0
+        self.weight: float = 0.0
+        self.warming: float = 0.0
+        self.lacking: float = 0.0
+
+
+class Pool:
+    """The nodes of one cell, one priority and one side of the zone; `members` counts the listed."""
+
+    __slots__ = ("balancer", "cell", "key", "lacking", "members", "own", "priority", "weight")
+
+    def __init__(self, key: PoolKey, cell: Cell, balancer: Balancer) -> None:
+        self.key: PoolKey = key
+        self.cell: Cell = cell
+        self.priority: int = key.priority
+        self.own: bool = key.own
+        self.balancer: Balancer = balancer
+        self.members: int = 0
+        self.weight: float = 0.0
+        self.lacking: float = 0.0
+
+
+class PoolKey(NamedTuple):
+    """What tells a pool from the others."""
+
+    cell: CellKey
+    priority: int
+    own: bool
+
+
+class Level(NamedTuple):
+    """The pools of one priority that are not empty, those of the caller's zone apart."""
+
+    own: tuple[Pool, ...]
+    others: tuple[Pool, ...]
+
+
+class Stage:
+    """Cells among which a call is served alike.
+
+    `group` is how it is called in records and metrics, `fallback` why a call comes here that wanted
+    another one, `least` the part of the listed weight that must be eligible.
+    """
+
+    __slots__ = ("cells", "fallback", "group", "least", "levels", "only")
+
+    def __init__(
+        self,
+        cells: frozenset[Cell],
+        pools: Iterable[Pool],
+        *,
+        group: str = "any",
+        fallback: str | None = None,
+        least: float = 0.0,
+    ) -> None:
+        self.cells: frozenset[Cell] = cells
+        self.group: str = group
+        self.fallback: str | None = fallback
+        self.least: float = least
+        self.levels: tuple[Level, ...] = tuple(_levels(pools))
+        level = self.levels[0] if len(self.levels) == 1 else ((), ())
+        pools = (*level[0], *level[1])
+        self.only: Pool | None = pools[0] if len(pools) == 1 and not least else None
+
+    @property
+    def listed(self) -> int:
+        """Count the listed nodes."""
+        return sum(cell.listed for cell in self.cells)
+
+    @property
+    def listed_weight(self) -> float:
+        """Give the weight of the listed nodes."""
+        return sum(cell.listed_weight for cell in self.cells)
+
+    @property
+    def eligible(self) -> int:
+        """Count the nodes that can be picked."""
+        return sum(cell.eligible for cell in self.cells)
+
+    @property
+    def weight(self) -> float:
+        """Give the weight of the nodes that can be picked."""
+        return sum(cell.weight for cell in self.cells)
+
+    @property
+    def warmth(self) -> float:
+        """Give the mean ramp of the nodes that can be picked."""
+        lacking = sum(cell.lacking for cell in self.cells)
+        return 1.0 - lacking / self.weight if lacking else 1.0
+
+    @property
+    def fit(self) -> bool:
+        """Tell whether enough of it is eligible."""
+        return not self.least or self.weight >= self.least * self.listed_weight
+
+
+class Leg:
+    """Where a call may go: the stages in order, and those whose least bad node is used then.
+
+    `whole` says that it may go anywhere.
+    """
+
+    __slots__ = ("last", "stages", "whole")
+
+    def __init__(
+        self, stages: tuple[Stage, ...], last: tuple[Stage, ...], *, whole: bool = False
+    ) -> None:
+        self.stages: tuple[Stage, ...] = stages
+        self.last: tuple[Stage, ...] = last
+        self.whole: bool = whole
+
+
+def _levels(pools: Iterable[Pool]) -> Iterator[Level]:
+    pools = list(pools)
+    for priority in sorted({pool.priority for pool in pools}):
+        level = [pool for pool in pools if pool.priority == priority]
+        own = tuple(pool for pool in level if pool.own)
+        yield Level(own, tuple(pool for pool in level if not pool.own))

@@ -1,0 +1,368 @@
+"""Shares and routes over a live list: what they take, while nodes warm, fail, come and go."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rpcguard import EjectionPolicy, Node, SlowStart
+from rpcguard._core.policies.routing import Guard, Route, Routing
+from tests.support.stage import GOOD, REFUSED, SICK, Stage
+
+
+def fleet(old: int = 6, new: int = 2, **fields: object) -> list[Node]:
+    """List nodes of version 1 and of version 2, none of them in a lane."""
+    return [
+        *(Node("10.0.0.1", 80, id=f"v1-{number}", version="1") for number in range(old)),
+        *(
+            Node("10.0.0.2", 80, id=f"v2-{number}", version="2", **fields)  # type: ignore[arg-type]
+            for number in range(new)
+        ),
+    ]
+
+
+def canary(share: float = 0.05, **fields: object) -> Route:
+    """Send a share to version 2."""
+    return Route("canary", service="orders", share=share, to={"version": "2"}, **fields)  # type: ignore[arg-type]
+
+
+def went(stage: Stage, calls: int, *, mark: str | None = None, **headers: str) -> Counter[str]:
+    """Count calls by version."""
+    counts: Counter[str] = Counter()
+    for _ in range(calls):
+        lease = stage.pick(ask=stage.ask(mark=mark, **headers))
+        stage.clock.advance(0.01)
+        counts[stage.end(lease)[:2]] += 1
+    return counts
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.5, 0.99])
+@pytest.mark.parametrize("calls", [20, 100, 333])
+def test_a_share_is_exact_to_one_call_of_a_caller(share: float, calls: int) -> None:
+    """And what it does not take stays off its nodes."""
+    for seed in range(5):
+        stage = Stage(*fleet(), routing=Routing(rules=[canary(share)]), seed=seed)
+        assert abs(went(stage, calls)["v2"] - share * calls) <= 1
+
+
+@pytest.mark.parametrize(("one", "other"), [(0.99, 0.01), (0.5, 0.5)])
+def test_two_shares_of_the_same_calls_both_get_theirs(one: float, other: float) -> None:
+    """99:1 never reached the second group elsewhere, nor did 1:1."""
+    rules = [
+        Route("one", share=one, to={"version": "1"}),
+        Route("two", share=other, to={"version": "2"}),
+    ]
+    stage = Stage(*fleet(), routing=Routing(rules=rules))
+    counts = went(stage, 1000)
+    assert abs(counts["v1"] - 1000 * one) <= 2
+    assert abs(counts["v2"] - 1000 * other) <= 2
+
+
+def test_sticky_users_stay_and_two_shares_divide_them() -> None:
+    """A user is on one side, raising keeps those who are in, and two shares do not overlap."""
+    users = [f"user-{number}" for number in range(400)]
+
+    def side(*rules: Route) -> dict[str, str]:
+        stage = Stage(*fleet(), routing=Routing(rules=rules))
+        return {
+            user: stage.end(stage.pick(ask=stage.ask(**{"x-user-id": user})))[:2] for user in users
+        }
+
+    few = side(canary(0.1, sticky="header.x-user-id"))
+    assert few == side(canary(0.1, sticky="header.x-user-id"))
+    many = side(canary(0.4, sticky="header.x-user-id"))
+    assert all(many[user] == "v2" for user in users if few[user] == "v2")
+    assert 100 <= sum(one == "v2" for one in many.values()) <= 220
+    both = [
+        canary(0.4, sticky="header.x-user-id"),
+        Route("rest", to={"version": "1"}, share=0.6, sticky="header.x-user-id"),
+    ]
+    assert side(*both) == many
+
+
+def test_a_sticky_share_without_its_key_takes_turns() -> None:
+    """A call that lacks the header is not lost to the share."""
+    rules = [canary(0.25, sticky="header.x-user-id")]
+    stage = Stage(*fleet(), routing=Routing(rules=rules))
+    assert abs(went(stage, 400)["v2"] - 100) <= 1
+
+
+def test_a_key_that_the_call_names_decides() -> None:
+    """`sticky="key"` is the option of the call."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.5, sticky="key")]))
+    sides = {key: set() for key in "abcdef"}
+    for _ in range(5):
+        for key, seen in sides.items():
+            seen.add(stage.end(stage.pick(ask=stage.ask(key=key)))[:2])
+    assert all(len(seen) == 1 for seen in sides.values())
+
+
+def test_a_group_that_warms_gets_its_ramp_of_the_share() -> None:
+    """A canary that has just been listed gets its floor, and its share when it is warm."""
+    stage = Stage(
+        *fleet(new=0),
+        routing=Routing(rules=[canary(0.5)]),
+        slow_start=SlowStart(window=100.0, floor=0.1, curve=1.0, calls=10**6),
+    )
+    stage.list(*fleet())
+    assert abs(went(stage, 200)["v2"] - 200 * 0.5 * 0.1) <= 1
+    stage.clock.advance(48.0)
+    assert 45 <= went(stage, 200)["v2"] <= 60
+    stage.clock.advance(60.0)
+    assert abs(went(stage, 200)["v2"] - 100) <= 1
+
+
+def test_marked_calls_are_not_thinned() -> None:
+    """Nor does a share concern them: the draw was made at the entry."""
+    stage = Stage(
+        *fleet(new=0), routing=Routing(rules=[canary(0.05)]), slow_start=SlowStart(window=100.0)
+    )
+    stage.list(*fleet(metadata={"lane": "c2"}))
+    assert went(stage, 50, mark="c2") == {"v2": 50}
+    assert went(stage, 50, mark="c3") == {"v1": 50}
+
+
+def test_slow_start_is_suspended_by_cell() -> None:
+    """All nodes of a new canary are as good as each other; base's new node is still thinned."""
+    stage = Stage(
+        *fleet(new=0), routing=Routing(rules=[canary(0.5)]), slow_start=SlowStart(window=100.0)
+    )
+    stage.list(*fleet(old=7))
+    ramps = {one.node.id: one.effective_weight for one in stage.service.nodes()}
+    assert ramps["v2-0"] == ramps["v2-1"] == 1.0
+    assert ramps["v1-6"] == pytest.approx(0.1)
+
+
+def test_a_route_marks_the_calls_that_it_takes() -> None:
+    """And keeps the mark of a call that had one."""
+    rules = [canary(0.5, mark="c2"), Route("t", when={"header.x": "1"}, to={"lane": "c2"})]
+    stage = Stage(*fleet(), routing=Routing(rules=rules))
+    seen = Counter()
+    for _ in range(10):
+        lease = stage.pick(ask=stage.ask())
+        assert lease.routed is not None
+        seen[lease.routed[:4]] += 1
+        stage.end(lease)
+    assert seen == {("canary", "c2", "canary", None): 5, (None, None, "base", None): 5}
+    lease = stage.pick(ask=stage.ask(mark="mine", x="1"))
+    assert lease.routed is not None
+    assert lease.routed[:4] == ("t", "mine", "base", "base")
+
+
+def test_a_route_without_a_lane_leads_into_no_other_lane() -> None:
+    """Version 2 of somebody's own lane is no canary for everybody."""
+    nodes = [
+        *fleet(new=0),
+        Node("10.0.0.3", 80, id="v2-bob", version="2", metadata={"lane": "bob"}),
+        Node("10.0.0.3", 80, id="v2-c2", version="2", metadata={"lane": "c2"}),
+    ]
+    stage = Stage(*nodes, routing=Routing(rules=[canary(0.5, mark="c2")]))
+    seen = {stage.end(stage.pick(ask=stage.ask())) for _ in range(100)}
+    assert "v2-c2" in seen
+    assert "v2-bob" not in seen
+
+
+def test_no_rule_empties_a_service() -> None:
+    """A share of nothing to all nodes, a route to nodes that are not there."""
+    for rule in (
+        Route("r", share=0.0, to={"id": "*"}),
+        Route("r", share=0.5, to={"version": "9"}),
+        Route("r", to={"version": "9"}),
+        Route("r", to={"lane": "nobody"}, otherwise="any"),
+    ):
+        stage = Stage(*fleet(), routing=Routing(rules=[rule]))
+        assert sum(went(stage, 50).values()) == 50
+
+
+def test_a_canary_that_is_gone_or_sick_costs_no_call() -> None:
+    """Ejected, drained, dropped by the registry: its calls go to base."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.5)]))
+    for number in range(2):
+        stage.service.mark_offline(f"v2-{number}", 1000.0)
+    assert went(stage, 40) == {"v1": 40}
+    stage.list(*fleet(new=0), authoritative=True)
+    stage.clock.advance(61.0)
+    assert went(stage, 40) == {"v1": 40}
+    assert stage.service.routes()[0].measured == 0.0
+
+
+def test_rules_change_under_load() -> None:
+    """In-flight calls, statistics and the turns of routes that stay are kept."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.0)]))
+    held = [stage.pick(ask=stage.ask()) for _ in range(10)]
+    went(stage, 100)
+    before = {one.node.id: (one.in_flight, one.successes) for one in stage.service.nodes()}
+    rules = [Route("one", when={"header.x": "1"}, to={"id": "v1-1"}), canary(0.5)]
+    stage.service.go_by(rules)
+    assert before == {one.node.id: (one.in_flight, one.successes) for one in stage.service.nodes()}
+    assert [stage.end(lease)[:2] for lease in held] == ["v1"] * 10
+    assert abs(went(stage, 100)["v2"] - 50) <= 1
+    assert {stage.end(stage.pick(ask=stage.ask(x="1"))) for _ in range(10)} == {"v1-1"}
+    stage.service.go_by([])
+    assert stage.service.routes() == []
+    assert went(stage, 80)["v2"] > 0
+
+
+def test_a_call_that_was_matched_by_old_rules_goes_by_the_new() -> None:
+    """Between the match and the pick the rules may change."""
+    stage = Stage(*fleet(), routing=Routing(rules=[Route("r", to={"version": "1"})]))
+    ask = stage.ask()
+    stage.service.go_by([Route("s", to={"version": "2"})])
+    lease = stage.pick(ask=ask)
+    assert stage.end(lease).startswith("v2")
+    assert lease.routed is not None
+    assert lease.routed.route == "s"
+
+
+def test_the_lock_is_held_for_a_few_nodes_at_a_time() -> None:
+    """10,000 nodes that all move to other cells keep no pick waiting for long."""
+    stage = Stage(*fleet(old=1000, new=1000), routing=Routing(rules=[canary(0.0)]))
+    longest, moved = [0], [0]
+    pools, lock = stage.service._roster.pools, stage.service._lock
+    place_again = pools.place_again
+
+    def counting(live: object) -> None:
+        assert lock.locked()
+        moved[0] += 1
+        place_again(live)  # type: ignore[arg-type]
+
+    class Counting:
+        def __enter__(self) -> None:
+            lock.acquire()
+            moved[0] = 0
+
+        def __exit__(self, *_: object) -> None:
+            longest[0] = max(longest[0], moved[0])
+            lock.release()
+
+    pools.place_again = counting  # type: ignore[method-assign]
+    router = stage.service._router
+    assert router is not None
+    router.adopt(
+        [Route("new", to={"version": "1"})],
+        stage.service._roster,
+        Counting(),
+        stage.clock,  # type: ignore[arg-type]
+    )
+    assert 0 < longest[0] <= 64
+
+
+def test_a_guard_switches_a_sick_canary_off_and_on_again() -> None:
+    """Its share is 0 while it is held; marked calls go on."""
+    guard = Guard(min_calls=20, hold=30.0)
+    stage = Stage(
+        *fleet(metadata={"lane": "c2"}),
+        routing=Routing(rules=[canary(0.5, guard=guard, mark="c2")]),
+        ejection=EjectionPolicy(enforce=False),
+    )
+    for _ in range(60):
+        lease = stage.pick(ask=stage.ask())
+        stage.end(lease, SICK if lease.live.node.id.startswith("v2") else GOOD)
+    assert stage.kinds().count("guarded") == 1
+    view = stage.service.routes()[0]
+    assert view.effective_share == 0.0
+    assert 0.0 < (view.guard or 0.0) <= 30.0
+    assert went(stage, 40) == {"v1": 40}
+    assert went(stage, 10, mark="c2") == {"v2": 10}
+    stage.clock.advance(31.0)
+    assert went(stage, 40)["v2"] in (19, 20, 21)
+    assert stage.service.routes()[0].guard is None
+
+
+def test_a_guard_is_not_tripped_by_what_both_share() -> None:
+    """A database that is down fails everybody."""
+    stage = Stage(
+        *fleet(),
+        routing=Routing(rules=[canary(0.5, guard=Guard(min_calls=20))]),
+        ejection=EjectionPolicy(enforce=False),
+    )
+    for _ in range(200):
+        stage.end(stage.pick(ask=stage.ask()), SICK)
+    assert "guarded" not in stage.kinds()
+
+
+def test_a_share_that_is_more_than_its_nodes_part_is_told_once() -> None:
+    """90 % of the calls on a tenth of the nodes; nothing is cut, the user asked."""
+    stage = Stage(*fleet(old=9, new=1), routing=Routing(rules=[canary(0.9)]))
+    assert abs(went(stage, 100)["v2"] - 90) <= 1
+    assert stage.kinds().count("strained") == 1
+    assert stage.service.routes()[0].strain == pytest.approx(9.0)
+
+
+def test_a_route_is_shown_with_what_it_really_gets() -> None:
+    """Name, share, measured, ramp, nodes."""
+    rules = [canary(0.25), Route("t", when={"header.x": "*"}, to={"version": "1"})]
+    stage = Stage(*fleet(), routing=Routing(rules=rules))
+    went(stage, 100)
+    one, two = stage.service.routes()
+    assert (one.name, one.service, one.share, one.effective_share) == (
+        "canary",
+        "orders",
+        0.25,
+        0.25,
+    )
+    assert one.measured == pytest.approx(0.25, abs=0.01)
+    assert (one.ramp, one.nodes, one.eligible, one.guard) == (1.0, 2, 2, None)
+    assert one.strain == pytest.approx(1.0)
+    assert (two.name, two.nodes, two.measured) == ("t", 6, None)
+
+
+def test_priority_levels_are_inside_a_group() -> None:
+    """Group first, then priority: base of a lower priority before any lane."""
+    nodes = [
+        Node("10.0.0.1", 80, id="base-1", priority=1),
+        Node("10.0.0.1", 80, id="base-0", priority=0),
+        Node("10.0.0.1", 80, id="lane-0", priority=0, metadata={"lane": "a"}),
+    ]
+    stage = Stage(*nodes, routing=Routing())
+    assert {stage.end(stage.pick(ask=stage.ask())) for _ in range(20)} == {"base-0"}
+    stage.service.mark_offline("base-0", 100.0)
+    assert {stage.end(stage.pick(ask=stage.ask())) for _ in range(20)} == {"base-1"}
+    assert {stage.end(stage.pick(ask=stage.ask(mark="a"))) for _ in range(20)} == {"lane-0"}
+
+
+def test_weights_count_across_the_cells_of_a_group() -> None:
+    """A group of two cells is drawn by weight; one cell's nodes are not worth more."""
+    rules = [Route("r", when={"header.x": "1"}, to={"version": "1"})]
+    stage = Stage(*fleet(old=3, new=1), routing=Routing(rules=rules), seed=3)
+    counts = went(stage, 2000)
+    assert 400 <= counts["v2"] <= 600
+
+
+def test_a_retry_of_a_call_of_many_cells_tries_other_nodes() -> None:
+    """An attempt that is drawn into a cell whose nodes were all tried finds those of another."""
+    rules = [Route("r", when={"header.x": "1"}, to={"version": "1"})]
+    for seed in range(20):
+        stage = Stage(*fleet(old=1, new=1), routing=Routing(rules=rules), seed=seed)
+        ask = stage.ask()
+        first = stage.pick(ask=ask)
+        stage.service.settle(first, REFUSED)
+        again = stage.service.pick_again((first.live,), ask=ask)
+        assert not isinstance(again, str)
+        assert again.live is not first.live
+
+
+def test_half_open_nodes_of_a_lane_are_tried_by_its_calls_only() -> None:
+    """An ordinary call is not spent on finding out whether a lane's node is back."""
+    nodes = [
+        *(Node("10.0.0.1", 80, id=f"base-{n}") for n in range(3)),
+        Node("10.0.0.2", 80, id="lane-0", metadata={"lane": "a"}),
+    ]
+    stage = Stage(*nodes, routing=Routing(), ejection=EjectionPolicy(consecutive=1, max_share=1.0))
+    lease = stage.pick(ask=stage.ask(mark="a"))
+    stage.end(lease, SICK)
+    assert stage.states()["lane-0"] == "ejected"
+    stage.clock.advance(20.0)
+    assert {stage.end(stage.pick(ask=stage.ask()))[:4] for _ in range(20)} == {"base"}
+    assert stage.end(stage.pick(ask=stage.ask(mark="a"))) == "lane-0"
+    assert stage.states()["lane-0"] == "warming"
+
+
+def test_a_forked_child_starts_its_turns_anew() -> None:
+    """Rules are taken over, accumulators get another random start."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.5)]))
+    stage.service.go_by([canary(0.25)])
+    heir = stage.service.heir()
+    assert [view.share for view in heir.routes()] == [0.25]
+    assert heir.routes()[0].measured is None
