@@ -81,6 +81,13 @@ class ServerNode:
         )
         assert await ran.wait() == 0
 
+    async def signal(self, call: str) -> str | None:
+        """Give what it says of itself to somebody who has not left."""
+        async with http.AsyncClient() as direct:
+            url = f"http://127.0.0.1:{self.port}/"
+            answer = await direct.post(url, content=call.encode(), timeout=PATIENCE)
+        return answer.headers.get("x-rpcguard-offline")
+
     async def stop(self) -> None:
         assert self._process is not None
         self._process.terminate()
@@ -162,6 +169,7 @@ async def test_a_rolling_restart_loses_nothing(server, tmp_path):
                 await soon(lambda: load.sent > 20, "no load", PATIENCE)
                 await node.command("offline")
                 await soon(lambda n=node: _has_left(view(n)), "callers did not leave", PATIENCE)
+                assert await node.signal(f"direct-{node.port}") == f"1; at=127.0.0.1:{node.port}"
                 await node.stop()
                 await node.command("online")
                 await node.start()
