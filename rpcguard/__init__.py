@@ -36,7 +36,8 @@ from rpcguard.registries.base import (
 if TYPE_CHECKING:
     from rpcguard._core.nodes.view import ServiceView
     from rpcguard._httpx import AsyncTransport, Transport
-from rpcguard._status.app import asgi_status
+    from rpcguard._status.app import asgi_status, wsgi_status
+    from rpcguard._status.server import StatusServer, start_status_server
 
 __all__ = [
     "AsyncTransport",
@@ -63,12 +64,15 @@ __all__ = [
     "ServiceView",
     "SlowStart",
     "Snapshot",
+    "StatusServer",
     "Transport",
     "TransportClosed",
     "WatchableRegistry",
     "__version__",
     "asgi_status",
     "registry_from_url",
+    "start_status_server",
+    "wsgi_status",
 ]
 
 
@@ -78,7 +82,10 @@ _ON_FIRST_USE = {
     "AsyncTransport": "rpcguard._httpx",
     "ServiceView": "rpcguard._core.nodes.view",
     "Transport": "rpcguard._httpx",
+    "StatusServer": "rpcguard._status.server",
     "asgi_status": "rpcguard._status.app",
+    "start_status_server": "rpcguard._status.server",
+    "wsgi_status": "rpcguard._status.app",
 }
 
 

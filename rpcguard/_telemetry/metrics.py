@@ -146,6 +146,13 @@ def instruments_of(provider: MeterProvider | None) -> Instruments:
         return _of_provider[provider]
 
 
+def sources() -> list[GaugeSource]:
+    """Give the transports of this process, whichever meter providers they have; thread-safe."""
+    with _making:
+        several = [*_of_global, *_of_provider.values()]
+    return [source for instruments in several for source in list(instruments.sources)]
+
+
 def _forget() -> None:
     # The lock may have been held by a thread that a fork does not bring along.
     global _making

@@ -10,6 +10,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from rpcguard._process import process_began
 from rpcguard._text import logger
 
 if TYPE_CHECKING:
@@ -171,11 +172,4 @@ def container_began(wall: Callable[[], float] = time.time) -> float | None:
     place during the release is in the same one, so the file still counts for it; a container that
     was restarted in a folder which outlived it is a new one.
     """
-    try:
-        with open("/proc/1/stat", "rb") as file:
-            # The name of the program, in brackets, may hold anything.
-            fields = file.read().rpartition(b")")[2].split()
-        since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): (22) starttime
-        return wall() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot)
-    except (OSError, ValueError, IndexError, AttributeError):
-        return None
+    return process_began(1, wall)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -14,6 +16,7 @@ import uvicorn
 import rpcguard
 from rpcguard import Snapshot
 from rpcguard._core.nodes.view import ServiceView
+from rpcguard._core.service.records import PickRecord
 from rpcguard._status.app import asgi_status
 from tests.support.library import http
 from tests.support.telemetry import OFFLINE, InOrder
@@ -110,7 +113,8 @@ async def test_everything_is_escaped(calling, provider):
         await caller.get()
         page = (await viewer.get("/")).text
         told = (await viewer.get("/nodes.json")).json()
-    assert "script" not in Cells(page).tags
+    assert page.count("<script") == 1
+    assert EVIL not in page
     assert Cells(page).rows[1][0].startswith(f"0{EVIL} at 127.0.0.1:")
     assert Cells(page).rows[1][-2:] == [EVIL, EVIL]
     (service,) = told["services"]
@@ -126,9 +130,14 @@ async def test_the_json_tells_what_the_page_does(calling, provider):
         calling(node) as caller,
         viewing(caller.transport) as viewer,
     ):
-        assert (await viewer.get("/nodes.json")).json() == {"services": []}
+        assert (await viewer.get("/nodes.json")).json()["services"] == []
         await caller.get()
-        ((service,),) = (await viewer.get("/nodes.json")).json().values()
+        told = (await viewer.get("/nodes.json")).json()
+    (service,) = told["services"]
+    process = told["process"]
+    assert (process["pid"], process["version"]) == (os.getpid(), rpcguard.__version__)
+    assert process["host"] == socket.gethostname()
+    assert process["started_at"] <= time.time() - time.process_time()
     assert service["nodes"][0]["node"]["id"] == node.id
     assert service["nodes"][0]["state"] == "available"
     assert (service["ready"], service["known"], service["trouble"]) == (True, True, None)
@@ -200,8 +209,38 @@ async def test_other_kinds_of_connections(calling):
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
 
 
+async def test_the_page_says_whose_it_is_and_how_it_picks(calling, provider):
+    """Process, host, version and start; and the newest picks with what they were drawn from."""
+    first, second = provider(), provider()
+    async with (
+        calling(first, second, balancer=InOrder) as caller,
+        viewing(caller.transport) as viewer,
+    ):
+        assert "last picks" not in (await viewer.get("/")).text
+        for _ in range(12):
+            await caller.get()
+        caller.transport.mark_offline("orders", second.id)
+        await caller.get()
+        page = (await viewer.get("/")).text
+    host = socket.gethostname()
+    assert f"process {os.getpid()} on {host}, rpcguard {rpcguard.__version__}, started 2" in page
+    newest, *others = page.partition("<ol")[2].split("<li>")[1:]
+    assert len(others) == 9
+    assert f"s ago: {first.id}" in newest
+    assert f"left out: {second.id} (" in newest
+
+
 class Fixed:
     """Show made-up lists: one of each state, and a registry that fails."""
+
+    def explain(self, service: str) -> list[PickRecord]:
+        if service != "orders":
+            return []
+        out = tuple((f"n{number}", "offline") for number in range(7))
+        return [
+            PickRecord(time.monotonic(), "n1", (("n1", 0.5), ("n2", 1.5)), (), out, False),
+            PickRecord(time.monotonic(), EVIL, (), ("n1", "n2"), (), True),
+        ]
 
     def services(self) -> list[ServiceView]:
         trouble = f"ConnectError: {EVIL}"
@@ -242,9 +281,22 @@ class Fixed:
 
 
 @pytest.fixture
-def served():
+def asked() -> list[str]:
+    """Give how a browser has asked for the page: to open it, or from a script."""
+    return []
+
+
+@pytest.fixture
+def served(asked):
     """Serve the page of made-up lists on a socket and give its URL."""
-    config = uvicorn.Config(asgi_status(Fixed()), port=0, log_level="warning")
+    page = asgi_status(Fixed())
+
+    async def noting(scope, receive, send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/":
+            asked.append(dict(scope["headers"]).get(b"sec-fetch-mode", b"").decode())
+        await page(scope, receive, send)
+
+    config = uvicorn.Config(noting, port=0, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -280,6 +332,25 @@ def browser(directory, *arguments: str) -> str:
     return done.stdout
 
 
+async def test_a_pick_is_told_in_full():
+    """What it was compared with, what the call had tried, who was left out, and the panic."""
+    async with viewing(Fixed()) as viewer:
+        page = (await viewer.get("/")).text
+    panic, usual = page.partition("<ol")[2].partition("</ol>")[0].split("<li>")[1:]
+    assert "s ago: n1 (500.0 ms) rather than n2 (1500.0 ms); left out: n0 (offline), " in usual
+    assert "n4 (offline) and 2 more<" in usual
+    assert "; the least bad, since none was eligible; tried before: n1, n2<" in panic
+    assert EVIL not in panic
+
+
+def test_a_browser_updates_it_in_place(served, asked, tmp_path):
+    """The page asks for itself again and again, and is opened once."""
+    page = browser(tmp_path, "--virtual-time-budget=9000", "--dump-dom", served)
+    assert asked.count("navigate") == 1
+    assert asked.count("cors") >= 3
+    assert "stale" not in page.partition("<main>")[0].partition("<body")[2]
+
+
 def test_a_browser_shows_it(served, tmp_path):
     """A real browser runs nothing of what a registry says, and draws the page."""
     picture = tmp_path / "page.png"
@@ -287,7 +358,7 @@ def test_a_browser_shows_it(served, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     page = browser(tmp_path, "--dump-dom", served)
     assert "<title>rpcguard</title>" in page
-    assert "script" not in Cells(page).tags
+    assert "owned" not in page.partition("</title>")[0]
     quiet, unwell = Cells(page).rows[1:3]
     assert quiet[8:11] == ["", "", ""]
     assert unwell[8:11] == ["12.3 ms", "500.0 ms", f"{EVIL}, 4 s ago"]
