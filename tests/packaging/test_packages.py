@@ -90,7 +90,8 @@ def names(built) -> list[str]:
 def test_the_wheel_has_the_package_and_nothing_else(built):
     """Types are marked, the demo is in, tests and docs are not."""
     found = names(built)
-    assert {"rpcguard/py.typed", "rpcguard/demo/run.py", "rpcguard/__main__.py"} <= set(found)
+    wanted = {"rpcguard/py.typed", "rpcguard/_commands/demo/run.py", "rpcguard/__main__.py"}
+    assert wanted <= set(found)
     odd = [name for name in found if not name.startswith(("rpcguard/", "rpcguard-"))]
     assert odd == []
     assert not [name for name in found if name.endswith(".pyc")]
