@@ -10,7 +10,16 @@ from rpcguard._core.call.info import Attempt, CallInfo
 from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep, Step
 from rpcguard._core.call.timeouts import SHORTEST, Timeouts
 from rpcguard._core.outcomes.exceptions import classify_exception
-from rpcguard._core.outcomes.responses import GOAWAY, Headers, classify_response, departing
+from rpcguard._core.outcomes.responses import (
+    CROSSED,
+    EARLY,
+    GOAWAY,
+    Headers,
+    answered_early,
+    classify_response,
+    crossed,
+    departing,
+)
 from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
 
 if TYPE_CHECKING:
@@ -139,6 +148,10 @@ class Call:
         verdict = classify_response(reply.status_code, raw, node, wall, reply.extensions)
         if GOAWAY in reply.extensions:
             verdict = departing(verdict)
+        if CROSSED in reply.extensions:
+            verdict = crossed(verdict)
+        if EARLY in reply.extensions:
+            verdict = answered_early(verdict)
         self._settle(lease, verdict)
         if not self._worth_reading(reply, raw, verdict):
             return _Done(verdict, reply=reply)
@@ -220,8 +233,8 @@ class Call:
         return None
 
     def _unwanted(self, reply: Reply, verdict: Verdict) -> bool:
-        refused = verdict.safety is Safety.UNSENT
-        return verdict.failed and (refused or reply.status_code in self._policy.statuses)
+        again = verdict.stale or verdict.safety is Safety.UNSENT
+        return verdict.failed and (again or reply.status_code in self._policy.statuses)
 
     def _forbidden(self, verdict: Verdict, delay: float) -> str | None:
         plan = self._plan

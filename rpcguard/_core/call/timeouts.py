@@ -13,7 +13,7 @@ SHORTEST = 0.001
 
 
 class Timeouts(dict[str, Any]):
-    """Hold the timeouts of one attempt; each is cut to what is left when it is looked up.
+    """The timeouts of one attempt; each is cut to what is left when it is looked up.
 
     `clamp` does the same for a timeout that was looked up before; a copy has what was left when
     the attempt began. `until` may be moved: infinite means that nothing is cut.
@@ -23,18 +23,23 @@ class Timeouts(dict[str, Any]):
         self.until = until
         self._clock = clock
         self._given = dict.fromkeys(("connect", "read", "write", "pool")) | dict(given)
-        super().__init__({name: self.clamp(timeout) for name, timeout in self._given.items()})
+        super().__init__({name: self[name] for name in self._given})
 
     def __getitem__(self, key: str) -> Any:
-        return self.clamp(self._given[key])
+        return self._some(self._given[key])
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Give what is left of a timeout."""
-        return self.clamp(self._given.get(key, default))
+        """Give what is left of a timeout, never nothing."""
+        return self._some(self._given.get(key, default))
 
     def clamp(self, timeout: float | None) -> float | None:
-        """Cut a timeout to what is left of the attempt, never to nothing."""
+        """Cut a timeout to what is left of the attempt; 0 or less when its time is up."""
         if self.until == math.inf:
             return timeout
-        left = max(self.until - self._clock(), SHORTEST)
+        left = self.until - self._clock()
         return left if timeout is None else min(timeout, left)
+
+    def _some(self, timeout: float | None) -> float | None:
+        if self.until == math.inf or (cut := self.clamp(timeout)) is None:
+            return timeout
+        return max(cut, SHORTEST)

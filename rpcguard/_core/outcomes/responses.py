@@ -22,6 +22,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 GOAWAY = "rpcguard.goaway"
 """The extension of a response whose connection was told to end when it had just begun."""
 
+CROSSED = "rpcguard.crossed"
+"""The extension of a 408 on a kept connection: an idle timeout that crossed the request."""
+EARLY = "rpcguard.early"
+"""The extension of an answer that came before its request had been sent whole."""
 _LONGEST_VALUE = 256
 """Bytes of a header that are looked at: what a node says of itself is short."""
 
@@ -66,6 +70,19 @@ def classify_response(
     if any(notice.reason in _REFUSALS for notice in notices):
         return replace(verdict, safety=Safety.UNSENT, blame="none", notice=loudest)
     return replace(verdict, notice=loudest)
+
+
+def crossed(verdict: Verdict) -> Verdict:
+    """Judge a 408 on a kept connection: its node was about to close it, and nobody failed."""
+    return replace(verdict, failed=True, safety=Safety.MAYBE, blame="none", stale=True)
+
+
+def answered_early(verdict: Verdict) -> Verdict:
+    """Judge an answer that came while the body went out: it is final, whatever its status.
+
+    The node has refused the upload, so nobody is blamed, and a second one is not tried.
+    """
+    return replace(verdict, failed=False, safety=Safety.NEVER, blame="none", good=False)
 
 
 def departing(verdict: Verdict) -> Verdict:
