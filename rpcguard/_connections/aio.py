@@ -1,80 +1,115 @@
-"""The HTTP/1.1 connections of one node, for tasks."""
+"""The HTTP/1.1 connections of one node, for asyncio and trio."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import anyio
 import httpx
 
-from rpcguard._connections.asyncio_backend import AsyncioBackend, AsyncioStream
+from rpcguard._connections import asyncio_stream
 from rpcguard._connections.exchange import Exchange, timeouts
-from rpcguard._connections.requests import Stream
-from rpcguard._connections.stack import Connection, Slot
+from rpcguard._connections.http11 import NotBegun, Part, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
     from types import ModuleType
 
+    from rpcguard._connections.http11 import HTTP11Connection, Sending
+    from rpcguard._connections.stack import Slot
+    from rpcguard._wire.head import ResponseHead
 
-class AsyncBody(Slot):
-    """Stream the body of a response; closing it gives the connection back."""
 
-    __slots__ = ("_exchange", "parts")
+class AsyncBody:
+    """The body of a response; closing it gives the connection back."""
 
-    def __init__(self, exchange: AsyncExchange, name: str | None) -> None:
-        super().__init__(name)
+    __slots__ = ("__weakref__", "_exchange", "_request", "_slot")
+
+    def __init__(self, exchange: AsyncExchange, slot: Slot, request: httpx.Request) -> None:
         self._exchange = exchange
-        self.parts: Any = None
+        self._slot: Slot | None = slot
+        self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = self.parts.__aiter__()
+        exchange, slot = self._exchange, self._slot
+        trace = self._request.extensions.get("trace")
         try:
-            async for part in parts:
-                yield part
-            self._exchange._check_whole()
+            connection = None if slot is None else slot.connection
+            if connection is not None:
+                await _tell(
+                    trace, "http11.receive_response_body.started", {"request": self._request}
+                )
+                reader, wait = connection.reader, connection.stream.wait_readable
+                connection.begin_body(timeouts(self._request))
+                while reader.leading is None:
+                    if data := reader.take():
+                        yield data
+                    if reader.complete:
+                        break
+                    await wait(connection.read_timeout())
+                    connection.hear()
+                await _tell(trace, "http11.receive_response_body.complete", {"return_value": None})
+            exchange._check_whole()
         except BaseException as exc:
-            error = self._exchange._translated(exc)
-            await parts.aclose()  # left early: collected as garbage it would be too late
-            await self.aclose()
+            error = exchange._translated(exc)
+            try:
+                if not isinstance(exc, GeneratorExit):
+                    await _tell(trace, "http11.receive_response_body.failed", {"exception": exc})
+            finally:
+                await self.aclose()
             if error is None:
                 raise
             raise error from exc
 
     async def aclose(self) -> None:
         """Give the connection back, or close it when the body was not read to its end."""
-        parts, self.parts = self.parts, None
-        if parts is None:
+        slot, self._slot = self._slot, None
+        if slot is None:
+            return
+        trace = self._request.extensions.get("trace")
+        if trace is None:
+            self._exchange._release(slot)
             return
         try:
-            await parts.aclose()
+            await _tell(trace, "http11.response_closed.started", {})
         finally:
-            if self._exchange._release(self):
-                await self._exchange._reap()
+            self._exchange._release(slot)
+        await _tell(trace, "http11.response_closed.complete", {"return_value": None})
+
+    def __del__(self) -> None:
+        # Dropped unread and unclosed. A finalizer runs in any thread: what it finds is queued.
+        if self._slot is not None:
+            self._exchange._stack.dropped.append(self._slot)
 
 
 class AsyncExchange(Exchange):
-    """Send requests to one node from one event loop; see `AsyncConnectionStack`."""
+    """Sends requests to one node from one event loop; see `AsyncConnectionStack`.
+
+    Nothing awaits while it closes or gives back: a cancelled caller still does both.
+    """
 
     _event = anyio.Event
     _body: ClassVar[type[AsyncBody]]
+    _streams: ClassVar[dict[str, Any]]
 
     @classmethod
     def _bind(cls) -> None:
         super()._bind()
         cls._body = type("Body", (AsyncBody, cls._http.AsyncByteStream), {})
-        cls._stream = type("Stream", (Stream, cls._core.AsyncNetworkStream), {"core": cls._core})
+        cls._streams = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
-        lease = self._body(self, self._server_name(request))
+        slot = self._slot(request)
         try:
-            return await self._send(request, lease)
+            head = await self._send(request, slot)
+            assert slot.connection is not None
+            return self._answer(request, head, slot.connection, self._body(self, slot, request))
         except BaseException as exc:
-            error = self._translated(exc, lease)
-            if self._release(lease):
-                await self._reap()
+            error = self._translated(exc, slot)
+            self._release(slot)
             if error is None:
                 raise
             raise error from error.__cause__
@@ -84,65 +119,120 @@ class AsyncExchange(Exchange):
 
         May be called more than once. Later requests get `httpx.ConnectError`.
         """
-        busy = self._stack.close()
-        self._stack.doomed.extend(busy)
-        await self._reap()
+        self.shut()
 
     async def aclose_idle(self) -> None:
         """Close the connections that no call uses."""
         self._stack.close_idle()
-        await self._reap()
+        self._reap()
 
-    async def _send(self, request: httpx.Request, lease: AsyncBody) -> httpx.Response:
-        stack = self._stack
-        if not stack.request(lease):
+    def shut(self) -> None:
+        """Do what `aclose` does, without an event loop if that has ended."""
+        busy = self._stack.close()
+        self._stack.doomed.extend(busy)
+        self._reap()
+
+    def sweep(self) -> None:
+        """Close the idle connections that have expired, or that the node has closed."""
+        self._stack.settle_dropped()
+        self._stack.expire()
+        for connection in self._stack.idle:
+            if connection.stream.ended():
+                self._stack.discard(connection)
+        self._reap()
+
+    async def _send(self, request: httpx.Request, slot: Slot) -> ResponseHead:
+        sending, stack = self._sending(request), self._stack
+        if not stack.request(slot):
             with anyio.move_on_after(timeouts(request).get("pool")):
-                await lease.event.wait()
-            self._check_granted(lease)
-        while lease.connection is not None and lease.connection.stream.ended():
-            stack.replace(lease)
-        if stack.doomed:
-            await self._reap()
-        connection = lease.connection or await self._dial(request, lease)
-        answer = await connection.http.handle_async_request(self._outgoing(request, connection))
-        lease.parts = answer.stream
-        return self._incoming(request, answer, lease)
+                await slot.event.wait()
+            self._check_granted(slot)
+        while True:
+            if stack.doomed:
+                self._reap()
+            connection = slot.connection or await self._dial(request, slot)
+            try:
+                if sending.traced is not None:
+                    return await _drive(connection, connection.traced(sending), sending, request)
+                rest = connection.start(sending)
+                if rest is not None:
+                    return await _drive(connection, connection.finish(rest), sending, request)
+                reader, wait = connection.reader, connection.stream.wait_readable
+                while reader.head is None:
+                    await wait(connection.read_timeout())
+                    connection.hear()
+                return reader.head
+            except NotBegun as error:
+                self._lost(connection, error)
+            stack.replace(slot)
 
-    async def _dial(self, request: httpx.Request, lease: Slot) -> Connection:
+    async def _dial(self, request: httpx.Request, slot: Slot) -> HTTP11Connection:
         trace = request.extensions.get("trace")
-        event, options = self._dialling(request)
-        stream = await _atraced(trace, event, getattr(self._backend(), event), options)
+        timeout = self._connect_timeout(request)
+        event, options = self._dialling(timeout)
+        stream = await _traced(trace, event, options, lambda: self._connected(timeout))
         try:
-            if lease.name is not None:
-                options = self._securing(request, lease.name)
-                stream = await _atraced(trace, "start_tls", stream.start_tls, options)
+            if slot.name is not None:
+                told = self._securing(slot.name, self._connect_timeout(request))
+                await _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
+            connection = self._opened(stream, slot)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
+            stream.close()
             raise
-        return self._opened(self._core.AsyncHTTP11Connection, stream, lease)
+        self._watch(connection)
+        return connection
 
-    def _backend(self) -> Any:
-        if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
-            return AsyncioBackend(self._core, AsyncioStream)
-        return self._core.TrioBackend()
+    def _watch(self, connection: HTTP11Connection) -> None:
+        """Let the loop tell when an idle connection ends, where it can."""
+        stream = connection.stream
+        if isinstance(stream, asyncio_stream.AsyncioStream):
+            stream.on_stir = lambda: self._stirred(connection)
+            stream.listen()
 
-    def _release(self, lease: Slot) -> bool:
-        # No await in here: a cancelled caller still gives its place to the next in line.
-        connection = lease.connection
-        keep = connection is not None and connection.http.is_idle()
-        self._stack.release(lease, keep=keep)
-        return bool(self._stack.doomed)
+    def _stirred(self, connection: HTTP11Connection) -> None:
+        if self._stack.discard(connection):
+            self._reap()
 
-    async def _reap(self) -> None:
-        doomed = self._stack.doomed
-        with anyio.CancelScope(shield=True):
-            while doomed:  # one by one: a cancelled task of asyncio breaks through the shield
-                await doomed.pop().http.aclose()
+    async def _connected(self, timeout: float | None) -> Any:
+        kind, connect = self._backend()
+        try:
+            return kind(await connect(self._destination, timeout))
+        except TimeoutError as error:
+            raise self._core.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise self._core.ConnectError(str(error)) from error
+
+    def _backend(self) -> tuple[Any, Any]:
+        on_asyncio = anyio.get_cancelled_exc_class() is asyncio.CancelledError
+        name = "asyncio" if on_asyncio else "trio"
+        if name not in self._streams:
+            self._streams[name] = self._bound(name)
+        found: tuple[Any, Any] = self._streams[name]
+        return found
+
+    def _bound(self, name: str) -> tuple[Any, Any]:
+        if name == "asyncio":
+            kind: Any = asyncio_stream.AsyncioStream
+            connect: Any = asyncio_stream.connect
+        else:
+            from rpcguard._connections import trio_stream  # only where trio is there, and used
+
+            kind, connect = trio_stream.TrioStream, trio_stream.connect
+        core = self._core
+        return type("Stream", (kind, core.AsyncNetworkStream), {"core": core}), connect
+
+    def _release(self, slot: Slot) -> None:
+        self._stack.release(slot, keep=self._keeps(slot.connection))
+        if self._stack.doomed:
+            self._reap()
+
+    def _reap(self) -> None:
+        for connection in self._stack.reap():
+            connection.close()
 
 
 class AsyncConnectionStack(AsyncExchange, httpx.AsyncBaseTransport):
-    """Send HTTP/1.1 requests to one node on asyncio or trio; else as `ConnectionStack`.
+    """A stack of connections to one node, on asyncio or trio; else as `ConnectionStack`.
 
     It belongs to the event loop of its first request.
     """
@@ -151,19 +241,76 @@ class AsyncConnectionStack(AsyncExchange, httpx.AsyncBaseTransport):
     _core: ClassVar[Any] = "httpcore"
 
 
-async def _atraced(
+async def _drive(
+    connection: HTTP11Connection, steps: Any, sending: Sending, request: httpx.Request
+) -> ResponseHead:
+    stream, trace = connection.stream, request.extensions.get("trace")
+    parts = _parts_of(sending, request)
+    try:
+        step = next(steps)
+        while True:
+            done: Any = None
+            try:
+                if step is Wait.READABLE:
+                    await stream.wait_readable(connection.read_timeout())
+                elif step is Wait.WRITABLE:
+                    await stream.wait_writable(connection.write_timeout())
+                elif step is Part.NEXT:
+                    done = await anext(parts, None)
+                else:
+                    await _tell(trace, step.event, step.info)
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as end:
+        head: ResponseHead = end.value
+        return head
+    except BaseException:
+        await _tell(trace, "http11.response_closed.started", {})
+        await _tell(trace, "http11.response_closed.complete", {"return_value": None})
+        raise
+    finally:
+        await parts.aclose()  # left early: collected as garbage it would be too late
+
+
+async def _parts_of(sending: Sending, request: httpx.Request) -> Any:
+    if sending.body is not None:
+        yield sending.body
+        return
+    parts = aiter(cast("AsyncIterable[bytes]", request.stream))
+    try:
+        async for part in parts:
+            yield part
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()
+
+
+async def _tell(
+    trace: Callable[[str, Any], Awaitable[Any]] | None, event: str, info: dict[str, Any]
+) -> None:
+    if trace is not None:
+        await trace(event, info)
+
+
+async def _traced(
     trace: Callable[[str, dict[str, Any]], Awaitable[Any]] | None,
     event: str,
-    call: Callable[..., Awaitable[Any]],
     options: dict[str, Any],
+    call: Callable[[], Awaitable[Any]],
 ) -> Any:
     if trace is None:
-        return await call(**options)
+        return await call()
     await trace(f"connection.{event}.started", options)
     try:
-        result = await call(**options)
+        stream = await call()
     except BaseException as exc:
         await trace(f"connection.{event}.failed", {"exception": exc})
         raise
-    await trace(f"connection.{event}.complete", {"return_value": result})
-    return result
+    try:
+        await trace(f"connection.{event}.complete", {"return_value": stream})
+    except BaseException:
+        stream.close()
+        raise
+    return stream

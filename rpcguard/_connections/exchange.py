@@ -1,4 +1,4 @@
-"""What the two shells of a node's connections share: requests, names, timeouts, errors."""
+"""What the shells of a node's connections share: requests, names, timeouts, errors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rpcguard._connections.requests import NO_BODY, CoreRequest, CoreURL, some_time
-from rpcguard._connections.stack import Connection, Slot, Stack, StackClosed
+from rpcguard._connections.dial import Destination
+from rpcguard._connections.http11 import HTTP11Connection, Sending
+from rpcguard._connections.stack import Slot, Stack, StackClosed
+from rpcguard._core.outcomes.responses import CROSSED, EARLY
+from rpcguard._wire.head import head_parser
+from rpcguard._wire.request import HeaderBlock, request_line
+from rpcguard._wire.violations import LocalViolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import httpx
 
-    from rpcguard._connections.requests import Stream
     from rpcguard._connections.stack import Waiter
     from rpcguard._core.nodes.view import ConnectionCounts
+    from rpcguard._wire.head import ResponseHead
 
 SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -30,25 +35,17 @@ _ERRORS = (
     *("NetworkError", "ConnectError", "ReadError", "WriteError", "ProxyError"),
     *("UnsupportedProtocol", "ProtocolError", "LocalProtocolError", "RemoteProtocolError"),
 )
+_REQUEST_TIMEOUT = 408
+_SWITCHING = 101
 
 
 class StaleConnection(Exception):  # noqa: N818
-    """Tell that a kept-alive connection ended before any byte of the response.
+    """A kept-alive connection ended before any byte of the response.
 
     It is the cause of the httpx error that the caller gets; its own cause is the httpcore error.
     The node most likely closed an idle connection, but it may have read the request and crashed.
     A connection opened for the call is never stale, and a timeout never is.
     """
-
-
-def _checked(headers: Any, connection: Connection) -> Any:
-    """Give headers that equal those of the call before as h11 has checked them already."""
-    if headers != connection.headers:
-        connection.headers, connection.checked = headers, None
-    elif connection.checked is None:
-        h11 = import_module("h11")
-        connection.checked = h11.Request(method="GET", target="/", headers=headers).headers
-    return connection.checked or headers
 
 
 def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
@@ -58,18 +55,15 @@ def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
 
 
 class Exchange:
-    """Turn requests and responses of one library into those of the other, and their errors.
+    """Requests and responses of httpx on connections of our own, and their errors.
 
     A subclass names the libraries: `_http` is httpx or httpx2, `_core` httpcore or httpcore2, or
-    the name of it.
+    the name of it. Of the latter only the errors and the interface of a network stream are used.
     """
 
     _http: ClassVar[ModuleType]
     _core: ClassVar[Any]
     _event: ClassVar[type[Waiter]]
-    _stream: ClassVar[type[Stream]]
-    _target: ClassVar[type[CoreURL]]
-    _request: ClassVar[type[CoreRequest]]
     _errors: ClassVar[dict[type, Callable[[str], Exception]]]
 
     @classmethod
@@ -79,8 +73,6 @@ class Exchange:
             cls._core = import_module(cls._core)
         errors = {getattr(cls._core, name): getattr(cls._http, name) for name in _ERRORS}
         cls._errors = {**errors, StackClosed: cls._http.ConnectError}
-        cls._target = type("CoreURL", (CoreURL, cls._core.URL), {})
-        cls._request = type("Request", (CoreRequest, cls._core.Request), {})
 
     def __init__(
         self,
@@ -95,18 +87,21 @@ class Exchange:
         socket_options: Iterable[SocketOption] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if "_stream" not in type(self).__dict__:  # the last one that is bound
+        if "_errors" not in type(self).__dict__:
             self._bind()
         self._tls = scheme == "https"
+        self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
         self._address = f"{host}:{port}" if uds is None else uds
         self._ssl_context = ssl_context
-        self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
-        self._origin = self._core.URL(**self._url).origin
-        self._parts = {**self._url, "origin": self._origin}
-        self._where: dict[str, Any] = {"host": host, "port": port, "local_address": local_address}
-        if uds is not None:
-            self._where = {"path": uds}
-        self._where["socket_options"] = None if socket_options is None else list(socket_options)
+        self._destination = Destination(
+            host=host,
+            port=port,
+            path=uds,
+            local_address=local_address,
+            socket_options=tuple(socket_options or ()),
+        )
+        self._parse = head_parser()
+        self._written: tuple[Any, HeaderBlock | None] = (None, None)
         self._stack = Stack(
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,
@@ -117,71 +112,109 @@ class Exchange:
 
     @property
     def counts(self) -> ConnectionCounts:
-        """Count the idle connections, those in use and the calls in line; safe from any thread."""
+        """The idle connections, those in use and the calls in line; safe from any thread."""
         return self._stack.counts
 
-    def _server_name(self, request: httpx.Request) -> str | None:
+    def _slot(self, request: httpx.Request) -> Slot:
         if not self._tls:
-            return None
+            return Slot(None)
         name: str | None = request.extensions.get("sni_hostname")
-        return name or request.url.raw_host.decode("ascii")
+        return Slot(name or request.url.raw_host.decode("ascii"))
 
-    def _outgoing(self, request: httpx.Request, connection: Connection) -> Any:
-        extensions, target = request.extensions, request.url.raw_path
-        connection.stream.reads = 0
-        connection.stream.clamp = getattr(extensions.get("timeout"), "clamp", None)
-        if "target" not in extensions and request.method.isascii():
-            body: Any = request.stream
-            if isinstance(body, self._http.ByteStream) and not any(body):
-                body = NO_BODY
-            outgoing = self._request(request, self._target(self._parts, target), body)
-            if "trace" not in extensions:
-                outgoing.headers = _checked(outgoing.headers, connection)
-            return outgoing
-        url = self._core.URL(**self._url, target=target)  # to be checked, or refused
+    def _sending(self, request: httpx.Request) -> Sending:
+        """Write the request; raises `LocalProtocolError` for what HTTP/1.1 cannot say."""
+        extensions, stream = request.extensions, request.stream
+        traced = "trace" in extensions
+        if not request.method.isascii() or "target" in extensions:
+            made = self._core_request(request)  # checks both, in httpcore's words
+            method, target = made.method, made.url.target
+        else:
+            method, target = request.method.encode(), request.url.raw_path
+        try:
+            return Sending(
+                method,
+                request_line(method, target),
+                self._block(request.headers.raw),
+                b"".join(stream) if isinstance(stream, self._http.ByteStream) else None,
+                extensions.get("timeout", _NO_TIMEOUTS),
+                (lambda: self._core_request(request)) if traced else None,
+            )
+        except LocalViolation as error:
+            raise self._core.LocalProtocolError(str(error)) from error
+
+    def _block(self, fields: list[tuple[bytes, bytes]]) -> HeaderBlock:
+        # Most calls to a node have the headers of the one before; comparing is ten times as fast.
+        before, block = self._written
+        if block is None or fields != before:
+            block = HeaderBlock.of(fields)
+            self._written = fields, block
+        return block
+
+    def _core_request(self, request: httpx.Request) -> Any:
+        url = self._core.URL(**self._url, target=request.url.raw_path)
         return self._core.Request(
-            request.method,
-            url,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=extensions,
+            request.method, url, headers=request.headers.raw, extensions=request.extensions
         )
 
-    def _incoming(self, request: httpx.Request, answer: Any, lease: Slot) -> httpx.Response:
-        if answer.status == 101 or (request.method == "CONNECT" and 200 <= answer.status < 300):
-            # The call is done; what is spoken from here on has timeouts of its own.
-            lease.connection.stream.clamp = None  # type: ignore[union-attr]
+    def _answer(
+        self, request: httpx.Request, head: ResponseHead, connection: HTTP11Connection, stream: Any
+    ) -> httpx.Response:
+        extensions = {
+            "http_version": head.version,
+            "reason_phrase": head.reason,
+            "network_stream": connection.stream,
+        }
+        if connection.reader.leading is not None:
+            connection.hand_over()
+        elif not connection.sent:
+            extensions[EARLY] = True
+        elif head.status == _REQUEST_TIMEOUT and connection.used:
+            extensions[CROSSED] = True
         response: httpx.Response = self._http.Response(
-            answer.status, headers=answer.headers, stream=lease, extensions=answer.extensions
+            head.status, headers=head.fields, stream=stream, extensions=extensions
         )
         return response
 
-    def _dialling(self, request: httpx.Request) -> tuple[str, dict[str, Any]]:
-        timeout = some_time(timeouts(request).get("connect"), self._core.ConnectTimeout)
-        event = "connect_unix_socket" if "path" in self._where else "connect_tcp"
-        return event, {**self._where, "timeout": timeout}
+    def _connect_timeout(self, request: httpx.Request) -> float | None:
+        timeout = timeouts(request).get("connect")
+        if timeout is not None and timeout <= 0:
+            raise self._core.ConnectTimeout("no time left")
+        return timeout
 
-    def _securing(self, request: httpx.Request, name: str) -> dict[str, Any]:
-        timeout = some_time(timeouts(request).get("connect"), self._core.ConnectTimeout)
-        if self._ssl_context is None:
-            self._ssl_context = self._http.create_ssl_context
-        if not isinstance(self._ssl_context, ssl.SSLContext):
-            self._ssl_context = self._ssl_context()
-        self._ssl_context.set_alpn_protocols(["http/1.1"])
-        return {"ssl_context": self._ssl_context, "server_hostname": name, "timeout": timeout}
+    def _dialling(self, timeout: float | None) -> tuple[str, dict[str, Any]]:
+        """Give the name of the step and what a trace hook is told of it."""
+        where, options = self._destination, list(self._destination.socket_options) or None
+        if where.path is not None:
+            told = {"path": where.path, "timeout": timeout, "socket_options": options}
+            return "connect_unix_socket", told
+        told = {"host": where.host, "port": where.port, "local_address": where.local_address}
+        return "connect_tcp", {**told, "timeout": timeout, "socket_options": options}
 
-    def _opened(self, kind: Callable[..., Any], stream: Any, lease: Slot) -> Connection:
-        wrapped = self._stream(stream)
-        connection = Connection(kind(self._origin, wrapped), wrapped, lease.name)
-        lease.connection = connection
+    def _securing(self, name: str, timeout: float | None) -> dict[str, Any]:
+        context = self._ssl_context
+        if context is None:
+            context = self._ssl_context = self._http.create_ssl_context()
+        if not isinstance(context, ssl.SSLContext):
+            context = context()
+        context.set_alpn_protocols(["http/1.1"])
+        return {"ssl_context": context, "server_hostname": name, "timeout": timeout}
+
+    def _opened(self, stream: Any, slot: Slot) -> HTTP11Connection:
+        connection = HTTP11Connection(stream, slot.name, self._parse)
+        slot.connection = connection
         if self._stack.closed:
             raise self._closed()
         return connection
 
-    def _check_granted(self, lease: Slot) -> None:
+    def _lost(self, connection: HTTP11Connection, error: Exception) -> None:
+        """Take in that a connection was no good before the first byte; raises for a fresh one."""
+        if not connection.used:
+            raise self._core.ConnectError(str(error)) from error
+
+    def _check_granted(self, slot: Slot) -> None:
         if self._stack.closed:
             raise self._closed()
-        if lease not in self._stack.in_use:
+        if slot not in self._stack.in_use:
             counts = self._stack.counts
             raise self._core.PoolTimeout(
                 f"no free connection to {self._address} in time: "
@@ -191,26 +224,31 @@ class Exchange:
     def _closed(self) -> StackClosed:
         return StackClosed(f"the connections to {self._address} are closed")
 
-    def _translated(self, exc: BaseException, lease: Slot | None = None) -> Exception | None:
-        """Find the httpx error for one of httpcore's; pass the lease until it was answered."""
+    def _keeps(self, connection: HTTP11Connection | None) -> bool:
+        """Tell whether a connection may serve another call; note that it served one."""
+        if connection is None or not connection.reusable:
+            return False
+        connection.used = True
+        return True
+
+    def _translated(self, exc: BaseException, slot: Slot | None = None) -> Exception | None:
+        """Find the httpx error for one of httpcore's; pass the slot until it was answered."""
         kind = next((self._errors[cls] for cls in type(exc).__mro__ if cls in self._errors), None)
         if kind is None:
             return None
         error = kind(str(exc))
         error.__cause__ = exc
-        if lease is not None and self._is_stale(exc, lease):
+        if slot is not None and self._is_stale(exc, slot):
             error.__cause__ = StaleConnection(f"the kept connection to {self._address} had ended")
             error.__cause__.__cause__ = exc
         return error
 
-    def _is_stale(self, exc: BaseException, lease: Slot) -> bool:
-        if not lease.reused or lease.connection is None or self._stack.closed:
+    def _is_stale(self, exc: BaseException, slot: Slot) -> bool:
+        connection = slot.connection
+        if connection is None or not connection.used or self._stack.closed:
             return False
-        if lease.connection.stream.reads > 1:  # the first read brought something
-            return False
-        if isinstance(exc, self._core.RemoteProtocolError):
-            return exc.__cause__ is None  # with a cause it is something that h11 refused
-        return isinstance(exc, self._core.ReadError | self._core.WriteError)
+        ends = self._core.ReadError | self._core.WriteError | self._core.RemoteProtocolError
+        return isinstance(exc, ends) and not connection.reader.begun
 
     def _check_whole(self) -> None:
         # Cutting a connection looks like the end of a body that has no length.

@@ -12,55 +12,52 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class KeptConnection(Protocol):
+    """What the books need of a connection, whatever is spoken on it."""
+
+    name: str | None
+    expires: float
+    idle_since: float
+
+    def close(self) -> object:
+        """Close it."""
+
+
 class Waiter(Protocol):
-    """Be what a waiting call sleeps on: `threading.Event` or `anyio.Event`."""
+    """What a waiting call sleeps on: `threading.Event` or `anyio.Event`."""
 
     def set(self) -> object:
         """Wake whoever waits."""
 
 
 class StackClosed(Exception):  # noqa: N818
-    """Report that the connections of a node were closed; nothing was sent."""
-
-
-class Connection:
-    """Hold one open connection: httpcore's, its stream, and the TLS name it was verified for.
-
-    `headers` are those of the last request, `checked` the same once h11 has approved them.
-    """
-
-    __slots__ = ("checked", "expires", "headers", "http", "name", "stream")
-
-    def __init__(self, http: Any, stream: Any, name: str | None) -> None:
-        self.http: Any = http
-        self.stream: Any = stream
-        self.name: str | None = name
-        self.expires: float = math.inf
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.checked: Any = None
+    """The connections of a node were closed; nothing was sent."""
 
 
 class Slot:
-    """Stand for one call's claim to a connection, from the queue to the end of the response.
+    """One call's claim to a connection, from the queue to the end of the response.
 
-    `connection` is None until one is there: a granted lease without one opens its own.
+    `connection` is None until one is there: a granted slot without one opens its own.
     """
 
-    __slots__ = ("connection", "event", "name", "reused")
+    __slots__ = ("connection", "event", "name", "oldest", "reused")
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, oldest: float = math.inf) -> None:
         self.name: str | None = name
-        self.connection: Connection | None = None
+        self.oldest: float = oldest
+        """Seconds that its connection may have been idle."""
+        self.connection: Any = None
         self.reused: bool = False
         self.event: Any = None
 
 
 class Stack:
-    """Keep the books of a LIFO stack of connections with an upper limit and a queue.
+    """The books of a LIFO stack of connections with an upper limit and a queue.
 
     The last one returned is the first one used, so load decides how many stay warm and the bottom
     of the stack ages out. Nothing here does I/O: a connection to be closed is put on `doomed` and
-    the caller closes it, outside its lock if it has one. Not thread-safe by itself.
+    the caller closes it, outside its lock if it has one. Not thread-safe by itself, but for
+    `dropped`, to which anybody, a finalizer too, may append slots that are never released.
     """
 
     def __init__(
@@ -77,46 +74,53 @@ class Stack:
         self._expiry = math.inf if keepalive_expiry is None else keepalive_expiry
         self._clock = clock
         self._event = event
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[KeptConnection] = deque()
         self._waiting: OrderedDict[Slot, None] = OrderedDict()
         self.in_use: set[Slot] = set()
-        self.doomed: list[Connection] = []
+        self.dropped: deque[Slot] = deque()
+        self.doomed: list[KeptConnection] = []
         self.closed: bool = False
 
     @property
     def counts(self) -> ConnectionCounts:
-        """Count what is there now."""
+        """How many there are now."""
         return ConnectionCounts(len(self._idle), len(self.in_use), len(self._waiting))
 
-    def request(self, lease: Slot) -> bool:
-        """Grant the lease and return True, or put it in line; `lease.event` tells when to look."""
+    @property
+    def idle(self) -> list[Any]:
+        """The connections that no call uses, the one that was used last at the end."""
+        return list(self._idle)
+
+    def request(self, slot: Slot) -> bool:
+        """Grant the slot and return True, or put it in line; `slot.event` tells when to look."""
         if self.closed:
             raise StackClosed("the connections of this node are closed")
-        idle, now = self._idle, self._clock()
-        while idle and idle[0].expires <= now:
-            self.doomed.append(idle.popleft())
-        if not self._waiting and self._grant(lease):
+        if self.dropped:
+            self.settle_dropped()
+        self.expire()
+        if not self._waiting and self._grant(slot):
             return True
-        lease.event = self._event()
-        self._waiting[lease] = None
+        slot.event = self._event()
+        self._waiting[slot] = None
         return False
 
-    def replace(self, lease: Slot) -> None:
-        """Give up the lease's dead connection for the next idle one, or for none."""
-        if lease.connection is not None:
-            self.doomed.append(lease.connection)
-        lease.connection = self._pop(lease.name)
-        lease.reused = lease.connection is not None
+    def replace(self, slot: Slot) -> None:
+        """Give up the slot's dead connection for the next idle one, or for none."""
+        if slot.connection is not None:
+            self.doomed.append(slot.connection)
+        slot.connection = self._pop(slot)
+        slot.reused = slot.connection is not None
 
-    def release(self, lease: Slot, *, keep: bool) -> None:
-        """End the lease, wherever it stands; its connection is kept, or doomed, and passed on."""
+    def release(self, slot: Slot, *, keep: bool) -> None:
+        """End the claim, wherever it stands; its connection is kept, or doomed, and passed on."""
         if self._waiting:
-            self._waiting.pop(lease, None)
-        self.in_use.discard(lease)
-        connection, lease.connection = lease.connection, None
+            self._waiting.pop(slot, None)
+        self.in_use.discard(slot)
+        connection, slot.connection = slot.connection, None
         if connection is not None:
             if keep and not self.closed:
-                connection.expires = self._clock() + self._expiry
+                connection.idle_since = now = self._clock()
+                connection.expires = now + self._expiry
                 self._idle.append(connection)
             else:
                 self.doomed.append(connection)
@@ -125,39 +129,61 @@ class Stack:
         if len(self._idle) > self._max_idle:
             self.doomed.append(self._idle.popleft())
 
+    def settle_dropped(self) -> None:
+        """Release what was dropped by callers who never closed it."""
+        while self.dropped:
+            self.release(self.dropped.popleft(), keep=False)
+
+    def expire(self) -> None:
+        """Doom the idle connections whose time is up."""
+        idle = self._idle
+        if idle and idle[0].expires <= (now := self._clock()):
+            while idle and idle[0].expires <= now:
+                self.doomed.append(idle.popleft())
+
+    def discard(self, connection: KeptConnection) -> bool:
+        """Doom a connection if it is idle; tell whether it was."""
+        if connection not in self._idle:
+            return False
+        self._idle.remove(connection)
+        self.doomed.append(connection)
+        return True
+
     def close_idle(self) -> None:
         """Doom every idle connection."""
         self.doomed.extend(self._idle)
         self._idle.clear()
 
-    def close(self) -> list[Connection]:
-        """Refuse all further leases, send the queue away and return the connections in use."""
+    def close(self) -> list[Any]:
+        """Refuse all further claims, send the queue away and return the connections in use."""
         self.closed = True
         self.close_idle()
-        for lease in self._waiting:
-            lease.event.set()
+        for slot in self._waiting:
+            slot.event.set()
         self._waiting.clear()
-        return [lease.connection for lease in self.in_use if lease.connection is not None]
+        return [slot.connection for slot in self.in_use if slot.connection is not None]
 
-    def reap(self) -> list[Connection]:
+    def reap(self) -> list[Any]:
         """Take over the duty to close what is doomed."""
         doomed, self.doomed = self.doomed, []
         return doomed
 
-    def _grant(self, lease: Slot) -> bool:
-        connection = self._pop(lease.name)
+    def _grant(self, slot: Slot) -> bool:
+        connection = self._pop(slot)
         if connection is None and len(self._idle) + len(self.in_use) >= self._max:
             if not self._idle:
                 return False
             self.doomed.append(self._idle.popleft())
         # One step adds it: whatever interrupts us, `release` finds it and nothing is counted twice.
-        self.in_use.add(lease)
-        lease.connection = connection
-        lease.reused = connection is not None
+        self.in_use.add(slot)
+        slot.connection = connection
+        slot.reused = connection is not None
         return True
 
-    def _pop(self, name: str | None) -> Connection | None:
-        idle = self._idle
+    def _pop(self, slot: Slot) -> KeptConnection | None:
+        idle, name = self._idle, slot.name
+        if idle and slot.oldest != math.inf and self._clock() - idle[-1].idle_since > slot.oldest:
+            return None  # the others are older still
         if idle and idle[-1].name == name:
             return idle.pop()
         for connection in reversed(idle):
@@ -168,8 +194,8 @@ class Stack:
 
     def _serve(self) -> None:
         while self._waiting:
-            lease = next(iter(self._waiting))
-            if not self._grant(lease):
+            slot = next(iter(self._waiting))
+            if not self._grant(slot):
                 return
-            del self._waiting[lease]
-            lease.event.set()
+            del self._waiting[slot]
+            slot.event.set()

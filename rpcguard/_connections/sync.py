@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
 from rpcguard._connections.exchange import Exchange, timeouts
-from rpcguard._connections.requests import SyncStream
-from rpcguard._connections.stack import Connection, Slot
+from rpcguard._connections.http11 import NotBegun, Part, Wait
+from rpcguard._connections.sync_stream import Lookup, SyncStream, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
+    from rpcguard._connections.http11 import HTTP11Connection, Sending
+    from rpcguard._connections.stack import Slot
+    from rpcguard._wire.head import ResponseHead
 
-class SyncBody(Slot):
-    """Stream the body of a response; closing it gives the connection back."""
 
-    __slots__ = ("_exchange", "parts")
+class SyncBody:
+    """The body of a response; closing it gives the connection back."""
 
-    def __init__(self, exchange: SyncExchange, name: str | None) -> None:
-        super().__init__(name)
+    __slots__ = ("__weakref__", "_exchange", "_request", "_slot")
+
+    def __init__(self, exchange: SyncExchange, slot: Slot, request: httpx.Request) -> None:
         self._exchange = exchange
-        self.parts: Any = None
+        self._slot: Slot | None = slot
+        self._request = request
 
     def __iter__(self) -> Iterator[bytes]:
+        exchange, slot = self._exchange, self._slot
+        trace = self._request.extensions.get("trace")
         try:
-            yield from self.parts
-            self._exchange._check_whole()
+            if slot is not None and slot.connection is not None:
+                _tell(trace, "http11.receive_response_body.started", {"request": self._request})
+                yield from _parts(slot.connection, self._request)
+                _tell(trace, "http11.receive_response_body.complete", {"return_value": None})
+            exchange._check_whole()
         except BaseException as exc:
-            error = self._exchange._translated(exc)
+            error = exchange._translated(exc)
+            if not isinstance(exc, GeneratorExit):
+                _tell(trace, "http11.receive_response_body.failed", {"exception": exc})
             self.close()
             if error is None:
                 raise
@@ -41,22 +50,34 @@ class SyncBody(Slot):
 
     def close(self) -> None:
         """Give the connection back, or close it when the body was not read to its end."""
-        parts, self.parts = self.parts, None
-        if parts is None:
+        slot = self._slot
+        if slot is None:
             return
         try:
-            parts.close()
-            self._exchange._release(self)
+            trace = self._request.extensions.get("trace")
+            _tell(trace, "http11.response_closed.started", {})
+            self._exchange._release(slot)
         except BaseException:
-            self._exchange._release(self)  # Ctrl-C may have come in its middle; twice is as once
+            # KeyboardInterrupt may have cut the first release; releasing twice is harmless.
+            self._exchange._release(slot)
             raise
+        finally:
+            self._slot = None
+        _tell(trace, "http11.response_closed.complete", {"return_value": None})
+
+    def __del__(self) -> None:
+        # Dropped unread and unclosed. A finalizer runs anywhere, under any lock: it takes none.
+        slot = getattr(self, "_slot", None)  # none where it was interrupted as it was made
+        if slot is not None:
+            self._exchange._stack.dropped.append(slot)
 
 
 class SyncExchange(Exchange):
-    """Send requests to one node from any thread; see `ConnectionStack`."""
+    """Sends requests to one node from any thread; see `ConnectionStack`."""
 
     _event = threading.Event
     _body: ClassVar[type[SyncBody]]
+    _stream: ClassVar[type[SyncStream]]
 
     @classmethod
     def _bind(cls) -> None:
@@ -67,15 +88,18 @@ class SyncExchange(Exchange):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._lock = threading.Lock()
+        self._lookup = Lookup()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
-        lease = self._body(self, self._server_name(request))
+        slot = self._slot(request)
         try:
-            return self._send(request, lease)
+            head = self._send(request, slot)
+            assert slot.connection is not None
+            return self._answer(request, head, slot.connection, self._body(self, slot, request))
         except BaseException as exc:
-            error = self._translated(exc, lease)
-            self._release(lease)
+            error = self._translated(exc, slot)
+            self._release(slot)
             if error is None:
                 raise
             raise error from error.__cause__
@@ -89,9 +113,7 @@ class SyncExchange(Exchange):
         with self._lock:
             busy = self._stack.close()
         for connection in busy:
-            # Not the method of SSLSocket, which takes its TLS state from under a reading thread.
-            with contextlib.suppress(OSError):  # it ended by itself
-                socket.socket.shutdown(connection.stream.get_extra_info("socket"), socket.SHUT_RDWR)
+            connection.stream.cut()
         self._reap()
 
     def close_idle(self) -> None:
@@ -100,42 +122,75 @@ class SyncExchange(Exchange):
             self._stack.close_idle()
         self._reap()
 
-    def _send(self, request: httpx.Request, lease: SyncBody) -> httpx.Response:
-        stack = self._stack
+    def sweep(self) -> None:
+        """Close the idle connections that have expired, or that the node has closed."""
         with self._lock:
-            granted = stack.request(lease)
-        if not granted:
-            lease.event.wait(timeouts(request).get("pool"))
-            with self._lock:
-                self._check_granted(lease)
-        while lease.connection is not None and lease.connection.stream.ended():
-            with self._lock:
-                stack.replace(lease)
-        if stack.doomed:
-            self._reap()
-        connection = lease.connection or self._dial(request, lease)
-        answer = connection.http.handle_request(self._outgoing(request, connection))
-        lease.parts = answer.stream
-        return self._incoming(request, answer, lease)
+            self._stack.settle_dropped()
+            self._stack.expire()
+            for connection in self._stack.idle:
+                if connection.stream.ended():
+                    self._stack.discard(connection)
+        self._reap()
 
-    def _dial(self, request: httpx.Request, lease: Slot) -> Connection:
+    def _send(self, request: httpx.Request, slot: Slot) -> ResponseHead:
+        sending, stack = self._sending(request), self._stack
+        with self._lock:
+            granted = stack.request(slot)
+        if not granted:
+            slot.event.wait(timeouts(request).get("pool"))
+            with self._lock:
+                self._check_granted(slot)
+        while True:
+            if stack.doomed:
+                self._reap()
+            connection = slot.connection or self._dial(request, slot)
+            try:
+                return self._converse(connection, sending, request)
+            except NotBegun as error:
+                self._lost(connection, error)
+            with self._lock:
+                stack.replace(slot)
+
+    def _converse(
+        self, connection: HTTP11Connection, sending: Sending, request: httpx.Request
+    ) -> ResponseHead:
+        if sending.traced is not None:
+            return _drive(connection, connection.traced(sending), sending, request)
+        rest = connection.start(sending)
+        if rest is not None:
+            return _drive(connection, connection.finish(rest), sending, request)
+        reader, wait = connection.reader, connection.stream.wait_readable
+        while reader.head is None:
+            wait(connection.read_timeout())
+            connection.hear()
+        return reader.head
+
+    def _dial(self, request: httpx.Request, slot: Slot) -> HTTP11Connection:
         trace = request.extensions.get("trace")
-        event, options = self._dialling(request)
-        stream = _traced(trace, event, getattr(self._core.SyncBackend(), event), options)
+        timeout = self._connect_timeout(request)
+        event, options = self._dialling(timeout)
+        stream = _traced(trace, event, options, lambda: self._connected(timeout))
         try:
-            if lease.name is not None:
-                options = self._securing(request, lease.name)
-                stream = _traced(trace, "start_tls", stream.start_tls, options)
+            if slot.name is not None:
+                told = self._securing(slot.name, self._connect_timeout(request))
+                _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
+            return self._opened(stream, slot)
         except BaseException:
             stream.close()
             raise
-        return self._opened(self._core.HTTP11Connection, stream, lease)
 
-    def _release(self, lease: Slot) -> None:
-        connection = lease.connection
-        keep = connection is not None and connection.http.is_idle()
+    def _connected(self, timeout: float | None) -> SyncStream:
+        try:
+            return self._stream(connect(self._destination, self._lookup, timeout))
+        except TimeoutError as error:
+            raise self._core.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise self._core.ConnectError(str(error)) from error
+
+    def _release(self, slot: Slot) -> None:
+        keep = self._keeps(slot.connection)
         with self._lock:
-            self._stack.release(lease, keep=keep)
+            self._stack.release(slot, keep=keep)
         if self._stack.doomed:
             self._reap()
 
@@ -143,38 +198,98 @@ class SyncExchange(Exchange):
         with self._lock:
             doomed = self._stack.reap()
         for connection in doomed:
-            connection.http.close()
+            connection.close()
 
 
 class ConnectionStack(SyncExchange, httpx.BaseTransport):
-    """Send HTTP/1.1 requests to one node over a LIFO stack of kept connections.
+    """A LIFO stack of kept HTTP/1.1 connections to one node.
 
     It always dials its own address; the request's URL gives the target and, for https, the TLS
     name unless `sni_hostname` does, and a connection made for one name never serves another.
     `limits` count for this node; calls wait in line for `timeout["pool"]`. A timeout mapping may
     shrink while it is used; its `clamp(timeout)`, if there is one, bounds every read and write.
-    `ssl_context` may be a function that makes it. Times are seconds of `clock`. Raises what
-    `httpx.HTTPTransport` raises; a kept connection that had ended is told by a `StaleConnection`
-    as the cause. Thread-safe; whoever made it closes it.
+    `ssl_context` may be a function, which is asked for each connection. Times are seconds of
+    `clock`. Raises what `httpx.HTTPTransport` raises; a kept connection that had ended is told by a
+    `StaleConnection` as the cause. Thread-safe; whoever made it closes it.
     """
 
     _http: ClassVar[ModuleType] = httpx
     _core: ClassVar[Any] = "httpcore"
 
 
+def _drive(
+    connection: HTTP11Connection, steps: Any, sending: Sending, request: httpx.Request
+) -> ResponseHead:
+    stream, trace = connection.stream, request.extensions.get("trace")
+    parts: Iterator[bytes] | None = None
+    try:
+        step = next(steps)
+        while True:
+            done: Any = None
+            try:
+                if step is Wait.READABLE:
+                    stream.wait_readable(connection.read_timeout())
+                elif step is Wait.WRITABLE:
+                    stream.wait_writable(connection.write_timeout())
+                elif step is Part.NEXT:
+                    parts = parts or iter(_body_of(sending, request))
+                    done = next(parts, None)
+                else:
+                    _tell(trace, step.event, step.info)
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as end:
+        head: ResponseHead = end.value
+        return head
+    except BaseException:
+        _tell(trace, "http11.response_closed.started", {})
+        _tell(trace, "http11.response_closed.complete", {"return_value": None})
+        raise
+
+
+def _body_of(sending: Sending, request: httpx.Request) -> Iterable[bytes]:
+    return request.stream if sending.body is None else [sending.body]  # type: ignore[return-value]
+
+
+def _parts(connection: HTTP11Connection, request: httpx.Request) -> Iterator[bytes]:
+    reader, wait = connection.reader, connection.stream.wait_readable
+    if reader.leading is not None:
+        return  # what follows is not HTTP
+    connection.begin_body(timeouts(request))
+    while True:
+        if data := reader.take():
+            yield data
+        if reader.complete:
+            return
+        wait(connection.read_timeout())
+        connection.hear()
+
+
+def _tell(trace: Callable[[str, Any], Any] | None, event: str, info: dict[str, Any]) -> None:
+    if trace is not None:
+        trace(event, info)
+
+
 def _traced(
     trace: Callable[[str, dict[str, Any]], Any] | None,
     event: str,
-    call: Callable[..., Any],
     options: dict[str, Any],
-) -> Any:
+    call: Callable[[], SyncStream],
+) -> SyncStream:
     if trace is None:
-        return call(**options)
+        return call()
+    stream = None
     trace(f"connection.{event}.started", options)
     try:
-        result = call(**options)
+        stream = call()
     except BaseException as exc:
         trace(f"connection.{event}.failed", {"exception": exc})
         raise
-    trace(f"connection.{event}.complete", {"return_value": result})
-    return result
+    try:
+        trace(f"connection.{event}.complete", {"return_value": stream})
+    except BaseException:
+        stream.close()
+        raise
+    return stream

@@ -86,8 +86,9 @@ def failing(flavour):
 
 
 def assert_same_words(flavour, ours, theirs) -> None:
-    if flavour.kind == "asyncio" and str(theirs) in ("", "All connection attempts failed"):
-        assert str(ours)  # where anyio says nothing, ours say what the system said
+    vague = ("All connection attempts failed", "all attempts to connect", "socket connection")
+    if not str(theirs) or (not flavour.sync and str(theirs).startswith(vague)):
+        assert str(ours)  # where anyio and trio say little, ours say what the system said
     else:
         assert str(ours) == str(theirs)
 
@@ -145,7 +146,7 @@ async def test_an_error_of_the_callers_own_body_passes(make_node, make_caller, f
         yield b"some"
         raise KeyError("mine")
 
-    caller = make_caller(make_node())
+    caller = make_caller(make_node(silence))
     with pytest.raises(KeyError, match="mine"):
         await caller.call("/", method="POST", content=sync() if flavour.sync else asynchronous())
     assert caller.books == (0, 0, 0)

@@ -11,12 +11,12 @@ import threading
 import httpx
 import pytest
 
-from rpcguard._connections import exchange as _exchange
-from rpcguard._connections import stack
-from rpcguard._connections import sync as connections
+from rpcguard._connections import dial, exchange, http11, socket_stream, stack, sync, sync_stream
 from rpcguard._connections.sync import ConnectionStack
 
-OURS = {module.__file__ for module in (_exchange, connections, stack)}
+OURS = {
+    module.__file__ for module in (dial, exchange, http11, socket_stream, stack, sync, sync_stream)
+}
 
 
 TOOL = 4
@@ -58,8 +58,8 @@ class Interrupter:
             sys.monitoring.restart_events()
 
     def trace(self, frame, event, _arg):
-        if frame.f_code.co_filename not in OURS:
-            return None
+        if frame.f_code.co_filename not in OURS or frame.f_code.co_name == "__del__":
+            return None  # an interrupt of a finalizer is told on stderr, and raised by nobody
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "call":
             self.start(frame)
@@ -68,12 +68,12 @@ class Interrupter:
         return self.trace
 
     def started(self, code, _offset):
-        if code.co_filename not in OURS:
+        if code.co_filename not in OURS or code.co_name == "__del__":
             return sys.monitoring.DISABLE
         return self.start(sys._getframe(1))
 
     def stepped(self, code, offset):
-        if code.co_filename not in OURS:
+        if code.co_filename not in OURS or code.co_name == "__del__":
             return sys.monitoring.DISABLE
         return self.step(sys._getframe(1), offset)
 

@@ -28,7 +28,7 @@ class Http2Connection:
     Its timeouts are errors of `http`, httpx or httpx2; all others are those of the frame books.
     """
 
-    __slots__ = ("_http", "calls", "channel", "expires", "name", "session")
+    __slots__ = ("_http", "calls", "channel", "expires", "idle_since", "name", "session")
 
     def __init__(
         self, http: ModuleType, channel: Any, session: Http2Session, name: str | None
@@ -39,6 +39,7 @@ class Http2Connection:
         self.name = name
         self.calls: int = 0
         self.expires: float = 0.0
+        self.idle_since: float = 0.0
 
     @property
     def usable(self) -> bool:

@@ -156,7 +156,7 @@ class SyncHttp2Exchange:
         with self._lock:
             busy = self._stack.close()
         for connection in busy:
-            connection.channel.cut()  # type: ignore[attr-defined]
+            connection.channel.cut()
         self._reap()
         if self._fallback is not None:
             self._fallback.close()
@@ -343,7 +343,7 @@ class SyncHttp2Exchange:
             with self._lock:
                 doomed = self._stack.reap()
             for connection in doomed:
-                connection.close()  # type: ignore[attr-defined]
+                connection.close()
 
 
 @functools.cache

@@ -1,0 +1,202 @@
+"""A socket that never blocks, with TLS on it or not: what all connections read and write.
+
+Nothing in here waits, so threads, asyncio and trio share it and differ in how they wait alone. TLS
+works on memory (`rpcguard._wire.tls`): no byte is read before the handshake begins, what was said
+in plain fails that handshake, and an end without close_notify is told from a whole one.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rpcguard._wire.tls import TlsSession
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from types import ModuleType
+
+READ_SIZE = 65536
+"""Bytes that are read at once, as httpcore does: more is seldom there."""
+
+_LATER = (BlockingIOError, InterruptedError)
+
+
+class SocketStream:
+    """One open socket; `core` is httpcore or httpcore2, whose errors it raises.
+
+    `touched` says whether the system has taken a byte since it was last set to False.
+    """
+
+    core: ClassVar[ModuleType]
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._tls: TlsSession | None = None
+        self._unread = b""
+        self._closed = False
+        self._poll: select.poll | None = None
+        self.touched = False
+        if hasattr(select, "poll"):  # made once: to make one takes longer than to ask it
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
+
+    def __del__(self) -> None:
+        # Whoever dropped it has been told by the transport; here the socket is not to leak.
+        sock = getattr(self, "_socket", None)  # none where it was interrupted as it was made
+        if sock is not None:
+            sock.close()
+
+    @property
+    def clean(self) -> bool:
+        """Whether an end of what was read is the end that the peer meant."""
+        return self._tls is None or self._tls.clean
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed on this side."""
+        return self._closed
+
+    def ended(self) -> bool:
+        """Tell whether there is something to read, which for an idle connection is its end."""
+        if self._closed or self._unread:
+            return True
+        return self._is_readable() and (self._tls is None or self._said_more(self._tls))
+
+    def receive(self, limit: int = READ_SIZE) -> bytes | None:
+        """Give what has come: None when nothing has yet, empty at the end."""
+        if self._unread:
+            data, self._unread = self._unread[:limit], self._unread[limit:]
+            return data
+        if self._tls is None:
+            return self._receive_raw(limit)
+        return self._receive_tls(self._tls, limit)
+
+    def unread(self, data: bytes) -> None:
+        """Give the data back, to be received next."""
+        self._unread = data + self._unread
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send what the system takes now, and tell how much of the data needs no further care.
+
+        With TLS some of that may still be on its way: see `flush`.
+        """
+        if self._tls is None:
+            return self._send_raw(data)
+        if not self.flush():
+            return 0
+        taken = self._tls.write(memoryview(data))
+        self.flush()
+        return taken
+
+    def flush(self) -> bool:
+        """Send what TLS has ready; True when nothing is left."""
+        tls = self._tls
+        if tls is not None and tls.sending:
+            tls.sending = tls.sending[self._send_raw(tls.sending) :]
+            return not tls.sending
+        return True
+
+    def begin_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        """Begin a handshake, to be carried on by `shake_hands`.
+
+        Raises `ConnectError` where something came before it: nobody has signed that.
+        """
+        if self._tls is not None:
+            raise self.core.ConnectError("TLS within TLS is not supported")
+        if self._unread:
+            raise self.core.ConnectError("the node spoke in plain before the TLS handshake")
+        self._tls = TlsSession(context, server_hostname)
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; False while an answer of the peer is missing."""
+        tls = self._tls
+        assert tls is not None
+        while True:
+            try:
+                done = tls.handshake()
+            except OSError:
+                self._say_goodbye()
+                raise
+            sent = self.flush()
+            if done:
+                return sent
+            data = self._receive_raw(READ_SIZE)
+            if data is None:
+                return False
+            tls.received(data)
+
+    def close(self) -> None:
+        """Close at once; more than once is the same."""
+        self._closed = True
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        """Tell what httpcore's own streams tell."""
+        if info == "ssl_object":
+            return self._tls and self._tls.object
+        if info == "socket":
+            return self._socket
+        if info == "client_addr":
+            return self._socket.getsockname()
+        if info == "server_addr":
+            return self._socket.getpeername()
+        return self.ended() if info == "is_readable" else None
+
+    def _receive_raw(self, limit: int) -> bytes | None:
+        if self._closed:
+            raise self.core.ReadError("the connection was closed on this side")
+        try:
+            return self._socket.recv(limit)
+        except _LATER:
+            return None
+        except OSError as error:
+            raise self.core.ReadError(error) from error
+
+    def _receive_tls(self, tls: TlsSession, limit: int) -> bytes | None:
+        try:
+            while (data := tls.read()) is None:
+                raw = self._receive_raw(READ_SIZE)
+                if raw is None:
+                    return None
+                tls.received(raw)
+                self.flush()  # an answer of TLS itself, to a change of keys say
+        except OSError as error:
+            raise self.core.ReadError(error) from error
+        # No look at the socket tells of what is decrypted: it must not stay behind in TLS.
+        self._unread = data[limit:]
+        return data[:limit]
+
+    def _send_raw(self, data: bytes | memoryview) -> int:
+        try:
+            taken = self._socket.send(data)
+        except _LATER:
+            return 0
+        except OSError as error:
+            raise self.core.WriteError(error) from error
+        self.touched = True
+        return taken
+
+    def _say_goodbye(self) -> None:
+        # The alert tells the peer what was wrong; whether it still arrives changes nothing.
+        try:
+            self.flush()
+        except self.core.WriteError:
+            return
+
+    def _said_more(self, tls: TlsSession) -> bool:
+        # What came may be of TLS alone: the tickets that follow a handshake.
+        try:
+            data = self._receive_tls(tls, READ_SIZE)
+        except self.core.ReadError:
+            return True
+        self._unread = data or b""
+        return data is not None
+
+    def _is_readable(self) -> bool:
+        if self._socket.fileno() < 0:
+            return True
+        if self._poll is None:
+            return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._poll.poll(0))
