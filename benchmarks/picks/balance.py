@@ -133,9 +133,9 @@ def _unevenness(maker: Callable[..., object], weights: list[float]) -> float:
     went = dict.fromkeys(lives, 0)
     for _ in range(100_000):
         live = balancer.pick(now)  # type: ignore[attr-defined]
-        live.begin(now)
-        live.answer(now, heard=True)
-        live.in_flight -= 1
+        lease = live.begin(now)
+        live.answer(lease, now, heard=True)
+        live.end(lease)
         live.succeed(SERVICE * (0.8 + 0.4 * chance.random()), now)
         went[live] += 1
         now += 0.001

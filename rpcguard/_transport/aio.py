@@ -83,7 +83,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 return await self._send_direct(request, service, home, call, observer)
             return await self._drive(request, service, home, call, body, observer)
         except BaseException:
-            service.end()
+            call.end()
             raise
 
     async def _drive(
@@ -159,7 +159,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         with observer.attempt(outgoing, None) as attempt:
             response = attempt.received(await child.handle_async_request(outgoing))
         call.hand_out()
-        response.stream = self._guarded(response.stream, service)
+        response.stream = self._guarded(response.stream, service, call)
         return response
 
     async def _home(self) -> LoopChildren:

@@ -309,11 +309,11 @@ class Shell(Generic[ChildT]):
         )
         if "rpcguard" in extensions:
             plan = replace(plan, **read_options(extensions["rpcguard"], service.clock(), retry))
-        if not service.begin():
+        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
+        if not call.begin():
             if service.forgotten:
                 return self._prepare(request)
             raise self._refuse(service)
-        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
         return service, call, body
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
@@ -329,9 +329,9 @@ class Shell(Generic[ChildT]):
             # A child that answers by itself, a mock say, has nothing left that anybody closes.
             service.release(answer.lease)
         if response.is_closed or answer.complete:
-            service.end()
+            call.end()
         else:
-            response.stream = self._guarded(response.stream, service, answer.lease, call)
+            response.stream = self._guarded(response.stream, service, call, answer.lease)
         handed: httpx.Response = response
         return handed
 

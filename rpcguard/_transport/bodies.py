@@ -39,8 +39,8 @@ class SyncGuardedBody:
         self,
         stream: Any,
         service: Service,
+        call: Call,
         lease: Lease | None = None,
-        call: Call | None = None,
     ) -> None:
         self._stream = stream
         self._service = service
@@ -52,7 +52,7 @@ class SyncGuardedBody:
         try:
             yield from self._stream
         except BaseException as error:
-            if isinstance(error, Exception) and self._call and self._lease:
+            if isinstance(error, Exception) and self._lease:
                 self._call.break_off(self._lease, error)
             self.close()
             raise
@@ -67,7 +67,7 @@ class SyncGuardedBody:
         finally:
             if self._lease is not None:
                 self._service.release(self._lease)
-            self._service.end()
+            self._call.end()
 
 
 class AsyncOneShotBody:
@@ -98,8 +98,8 @@ class AsyncGuardedBody:
         self,
         stream: Any,
         service: Service,
+        call: Call,
         lease: Lease | None = None,
-        call: Call | None = None,
     ) -> None:
         self._stream = stream
         self._service = service
@@ -112,7 +112,7 @@ class AsyncGuardedBody:
             async for chunk in self._stream:
                 yield chunk
         except BaseException as error:
-            if isinstance(error, Exception) and self._call and self._lease:
+            if isinstance(error, Exception) and self._lease:
                 self._call.break_off(self._lease, error)
             await self.aclose()
             raise
@@ -125,5 +125,5 @@ class AsyncGuardedBody:
         # Before anything is awaited, so that a cancelled scope cannot skip it.
         if self._lease is not None:
             self._service.release(self._lease)
-        self._service.end()
+        self._call.end()
         await self._stream.aclose()

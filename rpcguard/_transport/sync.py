@@ -84,7 +84,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 return self._send_direct(request, service, call, observer)
             return self._drive(request, service, call, body, observer)
         except BaseException:
-            service.end()
+            call.end()
             raise
 
     def _drive(
@@ -152,7 +152,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         with observer.attempt(outgoing, None) as attempt:
             response = attempt.received(child.handle_request(outgoing))
         call.hand_out()
-        response.stream = self._guarded(response.stream, service)
+        response.stream = self._guarded(response.stream, service, call)
         return response
 
     def retire(self, live: LiveNode) -> None:

@@ -88,12 +88,12 @@ class Flight:
     def start(self) -> None:
         """Go."""
         self.judge.begun(self)
-        if not self.service.begin():
-            self.ended(TransportClosed("simulated"))
-            return
         self.call = Call(
             self.service, self.plan, no_node=self._no_node, on_denied=self.judge.denied
         )
+        if not self.call.begin():
+            self.ended(TransportClosed("simulated"))
+            return
         self.state = "running"
         self._steps = self.call.run()
         self._advance(None, None)
@@ -113,7 +113,7 @@ class Flight:
         except Violation:
             raise
         except BaseException as failure:  # whatever the caller would get
-            self.service.end()
+            self.call.end()
             self.judge.decided(self)
             self.ended(failure)
         else:
@@ -168,11 +168,11 @@ class Flight:
         self.judge.decided(self)
         self.step = None
         if answer.complete:
-            self.service.end()
+            self.call.end()
             self.ended(None)
             return
         self.state = "reading"
-        self._guarded = SyncGuardedBody(answer.reply.stream, self.service, answer.lease, self.call)
+        self._guarded = SyncGuardedBody(answer.reply.stream, self.service, self.call, answer.lease)
         self._chunks = iter(self._guarded)
         self._read_on()
 

@@ -241,8 +241,8 @@ MUTATIONS = [
     Mutation(
         "only the trial of a half-open node counts as its trial",
         "_core.service.service",
-        "standing.neutral(live, verdict, seconds, now, trial=live.trial is lease)",
-        "standing.neutral(live, verdict, seconds, now, trial=lease.proof)",
+        "trial = lease.on_trial",
+        "trial = lease.proof",
     ),
     Mutation(
         "an answer is drained only where a retry can wait",

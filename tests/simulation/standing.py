@@ -171,7 +171,7 @@ class Standing:
 
     def _trial(self, lease: Lease, eligible: list[LiveNode], *, patient: bool) -> None:
         live, ejection = lease.live, self.blacklist.get(lease.live)
-        if not eligible and live.trial is not lease:
+        if not eligible and not lease.on_trial:
             return  # in panic
         demand(self.marks.get(live) is None, "a node on trial has a mark")
         demand(live not in self._trials, "a half-open node has two trials")
@@ -187,7 +187,7 @@ class Standing:
         live = lease.live
         judged, marked, ejection = self.judged(), self.marked(), self.blacklist.get(live)
         dead, eligible = len(self.blacklist) - len(judged), self._eligible_but(live)
-        level, on_trial = live.level, live.trial is lease and not body
+        level, on_trial = live.level, lease.on_trial and not body
         doubted = live in self._missing and self._trusted()
         known, serving = live not in self.listed(), self.serving()
         may_mark = self._may_mark(live, marked, eligible, serving)

@@ -40,7 +40,7 @@ class Call:
     Does no I/O and never waits: `run` yields what it wants done, takes the result by `send` and a
     failure by `throw`, and returns the `Handout` or raises the failure that the user gets.
     `no_node` makes the error for a list without a usable node, `on_denied` hears why a retry was
-    not made.
+    not made. It counts as under way from `begin` to `end`, or until it is dropped.
     """
 
     __slots__ = (
@@ -53,6 +53,7 @@ class Call:
         "_service",
         "_timeouts",
         "attempts",
+        "counted",
     )
 
     def __init__(
@@ -64,6 +65,7 @@ class Call:
         on_denied: Callable[[Service, str], None],
     ) -> None:
         self.attempts: list[Attempt] = []
+        self.counted: bool = False
         self._service = service
         self._plan = plan
         self._policy = service.policies.retry
@@ -71,6 +73,19 @@ class Call:
         self._timeouts: dict[str, Any] = {}
         self._no_node = no_node
         self._on_denied = on_denied
+
+    def __del__(self) -> None:
+        # An interrupt, or whoever dropped the answer unclosed, has left it counted.
+        if getattr(self, "counted", False):
+            self._service.end(self)
+
+    def begin(self) -> bool:
+        """Count the call in; False where its service is closed."""
+        return self._service.begin(self)
+
+    def end(self) -> None:
+        """Count the call out, once; a finalizer may do so too."""
+        self._service.end(self)
 
     @property
     def info(self) -> CallInfo:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.nodes.window import RollingCounts
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.nodes.routed import Routed
 
@@ -51,7 +53,7 @@ class LiveNode:
     `clean` the good answers since the last failure. `trial` is the one call that a half-open node
     has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is
     the time of its last answer below 500, or of its listing; `waiting_since` that since which it
-    owes one.
+    owes one. `left` takes the leases that are dropped while they are held.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class LiveNode:
         "in_pool",
         "last_pick",
         "latency",
+        "left",
         "level",
         "node",
         "probing",
@@ -109,7 +112,8 @@ class LiveNode:
         self.recent: RollingCounts | None = None
         self.level: int = 0
         self.clean: int = 0
-        self.trial: Lease | None = None
+        self.trial: object | None = None
+        self.left: deque[Any] | None = None
         self.held_back: bool = False
         self.probing: bool = False
         self.doubted_at: float | None = None
@@ -148,23 +152,33 @@ class LiveNode:
         """Give what is left of a load: it fades while nothing is in flight, and only then."""
         return load if self.in_flight else load * math.exp(-(((now - self.stamp) / FADE) ** 2))
 
-    def begin(self, now: float) -> None:
-        """Count a pick."""
+    def begin(self, now: float) -> Lease:
+        """Count a pick; give the claim on the node."""
+        lease = Lease(self, now)
         if not self.unanswered:
             self.waiting_since = now
-        self.unanswered += 1
-        self.in_flight += 1
         self.turns += 1.0 / (self.weight * self.ramp or 1.0)
         self.last_pick = now
+        # One statement: KeyboardInterrupt finds counts and lease in step, before it or after it.
+        self.unanswered, self.in_flight, lease.owes, lease.held = (
+            self.unanswered + 1, self.in_flight + 1, True, True,
+        )  # fmt: skip
+        return lease
 
-    def answer(self, now: float, *, heard: bool) -> None:
-        """Count an attempt that has come to its headers or its end.
+    def answer(self, lease: Lease, now: float, *, heard: bool) -> None:
+        """Count an attempt that has come to its headers or its end, once.
 
         `heard` says that the node answered with less than 500: a failure is no sign of life.
         """
-        self.unanswered -= 1
+        if lease.owes:
+            self.unanswered, lease.owes = self.unanswered - 1, False
         if heard:
             self.heard_at = self.waiting_since = now
+
+    def end(self, lease: Lease) -> None:
+        """Take back the claim on the node, once."""
+        if lease.held:
+            self.in_flight, lease.held = self.in_flight - 1, False
 
     def observe(self, seconds: float, now: float) -> None:
         """Take a latency into the average: a peak counts at once, a lower one by and by."""
@@ -231,18 +245,34 @@ class LiveNode:
 
 
 class Lease:
-    """Hold one attempt's claim on a node, from the pick to the close of its response.
+    """One attempt's claim on a node, from the pick to the close of its response.
 
     `proof` is true for the trial of a half-open node and for a pick in panic: there a success
-    restores the node. `paid_at` is when the budget paid for a retry. `routed` is what lanes and
-    routes made of it, None where they are not looked at.
+    restores the node; `trial` is then what the node knows its one trial by. `paid_at` is when the
+    budget paid for a retry. `routed` is what lanes and routes made of it, None where they are not
+    looked at. `owes` until the node has answered, `held` until it is given back.
+
+    One that is dropped while it is held, wherever an interrupt or the garbage collector took it
+    from, leaves word in the node's `left`; it takes no lock, since its thread may hold any.
     """
 
-    __slots__ = ("live", "paid_at", "proof", "routed", "started")
+    __slots__ = ("held", "live", "owes", "paid_at", "proof", "routed", "started", "trial")
 
     def __init__(self, live: LiveNode, started: float) -> None:
         self.live: LiveNode = live
         self.started: float = started
         self.proof: bool = False
+        self.trial: object | None = None
         self.paid_at: float | None = None
         self.routed: Routed | None = None
+        self.owes: bool = False
+        self.held: bool = False
+
+    @property
+    def on_trial(self) -> bool:
+        """Tell whether this is the one trial that its node has."""
+        return self.trial is not None and self.trial is self.live.trial
+
+    def __del__(self) -> None:
+        if self.held and self.live.left is not None:
+            self.live.left.append(self)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from rpcguard._core.nodes.live import Lease
 from rpcguard._core.service.records import explained
 
 if TYPE_CHECKING:
-    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.records import Compared, PickRecord, Taken
     from rpcguard._core.service.roster import Roster
@@ -66,8 +65,9 @@ class Picker:
         if roster.blacklist.waiting:
             live = roster.trial(leg, now, tried, patient=not repeatable)
             if live is not None:
-                live.trial = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
-                return live.trial
+                lease = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
+                live.trial = lease.trial = object()
+                return lease
         live = pools.pick_again(leg, now, tried) if tried else pools.pick(leg, now, tried)
         if live is None:
             return self._pick_in_panic(leg, now, tried)
@@ -83,23 +83,34 @@ class Picker:
             self._standing.emit("panic", live, f"nothing is eligible; {live.reason}")
         return self._prove(live, now, (), tried)
 
+    def pick_nested(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
+        """Pick amid another change of the list, which may be half done: the least busy node."""
+        listed = list(self._roster.nodes.values())
+        left = [live for live in listed if live.in_pool and live not in tried]
+        return min(left, key=lambda live: live.in_flight).begin(now) if left else None
+
     def lease(
-        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+        self,
+        live: LiveNode,
+        now: float,
+        compared: Compared,
+        tried: tuple[LiveNode, ...],
+        *,
+        proof: bool = False,
     ) -> Lease:
         """Claim a node for an attempt."""
-        live.begin(now)
-        lease, excluded = Lease(live, now), self._roster.excluded
+        lease, excluded = live.begin(now), self._roster.excluded
+        lease.proof = proof
         if excluded is None:
             excluded = self._roster.list_excluded()
-        self._records.append((lease, compared, tried, excluded))
+        # Not the lease: kept here, it would not be missed where it is dropped.
+        self._records.append((live, now, proof, compared, tried, excluded))
         return lease
 
     def _prove(
         self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
     ) -> Lease:
-        lease = self.lease(live, now, compared, tried)
-        lease.proof = True
-        return lease
+        return self.lease(live, now, compared, tried, proof=True)
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from rpcguard._core.nodes.live import Lease, LiveNode
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import State
 
 Compared = tuple[tuple["LiveNode", float], ...]
 Exclusions = tuple[tuple[str, str], ...]
-Taken = tuple[Lease, Compared, tuple["LiveNode", ...], Exclusions]
-"""What is kept of a pick: the lease, what was compared, what had been tried, who was out."""
+Taken = tuple["LiveNode", float, bool, Compared, tuple["LiveNode", ...], Exclusions]
+"""What is kept of a pick: the node, when, whether it is to prove itself, what was compared, what
+had been tried, who was out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ def explained(taken: Iterable[Taken]) -> list[PickRecord]:
     """Tell of picks in plain values."""
     return [
         PickRecord(
-            at=lease.started,
-            picked=lease.live.node.id,
+            at=at,
+            picked=picked.node.id,
             candidates=tuple((live.node.id, load) for live, load in compared),
             tried=tuple(live.node.id for live in tried),
             excluded=excluded,
-            panic=lease.proof and not compared,
+            panic=proof and not compared,
         )
-        for lease, compared, tried, excluded in taken
+        for picked, at, proof, compared, tried, excluded in taken
     ]
 
 

@@ -13,8 +13,10 @@ from rpcguard._core.service.pools import Pools
 from rpcguard._core.service.zones import zones_of
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Collection
     from random import Random
+    from typing import Any
 
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.policies.bundle import Policies
@@ -34,10 +36,10 @@ class Roster:
     the others in `out`. `warming` are those in slow start, `doubted` those that the last snapshot
     left out and that are kept for a while. `excluded` are the first nodes that are out, as
     `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
-    that the registry does not keep out itself.
+    that the registry does not keep out itself. `left` takes the leases that are dropped.
     """
 
-    def __init__(self, policies: Policies, rng: Random) -> None:
+    def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
         self.slow_start: SlowStart = policies.slow_start
         self.membership: MembershipPolicy = policies.membership
         self.blacklist: Blacklist = Blacklist(policies.ejection, probes=policies.probes, rng=rng)
@@ -47,6 +49,7 @@ class Roster:
         self.doubted: set[LiveNode] = set()
         self.out: dict[LiveNode, None] = {}
         self.serving: int = 0
+        self._left = left
         self.pools: Pools = Pools(policies.balancer, rng, zones=zones_of(policies.zone))
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
@@ -70,6 +73,7 @@ class Roster:
     def enter(self, node: Node, now: float) -> LiveNode:
         """List a node."""
         live = LiveNode(node, now)
+        live.left = self._left
         self.nodes[node.id] = live
         self.serving += _takes_calls(node)
         self.pools.enter(live)

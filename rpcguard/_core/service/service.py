@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
+from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Literal
 
 from rpcguard._checks import is_amount, require
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._core.outcomes.verdict import Notice
+from rpcguard._core.outcomes.verdict import Notice, cancelled
 from rpcguard._core.service.asks import Ask
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
 from rpcguard._core.service.picker import Picker
 from rpcguard._core.service.reconcile import compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
-from rpcguard._core.service.records import settled_by
+from rpcguard._core.service.records import Settled, settled_by
 from rpcguard._core.service.roster import Roster
 from rpcguard._core.service.router import router_of
 from rpcguard._core.service.standing import Standing
+from rpcguard._core.service.turns import OneCall, Turns
 from rpcguard._core.service.views import view
 
 if TYPE_CHECKING:
@@ -34,14 +36,16 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.routing import Route
     from rpcguard._core.routing.facts import Facts
     from rpcguard._core.service.effects import Effects
-    from rpcguard._core.service.records import PickRecord, Settled
+    from rpcguard._core.service.reconcile import Changes
+    from rpcguard._core.service.records import PickRecord
+    from rpcguard._core.service.turns import Counted
 
 _CHUNK = 64
 
 Denial = Literal["budget", "no_other_node"]
 
 
-class Service:
+class Service(Turns):
     """Keep the live list of one service and decide on every node of it.
 
     Thread-safe. Does no I/O: what is to be done outside goes to `effects`, after the lock is
@@ -60,22 +64,19 @@ class Service:
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
+        super().__init__()
         self.name = name
         self.policies = policies
         self.clock = clock
         self.rng: random.Random = rng or random.Random()
         self.ready: bool = False
         self.known: bool = False
-        self.closed: bool = False
         self.forgotten: bool = False
-        self.calls: int = 0
         self.called_at: float = clock()
         self.refused: int = 0
         self.wall = wall
         self._effects = effects
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._roster = Roster(policies, self.rng)
+        self._roster = Roster(policies, self.rng, self._left)
         self._standing = Standing(name, self._roster, policies, clock)
         self._budget = RetryBudget(policies.retry, clock())
         pools = self._roster.pools
@@ -83,22 +84,24 @@ class Service:
         self._zones = pools.zones
         self._picker = Picker(self._roster, self._standing, self._router)
 
-    def begin(self) -> bool:
+    def begin(self, call: Counted | None = None) -> bool:
         """Count a call in; False once the service is closed."""
-        with self._lock:
-            if self.closed:
-                return False
-            self.calls += 1
-            self.called_at = now = self.clock()
-            self._budget.deposit(now)
+        call = call or OneCall(counted=False)
+        if self._is_nested():
+            self._calls, call.counted = self._calls + 1, True
             return True
-
-    def end(self) -> None:
-        """Count a call out: answered and its stream closed, failed, or given up."""
         with self._lock:
-            self.calls -= 1
-            if self.closed and not self.calls:
-                self._changed.notify_all()
+            self._holder = get_ident()
+            open_ = not self.closed
+            if open_:
+                self.called_at = now = self.clock()
+                self._budget.deposit(now)
+                # One statement: an interrupt finds it done or not begun.
+                self._calls, call.counted = self._calls + 1, True
+            self._holder = 0
+        if self._left:
+            self._catch_up()
+        return open_
 
     def pick(self, *, repeatable: bool, ask: Ask | None = None) -> Lease | None:
         """Pick a node for a first attempt; None when the list has no usable one.
@@ -106,13 +109,13 @@ class Service:
         Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
         `ask` is what the call asks for by lanes and routes.
         """
+        if self._is_nested():
+            return self._picker.pick_nested(self.clock(), ())
         with self._lock:
-            now = self.clock()
-            if ask is None:
-                lease = self._picker.pick(now, (), repeatable=repeatable)
-            else:
-                lease = self._picker.pick_for(ask, now, (), repeatable=repeatable)
-        if self._standing.outbox:
+            self._holder = get_ident()
+            lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
+            self._holder = 0
+        if self._left or self._standing.outbox:
             self._deliver()
         return lease
 
@@ -123,99 +126,129 @@ class Service:
 
         `same_node` allows the last node again where no other is left.
         """
+        if self._is_nested():
+            return self._picker.pick_nested(self.clock(), tried) or "no_other_node"
         with self._lock:
-            now = self.clock()
-            if not self._budget.allows(now):
-                return "budget"
-            if ask is None:
-                lease = self._picker.pick(now, tried, repeatable=True)
-            else:
-                lease = self._picker.pick_for(ask, now, tried, repeatable=True)
-            if lease is None and same_node and not tried[-1].gone:
-                lease = self._picker.lease(tried[-1], now, (), tried)
-            if lease is not None:
-                lease.paid_at = self._budget.withdraw(now)
-        if self._standing.outbox:
+            self._holder = get_ident()
+            found = self._pick_again(self.clock(), tried, ask, same_node=same_node)
+            self._holder = 0
+        if self._left or self._standing.outbox:
             self._deliver()
-        return lease or "no_other_node"
+        return found
+
+    def _pick_again(
+        self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None, *, same_node: bool
+    ) -> Lease | Denial:
+        if not self._budget.allows(now):
+            return "budget"
+        lease = self._pick(now, tried, ask, repeatable=True)
+        if lease is None and same_node and not tried[-1].gone:
+            lease = self._picker.lease(tried[-1], now, (), tried)
+        if lease is None:
+            return "no_other_node"
+        lease.paid_at = self._budget.withdraw(now)
+        return lease
+
+    def _pick(
+        self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None, *, repeatable: bool
+    ) -> Lease | None:
+        if ask is None:
+            return self._picker.pick(now, tried, repeatable=repeatable)
+        return self._picker.pick_for(ask, now, tried, repeatable=repeatable)
 
     def settle(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
-        live, standing = lease.live, self._standing
-        with self._lock:
-            now, before = self.clock(), live.state
-            seconds = now - lease.started
-            live.answer(now, heard=verdict.good or not verdict.failed)
-            if lease.paid_at is not None:
-                self._budget.refund(lease.paid_at, verdict.blame)
-            if lease.routed is not None and self._router is not None:
-                self._router.judge(lease.routed, now, failed=verdict.blame != "none")
-            if verdict.notice is not None:
-                standing.noticed(live, verdict.notice, now)
-            if verdict.blame != "none":
-                standing.failed(live, verdict.blame, seconds, now, trial=live.trial is lease)
-            elif not verdict.good:
-                standing.neutral(live, verdict, seconds, now, trial=live.trial is lease)
-            else:
-                live.succeed(seconds, now)
-                if self._zones is not None:
-                    self._zones.observe(seconds)
-                if lease.proof or live.level or live.held_back:
-                    standing.recovered(live, now, proof=lease.proof)
-            settled = settled_by(live, before, seconds)
-        if standing.outbox:
-            self._deliver()
-        return settled
+        return self._conclude(self._settle, lease, verdict)
 
     def fail_body(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in a failure that came while the body of an answer was read."""
-        live = lease.live
+        return self._conclude(self._fail_body, lease, verdict)
+
+    def _conclude(
+        self, take: Callable[[Lease, Verdict], Settled], lease: Lease, verdict: Verdict
+    ) -> Settled:
+        if self._is_nested():
+            self._leave(partial(take, lease, verdict))
+            return Settled(self.clock() - lease.started, None, None)
         with self._lock:
-            now, before = self.clock(), live.state
-            seconds = now - lease.started
-            if verdict.blame != "none":
-                self._standing.failed(live, verdict.blame, seconds, now, trial=False)
-            settled = settled_by(live, before, seconds)
-        if self._standing.outbox:
+            self._holder = get_ident()
+            settled = take(lease, verdict)
+            self._holder = 0
+        if self._left or self._standing.outbox:
             self._deliver()
         return settled
 
+    def _settle(self, lease: Lease, verdict: Verdict) -> Settled:
+        live, standing, trial = lease.live, self._standing, lease.on_trial
+        now, before = self.clock(), live.state
+        seconds = now - lease.started
+        live.answer(lease, now, heard=verdict.good or not verdict.failed)
+        if lease.paid_at is not None:
+            self._budget.refund(lease.paid_at, verdict.blame)
+        if lease.routed is not None and self._router is not None:
+            self._router.judge(lease.routed, now, failed=verdict.blame != "none")
+        if verdict.notice is not None:
+            standing.noticed(live, verdict.notice, now)
+        if verdict.blame != "none":
+            standing.failed(live, verdict.blame, seconds, now, trial=trial)
+        elif not verdict.good:
+            standing.neutral(live, verdict, seconds, now, trial=trial)
+        else:
+            live.succeed(seconds, now)
+            if self._zones is not None:
+                self._zones.observe(seconds)
+            if lease.proof or live.level or live.held_back:
+                standing.recovered(live, now, proof=lease.proof)
+        return settled_by(live, before, seconds)
+
+    def _fail_body(self, lease: Lease, verdict: Verdict) -> Settled:
+        live, now = lease.live, self.clock()
+        before, seconds = live.state, now - lease.started
+        if verdict.blame != "none":
+            self._standing.failed(live, verdict.blame, seconds, now, trial=False)
+        return settled_by(live, before, seconds)
+
     def release(self, lease: Lease) -> None:
-        """Give the node back: the attempt is over and its stream is closed."""
-        live = lease.live
-        with self._lock:
-            live.in_flight -= 1
-            if live.gone and not live.in_flight:
-                self._standing.retire(live)
+        """Give the node back, once: the attempt is over and its stream is closed."""
+        self._leave(lease)
         if self._standing.outbox:
             self._deliver()
+
+    def _drop(self, lease: Lease) -> None:
+        if lease.owes:  # nobody said what it came to
+            self._settle(lease, cancelled())
+        live = lease.live
+        live.end(lease)
+        if live.gone and not live.in_flight:
+            self._standing.retire(live)
 
     def reconcile(self, snapshot: Snapshot) -> bool:
         """Merge a snapshot into the list; True when it said something new.
 
         Called by one thread at a time. A long list is merged in parts, so that picks go on.
         """
-        with self._lock:
-            current, believed = dict(self._roster.nodes), self._roster.trusted
+        roster = self._roster
+        current, believed = self._alone(lambda: (dict(roster.nodes), roster.trusted))
         now, policy = self.clock(), self.policies.membership
         changes = compare(
             current, snapshot, believed, now=now, policy=policy, pause=_let_others_run
         )
-        warm = self.ready
+        apply, warm = self._standing.apply, self.ready
         for part in changes.parts(_CHUNK):
-            with self._lock:
-                self._standing.apply(part, self.clock(), self.wall(), warm=warm)
+            self._alone(partial(apply, part, self.clock(), self.wall(), warm=warm))
             self._deliver()
-        with self._lock:
-            self._standing.reschedule(self.clock())
-            for kind, reason in changes.told(len(self._roster.nodes), self.refused):
-                self._standing.emit(kind, None, reason)
-            self.refused = len(changes.refused)
-            self.known = snapshot.known or bool(self._roster.nodes)
-            self.ready = True
-            self._changed.notify_all()
+        self._alone(partial(self._finish, changes, snapshot))
+        self.wake()
         self._deliver()
         return changes.news
+
+    def _finish(self, changes: Changes, snapshot: Snapshot) -> None:
+        self._standing.reschedule(self.clock())
+        for kind, reason in changes.told(len(self._roster.nodes), self.refused):
+            self._standing.emit(kind, None, reason)
+        self.refused = len(changes.refused)
+        self.known = snapshot.known or bool(self._roster.nodes)
+        self.ready = True
 
     def ask(self, facts: Facts) -> Ask | None:
         """Match a call against the rules; None where lanes are not looked at. Takes no lock."""
@@ -229,8 +262,8 @@ class Service:
 
     def routes(self) -> list[RouteView]:
         """Show the routes of the service and what they get."""
-        with self._lock:
-            return [] if self._router is None else self._router.views(self.clock())
+        router = self._router
+        return [] if router is None else self._alone(lambda: router.views(self.clock()))
 
     @property
     def doubts(self) -> bool:
@@ -242,38 +275,44 @@ class Service:
 
         That is infinite where nothing is urgent, None where no other probe is wanted.
         """
-        with self._lock:
-            patience = self._standing.probed(live, self.clock(), alive=alive)
-            live.probing = patience is not None
+        patience = self._alone(partial(self._probed, live, alive=alive))
         self._deliver()
+        return patience
+
+    def _probed(self, live: LiveNode, *, alive: bool) -> float | None:
+        patience = self._standing.probed(live, self.clock(), alive=alive)
+        live.probing = patience is not None
         return patience
 
     def nodes(
         self, counts: Callable[[LiveNode], ConnectionCounts | None] = lambda _: None
     ) -> list[NodeView]:
         """Show every listed node; `counts` gives the connections that are kept for one."""
-        with self._lock:
-            now = self.clock()
-            if now >= self._standing.next_tick:
-                self._standing.tick(now)
-            listed, roster = self._roster.nodes.values(), self._roster
-            views = [view(live, roster, now, counts(live)) for live in listed]
+        views = self._alone(partial(self._views, counts))
         self._deliver()
         return views
 
+    def _views(self, counts: Callable[[LiveNode], ConnectionCounts | None]) -> list[NodeView]:
+        now = self.clock()
+        if now >= self._standing.next_tick:
+            self._standing.tick(now)
+        listed, roster = self._roster.nodes.values(), self._roster
+        return [view(live, roster, now, counts(live)) for live in listed]
+
     def states(self) -> Counter[State]:
         """Count the listed nodes by state."""
-        with self._lock:
-            warming = self._roster.warming
-            return Counter(
-                "warming" if live in warming and live.in_pool else live.state
-                for live in self._roster.nodes.values()
-            )
+        return self._alone(self._states)
+
+    def _states(self) -> Counter[State]:
+        warming = self._roster.warming
+        return Counter(
+            "warming" if live in warming and live.in_pool else live.state
+            for live in self._roster.nodes.values()
+        )
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
-        with self._lock:
-            return self._picker.explain()
+        return self._alone(self._picker.explain)
 
     def mark_offline(self, node: str, ttl: float | None) -> None:
         """Mark a node, given by id or `host:port`, on the user's word, which no policy cuts.
@@ -281,51 +320,50 @@ class Service:
         Raises `ValueError` for a node that is not listed and a `ttl` that is not above 0.
         """
         require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
-        with self._lock:
-            notice = Notice("caller", "marked by the caller", ttl)
-            self._standing.mark(self._find(node), notice, self.clock())
+        live, notice = self._find(node), Notice("caller", "marked by the caller", ttl)
+        self._leave(lambda: self._standing.mark(live, notice, self.clock()))
         self._deliver()
 
     def mark_online(self, node: str) -> None:
         """Take a node's mark and ejection back, on the user's word."""
-        with self._lock:
-            self._standing.unmark(self._find(node), self.clock())
+        live = self._find(node)
+        self._leave(lambda: self._standing.unmark(live, self.clock()))
         self._deliver()
 
     def _find(self, node: str) -> LiveNode:
-        found = self._roster.find(node)
+        found = self._alone(partial(self._roster.find, node))
         if found is None:
             some = sorted(self._roster.nodes)[:10]
             raise ValueError(f"service {self.name!r} has no node {node!r}; it has {some}")
         return found
 
     def close(self) -> None:
-        """Let no call begin any more."""
-        with self._lock:
-            self.closed = True
-            self._changed.notify_all()
+        """Refuse new calls."""
+        self.closed = True
+        self.wake()
 
     def forget(self) -> bool:
         """Close for good and let go of every node, unless a call is under way."""
-        with self._lock:
-            if self.calls:
-                return False
-            self.closed = self.forgotten = True
-            for live in list(self._roster.nodes.values()):
-                self._standing.strike_off(live)
-            self._changed.notify_all()
+        forgotten = self._alone(self._forget)
+        self.wake()
         self._deliver()
+        return forgotten
+
+    def _forget(self) -> bool:
+        if self._calls:
+            return False
+        self.closed = self.forgotten = True
+        for live in list(self._roster.nodes.values()):
+            self._standing.strike_off(live)
         return True
 
     def wait_ready(self, timeout: float) -> bool:
         """Block until the first snapshot is there or the service is closed; False if too late."""
-        with self._lock:
-            return self._changed.wait_for(lambda: self.ready or self.closed, timeout)
+        return self._wait_for(lambda: self.ready or self.closed, timeout)
 
     def wait_idle(self, timeout: float) -> bool:
         """Block until no call is in flight; False when the time ran out."""
-        with self._lock:
-            return self._changed.wait_for(lambda: not self.calls, timeout)
+        return self._wait_for(lambda: not self.calls, timeout)
 
     def heir(self) -> Service:
         """Make a fresh service with the same list, for a forked child: takes no lock."""
@@ -344,6 +382,10 @@ class Service:
         return heir
 
     def _deliver(self) -> None:
-        with self._lock:
-            outbox, self._standing.outbox = self._standing.outbox, Outbox()
+        self._catch_up()
+        outbox = self._alone(self._swap_outbox)
         outbox.deliver(self, self._effects)
+
+    def _swap_outbox(self) -> Outbox:
+        outbox, self._standing.outbox = self._standing.outbox, Outbox()
+        return outbox

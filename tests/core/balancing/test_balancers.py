@@ -36,9 +36,9 @@ def idle_picks(balancer: Balancer, picks: int, *, gap: float = 0.001) -> dict[Li
     rng, now, went = random.Random(5), 0.0, {}
     for _ in range(picks):
         live = balancer.pick(now)
-        live.begin(now)
-        live.answer(now, heard=True)
-        live.in_flight -= 1
+        lease = live.begin(now)
+        live.answer(lease, now, heard=True)
+        live.end(lease)
         live.succeed(0.04 + 0.02 * rng.random(), now)
         went[live] = went.get(live, 0) + 1
         now += gap
@@ -227,14 +227,14 @@ def test_a_silent_node_is_as_slow_as_it_has_been_silent():
     """A node that owes answers loses its attraction with every second that it says nothing."""
     live = LiveNode(Node("a", 80), 0.0)
     live.observe(0.05, 0.0)
-    live.begin(10.0)
+    first = live.begin(10.0)
     assert live.load(0.0, 10.0) == pytest.approx(0.1)
     assert live.load(0.0, 13.0) == pytest.approx(6.0)
-    live.begin(13.0)
+    second = live.begin(13.0)
     assert live.load(0.0, 13.0) == pytest.approx(9.0)
-    live.answer(13.0, heard=True)
+    live.answer(first, 13.0, heard=True)
     assert live.load(0.0, 13.0) == pytest.approx(0.15)
-    live.answer(14.0, heard=False)
+    live.answer(second, 14.0, heard=False)
     assert live.load(0.0, 99.0) == pytest.approx(0.15)
 
 

@@ -1,0 +1,138 @@
+"""What is given back by code that interrupted the holder of a service's lock, or by nobody."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.support.calls import eventually
+from tests.support.stage import GOOD, SICK, Stage
+
+JOIN = 10.0
+"""Seconds after which a thread is taken to hang."""
+
+
+def amid(stage: Stage, job) -> None:
+    """Run a job as a signal handler or a finalizer does: in a thread that holds the lock."""
+    done = []
+
+    def hold() -> None:
+        stage.service._alone(lambda: done.append(job()))
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    thread.join(JOIN)
+    assert done, "it waits for its own thread"
+
+
+def test_a_lease_that_is_dropped_is_given_back():
+    """Without a word of its end the node is not busy, and owes no answer."""
+    stage = Stage("a")
+    lease = stage.pick()
+    live = lease.live
+    assert (live.in_flight, live.unanswered) == (1, 1)
+    del lease
+    assert stage.view("a").in_flight == 0
+    assert live.unanswered == 0
+
+
+def test_a_trial_that_is_dropped_leaves_the_node_another():
+    """The one call of a half-open node that is lost does not keep the node out for good."""
+    stage = Stage("a", "b")
+    stage.on("a", SICK, times=5)
+    stage.clock.advance(30)
+    lease = stage.lease("a")
+    assert lease.on_trial
+    del lease
+    assert stage.lease("a").on_trial
+
+
+def test_giving_back_twice_counts_once():
+    """Whoever is not sure that it was given back may do it again."""
+    stage = Stage("a")
+    first, second = stage.pick(), stage.pick()
+    for _ in range(2):
+        stage.service.settle(first, GOOD)
+        stage.service.release(first)
+    assert stage.view("a").in_flight == 1
+    stage.end(second)
+    assert stage.view("a").in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "what", ["release", "settle", "mark_offline", "mark_online", "close", "end"]
+)
+def test_nothing_waits_for_its_own_thread(what):
+    """Each of these, amid the lock's own holder, comes back, and takes effect after it."""
+    stage = Stage("a", "b")
+    lease, service = stage.pick(), stage.service
+    assert service.begin()
+    jobs = {
+        "release": lambda: service.release(lease),
+        "settle": lambda: service.settle(lease, GOOD),
+        "mark_offline": lambda: service.mark_offline("a", None),
+        "mark_online": lambda: service.mark_online("a"),
+        "close": lambda: (service.close(), service.wait_idle(0.0)),
+        "end": service.end,
+    }
+    amid(stage, jobs[what])
+    if what == "release":
+        assert stage.view(lease.live.node.id).in_flight == 0
+    if what == "settle":
+        assert stage.view(lease.live.node.id).successes == 1
+    if what == "mark_offline":
+        assert stage.states()["a"] == "offline"
+    assert service.closed == (what == "close")
+    assert service.calls == (0 if what == "end" else 1)
+
+
+def test_a_whole_call_amid_the_lock():
+    """A signal handler may make a call of its own; it is counted like any other."""
+    stage = Stage("a", "b")
+
+    def call() -> None:
+        assert stage.service.begin()
+        lease = stage.service.pick(repeatable=True)
+        again = stage.service.pick_again((lease.live,))
+        assert again.live is not lease.live
+        stage.service.nodes()
+        stage.service.explain()
+        for one in (lease, again):
+            stage.end(one)
+        stage.service.end()
+
+    amid(stage, call)
+    views = stage.service.nodes()
+    assert [view.in_flight for view in views] == [0, 0]
+    assert [view.successes for view in views] == [1, 1]
+    assert stage.service.calls == 0
+
+
+def test_whoever_holds_the_lock_does_what_others_left():
+    """A node given back while another thread holds the lock is free when that is done."""
+    stage = Stage("a")
+    lease, service = stage.pick(), stage.service
+    with service._lock:
+        thread = threading.Thread(target=service.release, args=(lease,), daemon=True)
+        thread.start()
+        thread.join(JOIN)
+        assert not thread.is_alive(), "it waits for a lock that may never be free"
+        assert lease.live.in_flight == 1
+    stage.pick()
+    assert lease.live.in_flight == 1
+
+
+def test_waiting_ends_with_the_last_call():
+    """A close that waits for calls wakes up when the last one ends, by whatever hand."""
+    stage = Stage("a")
+    assert stage.service.begin()
+    stage.service.close()
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(stage.service.wait_idle(JOIN)))
+    thread.start()
+    eventually(lambda: stage.service._sleepers, "nobody waits")
+    stage.service.end()
+    thread.join(JOIN)
+    assert ended == [True]
+    assert not stage.service._sleepers
