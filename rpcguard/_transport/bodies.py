@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -83,8 +84,13 @@ class AsyncOneShotBody:
         if self.touched:
             raise self.consumed
         self.touched = True
-        async for chunk in self._stream:
-            yield chunk
+        parts = aiter(self._stream)
+        try:
+            async for chunk in parts:
+                yield chunk
+        finally:
+            if isinstance(parts, AsyncGenerator):  # left early, it would wait for the collector
+                await parts.aclose()
 
     async def aclose(self) -> None:
         """Close the caller's stream."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,8 @@ class Http2Arrivals:
         else:
             if kind > _HEADERS and kind != _CONTINUATION:
                 self._on_cheap(None)
-            self._pass(frame)
+            if self.ended is None:
+                self._pass(frame)
         return self.ended is None
 
     def _pass(self, frame: bytes) -> None:
@@ -282,7 +284,9 @@ class Http2Arrivals:
     def _drop(self, stream: Http2Stream, code: ErrorCodes) -> None:
         if stream.id in self.streams:
             self._forget(stream)
-            self._h2.reset_stream(stream.id, code)
+            # The frame that is wrong may have been its last one.
+            with contextlib.suppress(h2.exceptions.StreamClosedError):
+                self._h2.reset_stream(stream.id, code)
 
     def _forget(self, stream: Http2Stream) -> None:
         del self.streams[stream.id]

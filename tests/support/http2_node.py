@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, ClassVar
 
 import h2.config
 import h2.connection
@@ -14,7 +15,7 @@ from h2.errors import ErrorCodes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.calls import Peer
+    from tests.support.calls import Node, Peer
 
     Act = Callable[["H2", int], None]
 
@@ -22,25 +23,40 @@ if TYPE_CHECKING:
 class H2:
     """Speak HTTP/2 on one connection; `act` decides what each whole request gets."""
 
+    settings: ClassVar[dict[int, int]] = {}
+
     def __init__(self, peer: Peer, act: Act) -> None:
         self.peer, self.act = peer, act
         self.wire = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.bodies: dict[int, bytes] = {}
+        self.lock = threading.RLock()
 
     def run(self) -> None:
+        self.peer.node.speakers.append(self)
         self.wire.initiate_connection()
+        if self.settings:
+            self.wire.update_settings(self.settings)
         self.flush()
         while data := self.peer.recv():
-            for event in self.wire.receive_data(data):
-                self.take(event)
+            with self.lock:
+                for event in self.wire.receive_data(data):
+                    self.take(event)
+                self.flush()
+
+    def say(self, act: Callable[..., object], *arguments: object) -> None:
+        """Do something from another thread, and send what comes of it."""
+        with self.lock:
+            act(*arguments)
             self.flush()
 
     def take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
             headers = dict(event.headers)
-            self.peer.node.calls.append(
-                (headers[b":method"].decode(), headers[b":authority"].decode())
-            )
+            node = self.peer.node
+            node.calls.append((headers[b":method"].decode(), headers[b":authority"].decode()))
+            node.asked_for[headers[b":path"].decode()] = self, event.stream_id
+        elif isinstance(event, h2.events.StreamReset):
+            self.peer.node.resets.append((event.stream_id, int(event.error_code)))
         elif isinstance(event, h2.events.DataReceived):
             self.wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
@@ -57,6 +73,11 @@ class H2:
             self.wire.send_data(stream, body[start : start + 16384])
         self.wire.end_stream(stream)
 
+    def begin(self, stream: int, body: bytes = b"") -> None:
+        self.wire.send_headers(stream, [(":status", "200")])
+        if body:
+            self.wire.send_data(stream, body)
+
     def refuse(self, stream: int) -> None:
         self.wire.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
 
@@ -68,6 +89,13 @@ class H2:
         self.flush()
         with contextlib.suppress(OSError):
             self.peer.sock.shutdown(socket.SHUT_WR)
+
+
+def as_h2_node(node: Node, act: Act) -> Node:
+    """Let a node keep what its HTTP/2 connections heard: calls, resets, who was asked for what."""
+    node.calls, node.resets, node.asked_for, node.speakers = [], [], {}, []
+    node.scripts = (speaking_h2(act),)
+    return node
 
 
 def speaking_h2(act: Act):

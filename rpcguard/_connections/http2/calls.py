@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.exchange import StaleConnection
+from rpcguard._connections.http2.channels import Channel
 from rpcguard._connections.stack import StackClosed
 from rpcguard._wire.h2_faults import Disconnected, Http2Error, OwnFault, StreamRefused
 from rpcguard._wire.h2_headers import Fields, request_fields
@@ -123,7 +124,12 @@ async def traced(
     except BaseException as error:
         await trace(f"{event}.failed", {"exception": error})
         raise
-    await trace(f"{event}.complete", {"return_value": result})
+    try:
+        await trace(f"{event}.complete", {"return_value": result})
+    except BaseException:
+        if isinstance(result, Channel):
+            result.abort()  # opened for a call that will not have it
+        raise
     return result
 
 
@@ -140,7 +146,12 @@ def traced_now(
     except BaseException as error:
         trace(f"{event}.failed", {"exception": error})
         raise
-    trace(f"{event}.complete", {"return_value": result})
+    try:
+        trace(f"{event}.complete", {"return_value": result})
+    except BaseException:
+        if isinstance(result, Channel):
+            result.abort()
+        raise
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.calls import FLAVOURS, each
-from tests.support.http2_node import H2, speaking_h2
+from tests.support.http2_node import H2, as_h2_node
 from tests.support.library import http
 
 pytestmark = each(FLAVOURS)
@@ -18,9 +18,7 @@ def make_h2(make_node, certified):
     def make(act=H2.answer):
         context = certified("orders")
         context.set_alpn_protocols(["h2"])
-        node = make_node(speaking_h2(act), tls=context)
-        node.calls = []
-        return node
+        return as_h2_node(make_node(tls=context), act)
 
     return make
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.fixtures import anyio_backend, flavour, make_caller, make_node, plain_context
-from tests.support.http2_node import H2, speaking_h2
-
-__all__ = ["anyio_backend", "flavour", "make_caller", "make_node", "plain_context"]
+from tests.support.fixtures import *  # noqa: F403
+from tests.support.http2_node import H2, as_h2_node
 
 
 @pytest.fixture
@@ -15,9 +13,7 @@ def make_h2(make_node):
     """Make nodes that speak HTTP/2 by prior knowledge."""
 
     def make(act=H2.answer):
-        node = make_node(speaking_h2(act))
-        node.calls = []
-        return node
+        return as_h2_node(make_node(), act)
 
     return make
 
@@ -25,4 +21,6 @@ def make_h2(make_node):
 @pytest.fixture
 def make_h2_caller(make_caller):
     """Make callers that speak HTTP/2 by prior knowledge."""
-    return lambda *nodes, **options: make_caller(*nodes, http1=False, http2=True, **options)
+    return lambda *nodes, **options: make_caller(
+        *nodes, **{"http1": False, "http2": True} | options
+    )
