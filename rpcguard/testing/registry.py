@@ -1,4 +1,4 @@
-"""What tests of callers need: a clock and a registry that do what they are told."""
+"""A registry that does what a test says."""
 
 from __future__ import annotations
 
@@ -19,29 +19,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 5.0
 """Seconds that a test may wait for another thread; passed only where something hangs."""
-
-
-class ManualClock:
-    """Tell the time that a test sets, in seconds.
-
-    Call it for the time; it stands still until `advance`. Thread-safe.
-    """
-
-    def __init__(self, start: float = 0.0) -> None:
-        self._now = start
-        self._lock = threading.Lock()
-
-    def __call__(self) -> float:
-        """Give the time."""
-        return self._now
-
-    def advance(self, seconds: float) -> float:
-        """Let so many seconds pass and give the new time; `ValueError` for a step back."""
-        if not seconds >= 0:
-            raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
-        with self._lock:
-            self._now += seconds
-            return self._now
 
 
 class ScriptedRegistry:

@@ -1,0 +1,3 @@
+"""Share the scripted nodes and the callers of every flavour."""
+
+from tests.support.fixtures import *  # noqa: F403
