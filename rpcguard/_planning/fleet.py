@@ -35,6 +35,10 @@ EPOCH = 1_700_000_000.0
 """Seconds since 1970 at the start of a play: any plausible date will do."""
 START = 1000.0
 """Seconds on the monotonic clock at the start: not zero, since zero hides a missing time."""
+ATTEMPTS = 2
+"""As `RetryPolicy` has them by default."""
+MOST_TRIES = 20
+"""Nodes of a call at the most. A try that could not connect is no attempt: it left nothing."""
 
 
 def always(_: float) -> bool:
@@ -57,7 +61,7 @@ def exponential(seconds: float) -> Callable[[float, random.Random], float]:
 
 @dataclass(slots=True)
 class FleetProvider:
-    """Serve calls in order with a few workers; `sick` answers 500 at once, `dead` refuses."""
+    """A queue with a few workers; `sick` answers 500 at once, `dead` refuses."""
 
     seconds: Callable[[float, random.Random], float] = field(default_factory=lambda: steady(0.05))
     workers: int = 4
@@ -83,18 +87,19 @@ class FleetProvider:
 
 @dataclass(slots=True)
 class FleetCall:
-    """Tell one call: when it began, how long it took, the nodes it went to and its end."""
+    """One call: when it began, how long it took, the nodes it went to and its end."""
 
     at: float
     caller: int
     seconds: float = 0.0
     nodes: list[str] = field(default_factory=list)
+    attempts: int = 0
     verdict: Verdict | None = None
     ended: bool = False
 
     @property
     def good(self) -> bool:
-        return self.verdict is GOOD
+        return self.verdict is not None and self.verdict.good
 
 
 class Simulation:
@@ -215,8 +220,9 @@ class Simulation:
         call.verdict = verdict
         call.seconds = self.now - call.at
         again = verdict.safety is Safety.UNSENT or self.repeatable
-        if verdict.failed and again and not tried:
-            tried = (lease.live,)
+        call.attempts += verdict.blame != "connect"
+        if verdict.failed and again and call.attempts < ATTEMPTS and len(tried) < MOST_TRIES:
+            tried = (*tried, lease.live)
             following = service.pick_again(tried)
             if isinstance(following, Lease):
                 self._attempt(call, following, tried, then)
