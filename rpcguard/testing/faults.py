@@ -35,7 +35,7 @@ class Faults:
         """Attempts that went through here."""
         self.done: Counter[Kind] = Counter()
         """Attempts that were hurt, by kind."""
-        self._every = {kind: number for kind, number in every.items() if number}
+        self._every: dict[Kind, int] = {kind: number for kind, number in every.items() if number}
         self._lock = threading.Lock()
 
     def draw(self) -> Kind | None:

@@ -35,6 +35,7 @@ GIVEN = {
 """What stands before a block that shows a part of a program, by page and a part of the block."""
 
 REASONS = {
+    ("docs/guides/testing.md", "import respx"): "tests/testing runs it, where respx is there",
     ("README.md", "pip install rpcguard"): "installs a release; tests/packaging installs the build",
     (
         "README.md",

@@ -87,12 +87,15 @@ def names(built) -> list[str]:
     return zipfile.ZipFile(built["wheel"]).namelist()
 
 
+PARTS = ("rpcguard/", "rpcguard-", "pytest_rpcguard.py")
+
+
 def test_the_wheel_has_the_package_and_nothing_else(built):
     """Types are marked, the demo is in, tests and docs are not."""
     found = names(built)
     wanted = {"rpcguard/py.typed", "rpcguard/_commands/demo/run.py", "rpcguard/__main__.py"}
     assert wanted <= set(found)
-    odd = [name for name in found if not name.startswith(("rpcguard/", "rpcguard-"))]
+    odd = [name for name in found if not name.startswith(PARTS)]
     assert odd == []
     assert not [name for name in found if name.endswith(".pyc")]
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "rpcguard").rglob("*.py")}
