@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +194,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         cancelled scope. Any task, loop or thread may call, more than once.
         """
         self._closed = True
+        if self._pid != os.getpid():
+            self._start_over_after_fork()
         services = list(self._services.values())
         for service in services:
             service.close()

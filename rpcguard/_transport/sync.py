@@ -179,6 +179,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         more than once.
         """
         self._closed = True
+        if self._pid != os.getpid():
+            self._start_over_after_fork()
         services = list(self._services.values())
         for service in services:
             service.close()
