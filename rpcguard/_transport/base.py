@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
+SWEEP_EVERY = 1.0
+"""Seconds between two looks at the idle connections: as late is one closed that has expired."""
 ChildKey = tuple["LiveNode | None", str]
 
 
@@ -358,10 +360,13 @@ class Shell(Generic[ChildT]):
             child = children.setdefault(key, self._make.direct(scheme, host, port))
         return child
 
-    def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
+    def _child_of(
+        self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str, service: str
+    ) -> ChildT:
         child = children.get((live, scheme))
         if child is None:
-            child = children.setdefault((live, scheme), self._make.child(live.node, scheme))
+            made = self._make.child(live.node, scheme, service)
+            child = children.setdefault((live, scheme), made)
         if self._cut:
             raise self._transport_closed("the transport was closed before the call was answered")
         return child
