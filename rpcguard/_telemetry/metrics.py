@@ -131,7 +131,7 @@ class Instruments:
 # what is made before an SDK is there is kept for good.
 _of_provider: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
 _of_global: list[Instruments] = []
-_making = threading.RLock()  # an SDK logs what it makes, and a handler may make a transport
+_making = threading.Lock()
 
 
 def instruments_of(provider: MeterProvider | None) -> Instruments:
@@ -156,7 +156,7 @@ def sources() -> list[GaugeSource]:
 def _forget() -> None:
     # The lock may have been held by a thread that a fork does not bring along.
     global _making
-    _making = threading.RLock()
+    _making = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._text import logger
 from rpcguard._transport.base import Shell
-from rpcguard._transport.bodies import BODY_TOO_LONG, AsyncGuardedBody, AsyncOneShotBody
+from rpcguard._transport.bodies import AsyncGuardedBody, AsyncOneShotBody
 from rpcguard._transport.loops import LoopChildren, current_loop
 
 if TYPE_CHECKING:
@@ -115,39 +114,27 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
-            child = self._child_of(home.children, live, scheme, request.url.host)
+            child = self._child_of(home.children, live, scheme)
             outgoing = self._make.request(
-                request,
-                body,
-                live.node,
-                step.timeouts,
-                scheme=scheme,
-                patience=step.patience,
-                repeatable=step.repeatable,
-                fresh=step.fresh,
+                request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
             )
             with observer.attempt(outgoing, step) as attempt:
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
-            await self._read(step)
+            await self._read(step.reply)
         elif type(step) is Discard:
             await self._discard(step)
         elif type(step) is Sleep:
             await anyio.sleep(step.seconds)
         return None
 
-    async def _read(self, step: Read) -> None:
-        response: Any = step.reply
-        stream, parts, left = response.stream, [], step.limit
+    async def _read(self, response: Any) -> None:
+        stream = response.stream
         try:
-            async for part in stream:
-                parts.append(part)
-                left -= len(part)
-                if left < 0:
-                    raise self._http.RemoteProtocolError(BODY_TOO_LONG)
+            body = b"".join([chunk async for chunk in stream])
         finally:
             await stream.aclose()
-        response.stream = self._http.ByteStream(b"".join(parts))
+        response.stream = self._http.ByteStream(body)
 
     async def _discard(self, step: Discard) -> None:
         stream: Any = step.reply.stream
@@ -179,17 +166,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         loop = current_loop()
         home = self._homes.get(loop)
         if home is None:
-            self._abandon_ended_loops()
             home = self._homes[loop] = LoopChildren(loop, lambda loop: self._homes.pop(loop, None))
             await home.begin()
         return home
-
-    def _abandon_ended_loops(self) -> None:
-        # A loop that was closed without ceremony ran no generator to its end.
-        for loop, home in list(self._homes.items()):
-            if home.ended:
-                self._homes.pop(loop, None)
-                home.abandon()
 
     def retire(self, live: LiveNode) -> None:
         """Close the children of a node that has left and is idle, each on its own loop."""
@@ -214,8 +193,6 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         cancelled scope. Any task, loop or thread may call, more than once.
         """
         self._closed = True
-        if self._pid != os.getpid():
-            self._start_over_after_fork()
         services = list(self._services.values())
         for service in services:
             service.close()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.documents import MAX_BYTES, node_from_json, nodes_from_json
+from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import number
+from rpcguard.registries._shared.fields import Fields, mapping, objects, part, scheme
+from rpcguard.registries._shared.nodes import nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
-    from rpcguard._core.nodes.node import Node, Status
+    from rpcguard._core.nodes.node import Status
     from rpcguard.registries._shared.client import HttpReply
     from rpcguard.registries._shared.urls import RegistryURL
 
@@ -147,27 +147,26 @@ class ConsulRegistry:
             nodes, authoritative=not filtered and _is_fresh(answer), known=service in self._seen
         )
 
-    def _node(self, entry: object) -> Node:
-        node, service = _part(entry, "Node"), _part(entry, "Service")
-        checks = [check for check in _list(entry, "Checks") if isinstance(check, Mapping)]
-        weights, meta = _part(service, "Weights"), _part(service, "Meta")
+    def _node(self, entry: object) -> Fields:
+        node, service = part(entry, "Node"), part(entry, "Service")
+        checks = objects(mapping(entry), "Checks")
+        weights, meta = part(service, "Weights"), part(service, "Meta")
         warning = any(check.get("Status") == "warning" for check in checks)
-        tags = ",".join(map(str, _list(service, "Tags")))
-        return node_from_json(
-            {
-                "host": service.get("Address") or node.get("Address"),
-                "port": service.get("Port") or _named_port(service, self._port_name),
-                "id": f"{node.get('Node')}/{service.get('ID')}",
-                "generation": service.get("CreateIndex"),
-                "weight": weights.get("Warning" if warning else "Passing"),
-                "status": _status(checks),
-                "zone": _zone(node, service),
-                "version": meta.get("version"),
-                "scheme": _scheme(meta),
-                "started_at": number(meta.get("started_at")),
-                "metadata": {**({"tags": tags} if tags else {}), **meta},
-            }
-        )
+        told = service.get("Tags")
+        tags = ",".join(map(str, told)) if isinstance(told, list) else ""
+        return {
+            "host": service.get("Address") or node.get("Address"),
+            "port": service.get("Port") or _named_port(service, self._port_name),
+            "id": f"{node.get('Node')}/{service.get('ID')}",
+            "generation": service.get("CreateIndex"),
+            "weight": weights.get("Warning" if warning else "Passing"),
+            "status": _status(checks),
+            "zone": _zone(node, service),
+            "version": meta.get("version"),
+            "scheme": scheme(meta),
+            "started_at": meta.get("started_at"),
+            "metadata": {**({"tags": tags} if tags else {}), **meta},
+        }
 
 
 class _Pace:
@@ -217,39 +216,17 @@ def _status(checks: list[Mapping[str, object]]) -> Status:
 
 def _zone(node: Mapping[str, object], service: Mapping[str, object]) -> object:
     places = (
-        _part(service, "Meta").get("zone"),
-        _part(service, "Locality").get("Zone"),
-        _part(node, "Locality").get("Zone"),
-        _part(node, "Meta").get("zone"),
+        part(service, "Meta").get("zone"),
+        part(service, "Locality").get("Zone"),
+        part(node, "Locality").get("Zone"),
+        part(node, "Meta").get("zone"),
     )
     return next(filter(None, places), node.get("Datacenter") or None)
 
 
-def _scheme(meta: Mapping[str, object]) -> object:
-    if meta.get("scheme") in ("http", "https"):
-        return meta["scheme"]
-    return "https" if meta.get("secure") == "true" else None
-
-
 def _named_port(service: Mapping[str, object], wanted: str | None) -> object:
-    ports = [port for port in _list(service, "Ports") if isinstance(port, Mapping)]
+    ports = objects(service, "Ports")
     for port in ports:
         if port.get("name") == wanted if wanted else port.get("default"):
             return port.get("port")
     return ports[0].get("port") if ports and wanted is None else None
-
-
-def _part(entry: object, name: str) -> Mapping[str, object]:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"a node must be an object, not {type(entry).__name__}")
-    value = entry.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must be an object, not {type(value).__name__}")
-    return value
-
-
-def _list(entry: object, name: str) -> list[object]:
-    value = entry.get(name) if isinstance(entry, Mapping) else None
-    return value if isinstance(value, list) else []

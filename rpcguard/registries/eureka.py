@@ -10,15 +10,11 @@ from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    MOST_SERVICES,
-    node_from_json,
-    nodes_from_json,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, MOST_SERVICES
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import number, part, started_at
+from rpcguard.registries._shared.fields import Fields, flag, mapping, number, part, started_at
+from rpcguard.registries._shared.nodes import node_from_json, nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
@@ -33,7 +29,7 @@ _FORM: Final = URLForm(
     path="any",
 )
 _ADDRESSES: Final = {"ip": ("ipAddr", "hostName"), "hostname": ("hostName", "ipAddr")}
-_STATUSES: Final[Mapping[object, Status]] = {"UP": "up", "OUT_OF_SERVICE": "draining"}
+_STATUSES: Final[Mapping[str, Status]] = {"UP": "up", "OUT_OF_SERVICE": "draining"}
 
 
 class EurekaRegistry:
@@ -126,7 +122,7 @@ class EurekaRegistry:
         if answer.status != 200:
             raise _error(answer)
         try:
-            return self._node(part(answer.json(), "instance"))
+            return node_from_json(self._node(part(answer.json(), "instance")))
         except (ValueError, TypeError, OverflowError) as error:
             raise answer.error(str(error)) from error
 
@@ -169,43 +165,47 @@ class EurekaRegistry:
         except ValueError as error:
             raise answer.error(str(error)) from error
 
-    def _node(self, entry: object) -> Node:
-        port, secure = part(entry, "port"), part(entry, "securePort")
+    def _node(self, entry: object) -> Fields:
+        entry = mapping(entry)
+        port, secure = _port(entry, "port", used=True), _port(entry, "securePort", used=False)
         metadata = {k: v for k, v in part(entry, "metadata").items() if k != "@class"}
         center = part(part(entry, "dataCenterInfo"), "metadata")
-        assert isinstance(entry, Mapping)  # `part` has seen to it
         is_secure = _enabled(secure) and (self._secure or not _enabled(port))
         dirty = number(entry.get("lastDirtyTimestamp"))
         found = number((secure if is_secure else port).get("$"))
         host = next(filter(None, map(entry.get, self._address)), None)
-        return node_from_json(
-            {
-                "host": host,
-                "port": int(found) if found else None,
-                "id": _id(entry, center),
-                "scheme": "https" if is_secure else None,
-                "weight": number(metadata.get("weight")),
-                "status": _STATUSES.get(entry.get("status"), "down"),
-                "zone": metadata.get("zone") or center.get("availability-zone"),
-                "version": metadata.get("version"),
-                "started_at": started_at(metadata) or (dirty and dirty / 1000),
-                "generation": entry.get("lastDirtyTimestamp"),
-                "metadata": metadata,
-            }
-        )
+        return {
+            "host": host,
+            "port": int(found) if found else None,
+            "id": _id(entry, center),
+            "scheme": "https" if is_secure else None,
+            "weight": metadata.get("weight"),
+            "status": _STATUSES.get(str(entry.get("status")).upper(), "down"),
+            "zone": metadata.get("zone") or center.get("availability-zone"),
+            "version": metadata.get("version"),
+            "started_at": started_at(metadata) or (dirty and dirty / 1000),
+            "generation": entry.get("lastDirtyTimestamp"),
+            "metadata": metadata,
+        }
 
 
 def _path(service: str) -> str:
     return f"/apps/{quote(service.upper(), safe='')}"
 
 
-def _id(entry: Mapping[object, object], center: Mapping[str, object]) -> object:
+def _id(entry: Mapping[str, object], center: Mapping[str, object]) -> object:
     # As the server finds it, for which an instance of old may have no id of its own.
     return entry.get("instanceId") or center.get("instance-id") or entry.get("hostName")
 
 
+def _port(entry: Mapping[str, object], name: str, *, used: bool) -> Mapping[str, object]:
+    """Give a port with its `@enabled`, which a server that writes a bare number leaves open."""
+    bare = number(entry.get(name))
+    return part(entry, name) if bare is None else {"$": bare, "@enabled": used}
+
+
 def _enabled(port: Mapping[str, object]) -> bool:
-    return str(port.get("@enabled")).lower() == "true"
+    return flag(port.get("@enabled")) is True
 
 
 def _error(answer: HttpReply) -> RegistryError:

@@ -10,14 +10,10 @@ from urllib.parse import quote
 from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    MOST_SERVICES,
-    nodes_from_json,
-    snapshot_from_services,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, MOST_SERVICES, snapshot_from_services
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:

@@ -10,20 +10,24 @@ from urllib.parse import urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    json_from_bytes,
-    node_from_json,
-    nodes_from_json,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import number, part, scheme, started_at
+from rpcguard.registries._shared.fields import (
+    Fields,
+    flag,
+    mapping,
+    number,
+    part,
+    scheme,
+    started_at,
+)
+from rpcguard.registries._shared.nodes import nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
 
-    from rpcguard._core.nodes.node import Node, Status
+    from rpcguard._core.nodes.node import Status
     from rpcguard.registries._shared.client import HttpReply
     from rpcguard.registries._shared.urls import RegistryURL
 
@@ -259,29 +263,26 @@ def _interval(milliseconds: object) -> float | None:
     return min(max(advised / 1000, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
 
 
-def _node(entry: object, *, lies: bool) -> Node:
-    metadata = part(entry, "metadata")
-    assert isinstance(entry, Mapping)  # `part` has seen to it
+def _node(entry: object, *, lies: bool) -> Fields:
+    entry, metadata = mapping(entry), part(entry, "metadata")
     cluster = entry.get("clusterName") or _DEFAULT_CLUSTER
     started = started_at(metadata)
-    return node_from_json(
-        {
-            "host": entry.get("ip"),
-            "port": entry.get("port"),
-            "id": f"{entry.get('ip')}#{entry.get('port')}#{cluster}",
-            "scheme": scheme(metadata),
-            "weight": entry.get("weight"),
-            "status": _status(entry, lies=lies),
-            "zone": metadata.get("zone") or (None if cluster == _DEFAULT_CLUSTER else cluster),
-            "version": metadata.get("version"),
-            "started_at": started,
-            "generation": None if started is None else f"{started:.3f}",
-            "metadata": metadata,
-        }
-    )
+    return {
+        "host": entry.get("ip"),
+        "port": entry.get("port"),
+        "id": f"{entry.get('ip')}#{entry.get('port')}#{cluster}",
+        "scheme": scheme(metadata),
+        "weight": entry.get("weight"),
+        "status": _status(entry, lies=lies),
+        "zone": metadata.get("zone") or (None if cluster == _DEFAULT_CLUSTER else cluster),
+        "version": metadata.get("version"),
+        "started_at": started,
+        "generation": None if started is None else f"{started:.3f}",
+        "metadata": metadata,
+    }
 
 
 def _status(entry: Mapping[str, object], *, lies: bool) -> Status:
-    if entry.get("enabled") is False:
+    if flag(entry.get("enabled")) is False:
         return "draining"  # not listed by Nacos itself, but by servers that only speak like it
-    return "down" if entry.get("healthy") is False and not lies else "up"
+    return "down" if flag(entry.get("healthy")) is False and not lies else "up"

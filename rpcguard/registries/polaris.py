@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    json_from_bytes,
-    node_from_json,
-    nodes_from_json,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import number, part, started_at
+from rpcguard.registries._shared.fields import Fields, flag, mapping, number, part, started_at
 from rpcguard.registries._shared.fields import scheme as scheme_of
+from rpcguard.registries._shared.nodes import nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
 
-    from rpcguard._core.nodes.node import Node, Status
+    from rpcguard._core.nodes.node import Status
     from rpcguard.errors import RegistryError
     from rpcguard.registries._shared.client import HttpReply
 
@@ -161,30 +157,26 @@ def _error(answer: HttpReply, document: Mapping[str, object]) -> RegistryError:
     return answer.error(f"status {answer.status}, code {code}, {info}")
 
 
-def _node(entry: object) -> Node:
-    metadata = part(entry, "metadata")
-    location = part(entry, "location")
-    assert isinstance(entry, Mapping)  # `part` has seen to it
+def _node(entry: object) -> Fields:
+    entry, metadata, location = mapping(entry), part(entry, "metadata"), part(entry, "location")
     weight = number(entry.get("weight"))
     protocol = {"scheme": entry.get("protocol") or ""}
-    return node_from_json(
-        {
-            "host": entry.get("host"),
-            "port": entry.get("port"),
-            "id": entry.get("id"),
-            "scheme": scheme_of(protocol) or scheme_of(metadata),
-            "weight": None if weight is None else weight / _FULL_WEIGHT,
-            "status": _status(entry),
-            "zone": location.get("zone") or metadata.get("zone") or None,
-            "version": entry.get("version") or metadata.get("version") or None,
-            "started_at": started_at(metadata),
-            "generation": entry.get("ctime"),
-            "metadata": metadata,
-        }
-    )
+    return {
+        "host": entry.get("host"),
+        "port": entry.get("port"),
+        "id": entry.get("id"),
+        "scheme": scheme_of(protocol) or scheme_of(metadata),
+        "weight": None if weight is None else weight / _FULL_WEIGHT,
+        "status": _status(entry),
+        "zone": location.get("zone") or metadata.get("zone") or None,
+        "version": entry.get("version") or metadata.get("version") or None,
+        "started_at": started_at(metadata),
+        "generation": entry.get("ctime"),
+        "metadata": metadata,
+    }
 
 
 def _status(entry: Mapping[str, object]) -> Status:
-    if entry.get("isolate"):
+    if flag(entry.get("isolate")):
         return "draining"
-    return "down" if entry.get("healthy") is False else "up"
+    return "down" if flag(entry.get("healthy")) is False else "up"

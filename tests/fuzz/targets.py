@@ -23,8 +23,8 @@ from rpcguard._discovery.store import SnapshotStore
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries import consul
 from rpcguard.registries._shared import bodies as _bodies
-from rpcguard.registries._shared.documents import nodes_from_json
 from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.etcd import registry as etcd
 from rpcguard.registries.etcd.layouts import LAYOUTS as ETCD_LAYOUTS

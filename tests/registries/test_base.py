@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL
-from rpcguard.registries._shared.documents import (
-    json_from_bytes,
-    nodes_from_json,
-    snapshot_from_services,
-)
+from rpcguard.registries._shared.documents import json_from_bytes, snapshot_from_services
 from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.urls import parse_url
 from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_url
 from rpcguard.registries.file import FileRegistry
@@ -112,19 +109,6 @@ def test_all_fields_of_a_node_are_read() -> None:
         ('{"host": "a/b", "port": 1}', "host"),
         ('{"host": ["a"], "port": 1}', "host"),
         ('{"host": "\\ud800", "port": 1}', "host"),
-        ('{"host": "a", "port": 1, "metadata": {"k": "\\udc00"}}', "no Unicode"),
-        ('{"host": "a", "port": 1, "weight": -1}', "weight"),
-        ('{"host": "a", "port": 1, "weight": NaN}', "weight"),
-        ('{"host": "a", "port": 1, "weight": Infinity}', "weight"),
-        ('{"host": "a", "port": 1, "weight": 1' + "0" * 400 + "}", ""),
-        ('{"host": "a", "port": 1, "started_at": NaN}', "started_at"),
-        ('{"host": "a", "port": 1, "status": "UP?"}', "status"),
-        ('{"host": "a", "port": 1, "status": []}', "status"),
-        ('{"host": "a", "port": 1, "zone": {}}', "zone"),
-        ('{"host": "a", "port": 1, "generation": []}', "generation"),
-        ('{"host": "a", "port": 1, "generation": NaN}', "generation"),
-        ('{"host": "a", "port": 1, "priority": -1}', "priority"),
-        ('{"host": "a", "port": 1, "metadata": []}', "metadata"),
         ("[]", "a node must be an object"),
         ("null", "a node must be an object"),
     ],
@@ -139,6 +123,57 @@ def test_a_bad_node_is_left_out_with_one_warning(
     (warning,) = warnings_in(caplog)
     assert warning.startswith("the file: 1 bad nodes left out, first: ")
     assert complaint in warning
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metadata", "[]"),
+        ("weight", "-1"),
+        ("weight", "NaN"),
+        ("weight", "Infinity"),
+        ("weight", "1" + "0" * 400),
+        ("weight", '"heavy"'),
+        ("started_at", "NaN"),
+        ("started_at", '"yesterday"'),
+        ("status", '"UP?"'),
+        ("status", "[]"),
+        ("zone", "{}"),
+        ("zone", '"a\\nb"'),
+        ("version", "[1]"),
+        ("scheme", '"ftp"'),
+        ("generation", "[]"),
+        ("generation", "NaN"),
+        ("priority", "-1"),
+        ("priority", "1.5"),
+        ("id", "{}"),
+        ("id", '"' + "y" * 2000 + '"'),
+    ],
+)
+def test_an_odd_field_costs_the_field_and_never_the_node(
+    field: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not needed to call a node is ignored in another shape, with one warning."""
+    entry = json.loads(f'{{"host": "a", "port": 1, "{field}": {value}}}')
+    assert nodes_from_json([entry], where="the file") == [Node("a", 1)]
+    (warning,) = warnings_in(caplog)
+    assert warning.startswith(f"the file: 1 odd fields ignored, first: {field} must be ")
+    assert len(warning) < 400
+
+
+def test_half_a_surrogate_pair_costs_its_entry_alone() -> None:
+    """What no log, header or file can hold is left out of the metadata."""
+    entry = json.loads(
+        r'{"host": "a", "port": 1, "metadata": {"k": "\udc00", "lane": 3, "no": null}}'
+    )
+    assert nodes_from_json([entry], where="test") == [Node("a", 1, metadata={"lane": "3"})]
+
+
+def test_numbers_as_text_are_numbers() -> None:
+    """An operator's weight of 0 drains a node, in quotes too; words count in any case."""
+    entry = {"host": "a", "port": 1, "weight": "0", "priority": "2", "status": "DOWN"}
+    (node,) = nodes_from_json([entry], where="test")
+    assert (node.weight, node.priority, node.status) == (0, 2, "down")
 
 
 def test_duplicates_and_bad_nodes_share_one_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -145,7 +145,7 @@ async def test_bad_entries_are_left_out(
     server: ScriptedServer, consul: ConsulRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Proves that good nodes are used beside bad ones, with one warning for all polls."""
-    bad = [7, {}, {"Node": 1}, entry(Weights={"Passing": -1}), entry(Port=70000), entry(Meta=[1])]
+    bad = [7, {}, {"Node": 1}, entry(Port="many"), entry(Port=70000), entry(Address=[1])]
     say(server, *bad, entry(81))
     for _ in range(2):
         assert [node.port for node in (await consul.fetch("web")).nodes] == [81]

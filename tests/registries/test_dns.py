@@ -449,7 +449,7 @@ async def test_the_search_list_of_the_machine_applies(
         ("dns:///?port=0", "'port'"),
         ("dns:///?port=http", "'port'"),
         ("dns+srv:///?port=80", "unknown option 'port'"),
-        ("dns:///?family=5", "'family' must be any or 4 or 6"),
+        ("dns:///?family=5", "'family' must be one of any, 4, 6"),
         ("dns:///?scheme=ftp", "'scheme'"),
         ("dns:///?protocol=quic", "'protocol'"),
         ("dns:///?min_ttl=0", "'min_ttl'"),

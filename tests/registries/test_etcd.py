@@ -262,7 +262,7 @@ async def test_bad_values_are_left_out(
     fake: FakeEtcd, etcd: EtcdRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Proves that good nodes are used beside bad ones, with one warning for all reads."""
-    bad = [b"\xff", "", "h", "h:0", "{", '{"host": "h"}', '{"host":"h","port":1,"weight":-1}']
+    bad = [b"\xff", "", "h", "h:0", "{", '{"host": "h"}', '{"host":"h","port":[1]}']
     kvs = [kv(f"/s/web/{number}", value) for number, value in enumerate(bad)]
     odd = {**kv("/s/web/x"), "key": b64(b"/s/web/\xff")}
     fake.ranges = [listed(*kvs, odd, {**kv("/s/web/y"), "value": "%%"}, kv("/s/web/good"))]

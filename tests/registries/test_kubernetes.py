@@ -270,8 +270,7 @@ async def test_a_name_may_bring_its_namespace(
     [b"<html>", b"[]", b"{}", b'{"metadata": {"resourceVersion": ""}, "items": []}',
      b'{"metadata": {"resourceVersion": "1"}, "items": {}}',
      b'{"metadata": {"resourceVersion": "1"}, "items": [5]}',
-     a_list(a_slice("a", endpoints=[5])), a_list(a_slice("a", ports="http")),
-     a_list(a_slice("a", endpoint("10.0.0.1", conditions=5))),
+     a_list(a_slice("a", endpoints=[5])), a_list(a_slice("a", endpoints="none")),
      a_list(a_slice("a", {"addresses": []}))],
 )  # fmt: skip
 async def test_another_shape_is_an_error(api: ApiServer, body: bytes) -> None:

@@ -296,7 +296,7 @@ async def test_a_bad_node_costs_only_itself(
     api: JsonApi, registry: NacosRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Proves that the good nodes of a list stay, with one warning for the rest."""
-    api.say(V3, v3(host(), host("10.0.0.8", weight=-1), host(port=70000), host(metadata=[])))
+    api.say(V3, v3(host(), host(None), host(port=70000), 7))
     with caplog.at_level(logging.WARNING, logger="rpcguard"):
         for _ in range(2):
             assert len((await registry.fetch("orders")).nodes) == 1

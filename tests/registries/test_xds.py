@@ -278,8 +278,6 @@ def at(**place: object) -> Document:
         {"endpoint_name": "elsewhere"},
         at(named_port="http"),
         at(port_value=1, protocol="UDP"),
-        lb_endpoint("10.0.0.1", 80, health_status="FINE"),
-        lb_endpoint("10.0.0.1", 80, metadata=5),
     ],
 )
 async def test_an_endpoint_that_cannot_be_called_is_left_out(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES
+from rpcguard.registries._shared.nodes import node_from_json
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.zookeeper.registry import ZooKeeperRegistry
 from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
@@ -58,7 +60,7 @@ def layout(name: str, **options: str) -> Layout:
 
 def curator(name: str = "curator", **changes: object) -> Node:
     data = json.dumps({**CURATOR, **changes}).encode()
-    return layout(name).node(Znode("/services/orders/n1", data, 7, 5.0))
+    return node_from_json(layout(name).node(Znode("/services/orders/n1", data, 7, 5.0)))
 
 
 def payload(**metadata: object) -> dict[str, object]:
@@ -67,7 +69,8 @@ def payload(**metadata: object) -> dict[str, object]:
 
 def dubbo(*urls: str, **options: str) -> list[Node]:
     given = layout("dubbo", **options)
-    return [given.node(url) for url in given.chosen([Znode(f"/x/{quote(u, '')}") for u in urls])]
+    chosen = given.chosen([Znode(f"/x/{quote(url, '')}") for url in urls])
+    return [node_from_json(given.node(url)) for url in chosen]
 
 
 # --- layouts
@@ -115,7 +118,7 @@ def test_curator_details() -> None:
 def test_a_znode_without_sense_is_a_bad_node(data: bytes) -> None:
     """Proves that rubbish is refused by an error that the list reader counts."""
     with pytest.raises((ValueError, TypeError)):
-        layout("curator").node(Znode("/services/orders/n1", data))
+        node_from_json(layout("curator").node(Znode("/services/orders/n1", data)))
 
 
 def test_a_dubbo_application_has_its_port_in_metadata() -> None:
@@ -151,6 +154,58 @@ def test_only_wanted_providers_are_listed() -> None:
     assert len(dubbo(PROVIDER, group="g", version="1.0.0")) == 1
     assert dubbo(PROVIDER, group="h") == []
     assert dubbo(PROVIDER, version="2.0.0") == []
+
+
+@pytest.mark.parametrize(
+    ("offered", "options", "wanted"),
+    [
+        ("&group=g&version=1.0.0", {"group": "*", "version": "*"}, True),
+        ("&group=g", {"group": "f, g"}, True),
+        ("&group=g", {"group": ""}, False),
+        ("", {"group": "g"}, False),
+        ("", {"group": ""}, True),
+        ("&default.group=g", {"group": "g"}, True),
+        ("&group=h&default.group=g", {"group": "g"}, False),
+        ("&default.version=1.0.0", {"version": "1.0.0"}, True),
+        ("&version=1.0.0+5", {"version": "1.0.0+5"}, True),
+        ("&version=1.0.0,2.0.0", {"version": "1.0.0"}, False),
+        ("&version=0.0.0", {"version": ""}, True),
+        ("", {"version": "0.0.0"}, True),
+    ],
+)
+def test_group_and_version_match_as_in_dubbo(
+    offered: str, options: dict[str, str], wanted: bool
+) -> None:
+    """Wildcards, several groups, the defaults of a provider, and no version under another name."""
+    url = f"rest://10.0.0.7:80/org.x.Foo?timestamp=1{offered}"
+    assert bool(dubbo(url, **options)) == wanted
+
+
+def test_defaults_of_a_provider_count_where_a_service_has_none() -> None:
+    """`<dubbo:provider>` registers what is set for all its services by names of their own."""
+    defaults = "default.weight=50&default.zone=z&default.timestamp=1795288399961"
+    (node,) = dubbo(f"rest://10.0.0.7:80/org.x.Foo?{defaults}")
+    assert (node.weight, node.zone, node.started_at) == (0.5, "z", 1795288399.961)
+    (node,) = dubbo(f"rest://10.0.0.7:80/org.x.Foo?weight=200&{defaults}&default.disabled=true")
+    assert (node.weight, node.status) == (2.0, "draining")
+
+
+def test_a_configurator_of_another_group_says_nothing_of_a_provider() -> None:
+    """What an operator sets for one group leaves the others alone."""
+    providers = [f"rest://10.0.0.{n}:80/org.x.Foo?timestamp=1&group=g{n}" for n in (1, 2)]
+    override = "override://0.0.0.0/org.x.Foo?category=configurators&group=g1&weight=0"
+    assert [node.weight for node in dubbo(*providers, override)] == [0.0, 1.0]
+
+
+def test_each_option_counts_what_it_has_left_out() -> None:
+    """An interface that only speaks Dubbo's own protocol, or has other groups, says so."""
+    znodes = [
+        Znode(f"/x/{quote(url, '')}")
+        for url in ("dubbo://h:1/x", "dubbo://h:2/x", "rest://h:3/x?group=h", PROVIDER)
+    ]
+    given, counts = layout("dubbo", group="g", version="2.0.0"), Counter[str]()
+    assert given.chosen([*znodes, Znode("/x/override%3A%2F%2F0.0.0.0%2Fx")], counts) == []
+    assert counts == {"protocols=rest,tri": 2, "group=g": 1, "version=2.0.0": 1}
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,9 @@ class Call:
         if lease is None:
             raise self._no_node(self._service)
         tried: tuple[LiveNode, ...] = ()
-        before: Verdict | None = None
+        because = None
         while True:
-            done = yield from self._attempt(lease, len(tried) + 1, before)
+            done = yield from self._attempt(lease, len(tried) + 1, because)
             if not done.verdict.failed:
                 break
             tried = (*tried, lease.live)
@@ -130,7 +130,7 @@ class Call:
             if following is None:
                 break
             yield from self._move_on(done, lease, following, delay)
-            lease, before = following, done.verdict
+            lease, because = following, done.verdict.outcome
         if done.error is not None:
             done.error.add_note(self._note())
             raise done.error
@@ -139,14 +139,13 @@ class Call:
         return Handout(done.reply, lease, done.complete)
 
     def _attempt(
-        self, lease: Lease, number: int, before: Verdict | None
+        self, lease: Lease, number: int, because: str | None
     ) -> Generator[Step, Any, _Done]:
         self._timeouts = self._limit(lease.started)
-        again = self._repeatable and number < self._plan.attempts and self._plan.replayable()
-        patience = lease.live.patience if again else None
-        self._sent = Send(lease, number, self._timeouts, None, patience, again)
-        if before is not None:
-            self._sent.resent_because, self._sent.fresh = before.outcome, before.stale
+        patience = None
+        if self._repeatable and number < self._plan.attempts and self._plan.replayable():
+            patience = lease.live.patience
+        self._sent = Send(lease, number, self._timeouts, because, patience)
         try:
             reply: Reply = yield self._sent
         except Exception as error:
@@ -172,7 +171,7 @@ class Call:
         if not self._worth_reading(reply, raw, verdict):
             return _Done(verdict, reply=reply)
         try:
-            yield Read(reply, self._policy.prefetch)
+            yield Read(reply)
         except Exception as error:
             return _Done(self._break_off(lease, error), error=error)
         finally:
@@ -281,11 +280,7 @@ class _Done:
 
 
 def _is_short(raw: Headers, limit: int) -> bool:
-    short = False
     for name, value in raw:
-        kind = name.lower()
-        if kind == b"content-length":
-            short = value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
-        elif kind == b"transfer-encoding":
-            return False  # the length beside it means nothing (RFC 9112 §6.3)
-    return short
+        if name.lower() == b"content-length":
+            return value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
+    return False

@@ -16,14 +16,16 @@ class Snapshot:
     The first of two nodes with one id counts. `authoritative=False` marks an answer that may lack
     nodes (a stale replica, a self-protecting registry): it adds and changes, and removes nothing.
     `known=False` says that the registry has never heard of the service. `max_age` is the poll
-    interval in seconds that the registry advises, infinite for a list that never changes. Raises
-    `ValueError` naming the bad field.
+    interval in seconds that the registry advises, infinite for a list that never changes.
+    `left_out` says in words what the registry lists and options have left out, and which of them,
+    so that an empty list explains itself. Raises `ValueError` naming the bad field.
     """
 
     nodes: tuple[Node, ...]
     authoritative: bool = field(default=True, kw_only=True)
     known: bool = field(default=True, kw_only=True)
     max_age: float | None = field(default=None, kw_only=True)
+    left_out: str = field(default="", kw_only=True)
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Snapshot:
         authoritative: bool = True,
         known: bool = True,
         max_age: float | None = None,
+        left_out: str = "",
     ) -> None:
         unique: dict[str, Node] = {}
         require("nodes", nodes, "some of Node", isinstance(nodes, Iterable))
@@ -45,3 +48,4 @@ class Snapshot:
         object.__setattr__(self, "authoritative", authoritative)
         object.__setattr__(self, "known", known)
         object.__setattr__(self, "max_age", max_age)
+        object.__setattr__(self, "left_out", left_out)

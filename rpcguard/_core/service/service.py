@@ -74,6 +74,7 @@ class Service(Turns):
         self.forgotten: bool = False
         self.called_at: float = clock()
         self.refused: int = 0
+        self.left_out: str = ""
         self.wall = wall
         self._effects = effects
         self._roster = Roster(policies, self.rng, self._left)
@@ -247,6 +248,7 @@ class Service(Turns):
         for kind, reason in changes.told(len(self._roster.nodes), self.refused):
             self._standing.emit(kind, None, reason)
         self.refused = len(changes.refused)
+        self.left_out = snapshot.left_out
         self.known = snapshot.known or bool(self._roster.nodes)
         self.ready = True
 

@@ -60,6 +60,9 @@ def why_no_node(service: Service, registry: str, no_list: str) -> str:
         return f"{no_list} in time; is the registry up?"
     if not service.known:
         return f"{registry} does not know this service; is its name right?"
+    if not views and service.left_out:
+        refused = f", {service.refused} by allowed_networks" if service.refused else ""
+        return f"of {registry} nothing is left: {service.left_out}{refused}"
     if not views and service.refused:
         return f"all {service.refused} nodes of {registry} are outside of allowed_networks"
     if not views:

@@ -13,16 +13,41 @@ _STARTED_AT: Final = (
 )
 
 
+Fields = Mapping[str, object]
+"""The fields of a node by our names, of which those of another shape are ignored later on."""
+
+
 def part(entry: object, name: str) -> Mapping[str, object]:
-    """Give an object within an object, empty where it is missing; else raise `ValueError`."""
+    """Give an object within an object, empty where it is missing or something else.
+
+    Raises `ValueError` where `entry` itself is no object.
+    """
+    value = mapping(entry).get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def mapping(entry: object) -> Mapping[str, object]:
+    """Give a JSON object as it is; raise `ValueError` for anything else."""
     if not isinstance(entry, Mapping):
         raise ValueError(f"an object is wanted, not {type(entry).__name__}")
+    return entry
+
+
+def listed(entry: Mapping[str, object], name: str) -> list[object]:
+    """Give a list that makes up an answer, empty for null; raise `ValueError` for anything else."""
     value = entry.get(name)
     if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must be an object, not {type(value).__name__}")
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a list, not {type(value).__name__}")
     return value
+
+
+def objects(entry: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """Give the objects of a list that says more; whatever else there is counts for nothing."""
+    value = entry.get(name)
+    some = value if isinstance(value, list) else []
+    return [one for one in some if isinstance(one, Mapping)]
 
 
 def number(value: object) -> float | None:
@@ -34,6 +59,11 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if 0 <= found < math.inf else None
+
+
+def flag(value: object) -> bool | None:
+    """Read true or false, written as such or as text; None for whatever is neither."""
+    return {"true": True, "false": False}.get(str(value).lower())
 
 
 def started_at(metadata: Mapping[str, object]) -> float | None:
@@ -54,4 +84,4 @@ def scheme(metadata: Mapping[str, object]) -> str | None:
     named = str(metadata.get("scheme", "")).lower()
     if named in ("http", "https"):
         return named
-    return "https" if str(metadata.get("secure", "")).lower() == "true" else None
+    return "https" if flag(metadata.get("secure")) else None

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from rpcguard.registries._shared.documents import json_from_bytes
+from rpcguard.registries._shared.fields import Fields, mapping, number, part
 
 _ENDPOINT: Final = re.compile(
     r"(?:(https?)://)?(\[[^\]/]+\]|[^\[\]:/?#]+):([0-9]{1,5})/?(?:\?(.*))?", re.IGNORECASE
 )
 _KRATOS_WEIGHT: Final = 100.0
 _LONGEST_SHOWN: Final = 100
-
-Fields = Mapping[str, object]
-
-
-def mapping(value: object) -> Fields:
-    """Give a JSON object as it is; raise `ValueError` for anything else."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"an object is wanted, not {type(value).__name__}")
-    return value
 
 
 def shortened(text: object) -> str:
@@ -41,8 +32,7 @@ def _gozero(value: bytes) -> Fields:
 
 def _grpc(value: bytes) -> Fields:
     document = mapping(json_from_bytes(value))
-    metadata = document.get("Metadata")
-    described = _described(metadata) if isinstance(metadata, Mapping) else {}
+    described = _described(part(document, "Metadata"))
     return {**described, **_endpoint(str(document.get("Addr")))}
 
 
@@ -51,23 +41,17 @@ def _kratos(value: bytes) -> Fields:
     endpoints = document.get("endpoints")
     for text in endpoints if isinstance(endpoints, list) else []:
         if str(text).lower().startswith(("http://", "https://")):
-            metadata = mapping(document.get("metadata") or {})
-            described = _described(metadata, full_weight=_KRATOS_WEIGHT)
+            described = _described(part(document, "metadata"), full_weight=_KRATOS_WEIGHT)
             version = document.get("version") or described["version"]
             return {**described, **_endpoint(text), "version": version}
     raise ValueError("it has no http endpoint")
 
 
-def _described(metadata: Mapping[str, object], *, full_weight: float = 1.0) -> dict[str, object]:
-    fields = {name: metadata.get(name) for name in ("zone", "version")}
-    numbers = {name: _number(metadata.get(name)) for name in ("weight", "started_at")}
-    if numbers["weight"] is not None:
-        numbers["weight"] /= full_weight
-    return {**fields, **numbers, "metadata": metadata}
-
-
-def _number(text: object) -> float | None:
-    return None if text is None else float(str(text))
+def _described(metadata: Fields, *, full_weight: float = 1.0) -> dict[str, object]:
+    fields = {name: metadata.get(name) for name in ("zone", "version", "started_at")}
+    weight = number(metadata.get("weight"))
+    share = None if weight is None else weight / full_weight
+    return {**fields, "weight": share, "metadata": metadata}
 
 
 def _endpoint(text: str) -> dict[str, object]:

@@ -13,21 +13,17 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import Lines, SilenceError
 from rpcguard.registries._shared.client import HttpReply
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    json_from_bytes,
-    node_from_json,
-    nodes_from_json,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries.etcd.layouts import LAYOUTS, mapping, shortened
+from rpcguard.registries._shared.fields import Fields, mapping
+from rpcguard.registries._shared.nodes import nodes_from_json
+from rpcguard.registries.etcd.layouts import LAYOUTS, shortened
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from rpcguard._core.nodes.node import Node
     from rpcguard.registries._shared.urls import RegistryURL
 
 _FORM: Final = URLForm(
@@ -197,12 +193,10 @@ class EtcdRegistry:
             self._seen.add(service)
         return Snapshot(nodes, known=service in self._seen)
 
-    def _node(self, kv: KeyValue, below: str) -> Node:
+    def _node(self, kv: KeyValue, below: str) -> Fields:
         described = self._describe(_decoded(kv, "value"))
         name = _decoded(kv, "key").decode().removeprefix(below)
-        return node_from_json(
-            {**described, "id": name, "generation": _whole(kv.get("create_revision"))}
-        )
+        return {**described, "id": name, "generation": _whole(kv.get("create_revision"))}
 
     async def _authorized(self, send: Callable[[dict[str, str]], Awaitable[ReplyT]]) -> ReplyT:
         renewed = self._credentials is None

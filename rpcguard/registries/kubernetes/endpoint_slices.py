@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from rpcguard.registries._shared.documents import json_from_bytes
-from rpcguard.registries._shared.fields import part
+from rpcguard.registries._shared.fields import listed, mapping, objects, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ class EndpointSlices:
     """Keep the slices of one service by name, and the version they have."""
 
     def __init__(self, document: object) -> None:
-        items = _objects(part({"list": document}, "list"), "items")
+        items = map(mapping, listed(mapping(document), "items"))
         self.by_name = {str(part(item, "metadata").get("name")): item for item in items}
         self.version = self._version_of(document)
 
     def take(self, line: bytes) -> bool:
         """Take in an event: whether it changed a slice; raise `ValueError` for what is none."""
         event = json_from_bytes(line)
-        kind, entry = part({"event": event}, "event").get("type"), part(event, "object")
+        kind, entry = mapping(event).get("type"), part(event, "object")
         if kind == "ERROR":
             if entry.get("code") == 410:
                 raise ExpiredError
@@ -51,19 +51,21 @@ class EndpointSlices:
 
         Raises `ValueError` where a slice has another shape.
         """
-        found: list[tuple[tuple[int, ...], dict[str, object]]] = []
-        lacking = None
+        found: list[tuple[tuple[int, ...], object]] = []
+        lacking = 0
         for entry in self.by_name.values():
             chosen = _port(entry, port)
             if chosen is not None:
                 found += _endpoints(entry, chosen)
-            elif entry.get("endpoints"):
-                lacking = f"there are endpoints without {f'the port {port}' if port else 'a port'}"
+            else:
+                lacking += len(listed(entry, "endpoints"))
         found.sort(key=lambda pair: pair[0])
         best: dict[str, object] = {}
-        for _, endpoint in found:
-            best.setdefault(str(endpoint["id"]), endpoint)
-        return list(best.values()), lacking
+        for number, (_, endpoint) in enumerate(found):
+            key = str(endpoint["id"]) if isinstance(endpoint, Mapping) else f"no object {number}"
+            best.setdefault(key, endpoint)
+        what = f"the port {port}" if port else "a port"
+        return list(best.values()), f"{lacking} endpoints without {what}" if lacking else None
 
     @staticmethod
     def _version_of(document: object) -> str:
@@ -74,7 +76,7 @@ class EndpointSlices:
 
 
 def _port(entry: Mapping[str, object], wanted: str | None) -> Mapping[str, object] | None:
-    ports = [port for port in _objects(entry, "ports") if port.get("protocol") in (None, "TCP")]
+    ports = [port for port in objects(entry, "ports") if port.get("protocol") in (None, "TCP")]
     if entry.get("addressType") == "FQDN":
         return None
     if wanted is not None and wanted.isdecimal():
@@ -89,18 +91,21 @@ def _port(entry: Mapping[str, object], wanted: str | None) -> Mapping[str, objec
 
 def _endpoints(
     entry: Mapping[str, object], port: Mapping[str, object]
-) -> Iterator[tuple[tuple[int, ...], dict[str, object]]]:
+) -> Iterator[tuple[tuple[int, ...], object]]:
     """Give the endpoints of a slice as JSON nodes, each with its rank among others of its id."""
     version = str(part(entry, "metadata").get("resourceVersion"))
     changed = int(version) if version.isdecimal() else 0
     protocol = port.get("appProtocol") or port.get("name")
-    for endpoint in _objects(entry, "endpoints"):
+    for endpoint in listed(entry, "endpoints"):
+        if not isinstance(endpoint, Mapping):
+            yield (len(_RANKS),), endpoint
+            continue
         addresses = endpoint.get("addresses")
         host = addresses[0] if isinstance(addresses, list) and addresses else None
         target = part(endpoint, "targetRef")
         pod = target.get("name") if target.get("kind") == "Pod" else None
         status = _status(part(endpoint, "conditions"))
-        zones = (str(zone.get("name")) for zone in _objects(part(endpoint, "hints"), "forZones"))
+        zones = (str(zone.get("name")) for zone in objects(part(endpoint, "hints"), "forZones"))
         metadata = {"node": endpoint.get("nodeName"), "hints": ",".join(zones)}
         rank = (_RANKS.index(status), entry.get("addressType") != "IPv4", -changed)
         yield (
@@ -123,12 +128,3 @@ def _status(conditions: Mapping[str, object]) -> Status:
     if conditions.get("terminating") is True:
         return "draining" if serving else "down"
     return "up" if conditions.get("ready") is not False else "down"
-
-
-def _objects(entry: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
-    values = entry.get(name)
-    if values is None:
-        return []
-    if not isinstance(values, list) or not all(isinstance(value, Mapping) for value in values):
-        raise ValueError(f"{name} must be a list of objects")
-    return values

@@ -15,9 +15,10 @@ import anyio
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.client import HttpReply, RegistryClient
-from rpcguard.registries._shared.documents import MAX_BYTES, nodes_from_json
+from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.fields import number
+from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.tls import TLS_OPTIONS, TLSFiles
 from rpcguard.registries._shared.urls import RegistryURL, parse_url
 from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, ExpiredError

@@ -11,20 +11,16 @@ from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._version import __version__
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    MOST_SERVICES,
-    node_from_json,
-    nodes_from_json,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, MOST_SERVICES
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import number, part, started_at
+from rpcguard.registries._shared.fields import Fields, number, part, started_at
+from rpcguard.registries._shared.nodes import nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
 
-    from rpcguard._core.nodes.node import Node, Status
+    from rpcguard._core.nodes.node import Status
     from rpcguard.registries._shared.client import HttpReply
 
 _FORM: Final = URLForm(
@@ -201,13 +197,11 @@ def _endpoints(localities: list[Object]) -> Iterator[_Endpoint]:
 
 
 def _priority(locality: Object) -> int:
-    priority = _get(locality, "priority") or 0
-    if not isinstance(priority, int):
-        raise ValueError("a priority must be a whole number")
-    return priority
+    priority = number(_get(locality, "priority"))
+    return int(priority) if priority is not None and priority.is_integer() else 0
 
 
-def _node(endpoint: object) -> Node:
+def _node(endpoint: object) -> Fields:
     assert isinstance(endpoint, _Endpoint)
     entry, locality = endpoint.entry, endpoint.locality
     described = part(entry, "endpoint")
@@ -221,19 +215,17 @@ def _node(endpoint: object) -> Node:
         "sub_zone": _get(locality, "sub_zone"),
         "hostname": described.get("hostname"),
     }
-    return node_from_json(
-        {
-            "host": place.get("address"),
-            "port": _get(place, "port_value"),
-            "weight": _weight(entry) * endpoint.share,
-            "priority": endpoint.priority + (_PRIORITIES if health == "DEGRADED" else 0),
-            "status": _STATUSES[health],
-            "zone": locality.get("zone") or locality.get("region") or None,
-            "version": labels.get("version"),
-            "started_at": started_at(labels),
-            "metadata": {**{key: value for key, value in more.items() if value}, **labels},
-        }
-    )
+    return {
+        "host": place.get("address"),
+        "port": _get(place, "port_value"),
+        "weight": _weight(entry) * endpoint.share,
+        "priority": endpoint.priority + (_PRIORITIES if health == "DEGRADED" else 0),
+        "status": _STATUSES[health],
+        "zone": locality.get("zone") or locality.get("region") or None,
+        "version": labels.get("version"),
+        "started_at": started_at(labels),
+        "metadata": {**{key: value for key, value in more.items() if value}, **labels},
+    }
 
 
 def _weight(entry: Object) -> float:
@@ -242,14 +234,11 @@ def _weight(entry: Object) -> float:
 
 
 def _health(status: object) -> str:
+    """Give the name of a status; one that is not known yet is the healthy UNKNOWN, as in xDS."""
     names = list(_STATUSES)
-    if status is None:
-        return names[0]
     if isinstance(status, int) and 0 <= status < len(names):
         return names[status]
-    if status in names:
-        return str(status)
-    raise ValueError(f"there is no health status {str(status)[:40]!r}")
+    return status if isinstance(status, str) and status in names else names[0]
 
 
 def _get(entry: Object, name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,9 +14,10 @@ from anyio import lowlevel, to_thread
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._text import host_and_port
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.documents import MAX_BYTES, nodes_from_json
+from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.tls import TLSFiles
 from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
 
@@ -180,17 +181,19 @@ class ZooKeeperRegistry:
         znodes = await to_thread.run_sync(self._in_thread, branch, abandon_on_cancel=True)
         if znodes is None:
             return Snapshot((), known=False)
+        where, unwanted = f"{self}, service {branch.service!r}", Counter[str]()
         try:
-            return Snapshot(
-                nodes_from_json(
-                    self._layout.chosen(znodes),
-                    where=f"{self}, service {branch.service!r}",
-                    faults=self._faults,
-                    read=self._layout.node,
-                )
+            nodes = nodes_from_json(
+                self._layout.chosen(znodes, unwanted),
+                where=where,
+                faults=self._faults,
+                read=self._layout.node,
             )
         except ValueError as error:
             raise RegistryError(f"{self}: {error}") from error
+        left_out = ", ".join(f"{count} left out by {name}" for name, count in unwanted.items())
+        self._faults.report(f"{where}, options", left_out if not nodes and left_out else None)
+        return Snapshot(nodes, left_out=left_out)
 
     def _in_thread(self, branch: _Branch) -> list[Znode] | None:
         try:

@@ -14,12 +14,8 @@ import pytest
 
 from rpcguard import Node
 from rpcguard.errors import RegistryError
-from rpcguard.registries._shared.documents import (
-    MAX_BYTES,
-    MOST_NODES,
-    json_from_bytes,
-    nodes_from_json,
-)
+from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
+from rpcguard.registries._shared.nodes import MOST_NODES, nodes_from_json
 from rpcguard.registries.dns import DnsRegistry
 from rpcguard.registries.etcd.registry import EtcdRegistry
 from rpcguard.registries.http import HttpRegistry

@@ -9,8 +9,8 @@ import pytest
 
 import rpcguard
 from rpcguard import Node
-from rpcguard.registries._shared.documents import nodes_from_json
 from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries.http import HttpRegistry
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import FLAVOURS, each
@@ -106,7 +106,7 @@ async def test_the_trouble_with_a_registry_is_one_line_everywhere(
 ):
     """A registry's own words in an error are escaped in the log, the views and the exception."""
     server = new_server()
-    server.say(json.dumps({"nodes": [{"host": "a", "port": 1, "status": {"k": text}}]}))
+    server.say(json.dumps({"nodes": [{"host": f"a{text}", "port": 1}]}))
     caller = make_caller(listing=HttpRegistry(f"http://{server.address}/{{service}}"))
     with caplog.at_level(logging.DEBUG, "rpcguard"):
         with pytest.raises(rpcguard.NoAvailableNode) as caught:

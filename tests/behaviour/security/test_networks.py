@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import rpcguard
-from rpcguard import MembershipPolicy, Node
+from rpcguard import MembershipPolicy, Node, Snapshot
 from rpcguard._telemetry.log import EventLog
 from rpcguard.registries.static import StaticRegistry
 from rpcguard.testing import ManualClock, ScriptedRegistry
@@ -125,6 +125,23 @@ def test_the_error_and_the_views_say_why(caplog):
     assert shown.refused == 1
     assert shown.as_dict()["refused"] == 1
     assert "1 nodes outside of allowed_networks, first 169.254.169.254:80" in caplog.text
+
+
+def test_what_options_of_a_registry_left_out_is_told():
+    """An empty list says which option took how many, beside what the networks took."""
+
+    class Filtered:
+        async def fetch(self, service):
+            nodes = [Node("169.254.169.254", 80)] if service == "orders" else []
+            return Snapshot(nodes, left_out="2 left out by group=g")
+
+    transport = rpcguard.Transport(Filtered(), membership=INSIDE)
+    with httpx.Client(transport=transport) as client:
+        said = "2 left out by group=g, 1 by allowed_networks"
+        with pytest.raises(rpcguard.NoAvailableNode, match=said):
+            client.get("http://orders/")
+        with pytest.raises(rpcguard.NoAvailableNode, match="nothing is left: 2 left out by group"):
+            client.get("http://bills/")
 
 
 def test_no_byte_is_sent_elsewhere(make_node):
