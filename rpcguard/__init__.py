@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from rpcguard._context.lane import detached, lane
 from rpcguard._core.balancing.base import Balancer
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.balancing.random import Random
@@ -11,11 +12,12 @@ from rpcguard._core.call.info import Attempt, CallInfo
 from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._core.nodes.view import NodeView
+from rpcguard._core.nodes.view import NodeView, RouteView
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.routing import Guard, Route, Routing, ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.service.records import PickRecord
 from rpcguard._version import __version__
@@ -46,6 +48,7 @@ __all__ = [
     "CallInfo",
     "CheckingRegistry",
     "EjectionPolicy",
+    "Guard",
     "InvalidRegistryURL",
     "LeastLoaded",
     "LiveNode",
@@ -60,6 +63,9 @@ __all__ = [
     "RegistryError",
     "RetryPolicy",
     "RoundRobin",
+    "Route",
+    "RouteView",
+    "Routing",
     "RpcguardError",
     "ServiceView",
     "SlowStart",
@@ -68,8 +74,11 @@ __all__ = [
     "Transport",
     "TransportClosed",
     "WatchableRegistry",
+    "ZonePolicy",
     "__version__",
     "asgi_status",
+    "detached",
+    "lane",
     "registry_from_url",
     "start_status_server",
     "wsgi_status",

@@ -47,6 +47,7 @@ class Instruments:
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
         self._names: set[str] = set()
+        self._routes: set[str] = set()
         self.sources: WeakSet[GaugeSource] = WeakSet()
         self.request_duration: metrics.Histogram = meter.create_histogram(
             "http.client.request.duration",
@@ -85,6 +86,15 @@ class Instruments:
         self.panics: metrics.Counter = count(
             "rpcguard.panics", "{panic}", "Times that a list ran out of eligible nodes."
         )
+        self.routed: metrics.Counter = count(
+            "rpcguard.routed", "{call}", "Calls of routes and lanes, by the nodes they went to."
+        )
+        self.marks: metrics.Counter = count(
+            "rpcguard.marks", "{mark}", "Marks of calls, by where they stood."
+        )
+        self.rules: metrics.Counter = count(
+            "rpcguard.rules.refreshes", "{refresh}", "Documents of rules, by what came of them."
+        )
         meter.create_observable_gauge(
             "rpcguard.nodes", [self._nodes], "{node}", "Nodes in the live list, by state."
         )
@@ -98,12 +108,11 @@ class Instruments:
         Names may come from URLs that somebody else chooses, and an SDK keeps each for good: the
         first thousand are told apart.
         """
-        names = self._names
-        if service not in names:
-            if len(names) >= _MOST_NAMES:
-                return "_OTHER"
-            names.add(service)
-        return service
+        return _bounded(service, self._names)
+
+    def route(self, name: str) -> str:
+        """Give the name under which a route is counted: rules come and go as well."""
+        return _bounded(name, self._routes)
 
     def _nodes(self, _: CallbackOptions) -> Iterable[Observation]:
         totals: Counter[tuple[str, State]] = Counter()
@@ -125,6 +134,14 @@ class Instruments:
                     name = self.name(service)
                     oldest[name] = max(age, oldest.get(name, 0.0))
         return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
+
+
+def _bounded(name: str, names: set[str]) -> str:
+    if name not in names:
+        if len(names) >= _MOST_NAMES:
+            return "_OTHER"
+        names.add(name)
+    return name
 
 
 # A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set, and

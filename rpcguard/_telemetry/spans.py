@@ -10,6 +10,8 @@ from opentelemetry import context as otel
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from rpcguard._telemetry.routes import attributes_of
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextvars import Token
@@ -212,6 +214,7 @@ class AttemptSpan:
         attributes["network.peer.port"] = node.port
         attributes["rpcguard.node.id"] = node.id
         attributes["rpcguard.attempt"] = step.number
+        attributes |= attributes_of(step.lease.routed)
         if step.number > 1:
             attributes["http.request.resend_count"] = step.number - 1
         return attributes

@@ -10,6 +10,7 @@ from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 
 from rpcguard._telemetry.metrics import SCHEMA_URL, instruments_of
+from rpcguard._telemetry.routes import RouteCounts
 from rpcguard._telemetry.spans import NO_SPAN, QUIET, CallSpan, NoSpan
 from rpcguard._version import __version__
 
@@ -53,6 +54,7 @@ class Telemetry:
         )
         self.instruments: Instruments = instruments_of(meter_provider)
         self.instruments.sources.add(source)
+        self.routes: RouteCounts = RouteCounts(self.instruments)
         methods = os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", _METHODS)
         self.methods: frozenset[str] = frozenset(methods.split(","))
         self.tracing: bool = False

@@ -119,6 +119,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
             )
             with observer.attempt(outgoing, step) as attempt:
+                self._mark(outgoing, request.url.host, step.lease.routed)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             await self._read(step.reply)
@@ -157,6 +158,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         child = self._direct_child(home.children, request.url)
         outgoing: Any = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
+            self._keep_from_strangers(outgoing)
             response = attempt.received(await child.handle_async_request(outgoing))
         call.hand_out()
         response.stream = self._guarded(response.stream, service, call)
@@ -182,8 +184,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         the transport was closed before.
         """
         found = self._service(service.lower())
-        await _until(lambda: found.ready or found.closed, timeout)
-        if not found.ready:
+        await _until(lambda: (found.ready and self._ruled(found)) or found.closed, timeout)
+        if not found.ready or not self._ruled(found):
             raise self._not_ready(found, timeout)
 
     async def aclose(self) -> None:
@@ -202,6 +204,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             self._cut = True
             with anyio.CancelScope(shield=True):
                 await self._close_homes()
+                if self._lanes is not None:
+                    self._lanes.rules.stop()
                 stopped = self._following.stop()
                 if stopped is not None:
                     await _until(stopped.done, _STOP_TIMEOUT)

@@ -21,6 +21,7 @@ from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.routing import ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.service.service import Service
 from rpcguard._core.service.views import why_no_node
@@ -29,6 +30,7 @@ from rpcguard._discovery.following import Subscriptions, view_of
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.log import EventLog
 from rpcguard._text import logger
+from rpcguard._transport.lanes import Lanes, keep_from_strangers, with_environment
 from rpcguard._transport.services import idle_services
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 
@@ -45,7 +47,10 @@ if TYPE_CHECKING:
     from rpcguard._core.call.steps import Handout
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
-    from rpcguard._core.nodes.view import NodeView, ServiceView
+    from rpcguard._core.nodes.routed import Routed
+    from rpcguard._core.nodes.view import NodeView, RouteView, ServiceView
+    from rpcguard._core.policies.routing import Routing
+    from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.views import PickRecord
     from rpcguard.registries.base import Registry
@@ -80,6 +85,8 @@ class Shell(Generic[ChildT]):
         slow_start: SlowStart | None = None,
         offline: OfflinePolicy | None = None,
         membership: MembershipPolicy | None = None,
+        routing: Routing | None = None,
+        zone: ZonePolicy | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
         node_transport: Callable[[Node], ChildT] | None = None,
@@ -97,12 +104,15 @@ class Shell(Generic[ChildT]):
         known = unknown_service in ("error", "direct")
         require("unknown_service", unknown_service, "error or direct", known)
         require("drain_timeout", drain_timeout, "seconds, 0 or more", is_amount(drain_timeout))
+        routing, zone = with_environment(routing, zone or ZonePolicy())
         self._policies = Policies(
             retry=retry or RetryPolicy(),
             ejection=ejection or EjectionPolicy(),
             slow_start=slow_start or SlowStart(),
             offline=offline or OfflinePolicy(),
             membership=membership or MembershipPolicy(),
+            routing=routing,
+            zone=zone,
             balancer=balancer,
             probes=node_transport is None,
         )
@@ -146,7 +156,10 @@ class Shell(Generic[ChildT]):
             cache_dir=self._policies.membership.cache_dir,
             on_refresh=self._telemetry.refreshed,
         )
+        self._lanes = None if routing is None else Lanes(routing, given, self._telemetry.routes)
         weakref.finalize(self, self._following.stop).atexit = False
+        if self._lanes is not None:
+            weakref.finalize(self, self._lanes.rules.stop).atexit = False
         self._start_without_children()
 
     def __repr__(self) -> str:
@@ -174,6 +187,10 @@ class Shell(Generic[ChildT]):
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""
         return self._service(service.lower()).explain()
+
+    def routes(self, service: str) -> list[RouteView]:
+        """Show the routes of a service, in order: what each asks for and what it really gets."""
+        return self._service(service.lower()).routes()
 
     def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
         """Take a node, given by id or `host:port`, out of use for `ttl` seconds.
@@ -203,13 +220,20 @@ class Shell(Generic[ChildT]):
                     if idle.forget():
                         del self._services[idle.name]
                         self._following.forget(idle.name)
+                        if self._lanes is not None:
+                            self._lanes.rules.forget(idle.name)
                 service = Service(name, policies=self._policies, effects=self)
                 self._services[name] = service
-                if self._closed:
-                    service.close()
-                else:
-                    self._following.follow(service)
+                self._follow(service)
         return service
+
+    def _follow(self, service: Service) -> None:
+        if self._closed:
+            service.close()
+            return
+        if self._lanes is not None:
+            self._lanes.rules.follow(service)
+        self._following.follow(service)
 
     def _connections(self, live: LiveNode) -> ConnectionCounts | None:
         keys = (live, "http"), (live, "https")
@@ -237,11 +261,10 @@ class Shell(Generic[ChildT]):
             self._naming = threading.RLock()
             self._services = {name: service.heir() for name, service in self._services.items()}
             self._following.renew()
+            if self._lanes is not None:
+                self._lanes.rules.renew()
             for service in self._services.values():
-                if self._closed:
-                    service.close()
-                else:
-                    self._following.follow(service)
+                self._follow(service)
             self._pid = os.getpid()
 
     def _refuse(self, service: Service) -> Exception:
@@ -249,20 +272,30 @@ class Shell(Generic[ChildT]):
             f"the transport is closed; the call to service {service.name!r} was not sent"
         )
 
-    def _no_node(self, service: Service) -> Exception:
+    def _no_node(self, service: Service, ask: Ask | None) -> Exception:
         why = why_no_node(service, repr(self._following.registry), self._no_list(service))
-        return self._no_available_node(f"service {service.name!r} has no available node: {why}")
+        wanted = "" if ask is None else ask.wanted
+        if ask is not None and ask.aim is not None and ask.aim.entry is not None:
+            self._telemetry.routes.failed(service.name, ask.aim.entry.route.name)
+        return self._no_available_node(
+            f"service {service.name!r} has no available node{wanted}: {why}"
+        )
 
     def _no_list(self, service: Service) -> str:
         trouble = self._following.trouble(service.name)
         said = f" ({trouble})" if trouble else ""
         return f"no list from {self._following.registry!r}{said}"
 
+    def _ruled(self, service: Service) -> bool:
+        """Tell whether the rules that a service must have are there."""
+        return self._lanes is None or self._lanes.ruled(service.name)
+
     def _not_ready(self, service: Service, timeout: float) -> Exception:
         name = repr(service.name)
         if self._closed:
             return self._transport_closed(f"the transport is closed; no list of service {name}")
-        return RegistryError(f"service {name}: {self._no_list(service)} after {timeout} s")
+        missing = "no rules" if service.ready else self._no_list(service)
+        return RegistryError(f"service {name}: {missing} after {timeout} s")
 
     # What services ask for
 
@@ -298,7 +331,10 @@ class Shell(Generic[ChildT]):
             raise self._http.UnsupportedProtocol(
                 f"{str(url)!r} is not http://service/path, nor https"
             )
-        service, retry = self._service(host), self._policies.retry
+        service, retry, ask = self._service(host), self._policies.retry, None
+        options = extensions.get("rpcguard")
+        if self._lanes is not None:
+            service, ask = self._lanes.choose(service, request, options, self._service)
         body, replayable = self._body_of(request)
         plan = CallPlan(
             method=request.method,
@@ -306,15 +342,23 @@ class Shell(Generic[ChildT]):
             attempts=retry.attempts,
             timeouts=extensions.get("timeout", {}),
             replayable=replayable,
+            ask=ask,
         )
-        if "rpcguard" in extensions:
-            plan = replace(plan, **read_options(extensions["rpcguard"], service.clock(), retry))
+        if options is not None:
+            plan = replace(plan, **read_options(options, service.clock(), retry))
         call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
         if not call.begin():
             if service.forgotten:
                 return self._prepare(request)
             raise self._refuse(service)
         return service, call, body
+
+    def _mark(self, outgoing: Any, service: str, routed: Routed | None) -> None:
+        if self._lanes is not None and routed is not None:
+            self._lanes.send(outgoing, service, routed)
+
+    def _keep_from_strangers(self, outgoing: Any) -> None:
+        keep_from_strangers(outgoing, self._policies.routing)
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
         if isinstance(request.stream, self._http.ByteStream):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rpcguard._transport.base import ChildKey
 
 _STOP_TIMEOUT = 1.0
+_POLL = 0.01
+"""Seconds between two looks for rules that a start waits for."""
 
 
 class SyncShell(Shell["httpx.BaseTransport"]):
@@ -114,6 +116,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
             )
             with observer.attempt(outgoing, step) as attempt:
+                self._mark(outgoing, request.url.host, step.lease.routed)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             self._read(step.reply)
@@ -150,6 +153,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         child = self._direct_child(self._children, request.url)
         outgoing: Any = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
+            self._keep_from_strangers(outgoing)
             response = attempt.received(child.handle_request(outgoing))
         call.hand_out()
         response.stream = self._guarded(response.stream, service, call)
@@ -168,9 +172,13 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
         the transport was closed before.
         """
-        found = self._service(service.lower())
+        found, end = self._service(service.lower()), time.monotonic() + timeout
         if not found.wait_ready(timeout) or not found.ready:
             raise self._not_ready(found, timeout)
+        while not self._ruled(found):  # seldom waited for, and told by another thread
+            if self._closed or time.monotonic() >= end:
+                raise self._not_ready(found, timeout)
+            time.sleep(_POLL)
 
     def close(self) -> None:
         """Refuse new calls, let those in flight finish, then close everything.
@@ -186,6 +194,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         for service in services:
             service.wait_idle(max(end - time.monotonic(), 0.0))
         self._cut = True
+        if self._lanes is not None:
+            self._lanes.rules.stop()
         stopped = self._following.stop()
         _close_all(self._children)
         if stopped is not None:

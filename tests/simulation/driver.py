@@ -99,7 +99,7 @@ class Flight:
         self._advance(None, None)
 
     @staticmethod
-    def _no_node(service: Any) -> Exception:
+    def _no_node(service: Any, _: Any) -> Exception:
         return NoAvailableNode(service.name)
 
     def _advance(self, value: Any, error: BaseException | None) -> None:

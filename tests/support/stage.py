@@ -118,7 +118,9 @@ class Stage:
         """Give what a call asks for by lanes and routes."""
         request = httpx.Request("GET", "http://orders/v1/42", headers=headers)
         options = {} if key is None else {"key": key}
-        return self.service.ask(Facts(request, mark=mark, baggage={}.get, options=options))
+        router = self.service.router
+        facts = Facts(request, mark=mark, baggage={}.get, options=options)
+        return None if router is None else router.ask(facts)
 
     def pick(self, *, repeatable: bool = True, ask: Ask | None = None) -> Lease:
         """Pick a node; there must be one."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from rpcguard._core.call.plan import CallPlan
     from rpcguard._core.nodes.live import Lease, LiveNode
+    from rpcguard._core.nodes.routed import Routed
+    from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service
 
 _DRAINED = 65536
@@ -49,6 +51,7 @@ class Call:
         "_plan",
         "_policy",
         "_repeatable",
+        "_routed",
         "_sent",
         "_service",
         "_timeouts",
@@ -61,7 +64,7 @@ class Call:
         service: Service,
         plan: CallPlan,
         *,
-        no_node: Callable[[Service], Exception],
+        no_node: Callable[[Service, Ask | None], Exception],
         on_denied: Callable[[Service, str], None],
     ) -> None:
         self.attempts: list[Attempt] = []
@@ -71,6 +74,7 @@ class Call:
         self._policy = service.policies.retry
         self._repeatable = plan.repeatable(self._policy)
         self._timeouts: dict[str, Any] = {}
+        self._routed: Routed | None = None
         self._no_node = no_node
         self._on_denied = on_denied
 
@@ -90,7 +94,11 @@ class Call:
     @property
     def info(self) -> CallInfo:
         """Tell how the call was answered; there must have been an attempt."""
-        return CallInfo(self._service.name, self.attempts[-1].node, tuple(self.attempts))
+        attempts, routed = tuple(self.attempts), self._routed
+        if routed is None:
+            return CallInfo(self._service.name, attempts[-1].node, attempts)
+        route, lane, _, fallback, *_ = routed
+        return CallInfo(self._service.name, attempts[-1].node, attempts, route, lane, fallback)
 
     @property
     def left(self) -> float:
@@ -115,9 +123,10 @@ class Call:
 
     def run(self) -> Generator[Step, Any, Handout]:
         """Yield the steps of the call; return its answer."""
-        lease = self._service.pick(repeatable=self._repeatable and self._plan.replayable())
+        repeatable, ask = self._repeatable and self._plan.replayable(), self._plan.ask
+        lease = self._service.pick(repeatable=repeatable, ask=ask)
         if lease is None:
-            raise self._no_node(self._service)
+            raise self._no_node(self._service, ask)
         tried: tuple[LiveNode, ...] = ()
         because = None
         while True:
@@ -141,6 +150,7 @@ class Call:
     def _attempt(
         self, lease: Lease, number: int, because: str | None
     ) -> Generator[Step, Any, _Done]:
+        self._routed = lease.routed
         self._timeouts = self._limit(lease.started)
         patience = None
         if self._repeatable and number < self._plan.attempts and self._plan.replayable():
@@ -240,7 +250,8 @@ class Call:
             return None
         denial: str | None = self._forbidden(verdict, delay)
         if denial is None:
-            following = self._service.pick_again(tried, same_node=verdict.stale)
+            stale, ask = verdict.stale, self._plan.ask
+            following = self._service.pick_again(tried, same_node=stale, ask=ask)
             if not isinstance(following, str):
                 return following
             denial = following

@@ -20,8 +20,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """Tell how a call was answered: by which node of which service, after which attempts."""
+    """Tell how a call was answered: by which node of which service, after which attempts.
+
+    `route` is the route that took it, `lane` the mark that it has had; `fallback` is `"base"` or
+    `"any"` where the node that answered is none of those that it was meant for.
+    """
 
     service: str
     node: Node
     attempts: tuple[Attempt, ...]
+    route: str | None = None
+    lane: str | None = None
+    fallback: str | None = None

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._checks import is_amount, is_whole, require
+from rpcguard._context.lane import is_mark
 
 if TYPE_CHECKING:
     from rpcguard._core.policies.retry import RetryPolicy
+    from rpcguard._core.service.asks import Ask
 
 
 def always() -> bool:
@@ -22,7 +24,8 @@ class CallPlan:
     """Say what may be done for one call.
 
     `idempotent` None leaves it to the method. `replayable` tells at any moment whether the body
-    can be sent (again). `until` is the deadline on the service's clock.
+    can be sent (again). `until` is the deadline on the service's clock, `ask` what the call asks
+    for by lanes and routes, None where they are not looked at.
     """
 
     method: str
@@ -33,6 +36,7 @@ class CallPlan:
     attempt_timeout: float | None = None
     timeouts: Mapping[str, Any] = field(default_factory=dict)
     replayable: Callable[[], bool] = always
+    ask: Ask | None = None
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""
@@ -70,4 +74,9 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "attempts": ("a whole number, 1 or more", lambda value: is_whole(value, least=1)),
     "deadline": ("seconds above 0", _is_positive),
     "attempt_timeout": ("seconds above 0", _is_positive),
+    "lane": (
+        "1 to 64 characters of A-Za-z0-9._- or None",
+        lambda value: value is None or is_mark(value),
+    ),
+    "key": ("a text or bytes", lambda value: isinstance(value, (str, bytes))),
 }

@@ -59,6 +59,8 @@ class Facts:
         if kind == "mark":
             return self.mark
         option = self._options.get("key" if kind == "key" else name)
+        if isinstance(option, bytes):
+            return option.decode("latin-1")
         return None if option is None else str(option)
 
 

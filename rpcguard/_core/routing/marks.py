@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rpcguard._context.lane import BASE, is_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class LaneMark:
 
 NO_MARK: Final = LaneMark(None)
 
-Place = tuple[str, "Callable[[], str | None]"]
-"""A name, and what reads the mark there; None is no word, "" or "base" take marks off."""
+Place = tuple[str, str | None]
+"""A name, and the mark that stands there; None is no word, "" or "base" take marks off."""
 
 
 def first_mark(places: Iterable[Place]) -> LaneMark:
@@ -37,8 +37,7 @@ def first_mark(places: Iterable[Place]) -> LaneMark:
     What cannot be a mark is passed over: headers and baggage may come from anywhere.
     """
     malformed: tuple[str, ...] = ()
-    for source, read in places:
-        said = read()
+    for source, said in places:
         if said is None:
             continue
         if said in ("", BASE):

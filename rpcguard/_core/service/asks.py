@@ -12,21 +12,34 @@ if TYPE_CHECKING:
 class Ask:
     """What one call asks for: its mark, and the routes that match it by the rules of a table.
 
-    Made for each call without a lock; `aim` is filled in under that of the service.
+    Made for each call without a lock; `aim` is filled in under that of the service. `anywhere` is
+    for a service all of whose nodes are those of the lane.
     """
 
-    __slots__ = ("_facts", "aim", "mark", "matched", "table")
+    __slots__ = ("_facts", "aim", "anywhere", "mark", "matched", "table")
 
-    def __init__(self, table: Table, facts: Facts) -> None:
+    def __init__(self, table: Table, facts: Facts, *, anywhere: bool = False) -> None:
+        self.anywhere: bool = anywhere
         self.aim: Aim | None = None
         self.table: Table = table
         self.mark: str | None = facts.mark
-        self.matched: list[Entry] = table.matching(facts)
+        self.matched: list[Entry] = [] if anywhere else table.matching(facts)
         self._facts = facts
 
     def renew(self, table: Table) -> None:
         """Match the same call by other rules."""
-        self.table, self.matched = table, table.matching(self._facts)
+        self.table = table
+        self.matched = [] if self.anywhere else table.matching(self._facts)
+
+    @property
+    def wanted(self) -> str:
+        """Say in words which nodes the call was meant for; empty for an ordinary one."""
+        aim = self.aim
+        if aim is None or (aim.entry is None and aim.lane is None):
+            return ""
+        route = "" if aim.entry is None else f" of route {aim.entry.route.name!r}"
+        lane = "" if aim.lane is None else f" of lane {aim.lane!r}"
+        return f"{route}{lane}"
 
     def value(self, key: str) -> str | None:
         """Give what decides on a sticky share; None where the call lacks it."""

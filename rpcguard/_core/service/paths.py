@@ -26,8 +26,8 @@ _NOWHERE: Final = ""
 class Paths:
     """The legs of the calls of one service, kept until its pools change.
 
-    Not thread-safe: it lives under the lock of its service. `tell` hears of what a user should
-    know: a kind, words, and whether it was done.
+    Not thread-safe: it lives under the lock of its service. `lanes` are those that listed nodes are
+    in. `tell` hears of what a user should know: a kind, words, and whether it was done.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Paths:
         self._legs: dict[object, tuple[Leg, ...]] = {}
         self._groups: dict[object, Stage] = {}
         self._seen = -1
-        self._lanes: frozenset[str] = frozenset()
+        self.lanes: frozenset[str] = frozenset()
         self._baseless = False
         self._strained: set[str] = set()
 
@@ -56,13 +56,8 @@ class Paths:
             legs = self._legs[key] = tuple(self._make(entry, lane, again=again))
         return legs
 
-    def names(self, lane: str) -> bool:
-        """Tell whether the service has a node of a lane."""
-        self._refresh()
-        return lane in self._lanes
-
     def _listed(self, lane: str | None) -> str | None:
-        return _NOWHERE if lane is not None and lane not in self._lanes else lane
+        return _NOWHERE if lane is not None and lane not in self.lanes else lane
 
     def _refresh(self) -> None:
         pools = self._pools
@@ -72,7 +67,7 @@ class Paths:
             self._groups.clear()
             listed = [cell for cell in pools.cells.values() if cell.listed]
             lanes = (cell.key.lane for cell in listed)
-            self._lanes = frozenset(lane for lane in lanes if lane is not None)
+            self.lanes = frozenset(lane for lane in lanes if lane is not None)
 
     def _make(self, entry: Entry | None, lane: str | None, *, again: bool) -> Iterator[Leg]:
         base = self._base()
@@ -111,7 +106,7 @@ class Paths:
             rest = pools.stage_of(self._unclaimed(base), group="base")
             whole = pools.stage_of(base.cells, group="base")
             return _leg((rest, whole), (whole,))
-        if self._lanes and not self._baseless:
+        if self.lanes and not self._baseless:
             self._baseless = True
             self._tell("baseless", "all nodes are in lanes, which keep no call out then", True)
         stage = pools.stage_of(pools.cells.values(), fallback=fallback or "any")

@@ -45,6 +45,7 @@ class Picker:
             if lease is not None:
                 stage = self._roster.pools.stage
                 lease.routed = self.router.routed(ask, stage, first=not tried)
+                self._records[-1] = (*self._records[-1][:-1], lease.routed)
                 return lease
         return None
 
@@ -83,10 +84,17 @@ class Picker:
             self._standing.emit("panic", live, f"nothing is eligible; {live.reason}")
         return self._prove(live, now, (), tried)
 
-    def pick_nested(self, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
-        """Pick amid another change of the list, which may be half done: the least busy node."""
+    def pick_nested(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease | None:
+        """Pick amid another change of the list, which may be half done: the least busy node.
+
+        Of those of the call's lane if there are any, else of those of none.
+        """
         listed = list(self._roster.nodes.values())
         left = [live for live in listed if live.in_pool and live not in tried]
+        if ask is not None and self.router is not None:
+            lanes = {live: self.router.lane_of(live) for live in left}
+            for lane in (ask.mark, None):
+                left = [live for live in left if lanes[live] == lane] or left
         return min(left, key=lambda live: live.in_flight).begin(now) if left else None
 
     def lease(
@@ -104,7 +112,7 @@ class Picker:
         if excluded is None:
             excluded = self._roster.list_excluded()
         # Not the lease: kept here, it would not be missed where it is dropped.
-        self._records.append((live, now, proof, compared, tried, excluded))
+        self._records.append((live, now, proof, compared, tried, excluded, None))
         return lease
 
     def _prove(

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import State
+    from rpcguard._core.nodes.routed import Routed
 
 Compared = tuple[tuple["LiveNode", float], ...]
 Exclusions = tuple[tuple[str, str], ...]
-Taken = tuple["LiveNode", float, bool, Compared, tuple["LiveNode", ...], Exclusions]
+Taken = tuple[
+    "LiveNode", float, bool, Compared, tuple["LiveNode", ...], Exclusions, "Routed | None"
+]
 """What is kept of a pick: the node, when, whether it is to prove itself, what was compared, what
-had been tried, who was out."""
+had been tried, who was out, and what lanes and routes made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,9 @@ class PickRecord:
     `at` is by the monotonic clock, in seconds. `candidates` are the node ids that were compared,
     each with its load, the picked one first; `tried` the nodes that the call had used before;
     `excluded` the nodes that could not be picked, each with the reason (the first 50). `panic` is
-    true where nothing was eligible.
+    true where nothing was eligible. `route` is the route that took the call, `lane` its mark,
+    `group` the nodes among which was picked and `fallback` why, where they are others than it was
+    meant for; all None where lanes are not looked at.
     """
 
     at: float
@@ -34,6 +39,10 @@ class PickRecord:
     tried: tuple[str, ...]
     excluded: tuple[tuple[str, str], ...]
     panic: bool
+    route: str | None = None
+    lane: str | None = None
+    group: str | None = None
+    fallback: str | None = None
 
 
 def explained(taken: Iterable[Taken]) -> list[PickRecord]:
@@ -46,9 +55,17 @@ def explained(taken: Iterable[Taken]) -> list[PickRecord]:
             tried=tuple(live.node.id for live in tried),
             excluded=excluded,
             panic=proof and not compared,
+            **_told(routed),
         )
-        for picked, at, proof, compared, tried, excluded in taken
+        for picked, at, proof, compared, tried, excluded, routed in taken
     ]
+
+
+def _told(routed: Routed | None) -> dict[str, str | None]:
+    if routed is None:
+        return {}
+    route, lane, group, fallback, *_ = routed
+    return {"route": route, "lane": lane, "group": group, "fallback": fallback}
 
 
 class Settled(NamedTuple):

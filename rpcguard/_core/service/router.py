@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.nodes.routed import Routed
 from rpcguard._core.nodes.view import RouteView
+from rpcguard._core.routing.cells import lane_of
 from rpcguard._core.routing.guards import Watch
 from rpcguard._core.routing.shares import Share, place_of
 from rpcguard._core.routing.table import Table
-from rpcguard._core.service.asks import PLAIN, Aim
+from rpcguard._core.service.asks import PLAIN, Aim, Ask
 from rpcguard._core.service.paths import Paths
 from rpcguard._core.service.reconcile import let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from random import Random
-    from threading import Lock
+    from typing import Any
 
+    from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.routing import Route, Routing
+    from rpcguard._core.routing.facts import Facts
     from rpcguard._core.routing.table import Entry
-    from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Kind
     from rpcguard._core.service.pools import Pools
     from rpcguard._core.service.roster import Roster
@@ -81,25 +84,30 @@ class Router:
         return Table(self._service, tuple(routes), self._routing.lane_keys)
 
     def adopt(
-        self, routes: Iterable[Route], roster: Roster, lock: Lock, clock: Callable[[], float]
+        self,
+        routes: Iterable[Route],
+        roster: Roster,
+        alone: Callable[[Callable[[], Any]], Any],
+        clock: Callable[[], float],
     ) -> None:
-        """Go by other rules; takes the lock of the service, for a moment at a time.
+        """Go by other rules; what is done `alone` has the service's lock, for a moment at a time.
 
         A node stays in its old cell until its turn comes, so that picks go on meanwhile.
         """
         table = self.prepare(routes)
-        with lock:
-            listed = list(roster.nodes.values())
+        listed: list[LiveNode] = alone(lambda: list(roster.nodes.values()))
         for number, live in enumerate(listed, 1):
             table.cell_of(live.node)  # found here, it is only looked up under the lock
             if not number % _AT_ONCE:
                 let_others_run()
-        with lock:
-            self.take(table, clock())
+        alone(lambda: self.take(table, clock()))
         for start in range(0, len(listed), _AT_ONCE):
-            with lock:
-                for live in listed[start : start + _AT_ONCE]:
-                    self._pools.place_again(live)
+            part = listed[start : start + _AT_ONCE]
+            alone(partial(self._move, part))
+
+    def _move(self, nodes: Iterable[LiveNode]) -> None:
+        for live in nodes:
+            self._pools.place_again(live)
 
     def take(self, table: Table, now: float) -> None:
         """Go by other rules from now on; turns of routes that stay go on."""
@@ -116,11 +124,17 @@ class Router:
 
     # Calls
 
+    def ask(self, facts: Facts, *, anywhere: bool = False) -> Ask:
+        """Match a call against the rules; needs no lock."""
+        return Ask(self.table, facts, anywhere=anywhere)
+
     def legs(self, ask: Ask, now: float, *, again: bool = False) -> tuple[Leg, ...]:
         """Give where a call may go; `again` is for an attempt after the first."""
         aim = ask.aim
         if aim is None:
             aim = ask.aim = self._aim(ask, now)
+        if ask.anywhere:
+            return (self._pools.whole or self._pools.prepare_whole(),)
         return self._paths.legs(aim.entry, aim.lane, again=again)
 
     def _aim(self, ask: Ask, now: float) -> Aim:
@@ -200,6 +214,14 @@ class Router:
         why = turns.watch.count(now, group=group, failed=failed)
         if why is not None:
             self._tell("guarded", f"route {name!r}: {why}", turns.route.guard.enforce)
+
+    def lane_of(self, live: LiveNode) -> str | None:
+        """Give the lane of a node; needs no lock."""
+        return lane_of(live.node, self._routing.lane_keys)
+
+    def names(self, lane: str) -> bool:
+        """Tell whether the service lists a node of a lane; needs no lock."""
+        return lane in self._paths.lanes
 
     # What is shown
 

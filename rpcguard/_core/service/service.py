@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from rpcguard._checks import is_amount, require
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Notice, cancelled
-from rpcguard._core.service.asks import Ask
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
 from rpcguard._core.service.picker import Picker
@@ -34,10 +33,11 @@ if TYPE_CHECKING:
     from rpcguard._core.outcomes.verdict import Verdict
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.routing import Route
-    from rpcguard._core.routing.facts import Facts
+    from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Effects
     from rpcguard._core.service.reconcile import Changes
     from rpcguard._core.service.records import PickRecord
+    from rpcguard._core.service.router import Router
     from rpcguard._core.service.turns import Counted
 
 _CHUNK = 64
@@ -51,7 +51,8 @@ class Service(Turns):
     Thread-safe. Does no I/O: what is to be done outside goes to `effects`, after the lock is
     given back. `clock` counts seconds on a monotonic scale, `wall` is epoch seconds. `ready` turns
     true with the first snapshot, `known` says whether the registry knows the service, `refused`
-    counts the nodes of the last snapshot that are outside of `allowed_networks`.
+    counts the nodes of the last snapshot that are outside of `allowed_networks`, `router` decides
+    which nodes a call may go to; it is None where lanes are not looked at.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Service(Turns):
         self._roster = Roster(policies, self.rng, self._left)
         self._standing = Standing(name, self._roster, policies, clock)
         self._budget = RetryBudget(policies.retry, clock())
-        pools = self._roster.pools
-        self._router = router_of(name, policies, pools, self.rng, self._standing, clock())
+        pools, standing = self._roster.pools, self._standing
+        self.router: Router | None = router_of(name, policies, pools, self.rng, standing, clock())
         self._zones = pools.zones
-        self._picker = Picker(self._roster, self._standing, self._router)
+        self._picker = Picker(self._roster, standing, self.router)
 
     def begin(self, call: Counted | None = None) -> bool:
         """Count a call in; False once the service is closed."""
@@ -111,7 +112,7 @@ class Service(Turns):
         `ask` is what the call asks for by lanes and routes.
         """
         if self._is_nested():
-            return self._picker.pick_nested(self.clock(), ())
+            return self._picker.pick_nested(self.clock(), (), ask)
         with self._lock:
             self._holder = get_ident()
             lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
@@ -128,7 +129,7 @@ class Service(Turns):
         `same_node` allows the last node again where no other is left.
         """
         if self._is_nested():
-            return self._picker.pick_nested(self.clock(), tried) or "no_other_node"
+            return self._picker.pick_nested(self.clock(), tried, ask) or "no_other_node"
         with self._lock:
             self._holder = get_ident()
             found = self._pick_again(self.clock(), tried, ask, same_node=same_node)
@@ -186,8 +187,8 @@ class Service(Turns):
         live.answer(lease, now, heard=verdict.good or not verdict.failed)
         if lease.paid_at is not None:
             self._budget.refund(lease.paid_at, verdict.blame)
-        if lease.routed is not None and self._router is not None:
-            self._router.judge(lease.routed, now, failed=verdict.blame != "none")
+        if lease.routed is not None and self.router is not None:
+            self.router.judge(lease.routed, now, failed=verdict.blame != "none")
         if verdict.notice is not None:
             standing.noticed(live, verdict.notice, now)
         if verdict.blame != "none":
@@ -252,19 +253,20 @@ class Service(Turns):
         self.known = snapshot.known or bool(self._roster.nodes)
         self.ready = True
 
-    def ask(self, facts: Facts) -> Ask | None:
-        """Match a call against the rules; None where lanes are not looked at. Takes no lock."""
-        return None if self._router is None else Ask(self._router.table, facts)
+    @property
+    def usable(self) -> bool:
+        """Tell whether a node can be picked. Takes no lock."""
+        return self._roster.eligible > 0
 
     def go_by(self, routes: Iterable[Route]) -> None:
         """Go by other rules from now on; called by the thread that reconciles."""
-        if self._router is not None:
-            self._router.adopt(routes, self._roster, self._lock, self.clock)
+        if self.router is not None:
+            self.router.adopt(routes, self._roster, self._alone, self.clock)
             self._deliver()
 
     def routes(self) -> list[RouteView]:
         """Show the routes of the service and what they get."""
-        router = self._router
+        router = self.router
         return [] if router is None else self._alone(lambda: router.views(self.clock()))
 
     @property
@@ -376,8 +378,8 @@ class Service(Turns):
             clock=self.clock,
             wall=self.wall,
         )
-        if self._router is not None:
-            heir.go_by(self._router.table.routes)
+        if self.router is not None:
+            heir.go_by(self.router.table.routes)
         if self.ready:
             nodes = [live.node for live in self._roster.nodes.values()]
             heir.reconcile(Snapshot(nodes, known=self.known))

@@ -65,7 +65,7 @@ class Desk:
         return Call(
             self.service,
             self.plan(method, **fields),
-            no_node=lambda _: LookupError("no node"),
+            no_node=lambda *_: LookupError("no node"),
             on_denied=lambda _, reason: self.denials.append(reason),
         )
 
@@ -349,7 +349,7 @@ def test_no_node_at_all():
     call = Call(
         empty,
         desk.plan(),
-        no_node=lambda _: LookupError("no node"),
+        no_node=lambda *_: LookupError("no node"),
         on_denied=lambda _, reason: desk.denials.append(reason),
     )
     with pytest.raises(LookupError):

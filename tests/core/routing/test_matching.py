@@ -191,8 +191,7 @@ def test_the_first_place_that_names_a_lane_wins(
     said: list[str | None], expected: tuple[str | None, str], malformed: tuple[str, ...]
 ) -> None:
     """Base takes marks off; what cannot be a mark is passed over and told."""
-    places = [(name, lambda one=one: one) for name, one in zip(("header", "context"), said)]  # noqa: B905
-    mark = first_mark(places)  # type: ignore[arg-type]
+    mark = first_mark(zip(("header", "context"), said, strict=True))
     assert (mark.lane, mark.source) == expected
     assert mark.malformed == malformed
 

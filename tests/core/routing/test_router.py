@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rpcguard import EjectionPolicy, Node, SlowStart
 from rpcguard._core.policies.routing import Guard, Route, Routing
 from tests.support.stage import GOOD, REFUSED, SICK, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpcguard import LiveNode
 
 
 def fleet(old: int = 6, new: int = 2, **fields: object) -> list[Node]:
@@ -218,33 +224,24 @@ def test_a_call_that_was_matched_by_old_rules_goes_by_the_new() -> None:
 def test_the_lock_is_held_for_a_few_nodes_at_a_time() -> None:
     """10,000 nodes that all move to other cells keep no pick waiting for long."""
     stage = Stage(*fleet(old=1000, new=1000), routing=Routing(rules=[canary(0.0)]))
-    longest, moved = [0], [0]
-    pools, lock = stage.service._roster.pools, stage.service._lock
+    router = stage.service.router
+    assert router is not None
+    pools, moved, longest = stage.service._roster.pools, [0], [0]
     place_again = pools.place_again
 
-    def counting(live: object) -> None:
-        assert lock.locked()
+    def counting(live: LiveNode) -> None:
         moved[0] += 1
-        place_again(live)  # type: ignore[arg-type]
+        place_again(live)
 
-    class Counting:
-        def __enter__(self) -> None:
-            lock.acquire()
-            moved[0] = 0
-
-        def __exit__(self, *_: object) -> None:
-            longest[0] = max(longest[0], moved[0])
-            lock.release()
+    def alone(job: Callable[[], object]) -> object:
+        moved[0] = 0
+        result = job()
+        longest[0] = max(longest[0], moved[0])
+        return result
 
     pools.place_again = counting  # type: ignore[method-assign]
-    router = stage.service._router
-    assert router is not None
-    router.adopt(
-        [Route("new", to={"version": "1"})],
-        stage.service._roster,
-        Counting(),
-        stage.clock,  # type: ignore[arg-type]
-    )
+    routes = [Route("new", to={"version": "1"})]
+    router.adopt(routes, stage.service._roster, alone, stage.clock)
     assert 0 < longest[0] <= 64
 
 
