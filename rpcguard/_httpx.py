@@ -21,7 +21,8 @@ class Transport(SyncShell, httpx.BaseTransport):
 
     `registry` is a registry URL or object; None reads the environment variable
     `RPCGUARD_REGISTRY`. `balancer` makes one balancer per service and priority. `retry`,
-    `ejection`, `slow_start`, `offline` and `membership` are the policies. `drain_timeout` is how
+    `ejection`, `slow_start`, `offline` and `membership` are the policies, `routing` says which
+    nodes a call may go to at all, and `zone` how far it stays near. `drain_timeout` is how
     many seconds `close` gives to what is in flight. With `unknown_service="direct"` a host that
     the registry does not know is called as an ordinary URL. `node_transport` makes the child
     transport of a node; without it rpcguard makes its own, to which `verify`, `cert`,
@@ -30,8 +31,9 @@ class Transport(SyncShell, httpx.BaseTransport):
     default to the global ones of OpenTelemetry.
 
     A call may say more of itself in `extensions={"rpcguard": {...}}`: `idempotent` (may it run
-    twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds.
-    They cut httpx's timeouts, so with a `node_transport`, or from a host that is called directly,
+    twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds,
+    `lane`, and the `key` that a sticky share goes by.
+    Times cut httpx's timeouts, so with a `node_transport`, or from a host that is called directly,
     a head or body that comes drop by drop may outlast them. `response.extensions["rpcguard"]` is
     the `CallInfo`.
 

@@ -1,0 +1,471 @@
+"""Lanes from end to end: marks come in and go out, calls go to their lane, strangers get none."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import logging
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from opentelemetry import baggage
+from opentelemetry import context as otel
+
+import rpcguard
+from rpcguard import Node, Route, Routing, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+NODES = [
+    Node("10.0.0.1", 80, id="base", version="1"),
+    Node("10.0.0.2", 80, id="lane", version="2", metadata={"lane": "c2"}),
+]
+
+
+class Listing:
+    """List what it is told, by service; every other service is unknown."""
+
+    def __init__(self, **services: list[Node]) -> None:
+        self.services = services
+
+    async def fetch(self, service: str) -> Snapshot:
+        nodes = self.services.get(service)
+        return Snapshot(nodes or (), known=nodes is not None)
+
+
+class Calls:
+    """A client whose nodes answer with their id and what they were sent."""
+
+    def __init__(self, registry: Any = None, **options: Any) -> None:
+        self.sent: list[tuple[str, httpx.Headers]] = []
+        self.answers: Callable[[str, httpx.Request], httpx.Response] = self._answer
+        self.transport = rpcguard.Transport(
+            registry or Listing(orders=NODES), node_transport=self._child, **options
+        )
+        self.client = httpx.Client(transport=self.transport, base_url="http://orders")
+
+    def _child(self, node: Node) -> httpx.BaseTransport:
+        def handle(request: httpx.Request) -> httpx.Response:
+            self.sent.append((node.id, request.headers))
+            return self.answers(node.id, request)
+
+        return httpx.MockTransport(handle)
+
+    @staticmethod
+    def _answer(node: str, _: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=node)
+
+    def get(self, url: str = "/", *, lane: Any = ..., **options: Any) -> str:
+        """Call, and give the node that answered."""
+        if lane is not ...:
+            options["extensions"] = {"rpcguard": {"lane": lane}}
+        return self.client.get(url, **options).text
+
+
+@pytest.fixture
+def calls() -> Iterator[Callable[..., Calls]]:
+    with contextlib.ExitStack() as stack:
+
+        def make(*args: Any, **options: Any) -> Calls:
+            options.setdefault("routing", Routing())
+            made = Calls(*args, **options)
+            stack.callback(made.client.close)
+            return made
+
+        yield make
+
+
+def test_a_mark_comes_in_by_the_first_place_that_has_one(
+    calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The option, a header that is read, the context, baggage, the process's own lane."""
+    monkeypatch.setenv("RPCGUARD_LANE", "c2")
+    one = calls(routing=Routing(read=["x-mse-tag"]))
+    assert one.get() == "lane"
+    monkeypatch.delenv("RPCGUARD_LANE")
+    one = calls(routing=Routing(read=["x-mse-tag"]))
+    assert one.get() == "base"
+    assert one.get(headers={"x-mse-tag": "c2"}) == "lane"
+    assert one.get(lane="c2") == "lane"
+    assert one.get(lane=None, headers={"x-mse-tag": "c2"}) == "base"
+    with rpcguard.lane("c2"):
+        assert one.get() == "lane"
+        assert one.get(headers={"x-mse-tag": "base"}) == "base"
+        with rpcguard.detached():
+            assert one.get() == "base"
+    token = otel.attach(baggage.set_baggage("rpcguard.lane", "c2"))
+    assert one.get() == "lane"
+    with rpcguard.lane(None):
+        assert one.get() == "base"
+    otel.detach(token)
+
+
+@pytest.mark.parametrize("mark", ["a b", "x" * 10_000, "c2;drop", "ä"])
+def test_what_is_no_mark_is_ignored(calls: Callable[..., Calls], mark: str) -> None:
+    """In a header or in baggage it may come from anywhere; in the code it is an error."""
+    one = calls(routing=Routing(read=["x-mse-tag"]))
+    assert one.get(headers={"x-mse-tag": mark.encode()}) == "base"
+    token = otel.attach(baggage.set_baggage("rpcguard.lane", mark))
+    assert one.get() == "base"
+    otel.detach(token)
+    assert all("rpcguard.lane" not in headers.get("baggage", "") for _, headers in one.sent)
+    with pytest.raises(ValueError, match="lane"):
+        one.get(lane=mark)
+
+
+def test_a_mark_goes_out_with_each_attempt(calls: Callable[..., Calls]) -> None:
+    """As baggage, and in the headers that are asked for; the user's own request is not changed."""
+    one = calls(routing=Routing(write=["x-mse-tag"]))
+    request = one.client.build_request("GET", "/", headers={"baggage": "user=alice"})
+    with rpcguard.lane("c2"):
+        one.client.send(request)
+    ((_, headers),) = one.sent
+    assert headers["baggage"] == "user=alice,rpcguard.lane=c2"
+    assert headers["x-mse-tag"] == "c2"
+    assert request.headers["baggage"] == "user=alice"
+    assert "x-mse-tag" not in request.headers
+
+    def refuse(node: str, _: httpx.Request) -> httpx.Response:
+        return httpx.Response(503 if node == "lane" else 200, text=node)
+
+    one.answers = refuse
+    one.sent.clear()
+    assert one.get(lane="c2") == "base"
+    assert [(node, headers["x-mse-tag"]) for node, headers in one.sent] == [
+        ("lane", "c2"),
+        ("base", "c2"),
+    ]
+
+
+def test_an_unmarked_call_carries_no_mark(calls: Callable[..., Calls]) -> None:
+    """What a forger put into baggage is no mark once the context says that there is none."""
+    one = calls(routing=Routing(write=["x-mse-tag"]))
+    with rpcguard.lane(None):
+        one.get(headers={"baggage": "rpcguard.lane=c2,a=b", "x-mse-tag": "c2"})
+    ((node, headers),) = one.sent
+    assert node == "base"
+    assert headers["baggage"] == "a=b"
+    assert "x-mse-tag" not in headers
+
+
+def test_a_mark_that_nobody_here_knows_is_carried_on(calls: Callable[..., Calls]) -> None:
+    """A service further down may have the lane."""
+    one = calls()
+    assert one.get(lane="further-down") == "base"
+    assert one.sent[0][1]["baggage"] == "rpcguard.lane=further-down"
+
+
+def test_a_route_stains_the_calls_that_it_takes(calls: Callable[..., Calls]) -> None:
+    """Later hops follow the mark; the answer tells the route."""
+    rule = Route("testers", when={"header.x-tester": "*"}, to={"lane": "c2"}, mark="c2")
+    one = calls(routing=Routing(rules=[rule]))
+    response = one.client.get("/", headers={"x-tester": "alice"})
+    assert response.text == "lane"
+    info = response.extensions["rpcguard"]
+    assert (info.route, info.lane, info.fallback) == ("testers", "c2", None)
+    assert one.sent[0][1]["baggage"] == "rpcguard.lane=c2"
+    record = one.transport.explain("orders")[-1]
+    assert (record.route, record.lane, record.group, record.fallback) == (
+        "testers",
+        "c2",
+        "testers",
+        None,
+    )
+
+
+def test_the_answer_tells_that_a_call_fell_back(calls: Callable[..., Calls]) -> None:
+    """The lane is not here."""
+    one = calls()
+    response = one.client.get("/", extensions={"rpcguard": {"lane": "c9"}})
+    info = response.extensions["rpcguard"]
+    assert (info.route, info.lane, info.fallback) == (None, "c9", "base")
+
+
+def test_without_a_routing_nothing_is_told(calls: Callable[..., Calls]) -> None:
+    """Lanes are not looked at, and marks travel as any baggage does."""
+    one = calls(routing=None)
+    with rpcguard.lane("c9"):
+        response = one.client.get("/", extensions={"rpcguard": {"lane": "c2"}})
+    assert response.extensions["rpcguard"].lane is None
+    assert "baggage" not in one.sent[0][1]
+    assert one.transport.routes("orders") == []
+    assert one.transport.explain("orders")[-1].group is None
+
+
+def test_a_lane_that_must_not_be_left_says_why(calls: Callable[..., Calls]) -> None:
+    """The error names the lane, the route and each node with the reason."""
+    one = calls(
+        routing=Routing(otherwise="fail", rules=[Route("r", when={"path": "/r"}, mark="c2")])
+    )
+    one.get(lane="c2")
+    one.transport.mark_offline("orders", "lane")
+    with pytest.raises(rpcguard.NoAvailableNode, match=r"of lane 'c2'.*lane offline: marked"):
+        one.get(lane="c2")
+    with pytest.raises(rpcguard.NoAvailableNode, match=r"of route 'r' of lane 'c2'"):
+        one.get("/r")
+
+
+def test_a_thread_of_its_own_has_lost_the_mark(
+    calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process's lane counts there; a copied context has the mark."""
+    monkeypatch.setenv("RPCGUARD_LANE", "c2")
+    one = calls()
+    seen: list[str] = []
+    with rpcguard.lane(None):
+        copied = contextvars.copy_context()
+        for target in (lambda: seen.append(one.get()), lambda: seen.append(copied.run(one.get))):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+    assert seen == ["lane", "base"]
+
+
+# Strangers
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A host that is called directly; it keeps what it is sent."""
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self.headers)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stranger() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    server.seen = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("routing", [None, Routing(read=["x-mse-tag"], write=["x-mse-tag"])])
+def test_a_direct_host_never_gets_a_mark(
+    calls: Callable[..., Calls], stranger: ThreadingHTTPServer, routing: Routing | None
+) -> None:
+    """Not from the context, nor from what the user's own headers say; other baggage stays."""
+    one = calls(routing=routing, unknown_service="direct")
+    url = f"http://127.0.0.1:{stranger.server_port}/"
+    headers = {"baggage": "a=b,rpcguard.lane=c2"}
+    if routing is not None:
+        headers["x-mse-tag"] = "c2"
+    token = otel.attach(baggage.set_baggage("rpcguard.lane", "c2"))
+    with rpcguard.lane("c2"):
+        one.client.get(url)
+        one.client.get(url, headers=headers)
+        one.client.get(url, extensions={"rpcguard": {"lane": "c2"}})
+    otel.detach(token)
+    seen = stranger.seen  # type: ignore[attr-defined]
+    assert len(seen) == 3
+    assert not any("c2" in str(headers) for headers in seen)
+
+
+def test_a_redirect_to_a_direct_host_takes_no_mark_along(
+    calls: Callable[..., Calls], stranger: ThreadingHTTPServer
+) -> None:
+    """Whatever the request before it carried."""
+    routing = Routing(read=["x-mse-tag"], write=["x-mse-tag"])
+    one = calls(routing=routing, unknown_service="direct")
+    url = f"http://127.0.0.1:{stranger.server_port}/"
+    one.answers = lambda *_: httpx.Response(302, headers={"location": url})
+    one.client.get("/", headers={"x-mse-tag": "c2"}, follow_redirects=True)
+    assert one.sent[0][0] == "lane"
+    (headers,) = stranger.seen  # type: ignore[attr-defined]
+    assert "c2" not in str(headers)
+
+
+# Lanes that are services
+
+
+def test_a_lane_may_be_a_service_of_its_own(calls: Callable[..., Calls]) -> None:
+    """As in Kubernetes; Host stays, and a name that does not exist keeps nobody waiting."""
+    registry = Listing(orders=[NODES[0]], **{"orders-c2": [Node("10.0.0.9", 80, id="own")]})
+    one = calls(registry, routing=Routing(lane_service="{service}-{lane}"))
+    assert one.get(lane="c2") == "base", "not followed yet, and not waited for"
+    one.transport.wait_ready("orders-c2", timeout=5.0)
+    response = one.client.get("/", extensions={"rpcguard": {"lane": "c2"}})
+    assert response.text == "own"
+    assert response.extensions["rpcguard"].service == "orders-c2"
+    assert one.sent[-1][1]["host"] == "orders"
+    assert one.sent[-1][1]["baggage"] == "rpcguard.lane=c2"
+    assert one.get(lane="c9") == "base"
+    assert one.get() == "base"
+
+
+# Rules
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+CANARY = {"name": "canary", "when": {"header.x-tester": "*"}, "to": {"version": "2"}, "mark": "c2"}
+TOML = """
+[[routes]]
+name = "canary"
+mark = "c2"
+[routes.when]
+"header.x-tester" = "*"
+"""
+
+
+def test_rules_are_read_from_a_file_that_is_edited(
+    calls: Callable[..., Calls], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half written, with an unknown key, gone: the last rules stay, and it is told once."""
+    file = tmp_path / "routes.json"
+    file.write_text(json.dumps({"routes": [CANARY]}))
+    one = calls(routing=Routing(source=f"file://{file}", required=True))
+    one.transport.wait_ready("orders", timeout=20.0)
+    assert one.get(headers={"x-tester": "alice"}) == "lane"
+    with caplog.at_level(logging.WARNING, "rpcguard"):
+        for bad in ('{"routes": [', json.dumps({"routes": [{**CANARY, "colour": "red"}]})):
+            file.write_text(bad)
+            until(lambda: "last rules stay" in caplog.text)
+            assert one.get(headers={"x-tester": "alice"}) == "lane"
+            caplog.clear()
+        file.unlink()
+        until(lambda: "last rules stay" in caplog.text)
+        caplog.clear()
+    assert [view.name for view in one.transport.routes("orders")] == ["canary"]
+    file.write_text('{"routes": []}')
+    until(lambda: not one.transport.routes("orders"))
+    assert one.get(headers={"x-tester": "alice"}) == "base"
+
+
+def test_rules_may_be_toml_and_are_for_services_to_come(
+    calls: Callable[..., Calls], tmp_path: Path
+) -> None:
+    """A service that is called later goes by the rules that are there."""
+    file = tmp_path / "routes.toml"
+    file.write_text(TOML)
+    registry = Listing(orders=NODES, billing=NODES)
+    one = calls(registry, routing=Routing(source=f"file://{file}", required=True))
+    one.transport.wait_ready("orders", timeout=20.0)
+    one.transport.wait_ready("billing", timeout=20.0)
+    assert one.get("http://billing/", headers={"x-tester": "alice"}) == "lane"
+
+
+def test_rules_may_stand_beside_the_list(calls: Callable[..., Calls], tmp_path: Path) -> None:
+    """In the document of the registry; a document without rules has none."""
+    file = tmp_path / "services.json"
+    listed = {
+        "orders": [
+            {"host": "10.0.0.1", "port": 80, "id": "base", "version": "1"},
+            {"host": "10.0.0.2", "port": 80, "id": "new", "version": "2"},
+        ]
+    }
+    file.write_text(json.dumps({"services": listed, "routes": [CANARY]}))
+    one = calls(f"file://{file}", routing=Routing(source="registry", required=True))
+    one.transport.wait_ready("orders", timeout=20.0)
+    assert one.get(headers={"x-tester": "alice"}) == "new"
+    file.write_text(json.dumps({"services": listed}))
+    until(lambda: not one.transport.routes("orders"))
+
+
+def test_rules_beside_a_list_need_a_document() -> None:
+    """A registry without documents has no room for them; the error says so."""
+    for registry in ("static://10.0.0.1:80", Listing()):
+        with pytest.raises(ValueError, match="must be beside a registry"):
+            rpcguard.Transport(registry, routing=Routing(source="registry"))
+    with pytest.raises(rpcguard.InvalidRegistryURL, match="names no file"):
+        rpcguard.Transport("static://10.0.0.1:80", routing=Routing(source="file:///etc/"))
+
+
+def test_rules_that_fail_calls_need_leave(
+    calls: Callable[..., Calls], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever writes the file is not whoever wrote the program."""
+    file = tmp_path / "routes.json"
+    file.write_text(json.dumps({"routes": [{**CANARY, "otherwise": "fail"}]}))
+    with caplog.at_level(logging.WARNING, "rpcguard"):
+        one = calls(routing=Routing(source=f"file://{file}"))
+        one.get()
+        until(lambda: "may_fail" in caplog.text)
+    assert one.transport.routes("orders") == []
+    one = calls(routing=Routing(source=f"file://{file}", may_fail=True))
+    one.get()
+    until(lambda: one.transport.routes("orders"))
+
+
+class RulesServer(BaseHTTPRequestHandler):
+    """Serve rules with an ETag; what it is asked for is kept."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        server.asked.append((self.path, self.headers.get("If-None-Match")))
+        status, body = server.answer(self.path, self.headers.get("If-None-Match"))
+        self.send_response(status)
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("path", ["/rules.json", "/rules/{service}"])
+def test_rules_are_polled_from_a_url(
+    calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """With an ETag, for each service where the URL says so; 404 leaves the last rules in force."""
+    monkeypatch.setattr("rpcguard._discovery.rules._ASK_EVERY", 0.02)
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), RulesServer)
+    server.asked, gone = [], threading.Event()
+
+    def answer(_: str, etag: str | None) -> tuple[int, bytes]:
+        if gone.is_set():
+            return 404, b""
+        return (304, b"") if etag else (200, json.dumps({"routes": [CANARY]}).encode())
+
+    server.answer = answer
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        source = f"http://127.0.0.1:{server.server_port}{path}"
+        one = calls(routing=Routing(source=source, required=True))
+        one.transport.wait_ready("orders", timeout=20.0)
+        assert one.get(headers={"x-tester": "alice"}) == "lane"
+        expected = path.replace("{service}", "orders")
+        until(lambda: (expected, '"one"') in server.asked)
+        gone.set()
+        asked = len(server.asked)
+        until(lambda: len(server.asked) > asked + 2)
+        assert one.get(headers={"x-tester": "alice"}) == "lane"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_required_rules_that_do_not_come_are_waited_for(
+    calls: Callable[..., Calls], tmp_path: Path
+) -> None:
+    """And the error says what is missing."""
+    routing = Routing(source=f"file://{tmp_path}/none.json", required=True)
+    one = calls(routing=routing)
+    with pytest.raises(rpcguard.RegistryError, match="no rules"):
+        one.transport.wait_ready("orders", timeout=0.3)
+    assert one.get() == "base"
