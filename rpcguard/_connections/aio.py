@@ -123,8 +123,7 @@ class AsyncExchange(Exchange):
 
     async def aclose_idle(self) -> None:
         """Close the connections that no call uses."""
-        self._stack.close_idle()
-        self._reap()
+        self._forget_idle()
 
     def shut(self) -> None:
         """Do what `aclose` does, without an event loop if that has ended."""
@@ -139,6 +138,10 @@ class AsyncExchange(Exchange):
         for connection in self._stack.idle:
             if connection.stream.ended():
                 self._stack.discard(connection)
+        self._reap()
+
+    def _forget_idle(self) -> None:
+        self._stack.close_idle()
         self._reap()
 
     async def _send(self, request: httpx.Request, slot: Slot) -> ResponseHead:
@@ -191,6 +194,7 @@ class AsyncExchange(Exchange):
 
     def _stirred(self, connection: HTTP11Connection) -> None:
         if self._stack.discard(connection):
+            self._idle_age.learn(self._clock() - connection.idle_since)
             self._reap()
 
     async def _connected(self, timeout: float | None) -> Any:

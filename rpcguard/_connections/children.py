@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-import ssl
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from rpcguard._checks import require
+from rpcguard._connections.contexts import TlsContext
+from rpcguard._connections.idle_age import IdleAge
 from rpcguard._text import logger
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
@@ -35,15 +37,6 @@ def scheme_of(node: Node, asked: str) -> str:
     return "https" if node.scheme == "https" else SCHEMES[asked]
 
 
-def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
-    if cert and isinstance(verify, str):
-        # httpx does not look at a `cert` beside a path, and httpx2 refuses it.
-        file, directory = (None, verify) if os.path.isdir(verify) else (verify, None)
-        verify = ssl.create_default_context(cafile=file, capath=directory)
-    context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
-    return context
-
-
 class NodeRequest:
     """Be the request of one attempt, as far as a node's connections look at it.
 
@@ -51,7 +44,16 @@ class NodeRequest:
     whoever adds to them replaces them by a copy.
     """
 
-    __slots__ = ("extensions", "headers", "method", "patience", "stream", "url")
+    __slots__ = (
+        "extensions",
+        "fresh",
+        "headers",
+        "method",
+        "patience",
+        "repeatable",
+        "stream",
+        "url",
+    )
 
     def __init__(
         self,
@@ -59,6 +61,9 @@ class NodeRequest:
         stream: Any,
         extensions: dict[str, Any],
         patience: Callable[[], float] | None = None,
+        *,
+        repeatable: bool = True,
+        fresh: bool = False,
     ) -> None:
         self.method: str = request.method
         self.url: httpx.URL = request.url
@@ -66,6 +71,8 @@ class NodeRequest:
         self.stream: Any = stream
         self.extensions: dict[str, Any] = extensions
         self.patience = patience
+        self.repeatable = repeatable
+        self.fresh = fresh
 
 
 def _http2_children(flavour: str, http: ModuleType) -> Callable[..., Any]:
@@ -117,23 +124,31 @@ class Children(Generic[ChildT]):
         if http2:
             self._http2 = _http2_children(flavour, http)
         self._addressed = node_transport is not None
-        self._tls: Callable[[], ssl.SSLContext] = functools.cache(
-            lambda: _context(http, verify, cert, trust_env)
-        )
+        self._tls = TlsContext(http, verify=verify, cert=cert, trust_env=trust_env)
+        self._ages: WeakValueDictionary[str, IdleAge] = WeakValueDictionary()
+        if node_transport is None:
+            load: Callable[[], object] = getattr(stack, "load", lambda: None)
+            load()  # else the first call would, while an event loop waits for it
         # What is wrong with the options is to be told now, not at the first call.
         if verify is not True or cert is not None:
             self._tls()
 
-    def child(self, node: Node, scheme: str) -> ChildT:
-        """Make the child of a node, for http or https."""
+    def child(self, node: Node, scheme: str, service: str) -> ChildT:
+        """Make the child of a node of a service, for http or https."""
         if self._node_transport is not None:
             return self._node_transport(node)
-        return self.direct(scheme, node.host, node.port)
+        return self.direct(scheme, node.host, node.port, service)
 
-    def direct(self, scheme: str, host: str, port: int) -> ChildT:
-        """Make a child that goes to an address."""
+    def direct(self, scheme: str, host: str, port: int, service: str | None = None) -> ChildT:
+        """Make a child that goes to an address; those of one service learn from each other."""
         stack = functools.partial(
-            self._stack, scheme=scheme, host=host, port=port, ssl_context=self._tls, **self._options
+            self._stack,
+            scheme=scheme,
+            host=host,
+            port=port,
+            ssl_context=self._tls,
+            idle_age=None if service is None else self._ages.setdefault(service, IdleAge()),
+            **self._options,
         )
         if self._http2 is None or (self._http1 and scheme == "http"):
             return stack()  # without TLS nothing is agreed on
@@ -155,10 +170,14 @@ class Children(Generic[ChildT]):
         *,
         scheme: str,
         patience: Callable[[], float] | None = None,
+        repeatable: bool = True,
+        fresh: bool = False,
     ) -> Any:
         """Make the request of one attempt: it goes to the node, and names the service.
 
-        `patience` tells how many seconds of silence are enough once the node says that it leaves.
+        `patience` tells how many seconds of silence are enough once the node says that it leaves,
+        `repeatable` whether another attempt may follow one that was cut off, `fresh` whether it
+        needs a new connection.
         """
         url = request.url
         if logger.isEnabledFor(logging.DEBUG):
@@ -168,13 +187,16 @@ class Children(Generic[ChildT]):
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if not self._addressed:
-            return NodeRequest(request, body, extensions, patience)
+            return NodeRequest(
+                request, body, extensions, patience, repeatable=repeatable, fresh=fresh
+            )
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 
     def direct_request(self, request: httpx.Request, timeouts: Mapping[str, Any]) -> NodeRequest:
         """Copy a request that goes where its URL says."""
-        return NodeRequest(request, request.stream, {**request.extensions, "timeout": timeouts})
+        extensions = {**request.extensions, "timeout": timeouts}
+        return NodeRequest(request, request.stream, extensions, repeatable=False)
 
     def _made(self, request: httpx.Request, url: Any, body: Any, extensions: Any) -> httpx.Request:
         made: httpx.Request = self._http.Request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rpcguard._connections.dial import Destination
 from rpcguard._connections.http11 import HTTP11Connection, Sending
+from rpcguard._connections.idle_age import IdleAge
 from rpcguard._connections.stack import Slot, Stack, StackClosed
 from rpcguard._core.outcomes.responses import CROSSED, EARLY
 from rpcguard._wire.head import head_parser
@@ -36,6 +38,8 @@ _ERRORS = (
     *("UnsupportedProtocol", "ProtocolError", "LocalProtocolError", "RemoteProtocolError"),
 )
 _REQUEST_TIMEOUT = 408
+_NONE = -1.0
+"""Seconds of idleness that no connection is below."""
 _SWITCHING = 101
 
 
@@ -74,6 +78,13 @@ class Exchange:
         errors = {getattr(cls._core, name): getattr(cls._http, name) for name in _ERRORS}
         cls._errors = {**errors, StackClosed: cls._http.ConnectError}
 
+    @classmethod
+    def load(cls) -> None:
+        """Load what calls will need, which takes time."""
+        if "_errors" not in cls.__dict__:
+            cls._bind()
+        head_parser()
+
     def __init__(
         self,
         *,
@@ -86,9 +97,9 @@ class Exchange:
         uds: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        idle_age: IdleAge | None = None,
     ) -> None:
-        if "_errors" not in type(self).__dict__:
-            self._bind()
+        self.load()
         self._tls = scheme == "https"
         self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
         self._address = f"{host}:{port}" if uds is None else uds
@@ -101,6 +112,8 @@ class Exchange:
             socket_options=tuple(socket_options or ()),
         )
         self._parse = head_parser()
+        self._clock = clock
+        self._idle_age = idle_age or IdleAge(clock)
         self._written: tuple[Any, HeaderBlock | None] = (None, None)
         self._stack = Stack(
             max_connections=limits.max_connections,
@@ -116,10 +129,14 @@ class Exchange:
         return self._stack.counts
 
     def _slot(self, request: httpx.Request) -> Slot:
+        # A request that may go again risks a connection that the node is about to close.
+        oldest = math.inf if getattr(request, "repeatable", True) else self._idle_age.limit
+        if getattr(request, "fresh", False):
+            oldest = _NONE
         if not self._tls:
-            return Slot(None)
+            return Slot(None, oldest)
         name: str | None = request.extensions.get("sni_hostname")
-        return Slot(name or request.url.raw_host.decode("ascii"))
+        return Slot(name or request.url.raw_host.decode("ascii"), oldest)
 
     def _sending(self, request: httpx.Request) -> Sending:
         """Write the request; raises `LocalProtocolError` for what HTTP/1.1 cannot say."""
@@ -170,6 +187,7 @@ class Exchange:
             extensions[EARLY] = True
         elif head.status == _REQUEST_TIMEOUT and connection.used:
             extensions[CROSSED] = True
+            self._ended_idle(connection)
         response: httpx.Response = self._http.Response(
             head.status, headers=head.fields, stream=stream, extensions=extensions
         )
@@ -210,6 +228,7 @@ class Exchange:
         """Take in that a connection was no good before the first byte; raises for a fresh one."""
         if not connection.used:
             raise self._core.ConnectError(str(error)) from error
+        self._idle_age.learn(self._clock() - connection.idle_since)
 
     def _check_granted(self, slot: Slot) -> None:
         if self._stack.closed:
@@ -229,6 +248,8 @@ class Exchange:
         if connection is None or not connection.reusable:
             return False
         connection.used = True
+        if connection.reader.keep_alive is not None:
+            self._idle_age.learn(connection.reader.keep_alive)
         return True
 
     def _translated(self, exc: BaseException, slot: Slot | None = None) -> Exception | None:
@@ -241,7 +262,16 @@ class Exchange:
         if slot is not None and self._is_stale(exc, slot):
             error.__cause__ = StaleConnection(f"the kept connection to {self._address} had ended")
             error.__cause__.__cause__ = exc
+            self._ended_idle(slot.connection)
         return error
+
+    def _ended_idle(self, connection: HTTP11Connection) -> None:
+        """Take in that the node ended a connection for its age: those that are older go as well."""
+        self._idle_age.learn(self._clock() - connection.idle_since)
+        self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        raise NotImplementedError
 
     def _is_stale(self, exc: BaseException, slot: Slot) -> bool:
         connection = slot.connection

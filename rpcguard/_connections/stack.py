@@ -40,7 +40,7 @@ class Slot:
     `connection` is None until one is there: a granted slot without one opens its own.
     """
 
-    __slots__ = ("connection", "event", "name", "oldest", "reused")
+    __slots__ = ("connection", "event", "keep", "name", "oldest", "reused")
 
     def __init__(self, name: str | None, oldest: float = math.inf) -> None:
         self.name: str | None = name
@@ -48,6 +48,8 @@ class Slot:
         """Seconds that its connection may have been idle."""
         self.connection: Any = None
         self.reused: bool = False
+        self.keep: bool = False
+        """Whether its connection may serve another call, once the slot is in `Stack.dropped`."""
         self.event: Any = None
 
 
@@ -57,7 +59,7 @@ class Stack:
     The last one returned is the first one used, so load decides how many stay warm and the bottom
     of the stack ages out. Nothing here does I/O: a connection to be closed is put on `doomed` and
     the caller closes it, outside its lock if it has one. Not thread-safe by itself, but for
-    `dropped`, to which anybody, a finalizer too, may append slots that are never released.
+    `dropped`, to which anybody, a finalizer too, may append the slots that are to be released.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class Stack:
     @property
     def counts(self) -> ConnectionCounts:
         """How many there are now."""
-        return ConnectionCounts(len(self._idle), len(self.in_use), len(self._waiting))
+        in_use = max(len(self.in_use) - len(self.dropped), 0)
+        return ConnectionCounts(len(self._idle), in_use, len(self._waiting))
 
     @property
     def idle(self) -> list[Any]:
@@ -130,9 +133,12 @@ class Stack:
             self.doomed.append(self._idle.popleft())
 
     def settle_dropped(self) -> None:
-        """Release what was dropped by callers who never closed it."""
-        while self.dropped:
-            self.release(self.dropped.popleft(), keep=False)
+        """Release what was dropped, or given back while somebody else held the books."""
+        dropped = self.dropped
+        while dropped:
+            slot = dropped[0]
+            self.release(slot, keep=slot.keep)
+            dropped.popleft()  # only now, or an interrupt before would lose it
 
     def expire(self) -> None:
         """Doom the idle connections whose time is up."""

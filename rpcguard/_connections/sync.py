@@ -132,14 +132,19 @@ class SyncExchange(Exchange):
                     self._stack.discard(connection)
         self._reap()
 
+    def _forget_idle(self) -> None:
+        self.close_idle()
+
     def _send(self, request: httpx.Request, slot: Slot) -> ResponseHead:
         sending, stack = self._sending(request), self._stack
         with self._lock:
             granted = stack.request(slot)
+        self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))
             with self._lock:
                 self._check_granted(slot)
+            self._catch_up()
         while True:
             if stack.doomed:
                 self._reap()
@@ -150,6 +155,7 @@ class SyncExchange(Exchange):
                 self._lost(connection, error)
             with self._lock:
                 stack.replace(slot)
+            self._catch_up()
 
     def _converse(
         self, connection: HTTP11Connection, sending: Sending, request: httpx.Request
@@ -188,17 +194,27 @@ class SyncExchange(Exchange):
             raise self._core.ConnectError(str(error)) from error
 
     def _release(self, slot: Slot) -> None:
-        keep = self._keeps(slot.connection)
-        with self._lock:
-            self._stack.release(slot, keep=keep)
+        slot.keep = self._keeps(slot.connection)
+        self._stack.dropped.append(slot)
+        self._catch_up()
         if self._stack.doomed:
             self._reap()
+
+    def _catch_up(self) -> None:
+        """Release what is dropped, unless somebody holds the lock, who will look here after it.
+
+        An answer that is collected as garbage may be released amid a section of this very thread.
+        """
+        while self._stack.dropped and not self._lock.locked():
+            with self._lock:
+                self._stack.settle_dropped()
 
     def _reap(self) -> None:
         with self._lock:
             doomed = self._stack.reap()
         for connection in doomed:
             connection.close()
+        self._catch_up()
 
 
 class ConnectionStack(SyncExchange, httpx.BaseTransport):

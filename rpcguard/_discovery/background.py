@@ -89,7 +89,7 @@ class Background:
             self._thread.join(_EXIT_TIMEOUT)
 
 
-_guard = threading.Lock()
+_guard = threading.RLock()  # a finalizer or a signal handler may come in the middle of a start
 _background: Background | None = None
 
 
@@ -101,16 +101,21 @@ def background() -> Background:
         # Without the lock: a finalizer may call in the middle of what follows.
         return running
     with _guard:
-        if _background is None:
-            _background = Background()
-            atexit.register(_background.stop)
-        return _background
+        return _background or _adopted(Background())
+
+
+def _adopted(made: Background) -> Background:
+    global _background
+    if _background is None:  # else a finalizer in the middle of the start has been quicker
+        _background = made
+    atexit.register(made.stop)
+    return _background
 
 
 def _forget() -> None:
     # Threads do not survive a fork, and the lock may have been held by one of them.
     global _background, _guard
-    _guard = threading.Lock()
+    _guard = threading.RLock()
     if _background is not None:
         atexit.unregister(_background.stop)
     _background = None

@@ -14,8 +14,8 @@ from rpcguard.registries.base import CheckingRegistry, Registry, registry_from_u
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-    from pathlib import Path
 
+    from rpcguard._core.policies.membership import MembershipPolicy
     from rpcguard._core.service.service import Service
 
 
@@ -29,12 +29,14 @@ class Subscriptions:
         self,
         given: str | Registry,
         *,
-        cache_dir: str | Path | None,
+        policy: MembershipPolicy,
         on_refresh: Callable[[str, str | None], None],
     ) -> None:
         self._url = given if isinstance(given, str) else None
         self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
-        self._store = SnapshotStore(cache_dir) if cache_dir is not None else None
+        self._store: SnapshotStore | None = None
+        if policy.cache_dir is not None:
+            self._store = SnapshotStore(policy.cache_dir, most=policy.cache_files)
         self._on_refresh = on_refresh
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
         self._checks: set[Future[None]] = set()

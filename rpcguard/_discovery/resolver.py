@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import functools
 import queue
+import selectors
 import socket
 import threading
+import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +61,36 @@ class DaemonThreads:
             del future, call, args
 
 
+class _ModestSelector(selectors.DefaultSelector):
+    """Waits as any selector, with the running loop that was there before its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = weakref.ref(loop)
+        self._other: asyncio.AbstractEventLoop | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until a file is ready."""
+        asyncio._set_running_loop(self._other)
+        try:
+            return super().select(timeout)
+        finally:
+            self._other = asyncio._get_running_loop()
+            asyncio._set_running_loop(self._loop())
+
+
 class BackgroundLoop(asyncio.SelectorEventLoop):
-    """Be an event loop whose names are resolved in daemon threads of its own."""
+    """An event loop whose names are resolved in daemon threads of its own.
+
+    While it waits, the thread that it runs in has no running loop as far as asyncio is concerned:
+    with gevent all threads of Python are greenlets of one, which asyncio takes for one thread, and
+    the program may have a loop of its own in it.
+    """
 
     _threads: DaemonThreads | None = None
+
+    def __init__(self) -> None:
+        super().__init__(_ModestSelector(self))
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """Resolve a name, as every event loop does."""

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from rpcguard._core.nodes.snapshot import Snapshot
@@ -19,16 +19,23 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
 
 
+_BEGINNING: Final = b'{"nodes": ['
+"""What a file of ours begins with."""
+
+
 class SnapshotStore:
     """Keep one JSON file per service in a directory of mode 0700, files of mode 0600.
 
     A directory that is there keeps its mode. A file is replaced atomically, a link in its place is
     replaced too and never followed. Only a plain file is read, one of this user or of root to which
-    not everybody may write. What cannot be read or written is a warning, never an error of a call.
+    not everybody may write. Of more than `most` files the
+    oldest go. What cannot be read or written is a warning, never an error of a call.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, *, most: int = 512) -> None:
         self._directory = Path(directory)
+        self._most = most
+        self._kept: set[str] = set()
 
     def load(self, service: str) -> Snapshot | None:
         """Give the last snapshot kept of a service, not authoritative; None without one."""
@@ -59,11 +66,36 @@ class SnapshotStore:
             except OSError:
                 os.unlink(temporary)
                 raise
+            if path.name not in self._kept:
+                self._make_room(path.name)
         except OSError as error:
             logger.warning("snapshot cache %s cannot be written: %s", path, error)
 
+    def _make_room(self, kept: str) -> None:
+        # Names may come from URLs that somebody else chooses, and files outlive the program.
+        with os.scandir(self._directory) as found:
+            files = [one for one in found if one.name.endswith(".json")]
+        if len(files) > self._most:
+            files.sort(key=_age_of)
+            for old in files[: len(files) - self._most]:
+                if old.name != kept and _is_ours(old):
+                    os.unlink(old)
+        self._kept = {one.name for one in files[-self._most :]} | {kept}
+
     def _path(self, service: str) -> Path:
         return self._directory / f"{quote(service, safe='')}.json"
+
+
+def _is_ours(file: os.DirEntry[str]) -> bool:
+    # The directory may be somebody's own, with other files in it.
+    if not file.is_file(follow_symlinks=False):
+        return False
+    with open(file.path, "rb") as opened:
+        return opened.read(len(_BEGINNING)) == _BEGINNING
+
+
+def _age_of(file: os.DirEntry[str]) -> int:
+    return file.stat(follow_symlinks=False).st_mtime_ns
 
 
 def _read(path: Path) -> bytes:

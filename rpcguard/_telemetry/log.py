@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
-
-from cachetools import TTLCache
 
 from rpcguard._text import logger
 
@@ -17,6 +14,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.effects import Event
 
 
+_Key = tuple[str, str, str | None]
 _LOUD = ("baseless", "doubted", "frozen", "guarded", "panic", "refused", "strained")
 _REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
@@ -26,16 +24,16 @@ _MOST_KEYS = 1024
 class EventLog:
     """Log events of lists; what can repeat with every call is told once per `interval` seconds.
 
-    Those are panics, refused nodes and what is not enforced. Thread-safe. `clock` is monotonic.
+    Those are panics, refused nodes and what is not enforced. Thread-safe, and without a lock: it
+    is called by finalizers, and by the children of a fork. `clock` is monotonic.
     """
 
     def __init__(
         self, *, interval: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._lock = threading.Lock()
-        self._told: TTLCache[tuple[str, str, str | None], bool] = TTLCache(
-            _MOST_KEYS, interval, timer=clock
-        )
+        self._interval = interval
+        self._clock = clock
+        self._told: dict[_Key, tuple[float]] = {}
 
     def record(self, event: Event) -> None:
         """Log an event."""
@@ -55,8 +53,19 @@ class EventLog:
 
     def _is_old(self, event: Event) -> bool:
         key = event.service, event.kind, None if event.kind == "panic" else event.node
-        with self._lock:
-            old = key in self._told
-            if not old:
-                self._told[key] = True
-            return old
+        told, now = self._told, self._clock()
+        mine = (now,)
+        last = told.setdefault(key, mine)
+        if last is mine:
+            if len(told) > _MOST_KEYS:
+                recent = {one: at for one, at in told.copy().items() if self._is_recent(at, now)}
+                self._told = recent if len(recent) <= _MOST_KEYS else {key: mine}
+            return False
+        # Of two threads that find it expired only one takes it out, and tells it.
+        if self._is_recent(last, now) or told.pop(key, None) is not last:
+            return True
+        told[key] = mine
+        return False
+
+    def _is_recent(self, at: tuple[float], now: float) -> bool:
+        return now - at[0] < self._interval

@@ -148,7 +148,7 @@ def _bounded(name: str, names: set[str]) -> str:
 # what is made before an SDK is there is kept for good.
 _of_provider: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
 _of_global: list[Instruments] = []
-_making = threading.Lock()
+_making = threading.RLock()  # an SDK logs what it makes, and a handler may make a transport
 
 
 def instruments_of(provider: MeterProvider | None) -> Instruments:
@@ -173,7 +173,7 @@ def sources() -> list[GaugeSource]:
 def _forget() -> None:
     # The lock may have been held by a thread that a fork does not bring along.
     global _making
-    _making = threading.Lock()
+    _making = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forget)

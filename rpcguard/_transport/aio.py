@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._text import logger
 from rpcguard._transport.base import Shell
-from rpcguard._transport.bodies import AsyncGuardedBody, AsyncOneShotBody
+from rpcguard._transport.bodies import BODY_TOO_LONG, AsyncGuardedBody, AsyncOneShotBody
 from rpcguard._transport.loops import LoopChildren, current_loop
 
 if TYPE_CHECKING:
@@ -114,28 +115,40 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
-            child = self._child_of(home.children, live, scheme)
+            child = self._child_of(home.children, live, scheme, request.url.host)
             outgoing = self._make.request(
-                request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
+                request,
+                body,
+                live.node,
+                step.timeouts,
+                scheme=scheme,
+                patience=step.patience,
+                repeatable=step.repeatable,
+                fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
                 self._mark(outgoing, request.url.host, step.lease.routed)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
-            await self._read(step.reply)
+            await self._read(step)
         elif type(step) is Discard:
             await self._discard(step)
         elif type(step) is Sleep:
             await anyio.sleep(step.seconds)
         return None
 
-    async def _read(self, response: Any) -> None:
-        stream = response.stream
+    async def _read(self, step: Read) -> None:
+        response: Any = step.reply
+        stream, parts, left = response.stream, [], step.limit
         try:
-            body = b"".join([chunk async for chunk in stream])
+            async for part in stream:
+                parts.append(part)
+                left -= len(part)
+                if left < 0:
+                    raise self._http.RemoteProtocolError(BODY_TOO_LONG)
         finally:
             await stream.aclose()
-        response.stream = self._http.ByteStream(body)
+        response.stream = self._http.ByteStream(b"".join(parts))
 
     async def _discard(self, step: Discard) -> None:
         stream: Any = step.reply.stream
@@ -168,9 +181,17 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         loop = current_loop()
         home = self._homes.get(loop)
         if home is None:
+            self._abandon_ended_loops()
             home = self._homes[loop] = LoopChildren(loop, lambda loop: self._homes.pop(loop, None))
             await home.begin()
         return home
+
+    def _abandon_ended_loops(self) -> None:
+        # A loop that was closed without ceremony ran no generator to its end.
+        for loop, home in list(self._homes.items()):
+            if home.ended:
+                self._homes.pop(loop, None)
+                home.abandon()
 
     def retire(self, live: LiveNode) -> None:
         """Close the children of a node that has left and is idle, each on its own loop."""
@@ -195,6 +216,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         cancelled scope. Any task, loop or thread may call, more than once.
         """
         self._closed = True
+        if self._pid != os.getpid():
+            self._start_over_after_fork()
         services = list(self._services.values())
         for service in services:
             service.close()

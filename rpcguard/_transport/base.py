@@ -31,7 +31,7 @@ from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.log import EventLog
 from rpcguard._text import logger
 from rpcguard._transport.lanes import Lanes, keep_from_strangers, with_environment
-from rpcguard._transport.services import idle_services
+from rpcguard._transport.services import CrowdWarning, idle_services
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
+SWEEP_EVERY = 1.0
+"""Seconds between two looks at the idle connections: as late is one closed that has expired."""
 ChildKey = tuple["LiveNode | None", str]
 
 
@@ -134,10 +136,12 @@ class Shell(Generic[ChildT]):
         )
         self._closed = False
         self._cut = False
-        self._forking = threading.Lock()
+        self._forking = threading.RLock()
         self._naming = threading.RLock()  # a handler of the log may call through this transport
         self._pid = os.getpid()
         self._services: dict[str, Service] = {}
+        self._crowd = CrowdWarning(self._policies.membership.max_services)
+        _made.add(self)
         given = os.environ.get(ENVIRONMENT) if registry is None else registry
         if not given:
             raise InvalidRegistryURL(
@@ -153,7 +157,7 @@ class Shell(Generic[ChildT]):
         )
         self._following = Subscriptions(
             given,
-            cache_dir=self._policies.membership.cache_dir,
+            policy=self._policies.membership,
             on_refresh=self._telemetry.refreshed,
         )
         self._lanes = None if routing is None else Lanes(routing, given, self._telemetry.routes)
@@ -216,15 +220,12 @@ class Shell(Generic[ChildT]):
         with self._naming:
             service = self._services.get(name)
             if service is None:
-                for idle in idle_services(self._services.values()):
-                    if idle.forget():
-                        del self._services[idle.name]
-                        self._following.forget(idle.name)
-                        if self._lanes is not None:
-                            self._lanes.rules.forget(idle.name)
-                service = Service(name, policies=self._policies, effects=self)
-                self._services[name] = service
-                self._follow(service)
+                self._make_room()
+                made = Service(name, policies=self._policies, effects=self)
+                # Not `made`, where a handler of the log has called it in the middle of this.
+                service = self._services.setdefault(name, made)
+                if service is made:
+                    self._follow(service)
         return service
 
     def _follow(self, service: Service) -> None:
@@ -234,6 +235,15 @@ class Shell(Generic[ChildT]):
         if self._lanes is not None:
             self._lanes.rules.follow(service)
         self._following.follow(service)
+
+    def _make_room(self) -> None:
+        for idle in idle_services(self._services.values(), self._policies.membership.max_services):
+            if idle.forget():
+                self._services.pop(idle.name, None)
+                self._following.forget(idle.name)
+                self._crowd.forgotten(idle)
+                if self._lanes is not None:
+                    self._lanes.rules.forget(idle.name)
 
     def _connections(self, live: LiveNode) -> ConnectionCounts | None:
         keys = (live, "http"), (live, "https")
@@ -251,6 +261,10 @@ class Shell(Generic[ChildT]):
     def _part_with_children(self) -> object:
         raise NotImplementedError
 
+    def renew_locks(self) -> None:
+        """Drop the locks that a thread of the parent may have held at a fork."""
+        self._forking, self._naming = threading.RLock(), threading.RLock()
+
     def _start_over_after_fork(self) -> None:
         # The parent's threads are gone, its locks may be held for ever and its sockets are still
         # the parent's: keep them untouched, take the lists over and begin anew.
@@ -258,7 +272,6 @@ class Shell(Generic[ChildT]):
             if self._pid == os.getpid():
                 return
             self._inherited = self._services, self._part_with_children()
-            self._naming = threading.RLock()
             self._services = {name: service.heir() for name, service in self._services.items()}
             self._following.renew()
             if self._lanes is not None:
@@ -392,10 +405,24 @@ class Shell(Generic[ChildT]):
             child = children.setdefault(key, self._make.direct(scheme, host, port))
         return child
 
-    def _child_of(self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str) -> ChildT:
+    def _child_of(
+        self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str, service: str
+    ) -> ChildT:
         child = children.get((live, scheme))
         if child is None:
-            child = children.setdefault((live, scheme), self._make.child(live.node, scheme))
+            made = self._make.child(live.node, scheme, service)
+            child = children.setdefault((live, scheme), made)
         if self._cut:
             raise self._transport_closed("the transport was closed before the call was answered")
         return child
+
+
+_made: weakref.WeakSet[Shell[Any]] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for shell in list(_made):
+        shell.renew_locks()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import Lease
     from rpcguard._core.service.service import Service
 
+BODY_TOO_LONG = "the body is longer than the head of its answer says"
+
 
 class SyncOneShotBody:
     """Send a body that cannot be sent twice, and remember whether it was begun."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from rpcguard._text import logger
+from rpcguard._transport.base import SWEEP_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -33,6 +35,32 @@ class LoopChildren:
     async def begin(self) -> None:
         """Tie the children to the loop that runs this."""
         await anext(self._end)
+        if isinstance(self.loop, asyncio.AbstractEventLoop):
+            _sweep_later(weakref.ref(self))
+        else:
+            import trio
+
+            trio.lowlevel.spawn_system_task(_sweep_on_trio, weakref.ref(self))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the loop is closed, so that nothing can be awaited on it any more."""
+        return isinstance(self.loop, asyncio.AbstractEventLoop) and self.loop.is_closed()
+
+    def abandon(self) -> None:
+        """Close the sockets of children whose loop has ended, which needs no loop."""
+        while self.children:
+            _, child = self.children.popitem()
+            shut = getattr(child, "shut", None)
+            if shut is not None:
+                shut()
+
+    def sweep(self) -> None:
+        """Close the idle connections that have expired."""
+        for child in list(self.children.values()):
+            sweep = getattr(child, "sweep", None)
+            if sweep is not None:
+                sweep()
 
     async def end(self) -> None:
         """Close all children."""
@@ -45,9 +73,9 @@ class LoopChildren:
             if child is not None:
                 self._leaving.append(child)
         if self._leaving:
-            self.run_soon(self._sweep)
+            self.run_soon(self._close_leaving)
 
-    async def _sweep(self) -> None:
+    async def _close_leaving(self) -> None:
         await _close_all(self._leaving)
 
     def run_soon(self, task: Callable[[], Any]) -> None:
@@ -66,6 +94,23 @@ class LoopChildren:
         started = self.loop.create_task(task())
         self._tasks.add(started)
         started.add_done_callback(self._tasks.discard)
+
+
+def _sweep_later(home: weakref.ref[LoopChildren]) -> None:
+    here = home()
+    if here is not None and not here.ended:
+        here.sweep()
+        here.loop.call_later(SWEEP_EVERY, _sweep_later, home)
+
+
+async def _sweep_on_trio(home: weakref.ref[LoopChildren]) -> None:
+    while True:
+        await anyio.sleep(SWEEP_EVERY)
+        here = home()
+        if here is None:
+            return
+        here.sweep()
+        del here
 
 
 async def _until_loop_ends(

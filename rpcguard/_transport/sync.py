@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import time
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._discovery.background import background
 from rpcguard._text import logger
-from rpcguard._transport.base import Shell
-from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
+from rpcguard._transport.base import SWEEP_EVERY, Shell
+from rpcguard._transport.bodies import BODY_TOO_LONG, SyncGuardedBody, SyncOneShotBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +42,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
 
     def _start_without_children(self) -> None:
         self._children = {}
+        self._sweeping = False
         children, pid = self._children, os.getpid()
         weakref.finalize(self, _close_ours, children, pid).atexit = False
         weakref.finalize(self, _leave, children, pid)
@@ -105,34 +108,59 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         except StopIteration as end:
             return self._hand_out(call, end.value, service)
 
+    def _start_sweeping(self) -> None:
+        self._sweeping = True
+        background().spawn(_sweep, weakref.ref(self))
+
+    def sweep(self) -> None:
+        """Close the idle connections that have expired, or that their node has closed."""
+        for child in list(self._children.values()):
+            sweep = getattr(child, "sweep", None)
+            if sweep is not None:
+                sweep()
+
     def _take(
         self, step: Step, request: httpx.Request, body: Any, observer: AnySpan
     ) -> httpx.Response | None:
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
-            child = self._child_of(self._children, live, scheme)
+            if not self._sweeping:
+                self._start_sweeping()
+            child = self._child_of(self._children, live, scheme, request.url.host)
             outgoing = self._make.request(
-                request, body, live.node, step.timeouts, scheme=scheme, patience=step.patience
+                request,
+                body,
+                live.node,
+                step.timeouts,
+                scheme=scheme,
+                patience=step.patience,
+                repeatable=step.repeatable,
+                fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
                 self._mark(outgoing, request.url.host, step.lease.routed)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
-            self._read(step.reply)
+            self._read(step)
         elif type(step) is Discard:
             self._discard(step)
         elif type(step) is Sleep:
             time.sleep(step.seconds)
         return None
 
-    def _read(self, response: Any) -> None:
-        stream = response.stream
+    def _read(self, step: Read) -> None:
+        response: Any = step.reply
+        stream, parts, left = response.stream, [], step.limit
         try:
-            body = b"".join(stream)
+            for part in stream:
+                parts.append(part)
+                left -= len(part)
+                if left < 0:
+                    raise self._http.RemoteProtocolError(BODY_TOO_LONG)
         finally:
             stream.close()
-        response.stream = self._http.ByteStream(body)
+        response.stream = self._http.ByteStream(b"".join(parts))
 
     def _discard(self, step: Discard) -> None:
         stream = step.reply.stream
@@ -187,6 +215,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         more than once.
         """
         self._closed = True
+        if self._pid != os.getpid():
+            self._start_over_after_fork()
         services = list(self._services.values())
         for service in services:
             service.close()
@@ -200,6 +230,16 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         _close_all(self._children)
         if stopped is not None:
             concurrent.futures.wait([stopped], _STOP_TIMEOUT)
+
+
+async def _sweep(transport: weakref.ref[SyncShell]) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY)
+        here = transport()
+        if here is None or here._closed:
+            return
+        here.sweep()
+        del here
 
 
 def _close_all(children: dict[ChildKey, httpx.BaseTransport]) -> None:

@@ -235,10 +235,12 @@ if child:
 def test_a_fork_while_the_loop_is_being_made_does_not_deadlock(monkeypatch):
     """The child gets a fresh lock: its parent's may have been held."""
     monkeypatch.setattr(background_module, "_background", None)
-    monkeypatch.setattr(background_module, "_guard", threading.Lock())
-    background_module._guard.acquire()
+    held = threading.Lock()
+    monkeypatch.setattr(background_module, "_guard", held)
+    held.acquire()
     background_module._forget()
-    assert not background_module._guard.locked()
+    assert background_module._guard is not held
+    assert background_module._guard.acquire(timeout=5)
 
 
 def test_a_transport_that_is_dropped_stops_following():
@@ -269,7 +271,9 @@ def test_a_registry_made_from_a_url_is_closed_and_a_given_one_is_not(given, monk
     registry = Closing({"orders": nodes("a")})
     monkeypatch.setattr("rpcguard._discovery.following.registry_from_url", lambda url: registry)
     following = Subscriptions(
-        "any://url" if given == "url" else registry, cache_dir=None, on_refresh=ignore
+        "any://url" if given == "url" else registry,
+        policy=rpcguard.MembershipPolicy(),
+        on_refresh=ignore,
     )
     stage = Stage()
     following.follow(stage.service)
@@ -293,7 +297,7 @@ def test_a_registry_made_from_a_url_is_closed_and_a_given_one_is_not(given, monk
 def test_what_is_followed_after_the_stop_is_not_followed():
     """A call that races with the close leaves no watch behind."""
     registry = ScriptedRegistry({"orders": nodes("a")})
-    following = Subscriptions(registry, cache_dir=None, on_refresh=ignore)
+    following = Subscriptions(registry, policy=rpcguard.MembershipPolicy(), on_refresh=ignore)
     assert following.stop() is None
     following.follow(Stage().service)
     with registry._changed:

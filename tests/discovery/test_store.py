@@ -83,3 +83,18 @@ def test_a_directory_that_cannot_be_made_is_a_warning(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     SnapshotStore(tmp_path / "file" / "cache").save("orders", (FULL,))
     assert "cannot be written" in caplog.text
+
+
+def test_the_directory_does_not_grow_without_end(tmp_path):
+    """Of more services than are kept the oldest files go; what is not ours stays."""
+    (tmp_path / "theirs.json").write_text('{"mine": true}')
+    os.utime(tmp_path / "theirs.json", (1, 1))
+    store = SnapshotStore(tmp_path, most=5)
+    for number in range(12):
+        store.save(f"name{number}", (Node("10.0.0.1", 80),))
+        os.utime(tmp_path / f"name{number}.json", (number + 10, number + 10))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert len(names) <= 6
+    assert {"theirs.json", "name11.json"} <= names
+    assert store.load("name0") is None
+    assert store.load("name11") is not None

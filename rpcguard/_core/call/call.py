@@ -128,9 +128,9 @@ class Call:
         if lease is None:
             raise self._no_node(self._service, ask)
         tried: tuple[LiveNode, ...] = ()
-        because = None
+        before: Verdict | None = None
         while True:
-            done = yield from self._attempt(lease, len(tried) + 1, because)
+            done = yield from self._attempt(lease, len(tried) + 1, before)
             if not done.verdict.failed:
                 break
             tried = (*tried, lease.live)
@@ -139,7 +139,7 @@ class Call:
             if following is None:
                 break
             yield from self._move_on(done, lease, following, delay)
-            lease, because = following, done.verdict.outcome
+            lease, before = following, done.verdict
         if done.error is not None:
             done.error.add_note(self._note())
             raise done.error
@@ -148,14 +148,15 @@ class Call:
         return Handout(done.reply, lease, done.complete)
 
     def _attempt(
-        self, lease: Lease, number: int, because: str | None
+        self, lease: Lease, number: int, before: Verdict | None
     ) -> Generator[Step, Any, _Done]:
         self._routed = lease.routed
         self._timeouts = self._limit(lease.started)
-        patience = None
-        if self._repeatable and number < self._plan.attempts and self._plan.replayable():
-            patience = lease.live.patience
-        self._sent = Send(lease, number, self._timeouts, because, patience)
+        again = self._repeatable and number < self._plan.attempts and self._plan.replayable()
+        patience = lease.live.patience if again else None
+        self._sent = Send(lease, number, self._timeouts, None, patience, again)
+        if before is not None:
+            self._sent.resent_because, self._sent.fresh = before.outcome, before.stale
         try:
             reply: Reply = yield self._sent
         except Exception as error:
@@ -181,7 +182,7 @@ class Call:
         if not self._worth_reading(reply, raw, verdict):
             return _Done(verdict, reply=reply)
         try:
-            yield Read(reply)
+            yield Read(reply, self._policy.prefetch)
         except Exception as error:
             return _Done(self._break_off(lease, error), error=error)
         finally:
@@ -291,7 +292,11 @@ class _Done:
 
 
 def _is_short(raw: Headers, limit: int) -> bool:
+    short = False
     for name, value in raw:
-        if name.lower() == b"content-length":
-            return value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
-    return False
+        kind = name.lower()
+        if kind == b"content-length":
+            short = value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
+        elif kind == b"transfer-encoding":
+            return False  # the length beside it means nothing (RFC 9112 §6.3)
+    return short

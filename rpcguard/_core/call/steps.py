@@ -40,6 +40,10 @@ class Send:
     patience: Callable[[], float] | None = None
     """Seconds of silence after which a node that says that it leaves is given up; None for never:
     where the call may not be made again."""
+    repeatable: bool = True
+    """Whether the call may be made again should its connection break off."""
+    fresh: bool = False
+    """Whether it needs a new connection: a kept one has just been found at its end."""
     settled: Settled | None = None
     """What the attempt came to for its node; None while nothing is known yet."""
 
@@ -49,6 +53,8 @@ class Read:
     """Ask for the body of a reply to be read into memory."""
 
     reply: Reply
+    limit: int
+    """Bytes at which reading stops, whatever the head said: a longer body is broken."""
 
 
 @dataclass(slots=True)

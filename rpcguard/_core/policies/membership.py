@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from os import PathLike
 from typing import TYPE_CHECKING, Final, cast
 
-from rpcguard._checks import require, require_amounts, require_positive, require_shares
+from rpcguard._checks import is_whole, require, require_amounts, require_positive, require_shares
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,11 @@ class MembershipPolicy:
     confirm_after: float = 10.0
     cache_dir: str | Path | None = None
     allowed_networks: Iterable[str | Network] | None = None
+    max_services: int = 2048
+    """Services that a transport follows at once, for names may come from URLs that somebody else
+    chooses: one more, and the one that was called longest ago is forgotten, with a warning."""
+    cache_files: int = 512
+    """Files that are kept in `cache_dir`: one more, and the oldest is deleted."""
 
     def __post_init__(self) -> None:
         if self.allowed_networks is not None:
@@ -49,6 +54,9 @@ class MembershipPolicy:
         require_amounts(self, "first_snapshot_timeout", "shrink_hold", "confirm_after")
         require_positive(self, "poll_interval", "resync_interval")
         require_shares(self, "shrink_share")
+        for name in ("max_services", "cache_files"):
+            value = getattr(self, name)
+            require(name, value, "a whole number above 0", is_whole(value, least=1))
         directory = self.cache_dir
         usable = directory is None or isinstance(directory, (str, PathLike))
         require("cache_dir", directory, "a path or None", usable)

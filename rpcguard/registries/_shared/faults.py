@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Final
-
-from cachetools import LRUCache
 
 from rpcguard._text import logger, plain
 
@@ -19,14 +16,14 @@ class FaultLog:
     """
 
     def __init__(self) -> None:
-        self._last: LRUCache[str, str] = LRUCache(_MOST_PLACES)
-        self._lock = threading.Lock()
+        self._last: dict[str, str] = {}
 
     def report(self, where: str, fault: str | None) -> None:
         """Log a warning for a new `fault` of `where`; None says that all is well there."""
-        with self._lock:
-            last = self._last.pop(where, None)
-            if fault is not None:
-                self._last[where] = fault
+        last = self._last.pop(where, None)
+        if fault is not None:
+            if len(self._last) >= _MOST_PLACES:
+                self._last = {}  # some are told once more, which costs less than a lock at a fork
+            self._last[where] = fault
         if fault not in (None, last):
             logger.warning("%s: %s", plain(where), plain(fault))

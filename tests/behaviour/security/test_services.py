@@ -19,7 +19,7 @@ from rpcguard.registries.static import StaticRegistry
 from rpcguard.testing import ScriptedRegistry
 from tests.support.calls import OK, Peer, open_sockets
 
-MOST_STRANGERS, MOST_SERVICES, MOST_NAMES = 256, 512, 1000
+MOST_STRANGERS, MOST_NAMES = 256, 1000
 
 
 def flood(client, numbers, *, known=False):
@@ -49,19 +49,47 @@ def test_strangers_do_not_pile_up():
         assert client.get("http://orders").status_code == 200
 
 
-def test_services_that_the_registry_takes_for_known_do_not_pile_up(make_node):
+def test_services_that_the_registry_takes_for_known_do_not_pile_up(make_node, caplog):
     """A list for all names makes every name known: the idle ones go, and their connections."""
-    node = make_node()
-    transport = rpcguard.Transport(StaticRegistry([Node(node.host, node.port)]))
+    node, most = make_node(), 40
+    transport = rpcguard.Transport(
+        StaticRegistry([Node(node.host, node.port)]),
+        membership=rpcguard.MembershipPolicy(max_services=most),
+    )
     with httpx.Client(transport=transport, trust_env=False) as client:
-        flood(client, range(MOST_SERVICES + 100), known=True)
-        assert len(transport.services()) == MOST_SERVICES
-        assert len(transport._children) <= MOST_SERVICES
+        flood(client, range(most), known=True)
+        assert "max_services" not in caplog.text
+        flood(client, range(most, most + 20), known=True)
+        assert len(transport.services()) == most
+        assert len(transport._children) <= most
         names = {view.name for view in transport.services()}
         assert "host-0" not in names
-        assert f"host-{MOST_SERVICES + 99}" in names
+        assert f"host-{most + 19}" in names
+        # The bound is told of, once in a while, and with what lifts it.
+        assert caplog.text.count("MembershipPolicy(max_services=...)") == 1
         # One that is forgotten comes back as if nothing had been.
         assert client.get("http://host-0/").status_code == 200
+
+
+def test_many_services_of_one_program_are_all_kept():
+    """Six hundred services, called in turn, are asked for once each."""
+    registry = ScriptedRegistry({f"host-{n}": [Node("127.0.0.1", 1)] for n in range(600)})
+    asked: list[str] = []
+    fetch = registry.fetch
+
+    async def counted(service: str) -> rpcguard.Snapshot:
+        asked.append(service)
+        return await fetch(service)
+
+    registry.fetch = counted
+    answers = httpx.MockTransport(lambda _: httpx.Response(200))
+    policy = rpcguard.MembershipPolicy(poll_interval=3600.0, resync_interval=3600.0)
+    transport = rpcguard.Transport(registry, membership=policy, node_transport=lambda _: answers)
+    with httpx.Client(transport=transport) as client:
+        for _ in range(2):
+            flood(client, range(600), known=True)
+        assert len(transport.services()) == 600
+    assert len(asked) <= 600
 
 
 def test_a_service_in_use_is_not_forgotten(make_node):
@@ -82,7 +110,7 @@ def test_a_service_in_use_is_not_forgotten(make_node):
     with httpx.Client(transport=transport, trust_env=False) as client:
         with client.stream("GET", "http://orders/") as response:
             asked.wait(5)
-            flood(client, range(MOST_SERVICES + 50))
+            flood(client, range(MOST_STRANGERS + 50))
             whole.set()
             assert response.read() == b"first!"
         assert "orders" in {view.name for view in transport.services()}
@@ -98,7 +126,7 @@ def test_a_call_that_waits_for_its_first_list_is_not_forgotten():
         caller = threading.Thread(target=lambda: got.append(client.get("http://slow").status_code))
         caller.start()
         assert held.asked.wait(5)
-        flood(client, range(MOST_SERVICES + 10))
+        flood(client, range(MOST_STRANGERS + 10))
         held.may.set()
         caller.join(10)
         assert got == [200]

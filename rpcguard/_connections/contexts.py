@@ -1,0 +1,102 @@
+"""The TLS context of a transport, made anew when the files behind it are renewed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._text import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the files: a new connection costs more than a look, a storm of
+them does not need as many."""
+
+
+class TlsContext:
+    """Gives the TLS context for a new connection; any thread may ask.
+
+    Certificates live for hours where a mesh or a cert-manager renews them on disk, under the same
+    paths. A file that cannot be read, half written say, leaves the context that was there. A
+    context that is given ready-made is the user's to renew.
+
+    Args:
+        http: httpx or httpx2, whose `create_ssl_context` makes it.
+        verify: As for `httpx.HTTPTransport`: a context, a path, or whether to check at all.
+        cert: As for `httpx.HTTPTransport`: the client's certificate.
+        trust_env: Whether `SSL_CERT_FILE` and its like count.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        http: ModuleType,
+        *,
+        verify: ssl.SSLContext | str | bool,
+        cert: Any,
+        trust_env: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make = functools.partial(_context, http, verify, cert, trust_env)
+        self._files = _files(verify, cert)
+        self._clock = clock
+        self._made: tuple[ssl.SSLContext, Any] | None = None
+        self._looked = 0.0
+
+    def __call__(self) -> ssl.SSLContext:
+        """Give the context that the files stand for now; raises what is wrong with the first."""
+        made, now = self._made, self._clock()
+        if made is None:
+            stamp = self._stamp()
+            made = self._made = self._make(), stamp
+            self._looked = now
+        elif self._files and now - self._looked >= _LOOK_EVERY:
+            self._looked = now
+            made = self._renewed(made)
+        return made[0]
+
+    def _renewed(self, made: tuple[ssl.SSLContext, Any]) -> tuple[ssl.SSLContext, Any]:
+        stamp = self._stamp()
+        if stamp == made[1]:
+            return made
+        try:
+            made = self._made = self._make(), stamp
+        except (OSError, ValueError) as error:  # it is looked at again with the next connection
+            logger.warning("renewed TLS files cannot be used yet: %r", error)
+        return made
+
+    def _stamp(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in self._files]
+
+
+def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
+    if cert and isinstance(verify, str):
+        # httpx does not look at a `cert` beside a path, and httpx2 refuses it.
+        file, directory = (None, verify) if os.path.isdir(verify) else (verify, None)
+        verify = ssl.create_default_context(cafile=file, capath=directory)
+    context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+    return context
+
+
+def _files(verify: Any, cert: Any) -> list[str]:
+    given = [verify, cert] if isinstance(cert, str) else [verify, *(cert or ())[:2]]
+    # With a ready-made context `cert` was loaded into that, and is the user's to renew.
+    return (
+        []
+        if isinstance(verify, ssl.SSLContext)
+        else [path for path in given if isinstance(path, str)]
+    )
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
