@@ -80,14 +80,14 @@ class AsyncioStream(SocketStream):
 
     async def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if not (self._chunks or self._over or self._unread):
+        if not (self._chunks or self._over or self._has_more):
             self.listen()
             self._reader = self._loop.create_future()
             await _wait(self._reader, timeout, self.core.ReadTimeout)
 
     async def wait_writable(self, timeout: float | None) -> None:
         """Wait until something can be sent or has come; raises `WriteTimeout`."""
-        if self._chunks or self._over or self._unread:
+        if self._chunks or self._over or self._has_more:
             return
         self._reader = self._writer = self._loop.create_future()
         self._loop.add_writer(self._socket, _wake, self._writer)
@@ -174,7 +174,7 @@ class AsyncioStream(SocketStream):
             data, self._unread = data + self._unread, b""
             self._chunks.append(data)
             self._size += len(data)
-        else:
+        if not data or (self._tls is not None and self._tls.clean):
             self._over = True
         if self._over or self._size > _BUFFERED:
             self._silence()

@@ -54,13 +54,18 @@ class SocketStream:
         return self._tls is None or self._tls.clean
 
     @property
+    def _has_more(self) -> bool:
+        """Whether there is something to receive that the socket does not tell of."""
+        return bool(self._unread) or (self._tls is not None and self._tls.clean)
+
+    @property
     def closed(self) -> bool:
         """Whether it was closed on this side."""
         return self._closed
 
     def ended(self) -> bool:
         """Tell whether there is something to read, which for an idle connection is its end."""
-        if self._closed or self._unread:
+        if self._closed or self._has_more:
             return True
         return self._is_readable() and (self._tls is None or self._said_more(self._tls))
 

@@ -29,7 +29,7 @@ class SyncStream(SocketStream):
 
     def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if self._unread:
+        if self._has_more:
             return
         if timeout is not None:
             if timeout <= 0:
@@ -44,7 +44,7 @@ class SyncStream(SocketStream):
 
     def wait_writable(self, timeout: float | None) -> None:
         """Wait until something can be sent or has come; raises `WriteTimeout`."""
-        if self._unread:
+        if self._has_more:
             return
         if not _wait([self._socket], _READING | _WRITING, timeout):
             raise self.core.WriteTimeout("timed out")

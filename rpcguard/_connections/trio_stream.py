@@ -28,7 +28,7 @@ class TrioStream(SocketStream):
 
     async def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if self._unread:
+        if self._has_more:
             await trio.lowlevel.checkpoint()
             return
         await self._wait(self.core.ReadTimeout, timeout, trio.lowlevel.wait_readable)
