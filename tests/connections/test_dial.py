@@ -1,0 +1,140 @@
+"""Several addresses of one name: which is tried when, and who wins."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import time
+
+import pytest
+
+from rpcguard._connections import dial, sync_stream
+from rpcguard._connections.dial import ATTEMPT_DELAY, Destination, Race, numeric, order
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock.getsockname()
+
+
+@pytest.fixture
+def refusing():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()
+
+
+@pytest.fixture
+def silent():
+    """Give an address that answers nothing: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        hole = stack.enter_context(socket.socket())
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(hole.getsockname())
+        yield hole.getsockname()
+
+
+def race(*addresses) -> Race:
+    here = Destination(host="node.example", port=80)
+    return Race(here, [(socket.AF_INET, address) for address in addresses], 0.0)
+
+
+def until_decided(one: Race) -> socket.socket | None:
+    end = time.monotonic() + 5
+    while (winner := one.winner()) is None and time.monotonic() < end:
+        time.sleep(0.001)
+    return winner
+
+
+def test_families_take_turns() -> None:
+    """After an address of one family comes one of the other (RFC 8305 §4)."""
+    found = [(family, 0, 0, "", name) for family, name in [(6, "a"), (6, "b"), (4, "c"), (6, "d")]]
+    assert order(found) == [(6, "a"), (4, "c"), (6, "b"), (6, "d")]
+
+
+def test_addresses_need_no_resolver() -> None:
+    """A host that is an address is used as it is; a name is not one."""
+    assert numeric("127.0.0.1", 80) == [(socket.AF_INET, ("127.0.0.1", 80))]
+    ((family, address),) = numeric("::1", 80)
+    assert (family, address[:2]) == (socket.AF_INET6, ("::1", 80))
+    assert numeric("localhost", 80) is None
+
+
+def test_a_silent_address_is_overtaken(silent, listening) -> None:
+    """The second address is tried a quarter of a second after the first, and wins."""
+    with contextlib.closing(race(silent, listening)) as one:
+        one.advance(0.0)
+        assert len(one.pending) == 1
+        assert one.left(0.0) == ATTEMPT_DELAY
+        one.advance(ATTEMPT_DELAY - 0.01)
+        assert len(one.pending) == 1
+        one.advance(ATTEMPT_DELAY)
+        assert len(one.pending) == 2
+        winner = until_decided(one)
+        assert winner.getpeername() == listening
+        winner.close()
+
+
+def test_a_refused_address_is_not_waited_for(refusing, listening) -> None:
+    """The next address is due at once when one has failed."""
+    with contextlib.closing(race(refusing, listening)) as one:
+        one.advance(0.0)
+        end = time.monotonic() + 5
+        while one.pending and time.monotonic() < end:
+            one.winner()
+        one.advance(0.0)
+        winner = until_decided(one)
+        assert winner.getpeername() == listening
+        winner.close()
+
+
+def test_all_have_failed(refusing) -> None:
+    """One failure is told as it is, several are told together."""
+    with contextlib.closing(race(refusing)) as one:
+        one.advance(0.0)
+        with pytest.raises(OSError, match="refused") as caught:
+            until_decided(one)
+        assert caught.value.errno == errno.ECONNREFUSED
+    with contextlib.closing(race(refusing, refusing)) as one:
+        one.advance(0.0)
+        end = time.monotonic() + 5
+        while one.pending and time.monotonic() < end:
+            one.winner()
+        one.advance(0.0)
+        with pytest.raises(OSError, match="all addresses failed"):
+            until_decided(one)
+
+
+def test_all_addresses_share_one_timeout(silent, monkeypatch) -> None:
+    """Four addresses that answer nothing cost a thread one connect timeout, not four."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent)] * 4
+    monkeypatch.setattr(dial.socket, "getaddrinfo", lambda *_, **__: found)
+    clock = time.monotonic()
+    with pytest.raises(TimeoutError):
+        sync_stream.connect(Destination(host="node.example", port=80), sync_stream.Lookup(), 0.4)
+    assert time.monotonic() - clock < 4 * 0.4
+
+
+def test_a_resolver_that_hangs_counts(monkeypatch) -> None:
+    """Waiting for a name is part of the connect timeout, and holds one thread for all callers."""
+    import threading
+
+    asked, go = [], threading.Event()
+
+    def hang(*_, **__):
+        asked.append(1)
+        go.wait(5)
+        return []
+
+    monkeypatch.setattr(dial.socket, "getaddrinfo", hang)
+    lookup, where = sync_stream.Lookup(), Destination(host="node.example", port=80)
+    for _ in range(3):
+        with pytest.raises(TimeoutError, match=r"node\.example"):
+            sync_stream.connect(where, lookup, 0.02)
+    assert asked == [1]
+    go.set()
