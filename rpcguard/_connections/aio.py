@@ -10,11 +10,11 @@ import anyio
 import httpx
 
 from rpcguard._connections import asyncio_stream
-from rpcguard._connections.exchange import Exchange, timeouts
+from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
 from rpcguard._connections.http11 import NotBegun, Part, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
     from types import ModuleType
 
     from rpcguard._connections.http11 import HTTP11Connection, Sending
@@ -170,20 +170,31 @@ class AsyncExchange(Exchange):
             stack.replace(slot)
 
     async def _dial(self, request: httpx.Request, slot: Slot) -> HTTP11Connection:
-        trace = request.extensions.get("trace")
-        timeout = self._connect_timeout(request)
-        event, options = self._dialling(timeout)
-        stream = await _traced(trace, event, options, lambda: self._connected(timeout))
+        stream = await self._dialled(request, slot.name, HTTP1_ONLY)
         try:
-            if slot.name is not None:
-                told = self._securing(slot.name, self._connect_timeout(request))
-                await _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
             connection = self._opened(stream, slot)
         except BaseException:
             stream.close()
             raise
         self._watch(connection)
         return connection
+
+    async def _dialled(
+        self, request: httpx.Request, name: str | None, protocols: Sequence[str]
+    ) -> Any:
+        """Open a stream to the node, secured where a name is given."""
+        trace = request.extensions.get("trace")
+        timeout = self._connect_timeout(request)
+        event, options = self._dialling(timeout)
+        stream = await _traced(trace, event, options, lambda: self._connected(timeout))
+        try:
+            if name is not None:
+                told = self._securing(name, self._connect_timeout(request), protocols)
+                await _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def _watch(self, connection: HTTP11Connection) -> None:
         """Let the loop tell when an idle connection ends, where it can."""

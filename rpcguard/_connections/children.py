@@ -141,23 +141,16 @@ class Children(Generic[ChildT]):
 
     def direct(self, scheme: str, host: str, port: int, service: str | None = None) -> ChildT:
         """Make a child that goes to an address; those of one service learn from each other."""
-        stack = functools.partial(
-            self._stack,
+        make: Callable[..., ChildT] = self._stack
+        # Without TLS nothing is agreed on: then HTTP/2 is spoken where nothing else may be.
+        if self._http2 is not None and (scheme == "https" or not self._http1):
+            make = functools.partial(self._http2, http1=self._http1)
+        return make(
             scheme=scheme,
             host=host,
             port=port,
             ssl_context=self._tls,
             idle_age=None if service is None else self._ages.setdefault(service, IdleAge()),
-            **self._options,
-        )
-        if self._http2 is None or (self._http1 and scheme == "http"):
-            return stack()  # without TLS nothing is agreed on
-        return self._http2(
-            scheme=scheme,
-            host=host,
-            port=port,
-            ssl_context=self._tls,
-            fallback=stack if self._http1 else None,
             **self._options,
         )
 

@@ -19,7 +19,7 @@ from rpcguard._wire.request import HeaderBlock, request_line
 from rpcguard._wire.violations import LocalViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import httpx
 
@@ -41,6 +41,10 @@ _REQUEST_TIMEOUT = 408
 _NONE = -1.0
 """Seconds of idleness that no connection is below."""
 _SWITCHING = 101
+
+
+HTTP1_ONLY = ("http/1.1",)
+"""What is offered in the TLS handshake (ALPN) where nothing else is spoken."""
 
 
 class StaleConnection(Exception):  # noqa: N818
@@ -208,13 +212,15 @@ class Exchange:
         told = {"host": where.host, "port": where.port, "local_address": where.local_address}
         return "connect_tcp", {**told, "timeout": timeout, "socket_options": options}
 
-    def _securing(self, name: str, timeout: float | None) -> dict[str, Any]:
+    def _securing(
+        self, name: str, timeout: float | None, protocols: Sequence[str]
+    ) -> dict[str, Any]:
         context = self._ssl_context
         if context is None:
             context = self._ssl_context = self._http.create_ssl_context()
         if not isinstance(context, ssl.SSLContext):
             context = context()
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(list(protocols))
         return {"ssl_context": context, "server_hostname": name, "timeout": timeout}
 
     def _opened(self, stream: Any, slot: Slot) -> HTTP11Connection:

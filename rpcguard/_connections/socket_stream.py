@@ -91,7 +91,10 @@ class SocketStream:
             return self._send_raw(data)
         if not self.flush():
             return 0
-        taken = self._tls.write(memoryview(data))
+        try:
+            taken = self._tls.write(memoryview(data))
+        except OSError as error:  # the peer has ended TLS
+            raise self.core.WriteError(error) from error
         self.flush()
         return taken
 

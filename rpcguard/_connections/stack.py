@@ -147,6 +147,12 @@ class Stack:
             while idle and idle[0].expires <= now:
                 self.doomed.append(idle.popleft())
 
+    def adopt(self, connection: KeptConnection) -> None:
+        """Take in a connection that was opened elsewhere, for the next call that asks."""
+        connection.idle_since = now = self._clock()
+        connection.expires = now + self._expiry
+        (self.doomed if self.closed else self._idle).append(connection)
+
     def discard(self, connection: KeptConnection) -> bool:
         """Doom a connection if it is idle; tell whether it was."""
         if connection not in self._idle:

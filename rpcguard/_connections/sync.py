@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
-from rpcguard._connections.exchange import Exchange, timeouts
+from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
 from rpcguard._connections.http11 import NotBegun, Part, Wait
 from rpcguard._connections.sync_stream import Lookup, SyncStream, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import ModuleType
 
     from rpcguard._connections.http11 import HTTP11Connection, Sending
@@ -172,18 +172,29 @@ class SyncExchange(Exchange):
         return reader.head
 
     def _dial(self, request: httpx.Request, slot: Slot) -> HTTP11Connection:
-        trace = request.extensions.get("trace")
-        timeout = self._connect_timeout(request)
-        event, options = self._dialling(timeout)
-        stream = _traced(trace, event, options, lambda: self._connected(timeout))
+        stream = self._dialled(request, slot.name, HTTP1_ONLY)
         try:
-            if slot.name is not None:
-                told = self._securing(slot.name, self._connect_timeout(request))
-                _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
             return self._opened(stream, slot)
         except BaseException:
             stream.close()
             raise
+
+    def _dialled(
+        self, request: httpx.Request, name: str | None, protocols: Sequence[str]
+    ) -> SyncStream:
+        """Open a stream to the node, secured where a name is given."""
+        trace = request.extensions.get("trace")
+        timeout = self._connect_timeout(request)
+        event, options = self._dialling(timeout)
+        stream: SyncStream = _traced(trace, event, options, lambda: self._connected(timeout))
+        try:
+            if name is not None:
+                told = self._securing(name, self._connect_timeout(request), protocols)
+                _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def _connected(self, timeout: float | None) -> SyncStream:
         try:

@@ -7,195 +7,185 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
-import anyio.lowlevel
 
+from rpcguard._connections.aio import AsyncExchange
+from rpcguard._connections.asyncio_stream import AsyncioStream
 from rpcguard._connections.http2.aio_connection import AsyncHttp2Connection
 from rpcguard._connections.http2.calls import (
     Countdown,
     FieldCache,
     SpeaksHttp1,
     Unsent,
+    copied,
     has_body,
     is_touched,
-    timeouts_of,
     traced,
     translated,
 )
-from rpcguard._connections.http2.dialling import Dialler
+from rpcguard._connections.http2.channels import AsyncioChannel
 from rpcguard._connections.http2.places import Place, PlaceBooks
-from rpcguard._connections.stack import StackClosed
-from rpcguard._core.outcomes.responses import GOAWAY
+from rpcguard._connections.http11 import HTTP11Connection
 from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
     from types import ModuleType
 
     import httpx
 
     from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._wire.h2_headers import Fields
-    from rpcguard._wire.h2_streams import Http2Stream
 
 
-class AsyncHttp2Body(Place):
+class AsyncHttp2Body:
     """The body of an answer; closing it gives its place on the connection back."""
 
-    __slots__ = ("_exchange", "_open", "_request", "frames_before", "opened", "stream")
+    __slots__ = ("__weakref__", "_exchange", "_place", "_request")
 
-    def __init__(self, exchange: AsyncHttp2Exchange, request: Any, name: str | None) -> None:
-        super().__init__(name)
+    def __init__(self, exchange: AsyncHttp2Exchange, place: Place, request: httpx.Request) -> None:
         self._exchange = exchange
+        self._place: Place | None = place
         self._request = request
-        self._open = True
-        self.stream: Http2Stream | None = None
-        self.opened: bool = False
-        self.frames_before: int = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        connection, stream = self.connection, self.stream
-        if not self._open or stream is None:
+        place = self._place
+        if place is None:
             return
-        part = functools.partial(connection.part, stream, timeouts_of(self._request))
-        info = {"request": self._request, "stream_id": stream.id}
+        connection, stream = place.connection, place.stream
         trace = self._request.extensions.get("trace")
+        info = {"request": self._request, "stream_id": stream.id}
         try:
             if trace is not None:
                 await trace("http2.receive_response_body.started", info)
-            while data := await part():
+            timeouts = self._request.extensions.get("timeout", {})
+            while data := await connection.part(stream, timeouts):
                 yield data
             if trace is not None:
                 await trace("http2.receive_response_body.complete", {"return_value": None})
         except BaseException as error:
-            made = self._exchange.translated(error, self)
-            await self.aclose()
+            made = self._exchange.explain(error, place)
+            try:
+                if trace is not None and not isinstance(error, GeneratorExit):
+                    await trace("http2.receive_response_body.failed", {"exception": error})
+            finally:
+                await self.aclose()
             if made is None:
                 raise
             raise made from made.__cause__
 
     async def aclose(self) -> None:
         """Give the place back; what of the answer is still to come is cancelled."""
-        if self._open:
-            self._open = False
-            self._exchange.release(self)
+        place, self._place = self._place, None
+        if place is None:
+            return
+        trace = self._request.extensions.get("trace")
+        if trace is None:
+            self._exchange.leave(place)
+            return
+        try:
+            await trace("http2.response_closed.started", {"stream_id": place.stream.id})
+        finally:
+            self._exchange.leave(place)
+        await trace("http2.response_closed.complete", {"return_value": None})
+
+    def __del__(self) -> None:
+        # Dropped unread and unclosed. A finalizer runs in any thread: what it finds is queued.
+        place = getattr(self, "_place", None)  # none where it was interrupted as it was made
+        if place is not None:
+            self._exchange.dropped.append(place)
 
 
-class AsyncHttp2Exchange:
+class AsyncHttp2Exchange(AsyncExchange):
     """Requests to one node over as few HTTP/2 connections as they fit on.
 
-    A subclass names the library: `_http` is httpx or httpx2, whose errors it raises. Calls wait for
-    a connection that is being opened for `timeout["connect"]`, and in line for one with room for
+    A node that agrees on HTTP/1.1 in the TLS handshake is spoken to so, on the connection that is
+    there and from then on; with `http1=False` HTTP/2 is spoken by prior knowledge. Calls wait for a
+    connection that is being opened for `timeout["connect"]`, and in line for one with room for
     `timeout["pool"]`. What a connection refused because it ended, and not the node, goes once more
-    to a fresh one. `fallback` makes the connections of a node that agrees on HTTP/1.1; without one
-    HTTP/2 is spoken by prior knowledge. Belongs to the event loop of its first request.
+    to a fresh one. Belongs to the event loop of its first request.
     """
 
-    _http: ClassVar[ModuleType]
-    _body: ClassVar[type[AsyncHttp2Body]]
+    _h2_body: ClassVar[type[AsyncHttp2Body]]
 
-    def __init__(
-        self,
-        *,
-        scheme: str,
-        host: str,
-        port: int,
-        ssl_context: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
-        limits: httpx.Limits,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-        fallback: Callable[[], Any] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        if "_body" not in type(self).__dict__:
-            kind = type(self)
-            kind._body = type("Body", (AsyncHttp2Body, kind._http.AsyncByteStream), {})
+    @classmethod
+    def _bind(cls) -> None:
+        super()._bind()
+        cls._h2_body = type("Body", (AsyncHttp2Body, cls._http.AsyncByteStream), {})
+
+    def __init__(self, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any) -> None:
+        super().__init__(scheme=scheme, limits=limits, **options)
         self._scheme = scheme
-        self._make_fallback = fallback
-        self._fallback: Any = None
-        self._dialler = Dialler(
-            host=host,
-            port=port,
-            local_address=local_address,
-            socket_options=None if socket_options is None else list(socket_options),
-            ssl_context=ssl_context,
-            protocols=("h2",) if fallback is None else ("h2", "http/1.1"),
-        )
+        self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
+        self._http1_names: set[str | None] = set()
+        self._fields = FieldCache()
         self._books = PlaceBooks(
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            clock=clock,
+            clock=options.get("clock", time.monotonic),
             event=anyio.Event,
         )
-        self._fields = FieldCache()
-        self._http1_names: set[str | None] = set()
+        self.dropped = self._books.dropped
 
     @property
     def counts(self) -> ConnectionCounts:
-        """Count the idle connections, those in use and the calls in line; safe from any thread."""
-        counts = self._books.counts
-        return counts if self._fallback is None else counts + self._fallback.counts
+        """The idle connections, those in use and the calls in line; safe from any thread."""
+        return super().counts + self._books.counts
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
-        place = self._body(self, request, self._server_name(request))
+        place = Place(self._slot(request).name)
         try:
-            answer = await self._send(request, place)
+            answer = await self._sent(request, place)
         except BaseException as error:
-            made = self.translated(error, place)
-            self.release(place)
+            made = self.explain(error, place)
+            self.leave(place)
             if made is None:
                 raise
             raise made from made.__cause__
         if answer is not None:
             return answer
-        self.release(place)
-        response: httpx.Response = await self._http1().handle_async_request(request)
-        return response
-
-    async def aclose(self) -> None:
-        """Close the idle connections and cut those in use, whose calls get an httpx error.
-
-        May be called more than once. Later requests get `httpx.ConnectError`.
-        """
-        for connection in self._books.close():
-            connection.close()
-        await self._aclose_doomed()
-        if self._fallback is not None:
-            await self._fallback.aclose()
+        self.leave(place)
+        return await super().handle_async_request(request)
 
     async def aclose_idle(self) -> None:
         """Close the connections that no call uses."""
         self._books.close_idle()
-        await self._aclose_doomed()
-        if self._fallback is not None:
-            await self._fallback.aclose_idle()
+        self._close_doomed()
+        await super().aclose_idle()
 
-    def release(self, place: AsyncHttp2Body) -> None:
-        """End a call's claim, and what is still to come of its answer."""
+    def shut(self) -> None:
+        """Do what `aclose` does, without an event loop if that has ended."""
+        for connection in self._books.close():
+            connection.close()
+        self._close_doomed()
+        super().shut()
+
+    def sweep(self) -> None:
+        """Close the idle connections that have expired, or that the node has closed."""
+        self._settle_dropped()
+        for connection in self._books.idle:
+            connection.channel.take_in()
+        self._serve()
+        super().sweep()
+
+    def leave(self, place: Place) -> None:
+        """End a call's claim, and what is still to come of its answer; once is enough."""
         # No await in here: a cancelled caller still gives its place to the next in line.
-        connection, stream = place.connection, place.stream
+        connection, stream, place.stream = place.connection, place.stream, None
         if connection is not None and stream is not None:
-            place.stream = None
             connection.leave(stream)
         self._books.release(place)
         self._close_doomed()
 
-    def translated(self, error: BaseException, place: AsyncHttp2Body) -> Exception | None:
+    def explain(self, error: BaseException, place: Place) -> Exception | None:
         """Find the library's error for what ended a call; None for what passes as it is."""
-        stream, connection = place.stream, place.connection
-        quiet = (
-            place.reused
-            and stream is not None
-            and connection is not None
-            and connection.session.frames == place.frames_before
-        )
-        address = self._dialler.address
-        return translated(self._http, error, address, quiet=quiet, closed=self._books.closed)
+        closed = self._books.closed
+        made = translated(self._http, error, self._address, place, closed=closed)
+        return made or self._translated(error)
 
-    async def _send(self, request: httpx.Request, place: AsyncHttp2Body) -> httpx.Response | None:
+    async def _sent(self, request: httpx.Request, place: Place) -> httpx.Response | None:
         fields = self._fields.prepare(request.headers.raw)
         again = False
         while await self._seated(request, place):
@@ -204,100 +194,100 @@ class AsyncHttp2Exchange:
             except Unsent:
                 if place.opened:
                     raise
-                self.release(place)
             except StreamRefused as refusal:
                 old = refusal.by_goaway and not place.connection.session.departing
                 if again or not old or is_touched(request.stream):
                     raise
                 again = True
-                self.release(place)
+            self.leave(place)
         return None
 
-    async def _seated(self, request: httpx.Request, place: AsyncHttp2Body) -> bool:
+    async def _seated(self, request: httpx.Request, place: Place) -> bool:
         """Get the place onto a connection; False where the node speaks HTTP/1.1."""
+        self._settle_dropped()
         while place.name not in self._http1_names:
             if not self._books.request(place):
                 await self._wait_in_line(request, place)
             self._close_doomed()
-            place.opened = place.connection is None
             if place.opened:
-                try:
-                    await self._open(request, place)
-                except SpeaksHttp1:
-                    return False
-                return True
+                return await self._open(request, place)
             if place.reused:
-                await place.connection.channel.settle()
+                place.connection.channel.take_in()
             if place.connection.usable:
                 return True
             self._books.release(place)
         return False
 
-    async def _wait_in_line(self, request: httpx.Request, place: AsyncHttp2Body) -> None:
-        timeouts, books = timeouts_of(request), self._books
+    async def _wait_in_line(self, request: httpx.Request, place: Place) -> None:
+        timeouts, books = request.extensions.get("timeout", {}), self._books
         opening, turn = Countdown(timeouts, "connect"), Countdown(timeouts, "pool")
         while books.waits(place):
             expected = books.expects(place.name)
             left = opening.left() if expected else turn.left()
             if left is not None and left <= 0.0:
-                raise self._late(expected)
+                raise self._too_late(expected=expected)
             with anyio.move_on_after(left):
                 await place.event.wait()
         if books.closed:
             raise self._closed()
         if place.failure is not None:
-            raise _copied(place.failure)
+            raise copied(place.failure)
 
-    async def _open(self, request: httpx.Request, place: AsyncHttp2Body) -> None:
+    async def _open(self, request: httpx.Request, place: Place) -> bool:
         try:
-            connection = await self._dial(request, place.name)
-        except (SpeaksHttp1, self._http.ConnectError) as failure:
-            if isinstance(failure, SpeaksHttp1):
-                self._http1_names.add(place.name)
+            connection = await self._dial_either(request, place)
+        except SpeaksHttp1 as failure:
+            self._http1_names.add(place.name)
+            self._books.failed(place, failure)
+            return False
+        except self._core.ConnectError as failure:
             self._books.failed(place, failure)
             raise
         self._books.opened(place, connection)
         if self._books.closed:
             raise self._closed()
+        return True
 
-    async def _dial(self, request: httpx.Request, name: str | None) -> AsyncHttp2Connection:
-        """Open a connection and begin HTTP/2 on it, within the time that there is to connect."""
-        dialler = self._dialler
-        channel = await self._in_time(request, "connection.connect_tcp", dialler.connect)
+    async def _dial_either(self, request: httpx.Request, place: Place) -> AsyncHttp2Connection:
+        stream = await self._dialled(request, place.name, self._offered)
         try:
-            if name is not None:
-                secure = functools.partial(channel.secure, dialler.context(), name)
-                agreed = await self._in_time(request, "connection.start_tls", secure)
-                if agreed != "h2" and self._make_fallback is not None:
-                    raise SpeaksHttp1
+            if not self._speaks_http2(stream):
+                self._adopt(stream, place.name)
+                raise SpeaksHttp1
             session = Http2Session(on_room=self._serve)
-            connection = AsyncHttp2Connection(self._http, channel, session, name)
+            connection = AsyncHttp2Connection(
+                self._http, self._channel(stream, session), session, place.name
+            )
             await traced(request, "http2.send_connection_init", {}, connection.start)
+        except SpeaksHttp1:
+            raise
         except BaseException:
-            channel.abort()
+            stream.close()
             raise
         return connection
 
-    async def _in_time(
-        self, request: httpx.Request, event: str, step: Callable[[], Awaitable[Any]]
-    ) -> Any:
-        left = Countdown(timeouts_of(request), "connect").left()
-        if left is not None and left <= 0.0:
-            raise self._http.ConnectTimeout("no time left to connect")
-        try:
-            with anyio.fail_after(left):
-                return await traced(request, event, self._dialler.where, step)
-        except TimeoutError as error:
-            raise self._http.ConnectTimeout(f"no connection to {self._dialler.address}") from error
-        except OSError as error:
-            raise self._http.ConnectError(str(error)) from error
+    def _speaks_http2(self, stream: Any) -> bool:
+        secure = stream.get_extra_info("ssl_object")
+        agreed = None if secure is None else secure.selected_alpn_protocol()
+        return agreed == "h2" or "http/1.1" not in self._offered
+
+    def _adopt(self, stream: Any, name: str | None) -> None:
+        connection = HTTP11Connection(stream, name, self._parse)
+        self._watch(connection)
+        self._stack.adopt(connection)
+
+    def _channel(self, stream: Any, session: Http2Session) -> Any:
+        if isinstance(stream, AsyncioStream):
+            return AsyncioChannel(stream, session)
+        from rpcguard._connections.http2.trio_channel import TrioChannel  # only where trio is used
+
+        return TrioChannel(stream, session)
 
     async def _exchanged(
-        self, request: httpx.Request, fields: Fields, place: AsyncHttp2Body
+        self, request: httpx.Request, fields: Fields, place: Place
     ) -> httpx.Response:
         connection: AsyncHttp2Connection = place.connection
-        session = connection.session
-        place.frames_before = session.frames
+        place.frames_before = connection.session.frames
 
         async def send() -> None:
             place.stream = connection.begin(request, fields, self._scheme)
@@ -305,76 +295,44 @@ class AsyncHttp2Exchange:
         info: dict[str, Any] = {"request": request}
         await traced(request, "http2.send_request_headers", info, send)
         stream = place.stream
-        assert stream is not None
         info["stream_id"] = stream.id
         if has_body(fields):
             upload = functools.partial(connection.upload, stream, request, fields.length)
             await traced(request, "http2.send_request_body", info, upload)
-        patience = getattr(request, "patience", None)
-        wait = functools.partial(connection.head, stream, timeouts_of(request), patience)
+        wait = functools.partial(connection.head, stream, request)
         status, headers = await traced(request, "http2.receive_response_headers", info, wait)
-        extensions = {
-            "http_version": b"HTTP/2",
-            "network_stream": connection.channel,
-            "stream_id": stream.id,
-        }
-        if session.departing:
-            extensions[GOAWAY] = True
+        body = self._h2_body(self, place, request)
+        extensions = connection.extensions(stream)
         response: httpx.Response = self._http.Response(
-            status, headers=headers, stream=place, extensions=extensions
+            status, headers=headers, stream=body, extensions=extensions
         )
         return response
 
-    def _server_name(self, request: httpx.Request) -> str | None:
-        if self._scheme != "https":
-            return None
-        name: str | None = request.extensions.get("sni_hostname")
-        return name or request.url.raw_host.decode("ascii")
-
-    def _http1(self) -> Any:
-        if self._fallback is None:
-            assert self._make_fallback is not None
-            self._fallback = self._make_fallback()
-        return self._fallback
+    def _settle_dropped(self) -> None:
+        while self.dropped:
+            self.leave(self.dropped.popleft())
 
     def _serve(self) -> None:
         self._books.expire()
         self._books.serve()
         self._close_doomed()
 
-    def _close_doomed(self) -> bool:
-        doomed = self._books.reap()
-        for connection in doomed:
+    def _close_doomed(self) -> None:
+        for connection in self._books.reap():
             connection.close()
-        return bool(doomed)
 
-    async def _aclose_doomed(self) -> None:
-        self._close_doomed()
-        with anyio.CancelScope(shield=True):
-            await anyio.lowlevel.checkpoint()  # asyncio closes a socket on its next turn
-
-    def _closed(self) -> StackClosed:
-        return StackClosed(f"the connections to {self._dialler.address} are closed")
-
-    def _late(self, expected: bool) -> Exception:
-        counts, address = self._books.counts, self._dialler.address
-        text = f"{counts.in_use} in use, {counts.waiting} calls in line"
-        made: Exception = (
-            self._http.ConnectTimeout(f"no connection to {address} in time: {text}")
-            if expected
-            else self._http.PoolTimeout(f"no free connection to {address} in time: {text}")
+    def _too_late(self, *, expected: bool) -> Exception:
+        counts, address = self._books.counts, self._address
+        kind = self._core.ConnectTimeout if expected else self._core.PoolTimeout
+        late: Exception = kind(
+            f"no free connection to {address} in time: "
+            f"{counts.in_use} in use, {counts.waiting} calls in line"
         )
-        return made
-
-
-def _copied(failure: Exception) -> Exception:
-    # One for each call: a traceback belongs to one task.
-    copy = type(failure)(*failure.args)
-    copy.__cause__ = failure.__cause__ or failure
-    return copy
+        return late
 
 
 @functools.cache
 def made_for(http: ModuleType) -> Callable[..., Any]:
     """Make the class for httpx or httpx2."""
-    return type("Http2Connections", (AsyncHttp2Exchange, http.AsyncBaseTransport), {"_http": http})
+    members = {"_http": http, "_core": "httpcore" + http.__name__.removeprefix("httpx")}
+    return type("Http2Connections", (AsyncHttp2Exchange, http.AsyncBaseTransport), members)

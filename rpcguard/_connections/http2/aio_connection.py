@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from rpcguard._connections.http2.calls import Countdown, timeouts_of
+from rpcguard._connections.http2.calls import Countdown
 from rpcguard._connections.http2.connection import PIECE, Http2Connection
 from rpcguard._wire.h2_faults import OwnFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import httpx
 
@@ -31,7 +31,7 @@ class AsyncHttp2Connection(Http2Connection):
 
     async def upload(self, stream: Http2Stream, request: httpx.Request, length: int | None) -> None:
         """Send the body, unless its answer comes before, and say where it ends."""
-        timeouts, left = timeouts_of(request), length
+        timeouts, left = request.extensions.get("timeout", {}), length
         parts: Any = request.stream.__aiter__()  # type: ignore[union-attr]
         try:
             async for part in parts:
@@ -50,14 +50,14 @@ class AsyncHttp2Connection(Http2Connection):
             raise OwnFault("the body is shorter than its Content-Length")
         self._finish(stream)
 
-    async def head(
-        self, stream: Http2Stream, timeouts: Mapping[str, Any], patience: Callable[[], float] | None
-    ) -> tuple[int, Pairs]:
+    async def head(self, stream: Http2Stream, request: httpx.Request) -> tuple[int, Pairs]:
         """Give the start of the answer.
 
-        `patience` tells how many seconds a stream may be silent that a GOAWAY left open.
+        The request's `patience`, if it has one, tells how many seconds a stream may be silent that
+        a GOAWAY left open.
         """
-        countdown = Countdown(timeouts, "read")
+        countdown = Countdown(request.extensions.get("timeout", {}), "read")
+        patience = getattr(request, "patience", None)
         while True:
             left = self._read_time(countdown)
             if stream.failure is not None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.exchange import StaleConnection
-from rpcguard._connections.http2.channels import Channel
-from rpcguard._connections.stack import StackClosed
 from rpcguard._wire.h2_faults import Disconnected, Http2Error, OwnFault, StreamRefused
 from rpcguard._wire.h2_headers import Fields, request_fields
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-_NO_TIMEOUTS: Mapping[str, float | None] = MappingProxyType({})
 _NO_TIME = 0.001
 """Seconds that timeouts which shrink with a deadline never fall below: less is none."""
 
@@ -81,12 +77,6 @@ class Countdown:
         return min(limit, self._until - self._clock())
 
 
-def timeouts_of(request: httpx.Request) -> Mapping[str, float | None]:
-    """Find the timeouts of a request."""
-    found: Mapping[str, float | None] = request.extensions.get("timeout", _NO_TIMEOUTS)
-    return found
-
-
 def request_headers(
     request: httpx.Request, fields: Fields, scheme: str
 ) -> list[tuple[bytes, bytes]]:
@@ -124,12 +114,7 @@ async def traced(
     except BaseException as error:
         await trace(f"{event}.failed", {"exception": error})
         raise
-    try:
-        await trace(f"{event}.complete", {"return_value": result})
-    except BaseException:
-        if isinstance(result, Channel):
-            result.abort()  # opened for a call that will not have it
-        raise
+    await trace(f"{event}.complete", {"return_value": result})
     return result
 
 
@@ -146,12 +131,7 @@ def traced_now(
     except BaseException as error:
         trace(f"{event}.failed", {"exception": error})
         raise
-    try:
-        trace(f"{event}.complete", {"return_value": result})
-    except BaseException:
-        if isinstance(result, Channel):
-            result.abort()
-        raise
+    trace(f"{event}.complete", {"return_value": result})
     return result
 
 
@@ -161,27 +141,34 @@ def is_touched(body: Any) -> bool:
 
 
 def translated(
-    http: ModuleType, error: BaseException, address: str, *, quiet: bool, closed: bool
+    http: ModuleType, error: BaseException, address: str, claim: Any, *, closed: bool
 ) -> Exception | None:
-    """Find the library's own error for what ended a call; None for what is passed on as it is.
+    """Find the library's own error for what ended a call; None for what is none of HTTP/2.
 
-    `quiet` says that a kept connection ended before it brought anything for this call, `closed`
-    that it was closed on this side.
+    `claim` is the call's place or slot, `closed` says that the connections were closed on this
+    side. A kept connection that ended before it brought anything for the call was stale.
     """
     made: Exception
     if isinstance(error, OwnFault):
         made = http.LocalProtocolError(str(error))
-    elif isinstance(error, StackClosed | Unsent):
+    elif isinstance(error, Unsent):
         made = http.ConnectError(str(error))
-    elif isinstance(error, Http2Error):
-        if closed and not isinstance(error, StreamRefused):
-            made = http.ReadError(f"the connections to {address} were closed")
-        else:
-            made = http.RemoteProtocolError(str(error))
-    else:
+    elif not isinstance(error, Http2Error):
         return None
+    elif closed and not isinstance(error, StreamRefused):
+        made = http.ReadError(f"the connections to {address} were closed")
+    else:
+        made = http.RemoteProtocolError(str(error))
     made.__cause__ = error
-    if quiet and not closed and isinstance(error, Disconnected):
+    stale = isinstance(error, Disconnected) and claim.reused and not closed
+    if stale and claim.connection.session.frames == claim.frames_before:
         made.__cause__ = StaleConnection(f"the kept connection to {address} had ended")
         made.__cause__.__cause__ = error
     return made
+
+
+def copied(failure: Exception) -> Exception:
+    """Make another error like the given one: a traceback belongs to one task."""
+    copy = type(failure)(*failure.args)
+    copy.__cause__ = failure.__cause__ or failure
+    return copy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.http2.calls import Unsent, has_body, request_headers
+from rpcguard._core.outcomes.responses import GOAWAY
 from rpcguard._wire.h2_faults import Silence, StreamForsaken
 
 if TYPE_CHECKING:
@@ -81,10 +82,19 @@ class Http2Connection:
         self.channel.flush()
         return stream
 
+    def extensions(self, stream: Http2Stream) -> dict[str, Any]:
+        """Give what a response tells of its connection."""
+        told = {
+            "http_version": b"HTTP/2",
+            "network_stream": self.channel.stream,
+            "stream_id": stream.id,
+        }
+        if self.session.departing:
+            told[GOAWAY] = True
+        return told
+
     def _start(self) -> None:
-        self.session.start()
-        self.channel.push(self.session.output())
-        self.channel.attach(self.session)
+        self.channel.start()
 
     def _finish(self, stream: Http2Stream) -> None:
         self.session.finish(stream)

@@ -46,12 +46,28 @@ class Place:
     `failure` is why the connection that it waited for could not be made.
     """
 
-    __slots__ = ("connection", "event", "failure", "name", "reused")
+    __slots__ = (
+        "connection",
+        "event",
+        "failure",
+        "frames_before",
+        "name",
+        "opened",
+        "reused",
+        "stream",
+    )
 
     def __init__(self, name: str | None) -> None:
         self.name: str | None = name
         self.connection: Any = None
+        self.opened: bool = False
+        """Whether its call opens the connection, or has opened it."""
         self.reused: bool = False
+        """Whether the connection was idle before."""
+        self.stream: Any = None
+        """The `Http2Stream` of its call, while there is one."""
+        self.frames_before: int = 0
+        """How many frames had come on the connection when the stream was opened."""
         self.failure: Exception | None = None
         self.event: Any = None
 
@@ -62,7 +78,8 @@ class PlaceBooks:
     A connection serves only the TLS name that it was verified for. While one is being opened, or
     has not said yet how many calls it takes, the others of its name wait for it; what it cannot
     take goes to another one, up to `max_connections`. Idle ones are taken last in, first out. A
-    connection to be closed is put on `doomed`, and the caller closes it. Not thread-safe by itself.
+    connection to be closed is put on `doomed`, and the caller closes it. Not thread-safe by itself,
+    but for `dropped`, to which anybody, a finalizer too, may append places that are not released.
     """
 
     def __init__(
@@ -83,6 +100,7 @@ class PlaceBooks:
         self._busy: list[Shareable] = []
         self._opening: dict[str | None, Place] = {}
         self._waiting: OrderedDict[Place, None] = OrderedDict()
+        self.dropped: deque[Place] = deque()
         self.doomed: list[Any] = []
         self.closed: bool = False
 
@@ -91,6 +109,11 @@ class PlaceBooks:
         """Count the connections that are there now, and the calls in line."""
         busy = len(self._busy) + len(self._opening)
         return ConnectionCounts(len(self._idle), busy, len(self._waiting))
+
+    @property
+    def idle(self) -> list[Any]:
+        """The connections that no call uses."""
+        return list(self._idle)
 
     def request(self, place: Place) -> bool:
         """Grant the place and return True, or put it in line; `place.event` tells when to look."""
@@ -197,9 +220,9 @@ class PlaceBooks:
                     return False
                 self.doomed.append(self._idle.popleft())
             self._opening[place.name] = place
-            place.reused = False
+            place.opened, place.reused = True, False
         else:
-            place.reused = not connection.calls
+            place.opened, place.reused = False, not connection.calls
             connection.calls += 1
         place.connection = connection
         return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._connections.http2.calls import Countdown, timeouts_of
+from rpcguard._connections.http2.calls import Countdown
 from rpcguard._connections.http2.connection import PIECE, Http2Connection
 from rpcguard._wire.h2_faults import OwnFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import httpx
 
@@ -28,7 +28,7 @@ class SyncHttp2Connection(Http2Connection):
 
     def upload(self, stream: Http2Stream, request: httpx.Request, length: int | None) -> None:
         """Send the body, unless its answer comes before, and say where it ends."""
-        timeouts, left = timeouts_of(request), length
+        timeouts, left = request.extensions.get("timeout", {}), length
         parts: Any = request.stream.__iter__()  # type: ignore[union-attr]
         try:
             for part in parts:
@@ -47,14 +47,14 @@ class SyncHttp2Connection(Http2Connection):
             raise OwnFault("the body is shorter than its Content-Length")
         self._finish(stream)
 
-    def head(
-        self, stream: Http2Stream, timeouts: Mapping[str, Any], patience: Callable[[], float] | None
-    ) -> tuple[int, Pairs]:
+    def head(self, stream: Http2Stream, request: httpx.Request) -> tuple[int, Pairs]:
         """Give the start of the answer.
 
-        `patience` tells how many seconds a stream may be silent that a GOAWAY left open.
+        The request's `patience`, if it has one, tells how many seconds a stream may be silent that
+        a GOAWAY left open.
         """
-        countdown = Countdown(timeouts, "read")
+        countdown = Countdown(request.extensions.get("timeout", {}), "read")
+        patience = getattr(request, "patience", None)
         while True:
             left = self._read_time(countdown)
             if stream.failure is not None:
@@ -63,7 +63,7 @@ class SyncHttp2Connection(Http2Connection):
                 return stream.head.status, stream.head.pairs
             if patience is not None:
                 left = self._patient_time(stream, patience, left)
-            self.channel.wait_for(stream, left)
+            self.channel.wait(stream, left)
 
     def part(self, stream: Http2Stream, timeouts: Mapping[str, Any]) -> bytes:
         """Give the next part of the body, empty at its end."""
@@ -76,7 +76,7 @@ class SyncHttp2Connection(Http2Connection):
                 raise stream.failure
             if stream.ended:
                 return b""
-            self.channel.wait_for(stream, left)
+            self.channel.wait(stream, left)
 
     def _send(
         self, stream: Http2Stream, data: memoryview, timeouts: Mapping[str, Any], *, end: bool
@@ -92,9 +92,9 @@ class SyncHttp2Connection(Http2Connection):
                 countdown.restart()
             left = self._write_time(countdown)
             if channel.full:
-                if not channel.drain(left):
+                if not channel.drained(left):
                     raise self._late()
             elif not sent:
-                channel.wait_for(stream, left)
+                channel.wait(stream, left)
             else:
                 channel.take_in()  # an answer may have come before its request has ended

@@ -10,35 +10,23 @@ import trio
 from rpcguard._connections.http2.channels import Channel
 
 if TYPE_CHECKING:
-    import socket
-
+    from rpcguard._wire.h2_session import Http2Session
     from rpcguard._wire.h2_streams import Http2Stream
-
-_AT_ONCE = 64 * 1024
-"""Bytes of one read: what a socket holds by default, about."""
 
 
 class TrioChannel(Channel):
-    """A channel on a socket that does not block.
+    """A channel on trio.
 
     Whoever waits for news of its stream reads, if nobody does, until it has them, its time is up or
-    it is cancelled; then the next one in line goes on. Trio would not say how much of a write that
-    is cancelled has left, so what the system does not take at once is sent by a system task.
+    it is cancelled; then the next one in line goes on. What the system does not take at once is
+    sent by a system task, for no call may take half of a frame with it when it is cancelled.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        sock.setblocking(False)
-        self._socket = sock
-        self._unsent = bytearray()
+    def __init__(self, stream: Any, session: Http2Session) -> None:
+        super().__init__(stream, session)
         self._left = trio.Event()
         self._reading = False
         self._waiting: dict[trio.Event, None] = {}
-
-    @property
-    def full(self) -> bool:
-        """Tell whether some of what was pushed has not left yet."""
-        return bool(self._unsent)
 
     async def wait(self, stream: Http2Stream, timeout: float | None) -> None:
         """Wait until the stream has news, or the seconds have passed."""
@@ -58,33 +46,17 @@ class TrioChannel(Channel):
     async def drained(self, timeout: float | None) -> bool:
         """Wait until what was pushed has left; False where the seconds have passed before."""
         with trio.move_on_after(math.inf if timeout is None else timeout):
-            while self._unsent:
+            while self.full and not self.closed:
+                self._keep_writing()
                 await self._left.wait()
-        return not self._unsent
-
-    async def settle(self) -> None:
-        """Take in what lies in the socket, where nobody reads."""
-        while not self.closed and not self._reading and self._read():
-            pass
+        return not self.full
 
     def abort(self) -> None:
-        """Close at once."""
-        self.closed = True
-        self._unsent.clear()
-        if self._socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
-        self._pass_on()
-
-    def get_extra_info(self, info: str) -> Any:
-        """Tell what the streams of httpcore tell."""
-        if info == "ssl_object":
-            return None if self.tls is None else self.tls.object
-        if info == "socket":
-            return self._socket
-        if info == "client_addr":
-            return self._socket.getsockname()
-        return self._socket.getpeername() if info == "server_addr" else None
+        """Close at once, and let nobody wait any longer."""
+        super().abort()
+        self._left.set()
+        while self._waiting:
+            self._pass_on()
 
     async def _wait_for_turn(self, stream: Http2Stream) -> None:
         event = trio.Event()
@@ -96,11 +68,12 @@ class TrioChannel(Channel):
             self._waiting.pop(event, None)
 
     async def _read_for_all(self, stream: Http2Stream) -> None:
+        sock = self.stream.get_extra_info("socket")
         self._reading = True
         try:
             while not stream.news and not self.closed:
-                await trio.lowlevel.wait_readable(self._socket)
-                self._read()
+                await trio.lowlevel.wait_readable(sock)
+                self.take_in()
         except trio.ClosedResourceError:
             pass  # whoever closed it has told the session
         finally:
@@ -112,52 +85,19 @@ class TrioChannel(Channel):
             del self._waiting[event]
             event.set()
 
-    def _read(self) -> bool:
+    def _write_later(self) -> None:
+        self._left = trio.Event()
+        trio.lowlevel.spawn_system_task(self._write_out, self._left)
+
+    async def _write_out(self, left: trio.Event) -> None:
+        sock = self.stream.get_extra_info("socket")
         try:
-            data = self._socket.recv(_AT_ONCE)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError as error:
-            self.lost(f"the connection broke: {error}")
-            self.abort()
-            return False
-        self.arrived(data)
-        return bool(data)
-
-    async def _more(self) -> None:
-        await trio.lowlevel.wait_readable(self._socket)
-        data = self._socket.recv(_AT_ONCE)
-        if not data:
-            raise ConnectionResetError("the node closed the connection in the TLS handshake")
-        self.arrived(data)
-
-    def _send(self, data: bytes) -> None:
-        if not self._unsent:
-            data = data[self._try(data) :]
-            if not data or self.closed:
-                return
-            self._left = trio.Event()
-            self._unsent += data
-            trio.lowlevel.spawn_system_task(self._write_out)
-        else:
-            self._unsent += data
-
-    def _try(self, data: bytes | bytearray) -> int:
-        try:
-            return self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as error:
-            self.lost(f"the connection broke: {error}")
-            self.abort()
-            return 0
-
-    async def _write_out(self) -> None:
-        try:
-            while self._unsent and not self.closed:
-                await trio.lowlevel.wait_writable(self._socket)
-                del self._unsent[: self._try(self._unsent)]
+            while not self.closed:
+                await trio.lowlevel.wait_writable(sock)
+                if self._write():
+                    return
         except trio.ClosedResourceError:
-            pass
+            pass  # whoever closed it has told the session
         finally:
-            self._left.set()
+            self._writing = False
+            left.set()
