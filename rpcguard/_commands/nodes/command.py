@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from rpcguard._commands.base import USAGE, CommandError, add_command, one_line, statuses
+from rpcguard._commands.base import USAGE, CommandError, add_command, one_line, seconds, statuses
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +18,7 @@ examples:
   rpcguard nodes etcd://127.0.0.1:2379/services orders --watch --call /health
   rpcguard nodes status+http://127.0.0.1:8000/-/rpcguard/status orders --watch
   rpcguard nodes kubernetes://shop orders --watch --json | jq .
+  rpcguard nodes consul://127.0.0.1:8500 orders --ready-for 5 --watch --timeout 600
 
 On a terminal --watch draws a table: state, why and for how long, the weight with a bar while
 it rises, calls in flight, load, calls per second and the share of good ones in the last 30
@@ -58,6 +59,14 @@ def add_to(commands: Commands) -> None:
         help="with --watch of a registry: GET this path once a second for each node meanwhile, "
         "so that there is health and latency to be seen",
     )
+    add(
+        "--ready-for",
+        type=int,
+        metavar="K",
+        help="only tell whether K more nodes may leave now: exit status 0, or 1 and why not; with "
+        "--watch wait until they may",
+    )
+    add("--timeout", type=seconds, metavar="S", help="how long --ready-for waits (default: on)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -66,6 +75,8 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.call is not None:
         _check_call(options)
+    if options.ready_for is not None:
+        return _ready(options)
     try:
         run_nodes(
             options.registry,
@@ -78,6 +89,31 @@ def _run(options: argparse.Namespace) -> int:
         raise CommandError(one_line(error), status=USAGE) from error
     except RpcguardError as error:
         raise CommandError(one_line(error)) from error
+    return 0
+
+
+def _ready(options: argparse.Namespace) -> int:
+    from rpcguard._commands.nodes.run import wait_until_ready
+    from rpcguard.errors import InvalidRegistryURL, RpcguardError
+
+    if options.ready_for < 1:
+        raise CommandError("--ready-for needs a number of nodes, 1 or more", status=USAGE)
+    try:
+        against = wait_until_ready(
+            options.registry,
+            options.service,
+            options.ready_for,
+            watch=options.watch,
+            timeout=options.timeout,
+            call=options.call,
+        )
+    except InvalidRegistryURL as error:
+        raise CommandError(one_line(error), status=USAGE) from error
+    except RpcguardError as error:
+        raise CommandError(one_line(error)) from error
+    if against:
+        raise CommandError(f"{options.ready_for} more may not leave now: {'; '.join(against)}")
+    print(f"{options.ready_for} more may leave now")
     return 0
 
 
