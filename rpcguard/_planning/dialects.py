@@ -65,6 +65,8 @@ def as_dict(plan: ReleasePlan) -> dict[str, Any]:
         "nodes": len(plan.fleet.nodes),
         "load": plan.fleet.load,
         "expected_load": plan.fleet.expected,
+        "workers": plan.fleet.workers,
+        "service_time": plan.fleet.service_time,
         "rows": [_row(one) for one in plan.rows],
         "advised": None if row is None else row.size,
         "order": [] if row is None else order_of(row),

@@ -47,6 +47,7 @@ REASONS = {
         "docs/guides/release.md",
         "rpcguard demo --plain",
     ): "tests/commands/demo runs it from end to end",
+    ("docs/guides/plan.md", "demo --plan"): "takes a minute; tests/commands/demo runs it",
     ("docs/write-a-registry.md", "[project.entry-points"): "is of another package",
     ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",
     ("docs/observability.md", ""): "needs collectors; the tests of telemetry run its commands",

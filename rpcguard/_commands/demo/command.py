@@ -33,6 +33,7 @@ def add_to(commands: Commands) -> None:
     add("--providers", type=int, default=5, help="number of providers (default: 5)")
     add("--seed", type=int, default=1, help="drives the choice of GET and POST (default: 1)")
     add("--plain", action="store_true", help="one line per event instead of the live view")
+    add("--plan", type=Path, metavar="PATH", help="release by the batches of plan-release --json")
     add("--report", type=Path, metavar="PATH", help="write a picture: .html, or a bare .svg")
 
 
@@ -42,10 +43,12 @@ def _run(options: argparse.Namespace) -> int:
         lacking = " and ".join(missing)
         raise CommandError(f"the demo needs {lacking}: pip install 'rpcguard[demo]'")
     from rpcguard._commands.demo.options import DemoOptions
+    from rpcguard._commands.demo.planned import read_plan
 
     names = ("seconds", "rate", "providers", "seed", "plain", "report")
     try:
-        chosen = DemoOptions(**{name: getattr(options, name) for name in names})
+        plan = None if options.plan is None else read_plan(options.plan)
+        chosen = DemoOptions(plan=plan, **{name: getattr(options, name) for name in names})
     except ValueError as error:
         raise CommandError(str(error), status=USAGE) from error
     from rpcguard._commands.demo.run import run_demo

@@ -7,8 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rpcguard._commands.demo.script import Script, release_script
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rpcguard._commands.demo.planned import DemoPlan
 
 SERVICE = "orders"
 POST_SHARE = 0.2
@@ -33,14 +37,30 @@ class DemoOptions:
     seed: int = 1
     plain: bool = False
     report: Path | None = None
+    plan: DemoPlan | None = None
+    """Play the batches of this plan instead of the script, with nodes of its capacity."""
 
     def __post_init__(self) -> None:
+        if self.plan is not None:
+            object.__setattr__(self, "providers", self.plan.providers)
+            object.__setattr__(self, "rate", self.plan.rate)
         _within("seconds", self.seconds, 5, 3600)
         _within("rate", self.rate, 1, 1000)
-        _within("providers", self.providers, 3, 20)
+        _within("providers", self.providers, 1 if self.plan else 3, 20)
         # Better now than after the whole run.
         if self.report is not None and not _is_writable(self.report):
             raise ValueError(f"report must be a file that can be written, not {str(self.report)!r}")
+
+    @property
+    def capacity(self) -> tuple[int, float] | None:
+        """Calls that a provider works on at a time, and for how long; None for any number."""
+        return (self.plan.workers, self.plan.service_time) if self.plan else None
+
+    def script(self) -> Script:
+        """Write the script of the run."""
+        if self.plan is not None:
+            return self.plan.script(seconds=self.seconds)
+        return release_script(providers=self.providers, seconds=self.seconds)
 
 
 def _is_writable(path: Path) -> bool:

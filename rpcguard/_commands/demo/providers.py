@@ -30,10 +30,13 @@ demo."""
 class ProviderProcess:
     """Hold one provider: a name and a port for good, and a process that comes and goes."""
 
-    def __init__(self, name: str, port: int, log: Path) -> None:
+    def __init__(
+        self, name: str, port: int, log: Path, *, capacity: tuple[int, float] | None = None
+    ) -> None:
         self.name = name
         self.port = port
         self.log = log
+        self.capacity = capacity
         self._leaving = log.with_name(f"{log.name}.leaving")
         self.generation: int = 0
         self.started_at: float = 0.0
@@ -56,6 +59,8 @@ class ProviderProcess:
         """
         self._leaving.unlink(missing_ok=True)
         arguments = ["--name", self.name, "--port", self.port, "--log", self.log, "--cold", cold]
+        if self.capacity is not None:
+            arguments += ["--width", self.capacity[0], "--seconds", self.capacity[1]]
         # Its own process group: Ctrl-C must not reach it. If the demo is killed while a provider
         # is frozen, the system wakes and ends such a group; others see the end of their input.
         self._process = await asyncio.create_subprocess_exec(

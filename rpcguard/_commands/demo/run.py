@@ -15,11 +15,12 @@ from rpcguard._commands.demo.board import Board
 from rpcguard._commands.demo.clients import Attempted, GuardedCaller, RoundRobinCaller
 from rpcguard._commands.demo.load import steady_load
 from rpcguard._commands.demo.options import SERVICE, DemoOptions
+from rpcguard._commands.demo.planned import PLAN_COLD
 from rpcguard._commands.demo.providers import ProviderProcess, executed_posts, free_ports
 from rpcguard._commands.demo.recording import CLIENTS, CallRecord, DemoEvent, Recording
 from rpcguard._commands.demo.registry import EmbeddedRegistry
 from rpcguard._commands.demo.report import write_report
-from rpcguard._commands.demo.script import WHAT, Script, Step, release_script
+from rpcguard._commands.demo.script import WHAT, Script, Step
 from rpcguard._commands.demo.summary import figures, summary
 from rpcguard._commands.demo.view import LiveView, PlainView, View
 
@@ -60,15 +61,15 @@ class Demo:
     def __init__(self, options: DemoOptions, view: View, logs: Path) -> None:
         self.options = options
         self.view = view
-        self.script: Script = release_script(providers=options.providers, seconds=options.seconds)
+        self.script: Script = options.script()
         self.registry: EmbeddedRegistry = EmbeddedRegistry(SERVICE)
         names = [f"orders-{number + 1}" for number in range(options.providers)]
         ports = free_ports(len(names))
         self.providers: list[ProviderProcess] = [
-            ProviderProcess(name, port, logs / name)
+            ProviderProcess(name, port, logs / name, capacity=options.capacity)
             for name, port in zip(names, ports, strict=True)
         ]
-        self._cold = min(_COLD, _COLD * self.script.pace)
+        self._cold = PLAN_COLD if options.plan else min(_COLD, _COLD * self.script.pace)
         self.recording: Recording = Recording(tuple(names), options.rate, self._cold)
         self.board: Board = Board(names)
         self._began = time.monotonic()
@@ -155,9 +156,10 @@ class Demo:
     async def _follow_script(self) -> None:
         for step in self.script.steps:
             await asyncio.sleep(step.pause)
-            provider = self.providers[step.provider]
-            self._tell(provider.name, step.action, WHAT[step.action])
-            await self._do(step, provider)
+            chosen = [self.providers[number] for number in step.providers]
+            for provider in chosen:
+                self._tell(provider.name, step.action, WHAT[step.action])
+            await asyncio.gather(*(self._do(step, provider) for provider in chosen))
         await asyncio.sleep(self.script.tail)
         self._script_is_over = True
 

@@ -23,7 +23,7 @@ SETTLE = 0.9
 """Seconds from the signal to the stop, as a preStop hook waits."""
 TAIL = 1.5
 """Seconds of calm at the end, so that what the last fault left is seen."""
-BOOT = 0.8  # what a provider takes to start, which no script can shorten
+BOOT = 0.8  # seconds that a provider takes to start, which no script can shorten
 
 WHAT: dict[Action, str] = {
     "leave": "announces that it leaves",
@@ -41,11 +41,11 @@ WHAT: dict[Action, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Do `action` to the provider of this number, `pause` seconds after the step before."""
+    """An action on the providers of these numbers, `pause` seconds after the step before."""
 
     pause: float
     action: Action
-    provider: int
+    providers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def release_script(*, providers: int, seconds: float) -> Script:
     before = LEAD_IN
     for part, provider in parts:
         for action, pause in part:
-            steps.append(Step((before + pause) * pace, action, provider))
+            steps.append(Step((before + pause) * pace, action, (provider,)))
             before = 0.0
         before = SETTLE
     return Script(tuple(steps), TAIL * pace, pace)

@@ -30,6 +30,8 @@ _WORK_TIME = 0.005
 """Seconds of service, as in the field: fast, and well above the cost of a call."""
 _COLD_TIME = 0.06
 """Seconds while cold, twelve times as long: caches are empty."""
+_COLD_FACTOR = 3.0
+"""How many times as long a cold provider of a plan takes; `plan-release --cold` has the same."""
 _COLD_WIDTH = 2
 """Calls at a time that a cold provider serves."""
 
@@ -41,13 +43,23 @@ class Work:
     demo feels the load of the other.
     """
 
-    def __init__(self, *, name: str, log: TextIO, cold: float) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        log: TextIO,
+        cold: float,
+        width: int | None = None,
+        seconds: float = _WORK_TIME,
+    ) -> None:
         self.name = name
         self.log = log
         self.warm_at: float = time.monotonic() + cold
         self.sick: bool = False
+        self.width = width
+        self.seconds = seconds
         self.gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(_COLD_WIDTH)
+            lambda: asyncio.Semaphore(width or _COLD_WIDTH)
         )
 
     async def __call__(
@@ -77,11 +89,14 @@ class Work:
         if self.sick:
             return 500
         self.log.write(f"{method} {call}\n")
-        if time.monotonic() >= self.warm_at:
-            await asyncio.sleep(_WORK_TIME)
+        cold = time.monotonic() < self.warm_at
+        if self.width is None and not cold:
+            await asyncio.sleep(self.seconds)
             return 200
+        # A node of a plan is as slow while cold as the rehearsal has it at first.
+        slow = _COLD_TIME if self.width is None else _COLD_FACTOR * self.seconds
         async with self.gates[call[0]]:
-            await asyncio.sleep(_COLD_TIME)
+            await asyncio.sleep(slow if cold else self.seconds)
         return 200
 
 
@@ -105,10 +120,18 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--log", required=True)
     parser.add_argument("--cold", type=float, default=0.0)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--seconds", type=float, default=_WORK_TIME)
     options = parser.parse_args()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(options.log, "a", buffering=1, encoding="ascii") as log:
-        work = Work(name=options.name, log=log, cold=options.cold)
+        work = Work(
+            name=options.name,
+            log=log,
+            cold=options.cold,
+            width=options.width,
+            seconds=options.seconds,
+        )
         config = uvicorn.Config(
             OfflineASGI(work, file=f"{options.log}.leaving"),
             host="127.0.0.1",

@@ -22,7 +22,7 @@ def made_up_run(*, seconds: float = 45.0, rate: float = 100.0, nodes=NODES) -> R
     recording.sightings += [Sighting(0.0, node, "available", None) for node in nodes]
     for step in script.steps:
         at += step.pause + (0.6 if step.action == "list" else 0.0)
-        node = nodes[step.provider]
+        node = nodes[step.providers[0]]
         recording.events.append(DemoEvent(at, node, step.action, WHAT[step.action]))
         if step.action in ("stop", "kill", "freeze", "sick"):
             gone[node].append([at, seconds])

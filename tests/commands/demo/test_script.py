@@ -10,7 +10,7 @@ from rpcguard._commands.demo.script import BOOT, WHAT, release_script
 
 
 def actions(script, provider: int) -> list[str]:
-    return [step.action for step in script.steps if step.provider == provider]
+    return [step.action for step in script.steps if step.providers == (provider,)]
 
 
 def test_every_provider_is_released_and_three_are_hurt():
