@@ -42,11 +42,11 @@ class Faults:
         """Count an attempt, and say what happens to it; where several are due, the first kind."""
         with self._lock:
             self.attempts += 1
-            due = (kind for kind, number in self._every.items() if self.attempts % number == 0)
-            kind = next(due, None)
-            if kind is not None:
-                self.done[kind] += 1
-            return kind
+            for kind, number in self._every.items():
+                if self.attempts % number == 0:
+                    self.done[kind] += 1
+                    return kind
+            return None
 
 
 @contextmanager
