@@ -153,7 +153,7 @@ def main() -> None:
     given = parser.parse_args()
     log = os.open(given.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     work = Work(name=given.name, log=log, cold=given.cold)
-    app = OfflineASGI(work)
+    app = OfflineASGI(work, file=False)
     server = Server(
         uvicorn.Config(
             app,

@@ -42,9 +42,8 @@ class SignallingServer(uvicorn.Server):
 
 @contextmanager
 def running(port: int) -> Iterator[None]:
-    config = uvicorn.Config(
-        OfflineASGI(orders), host="127.0.0.1", port=port, lifespan="off", log_level="critical"
-    )
+    app = OfflineASGI(orders, file=False)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="critical")
     server = SignallingServer(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

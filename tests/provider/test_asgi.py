@@ -170,6 +170,13 @@ async def test_an_app_that_raises_after_the_headers_is_left_alone(exchange):
     assert [message["type"] for message in exchange.sent] == ["http.response.start"]
 
 
+async def test_a_crash_is_left_to_the_server_while_there_is_nothing_to_say(exchange):
+    """Servers answer in their own way, which is not changed without need."""
+    with pytest.raises(RuntimeError, match="app bug"):
+        await exchange.request("/raise")
+    assert exchange.sent == []
+
+
 async def test_the_error_of_a_crashed_app_still_reaches_the_server(exchange):
     """The notice on the 500 does not hide the error from the server's log."""
     exchange.guarded.go_offline()

@@ -266,16 +266,65 @@ def test_a_request_through_a_proxy_or_a_web_page(uvicorn_at, private, header):
     assert not guarded.offline
 
 
+def turned_over(listening: socket.socket | None) -> int:
+    """Ask a WSGI app over a connection that gunicorn has accepted there; give the status."""
+    environ = {"PATH_INFO": OFFLINE, "REQUEST_METHOD": "POST", "REMOTE_ADDR": ""}
+    given = environ if listening is None else {**environ, "gunicorn.socket": listening}
+    said: list[str] = []
+    OfflineWSGI(wsgi)(given, lambda status, _: said.append(status))
+    return int(said[0].split()[0])
+
+
 def test_gunicorn_tells_which_socket_it_was(private):
     """A WSGI environment has no other word for a unix socket than the connection itself."""
-    guarded = OfflineWSGI(wsgi)
-    ours, theirs = socket.socketpair()
-    listening = socket.socket(socket.AF_UNIX)
-    with ours, theirs, listening:
+    nameless, other = socket.socketpair()
+    with nameless, other, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(private))
-        environ = {"PATH_INFO": OFFLINE, "REQUEST_METHOD": "POST", "REMOTE_ADDR": ""}
-        said: list[str] = []
-        for connection in (None, theirs, listening):
-            given = environ if connection is None else {**environ, "gunicorn.socket": connection}
-            guarded(given, lambda status, _: said.append(status))
-    assert [status[:3] for status in said] == ["403", "403", "200"]
+        assert turned_over(None) == 403
+        assert turned_over(nameless) == 403
+        assert turned_over(listening) == 200
+        private.unlink()
+        assert turned_over(listening) == 403
+
+
+@pytest.mark.parametrize(
+    ("folder", "own", "status"),
+    [
+        (0o755, 0o666, 403),
+        (0o755, 0o620, 403),
+        (0o755, 0o602, 403),
+        (0o755, 0o644, 200),
+        (0o710, 0o666, 403),
+        (0o701, 0o666, 403),
+        (0o700, 0o666, 200),
+        (0o766, 0o666, 200),
+    ],
+)
+def test_who_can_connect_to_a_socket(public, folder, own, status):
+    """Whoever may write to it, and search every folder above it."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(public))
+        public.chmod(own)
+        public.parent.chmod(folder)
+        assert turned_over(listening) == status
+    public.parent.chmod(0o700)
+
+
+def test_a_folder_far_above_keeps_others_out_too(public):
+    """The way to a socket leads through all of them."""
+    inner = public.parent / "open" / "wide"
+    inner.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(inner / "s"))
+        (inner / "s").chmod(0o666)
+        assert turned_over(listening) == 403
+        public.parent.chmod(0o700)
+        assert turned_over(listening) == 200
+
+
+def test_the_post_takes_back_what_its_process_said(provider):
+    """One that is asked to be online is, by its own word as by the file."""
+    guarded, url = provider(token=TOKEN)
+    guarded.go_offline()
+    assert httpx.post(url + ONLINE, headers=bearer(TOKEN)).json() == {"offline": False}
+    assert not guarded.offline

@@ -94,7 +94,7 @@ async def test_a_graceful_stop(serve, make_caller):
 
 async def test_a_provider_that_says_that_it_leaves(serve, make_caller):
     """After the answer that carries the signal the next call already goes elsewhere."""
-    leaving_app = OfflineASGI(app)
+    leaving_app = OfflineASGI(app, file=False)
     leaving, staying = serve(leaving_app), serve()
     caller = make_caller(listing=listing(leaving, staying))
     assert (await caller.call()).extensions["rpcguard"].node.port == leaving.port
