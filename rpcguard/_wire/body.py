@@ -15,7 +15,7 @@ LONGEST_TRAILERS = 102400
 """Bytes of the trailers, as many as of a head."""
 _LARGEST_CHUNK = (1 << 63) - 1
 """What a signed 64-bit counter holds: a larger size is meant to overflow somebody's."""
-_SIZE = re.compile(rb"([0-9a-fA-F]{1,20})[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?\r\n").fullmatch
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,20})(?:;[^\x00-\x08\n-\x1f\x7f]*)?[ \t]*\r\n").fullmatch
 _FIELD = re.compile(
     rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+:[ \t]*(?:[^\x00\n\r\s](?:[^\x00\n\r\f\v]*[^\x00\n\r\s])?)?[ \t]*"
 ).fullmatch

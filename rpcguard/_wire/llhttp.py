@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from rpcguard._wire import h11_heads
@@ -9,6 +11,7 @@ from rpcguard._wire.head import ResponseHead
 
 _FIRST_STATUS = 100
 _LINE_BREAKS = b"\r\n"
+_CONTROLS = re.compile(rb"[\x00\x0b\x0c]").search
 
 
 class _Head:
@@ -43,7 +46,7 @@ def parse_head(data: bytes) -> ResponseHead:
         return h11_heads.parse_head(data)
     status = parser.get_status_code()
     # An empty line before the status line, a status of two digits, a NUL in the reason phrase.
-    doubtful = data[0] in _LINE_BREAKS or status < _FIRST_STATUS or b"\x00" in head.reason
+    doubtful = data[0] in _LINE_BREAKS or status < _FIRST_STATUS or _CONTROLS(head.reason)
     if doubtful or not head.complete:
         return h11_heads.parse_head(data)
     version = b"HTTP/" + parser.get_http_version().encode()
