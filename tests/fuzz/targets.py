@@ -38,7 +38,7 @@ from rpcguard.registries.polaris import PolarisRegistry
 from rpcguard.registries.xds.rest import XdsRegistry
 from rpcguard.registries.zookeeper.znodes import LAYOUTS as ZNODE_LAYOUTS
 from rpcguard.registries.zookeeper.znodes import Znode
-from tests.fuzz import templates
+from tests.fuzz import http11, templates
 from tests.fuzz.answers import Client, File, drained, finished, written
 from tests.fuzz.draw import ODDITIES, Draw, Template
 from tests.fuzz.resolver import Questions
@@ -492,4 +492,5 @@ TARGETS: dict[str, Target] = {
     "options": Target(_options, (b"", bytes([0, 0, 0, 0, 255, 3] * 3)), tuple(_OPTIONS)),
     "gzip": Target(_gzip, (b"\xff" + gzip.compress(b"a" * 100, mtime=0),)),
     "lines": Target(_lines, (b"\x05one\ntwo\n\nthree",)),
+    "http11": Target(http11.answers, http11.SEEDS, http11.WORDS),
 }  # fmt: skip

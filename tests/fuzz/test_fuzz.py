@@ -13,7 +13,7 @@ from tests.fuzz.stand import Broken, Plain, Stand, listen
 from tests.fuzz.targets import TARGETS
 
 INPUTS = 2000
-PLAIN = ("headers", "retry-after", "urls", "options", "gzip", "lines")
+PLAIN = ("headers", "retry-after", "urls", "options", "gzip", "lines", "http11")
 
 
 @pytest.fixture(autouse=True)
