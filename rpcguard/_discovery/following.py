@@ -100,6 +100,7 @@ class Subscriptions:
 
 def view_of(service: Service, following: Subscriptions) -> ServiceView:
     """Show a service and how its registry does."""
+    retries, budget = service.retries()
     return ServiceView(
         name=service.name,
         registry=repr(following.registry),
@@ -108,4 +109,6 @@ def view_of(service: Service, following: Subscriptions) -> ServiceView:
         age=following.age(service.name),
         trouble=following.trouble(service.name),
         refused=service.refused,
+        retries=retries,
+        budget=budget,
     )

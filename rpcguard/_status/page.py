@@ -8,16 +8,18 @@ import json
 import os
 import socket
 import time
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rpcguard._process import process_began
+from rpcguard._text import percent
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from rpcguard._core.nodes.view import NodeView, ServiceView
+    from rpcguard._core.nodes.view import NodeView, RouteView, ServiceView
     from rpcguard._core.service.records import PickRecord
 
 _MOST_ROWS = 1000
@@ -41,6 +43,10 @@ class Shown(Protocol):
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last picks of a service."""
+        ...
+
+    def routes(self, service: str) -> list[RouteView]:
+        """Show the routes of a service."""
         ...
 
 
@@ -72,7 +78,11 @@ def _answer(shown: Sequence[Shown], method: str, path: str, mounted: str) -> Pag
 
 def _json(shown: Sequence[Shown]) -> bytes:
     services = [
-        {**service.as_dict(), "nodes": [_plain(view) for view in transport.nodes(service.name)]}
+        {
+            **service.as_dict(),
+            "nodes": [_plain(view) for view in transport.nodes(service.name)],
+            "routes": [asdict(route) for route in transport.routes(service.name)],
+        }
         for transport in shown
         for service in transport.services()
     ]
@@ -96,12 +106,7 @@ def _process() -> dict[str, Any]:
 
 def _page(shown: Sequence[Shown], mounted: str) -> bytes:
     sections = [
-        _section(
-            service,
-            transport.nodes(service.name),
-            transport.explain(service.name),
-            f"{number}-{service.name}",
-        )
+        _section(transport, service, f"{number}-{service.name}")
         for number, transport in enumerate(shown)
         for service in transport.services()
     ]
@@ -127,18 +132,38 @@ def _about() -> str:
     return f"{told}, started {started}"
 
 
-def _section(
-    service: ServiceView, views: list[NodeView], picks: list[PickRecord], mark: str
-) -> str:
-    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
-    rows = "".join(_row(view) for view in views[:_MOST_ROWS])
+def _section(transport: Shown, service: ServiceView, mark: str) -> str:
+    views = transport.nodes(service.name)
     more = len(views) - _MOST_ROWS
     rest = f"<p>and {more} more nodes, in the JSON</p>" if more > 0 else ""
     return (
         f"<h2>{escape(service.name)}</h2><p>{escape(_told(service, views))}</p>"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{rest}"
-        f"{_last_picks(picks, mark)}"
+        f"{_table(_HEADS, map(_row, views[:_MOST_ROWS]))}{rest}"
+        f"{_routes(transport.routes(service.name))}"
+        f"{_last_picks(transport.explain(service.name), mark)}"
     )
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _routes(routes: list[RouteView]) -> str:
+    return _table(_ROUTE_HEADS, map(_route_row, routes)) if routes else ""
+
+
+def _route_row(route: RouteView) -> str:
+    held = "" if route.guard is None else f"held back by its guard, {route.guard:.0f} s left"
+    cells = (
+        percent(route.share),
+        percent(route.effective_share),
+        percent(route.measured),
+        f"{route.eligible} of {route.nodes}",
+    )
+    numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+    name = f'<th scope="row">{escape(route.name)}</th>'
+    return f'<tr>{name}{numbers}<td class="told">{held}</td></tr>'
 
 
 def _last_picks(picks: list[PickRecord], mark: str) -> str:
@@ -177,6 +202,8 @@ def _told(service: ServiceView, views: list[NodeView]) -> str:
         told.append("not known to the registry")
     if service.age is not None:
         told.append(f"answered {service.age:.1f} s ago")
+    if service.retries:
+        told.append(f"{service.retries} retries lately, of {service.budget} that its calls allow")
     if service.refused:
         told.append(f"{service.refused} more are outside of allowed_networks")
     if service.trouble is not None:
@@ -222,6 +249,7 @@ def _event(view: NodeView) -> str:
     return f"{view.event}{age}"
 
 
+_ROUTE_HEADS = ("route", "share", "now", "measured", "eligible", "why")
 _HEADS = (
     "node",
     "state",

@@ -363,7 +363,7 @@ async def test_the_scripted_registry_does_not_wait_for_its_own_thread():
 
 def test_the_scripted_registry_tells_when_nobody_listens(monkeypatch):
     """A transport that does not take a change in time is an error of the test, not a hang."""
-    monkeypatch.setattr("rpcguard.testing._PATIENCE", 0.05)
+    monkeypatch.setattr("rpcguard.testing.registry._PATIENCE", 0.05)
     registry = ScriptedRegistry({"orders": nodes("a")})
     stuck = threading.Event()
     begun = threading.Event()

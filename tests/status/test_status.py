@@ -15,7 +15,7 @@ import uvicorn
 
 import rpcguard
 from rpcguard import Snapshot
-from rpcguard._core.nodes.view import ServiceView
+from rpcguard._core.nodes.view import RouteView, ServiceView
 from rpcguard._core.service.records import PickRecord
 from rpcguard._status.app import asgi_status
 from tests.support.library import http
@@ -230,8 +230,34 @@ async def test_the_page_says_whose_it_is_and_how_it_picks(calling, provider):
     assert f"left out: {second.id} (" in newest
 
 
+async def test_the_page_shows_retries_and_routes(calling, provider):
+    """How many retries were made of how many that are allowed; what each route leads to."""
+    failing = provider(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+    canary = rpcguard.Route("orders-canary", service="orders", share=0.25, to={"version": "2"})
+    options = {"balancer": InOrder, "routing": rpcguard.Routing(rules=[canary])}
+    async with (
+        calling(failing, provider(), **options) as caller,
+        viewing(caller.transport) as viewer,
+    ):
+        assert (await caller.get()).status_code == 200
+        page = (await viewer.get("/")).text
+        (service,) = (await viewer.get("/nodes.json")).json()["services"]
+    (route,) = service["routes"]
+    assert (route["name"], route["share"], route["eligible"]) == ("orders-canary", 0.25, 0)
+    [row] = [row for row in Cells(page).rows if row[0] == "orders-canary"]
+    assert row[:3] == ["orders-canary", "25.0%", "25.0%"]
+    assert (service["retries"], service["budget"]) == (1, 100)
+    assert "1 retries lately, of 100 that its calls allow" in page
+
+
 class Fixed:
     """Show made-up lists: one of each state, and a registry that fails."""
+
+    def routes(self, service: str) -> list[RouteView]:
+        if service != "billing":
+            return []
+        more = {"measured": None, "ramp": 1.0, "strain": 1.0, "nodes": 4, "eligible": 3}
+        return [RouteView(EVIL, service, 0.05, 0.0, guard=12.3, **more)]
 
     def explain(self, service: str) -> list[PickRecord]:
         if service != "orders":
@@ -330,6 +356,14 @@ def browser(directory, *arguments: str) -> str:
         env={**os.environ, "HOME": str(directory)},
     )
     return done.stdout
+
+
+async def test_a_route_that_its_guard_holds_back():
+    """Its row says for how long, and nothing is measured yet."""
+    async with viewing(Fixed()) as viewer:
+        page = (await viewer.get("/")).text
+    [row] = [row for row in Cells(page).rows if row[0] == EVIL]
+    assert row[1:] == ["5.0%", "0.0%", "", "3 of 4", "held back by its guard, 12 s left"]
 
 
 async def test_a_pick_is_told_in_full():

@@ -84,7 +84,8 @@ class ServiceView:
     `ready` is true once there is a list, `known` says whether the registry knows the service,
     `age` is the seconds since the registry last answered (None before it and for a fixed list),
     `trouble` what is wrong with it, `refused` how many nodes it lists outside of the
-    `allowed_networks`.
+    `allowed_networks`, `retries` how many were made in the last `budget_window` of the
+    `RetryPolicy`, and `budget` how many it allows by the calls of that time.
     """
 
     name: str
@@ -94,6 +95,8 @@ class ServiceView:
     age: float | None
     trouble: str | None
     refused: int = 0
+    retries: int = 0
+    budget: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""

@@ -34,6 +34,12 @@ class RetryBudget:
         counts.advance(now)
         return counts.marked + 1 <= self._ratio * counts.total + self._floor
 
+    def spent(self, now: float) -> tuple[int, int]:
+        """Give how many retries were paid in the window, and how many it allows in all."""
+        counts = self._counts
+        counts.advance(now)
+        return counts.marked, int(self._ratio * counts.total + self._floor)
+
     def withdraw(self, now: float) -> float:
         """Pay for one retry; give the time, by which it may be paid back."""
         self._counts.add(now, 0, 1)

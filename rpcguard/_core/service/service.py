@@ -264,6 +264,10 @@ class Service(Turns):
             self.router.adopt(routes, self._roster, self._alone, self.clock)
             self._deliver()
 
+    def retries(self) -> tuple[int, int]:
+        """Show how many retries were made in the budget's window, and how many it allows."""
+        return self._alone(lambda: self._budget.spent(self.clock()))
+
     def routes(self) -> list[RouteView]:
         """Show the routes of the service and what they get."""
         router = self.router
