@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
 from rpcguard._connections.aio import AsyncExchange
 from rpcguard._connections.asyncio_stream import AsyncioStream
+from rpcguard._connections.exchange import StaleConnection
 from rpcguard._connections.http2.aio_connection import AsyncHttp2Connection
 from rpcguard._connections.http2.calls import (
     Countdown,
@@ -123,7 +123,7 @@ class AsyncHttp2Exchange(AsyncExchange):
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            clock=options.get("clock", time.monotonic),
+            clock=self._clock,
             event=anyio.Event,
         )
         self.dropped = self._books.dropped
@@ -135,7 +135,8 @@ class AsyncHttp2Exchange(AsyncExchange):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
-        place = Place(self._slot(request).name)
+        slot = self._slot(request)
+        place = Place(slot.name, slot.oldest)
         try:
             answer = await self._sent(request, place)
         except BaseException as error:
@@ -183,6 +184,9 @@ class AsyncHttp2Exchange(AsyncExchange):
         """Find the library's error for what ended a call; None for what passes as it is."""
         closed = self._books.closed
         made = translated(self._http, error, self._address, place, closed=closed)
+        if made is not None and isinstance(made.__cause__, StaleConnection):
+            self._idle_age.learn(self._clock() - place.connection.idle_since)
+            self._books.close_idle()
         return made or self._translated(error)
 
     async def _sent(self, request: httpx.Request, place: Place) -> httpx.Response | None:
@@ -205,17 +209,21 @@ class AsyncHttp2Exchange(AsyncExchange):
     async def _seated(self, request: httpx.Request, place: Place) -> bool:
         """Get the place onto a connection; False where the node speaks HTTP/1.1."""
         self._settle_dropped()
-        while place.name not in self._http1_names:
-            if not self._books.request(place):
-                await self._wait_in_line(request, place)
-            self._close_doomed()
-            if place.opened:
-                return await self._open(request, place)
-            if place.reused:
-                place.connection.channel.take_in()
-            if place.connection.usable:
-                return True
-            self._books.release(place)
+        try:
+            while place.name not in self._http1_names:
+                if not self._books.request(place):
+                    await self._wait_in_line(request, place)
+                self._close_doomed()
+                if place.opened:
+                    await self._open(request, place)
+                    return True
+                if place.reused:
+                    place.connection.channel.take_in()
+                if place.connection.usable:
+                    return True
+                self._books.release(place)
+        except SpeaksHttp1:
+            self._http1_names.add(place.name)
         return False
 
     async def _wait_in_line(self, request: httpx.Request, place: Place) -> None:
@@ -233,20 +241,15 @@ class AsyncHttp2Exchange(AsyncExchange):
         if place.failure is not None:
             raise copied(place.failure)
 
-    async def _open(self, request: httpx.Request, place: Place) -> bool:
+    async def _open(self, request: httpx.Request, place: Place) -> None:
         try:
             connection = await self._dial_either(request, place)
-        except SpeaksHttp1 as failure:
-            self._http1_names.add(place.name)
-            self._books.failed(place, failure)
-            return False
-        except self._core.ConnectError as failure:
+        except (SpeaksHttp1, self._core.ConnectError) as failure:
             self._books.failed(place, failure)
             raise
         self._books.opened(place, connection)
         if self._books.closed:
             raise self._closed()
-        return True
 
     async def _dial_either(self, request: httpx.Request, place: Place) -> AsyncHttp2Connection:
         stream = await self._dialled(request, place.name, self._offered)

@@ -192,11 +192,10 @@ class AsyncioChannel(Channel):
 
     def _wake_writers(self) -> None:
         writers, self._writers = self._writers, []
-        if not self._loop.is_closed():
-            for writer in writers:
-                _wake(writer)
+        for writer in writers:
+            _wake(writer)
 
 
 def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
+    if not future.done() and not future.get_loop().is_closed():
         future.set_result(None)

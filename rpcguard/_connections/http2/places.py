@@ -22,6 +22,8 @@ class Shareable(Protocol):
     """How many places are taken; kept by the books."""
     expires: float
     """When it is closed if it stays idle; kept by the books."""
+    idle_since: float
+    """When its last call ended; kept by the books."""
 
     @property
     def usable(self) -> bool:
@@ -52,13 +54,16 @@ class Place:
         "failure",
         "frames_before",
         "name",
+        "oldest",
         "opened",
         "reused",
         "stream",
     )
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, oldest: float = math.inf) -> None:
         self.name: str | None = name
+        self.oldest: float = oldest
+        """Seconds that its connection may have been idle."""
         self.connection: Any = None
         self.opened: bool = False
         """Whether its call opens the connection, or has opened it."""
@@ -211,7 +216,7 @@ class PlaceBooks:
         return doomed
 
     def _grant(self, place: Place) -> bool:
-        connection = self._with_room(place.name)
+        connection = self._with_room(place)
         if connection is None:
             if self.expects(place.name):
                 return False
@@ -227,12 +232,14 @@ class PlaceBooks:
         place.connection = connection
         return True
 
-    def _with_room(self, name: str | None) -> Shareable | None:
+    def _with_room(self, place: Place) -> Shareable | None:
+        name = place.name
         for one in self._busy:
             if one.name == name and one.calls < one.capacity:
                 return one
+        since = self._clock() - place.oldest
         for one in reversed(self._idle):
-            if one.name == name and one.usable:
+            if one.name == name and one.usable and one.idle_since >= since:
                 self._idle.remove(one)
                 self._busy.append(one)
                 return one
@@ -241,7 +248,8 @@ class PlaceBooks:
     def _rest(self, connection: Shareable) -> None:
         self._busy.remove(connection)
         if connection.usable and not self.closed:
-            connection.expires = self._clock() + self._expiry
+            connection.idle_since = now = self._clock()
+            connection.expires = now + self._expiry
             self._idle.append(connection)
         else:
             self.doomed.append(connection)

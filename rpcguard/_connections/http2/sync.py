@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rpcguard._connections.exchange import timeouts
+from rpcguard._connections.exchange import StaleConnection, timeouts
 from rpcguard._connections.http2.calls import (
     FieldCache,
     Unsent,
@@ -40,8 +39,8 @@ class Http2Slot(Slot):
 
     __slots__ = ("frames_before", "stream")
 
-    def __init__(self, name: str | None) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None, oldest: float) -> None:
+        super().__init__(name, oldest)
         self.stream: Http2Stream | None = None
         self.frames_before: int = 0
 
@@ -136,7 +135,7 @@ class SyncHttp2Exchange(SyncExchange):
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            clock=options.get("clock", time.monotonic),
+            clock=self._clock,
             event=threading.Event,
         )
         self.dropped = self._h2.dropped
@@ -148,7 +147,8 @@ class SyncHttp2Exchange(SyncExchange):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
-        slot = Http2Slot(self._slot(request).name)
+        found = self._slot(request)
+        slot = Http2Slot(found.name, found.oldest)
         try:
             answer = self._sent(request, slot)
         except BaseException as error:
@@ -209,6 +209,10 @@ class SyncHttp2Exchange(SyncExchange):
     def explain(self, error: BaseException, slot: Http2Slot) -> Exception | None:
         """Find the library's error for what ended a call; None for what passes as it is."""
         made = translated(self._http, error, self._address, slot, closed=self._h2.closed)
+        if made is not None and isinstance(made.__cause__, StaleConnection):
+            self._idle_age.learn(self._clock() - slot.connection.idle_since)
+            with self._lock:
+                self._h2.close_idle()
         return made or self._translated(error)
 
     def _sent(self, request: httpx.Request, slot: Http2Slot) -> httpx.Response | None:

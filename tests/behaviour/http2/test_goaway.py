@@ -246,3 +246,42 @@ async def test_a_limit_that_falls_to_nothing_breaks_no_call(make_h2, make_h2_cal
     assert [len(answer.extensions["rpcguard"].attempts) for answer in answers] == [1, 1]
     assert (len(node.calls), len(node.peers)) == (3, 2)
     assert (caller.view(node).state, caller.view(node).failures) == ("available", 0)
+
+
+@each(CONCURRENT)
+async def test_what_a_goaway_promised_and_never_came_is_left_by_those_who_may_repeat(
+    make_h2, make_h2_caller, monkeypatch
+):
+    """A GET goes elsewhere and blames nobody; a POST waits, is answered late, and runs once."""
+    monkeypatch.setattr("rpcguard._core.nodes.live.LEAST_PATIENCE", 0.1)
+
+    def promise(node: H2, stream: int) -> None:
+        if stream == 5:
+            say_goaway(node, stream)
+        elif stream == 1:
+            node.answer(stream)
+
+    leaving, good = make_h2(promise), make_h2()
+    caller = make_h2_caller(leaving, good)
+    await caller.call()
+    answers = {}
+
+    async def call(method: str) -> None:
+        answers[method] = await caller.call(f"/{method}", method=method, content=b"pay", timeout=20)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call, "POST")
+        await soon(lambda: "/POST" in leaving.asked_for, "the POST is there")
+        group.start_soon(call, "GET")
+        await soon(lambda: "GET" in answers, "the GET is answered elsewhere")
+        assert "POST" not in answers
+        speaker, stream = leaving.asked_for["/POST"]
+        speaker.say(speaker.answer, stream)
+    assert [one.node.port for one in answers["GET"].extensions["rpcguard"].attempts] == [
+        leaving.port,
+        good.port,
+    ]
+    assert [one.node.port for one in answers["POST"].extensions["rpcguard"].attempts] == [
+        leaving.port
+    ]
+    assert caller.view(leaving).failures == 0
