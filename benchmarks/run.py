@@ -19,8 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.calls import http2, overhead, sidecars, telemetry
 from benchmarks.calls import many_nodes as fleet
-from benchmarks.calls import overhead, sidecars, telemetry
 from benchmarks.fleets import simulate
 from benchmarks.footprint import measure as footprint
 from benchmarks.lib.measure import ROUNDS
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RESULTS = DOCS / "performance" / "results.json"
 PACKAGES = (
-    *("httpx", "httpcore", "httpx2", "httpcore2", "h11", "anyio", "trio"),
+    *("httpx", "httpcore", "httpx2", "httpcore2", "h11", "h2", "anyio", "trio"),
     *("httpx-retries", "httpx-aiohttp", "aiohttp"),
 )
 
@@ -62,6 +62,7 @@ def parts(rounds: int, callers: int, providers: int) -> dict[str, Callable[[], S
     return {
         "one": partial(overhead.one_in_flight, rounds),
         "many": partial(overhead.many_in_flight, rounds),
+        "http2": partial(http2.over_http2, rounds),
         "fleet": partial(fleet.round_trips, rounds),
         "sidecars": partial(sidecars.against_sidecars, rounds),
         "telemetry": partial(telling, rounds),

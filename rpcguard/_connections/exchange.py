@@ -32,11 +32,12 @@ SocketOption = (
 )
 
 _NO_TIMEOUTS: Mapping[str, float | None] = MappingProxyType({})
-_ERRORS = (
+CORE_ERRORS = (
     *("TimeoutException", "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"),
     *("NetworkError", "ConnectError", "ReadError", "WriteError", "ProxyError"),
     *("UnsupportedProtocol", "ProtocolError", "LocalProtocolError", "RemoteProtocolError"),
 )
+"""The errors of httpcore that are told as those of httpx which have the same name."""
 _REQUEST_TIMEOUT = 408
 _NONE = -1.0
 """Seconds of idleness that no connection is below."""
@@ -79,7 +80,7 @@ class Exchange:
         """Make the classes that need the libraries, with the first stack: httpcore loads slowly."""
         if isinstance(cls._core, str):
             cls._core = import_module(cls._core)
-        errors = {getattr(cls._core, name): getattr(cls._http, name) for name in _ERRORS}
+        errors = {getattr(cls._core, name): getattr(cls._http, name) for name in CORE_ERRORS}
         cls._errors = {**errors, StackClosed: cls._http.ConnectError}
 
     @classmethod

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 ENVIRONMENT = "RPCGUARD_REGISTRY"
 SWEEP_EVERY = 1.0
 """Seconds between two looks at the idle connections: as late is one closed that has expired."""
+MOST_ORIGINS = 256
+"""Hosts called directly whose connections are kept track of: their names may come from anywhere."""
 ChildKey = tuple["LiveNode | None", str]
 
 
@@ -402,6 +404,7 @@ class Shell(Generic[ChildT]):
         key = None, f"{scheme}://{host}:{port}"
         child = children.get(key)
         if child is None:
+            _drop_unused(children)
             child = children.setdefault(key, self._make.direct(scheme, host, port))
         return child
 
@@ -426,3 +429,14 @@ def _renew_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _drop_unused(children: dict[ChildKey, Any]) -> None:
+    """Part with direct hosts to which nothing is open, once there are many."""
+    origins = [key for key in list(children) if key[0] is None]
+    if len(origins) < MOST_ORIGINS:
+        return
+    for key in origins:
+        child = children.get(key)
+        if child is not None and child.counts == ConnectionCounts(0, 0, 0):
+            children.pop(key, None)
