@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _Key = tuple[str, str, str | None]
-_LOUD = ("baseless", "doubted", "frozen", "guarded", "panic", "refused", "strained")
+_LOUD = ("baseless", "doubted", "frozen", "guarded", "panic", "refused", "strained", "strange")
 _REPEATED = ("panic", "refused")
 _MOST_KEYS = 1024
 """Repeated lines that are remembered: names come from outside, and there may be any number."""

@@ -89,6 +89,9 @@ class Instruments:
         self.routed: metrics.Counter = count(
             "rpcguard.routed", "{call}", "Calls of routes and lanes, by the nodes they went to."
         )
+        self.zone_picks: metrics.Counter = count(
+            "rpcguard.zone.picks", "{attempt}", "Attempts inside and outside of the caller's zone."
+        )
         self.marks: metrics.Counter = count(
             "rpcguard.marks", "{mark}", "Marks of calls, by where they stood."
         )

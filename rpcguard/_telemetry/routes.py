@@ -35,6 +35,15 @@ class RouteCounts:
         attributes = {"server.address": name, "rpcguard.route": route, "rpcguard.result": result}
         told.routed.add(1, attributes)
 
+    def zoned(self, service: str, *, own: bool) -> None:
+        """Count an attempt by whether it stays in the caller's zone."""
+        told = self._instruments
+        attributes = {
+            "server.address": told.name(service),
+            "rpcguard.zone": "own" if own else "other",
+        }
+        told.zone_picks.add(1, attributes)
+
     def refreshed(self, outcome: str) -> None:
         """Count what came of asking for a document of rules: changed, same, rejected, failed."""
         self._instruments.rules.add(1, {"rpcguard.rules.outcome": outcome})

@@ -127,7 +127,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._mark(outgoing, request.url.host, step.lease.routed)
+                self._mark(outgoing, request.url.host, step.lease)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             await self._read(step)

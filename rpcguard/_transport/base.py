@@ -45,9 +45,8 @@ if TYPE_CHECKING:
 
     from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.call.steps import Handout
-    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.node import Node, State
-    from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.nodes.view import NodeView, RouteView, ServiceView
     from rpcguard._core.policies.routing import Routing
     from rpcguard._core.service.asks import Ask
@@ -368,9 +367,12 @@ class Shell(Generic[ChildT]):
             raise self._refuse(service)
         return service, call, body
 
-    def _mark(self, outgoing: Any, service: str, routed: Routed | None) -> None:
-        if self._lanes is not None and routed is not None:
-            self._lanes.send(outgoing, service, routed)
+    def _mark(self, outgoing: Any, service: str, lease: Lease) -> None:
+        if self._lanes is not None and lease.routed is not None:
+            self._lanes.send(outgoing, service, lease.routed)
+        zone = self._policies.zone.zone
+        if zone is not None:
+            self._telemetry.routes.zoned(service, own=lease.live.node.zone == zone)
 
     def _keep_from_strangers(self, outgoing: Any) -> None:
         keep_from_strangers(outgoing, self._policies.routing)

@@ -139,7 +139,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._mark(outgoing, request.url.host, step.lease.routed)
+                self._mark(outgoing, request.url.host, step.lease)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             self._read(step)

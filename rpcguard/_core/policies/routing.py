@@ -29,6 +29,9 @@ _STICKY_OF: Final = ("header", "query", "cookie", "baggage")
 _MARK_WANTED: Final = "1 to 64 characters of A-Za-z0-9._-"
 _NAMES_SHOWN: Final = 10
 
+LANE_KEYS: Final = ("lane", "dubbo.tag")
+"""Polaris' key, which most registries can carry, and Dubbo's."""
+
 MOST_ROUTES: Final = 1000
 """How many routes there may be: whoever writes rules must not be able to slow every caller down."""
 
@@ -251,7 +254,7 @@ class Routing:
     """The lane of this process itself, of calls that nothing else marks; None reads
     `RPCGUARD_LANE`."""
 
-    lane_keys: Sequence[str] = ("lane", "dubbo.tag")
+    lane_keys: Sequence[str] = LANE_KEYS
     """The keys of a node's metadata that name its lane, the first that has a value."""
 
     lane_baggage: str = "rpcguard.lane"

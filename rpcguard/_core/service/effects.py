@@ -17,11 +17,13 @@ Kind = Literal[
     "frozen",
     "guarded",
     "offline",
+    "overlooked",
     "panic",
     "refused",
     "restored",
     "signal",
     "strained",
+    "strange",
 ]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._core.nodes.live import weight_of
 from rpcguard._core.routing.cells import ONE_CELL
 from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from random import Random
 
     from rpcguard._core.balancing.base import Balancer
@@ -20,12 +22,17 @@ if TYPE_CHECKING:
     from rpcguard._core.routing.table import Table
     from rpcguard._core.service.zones import Zones
 
+Alone = Callable[[Callable[[], Any]], Any]
 Compared = tuple[tuple["LiveNode", float], ...]
 
 _ZONE_TRIES: Final = 16
 """Draws in which a retry looks for another zone: a fleet of which one node of 16 is elsewhere."""
 
 _PAIR: Final = 2
+"""Candidates of a retry: one may have gone down together with the node that has just failed."""
+
+_AT_ONCE: Final = 64
+"""Nodes that are moved while the lock is held: a tenth of a millisecond."""
 
 
 class Pools:
@@ -51,6 +58,7 @@ class Pools:
         self._pools: dict[PoolKey, Pool] = {}
         self._places: dict[LiveNode, Pool] = {}
         self._tempered: set[Pool] = set()
+        self._fenced = False
         self.whole: Leg | None = None
 
     def __len__(self) -> int:
@@ -80,33 +88,49 @@ class Pools:
             pool = self._pools[key] = Pool(key, cell, self._new_balancer())
         self._places[live] = pool
         pool.members += 1
+        if self.zones is not None:
+            self.zones.see(live.node, 1)
         if _is_offered(live):
-            self._count(pool.cell, 1, live.weight)
+            self._count(pool, 1, live.weight)
 
     def leave(self, live: LiveNode) -> None:
         """Take a node's place away."""
         self.take_out(live)
         pool = self._places.pop(live)
         pool.members -= 1
+        if self.zones is not None:
+            self.zones.see(live.node, -1)
         if _is_offered(live):
-            self._count(pool.cell, -1, -live.weight)
+            self._count(pool, -1, -live.weight)
         if not pool.members:
             del self._pools[pool.key]
             if not any(one.cell is pool.cell for one in self._pools.values()):
                 del self.cells[pool.key.cell]
                 self._stale()
 
-    def _count(self, cell: Cell, nodes: int, weight: float) -> None:
-        cell.listed += nodes
-        cell.listed_weight = cell.listed_weight + weight if cell.listed else 0.0
-        if cell.listed in (0, nodes):
+    def _count(self, pool: Pool, nodes: int, weight: float) -> None:
+        for one in (pool, pool.cell):
+            one.listed += nodes
+            one.listed_weight = one.listed_weight + weight if one.listed else 0.0
+        if pool.listed in (0, nodes):
             self._stale()
 
     def suits(self, live: LiveNode, node: Node) -> bool:
         """Tell whether a node keeps its place and weight when the registry says this of it."""
         drained = node.status == "draining", live.node.status == "draining"
         same = weight_of(node) == live.weight and drained[0] == drained[1]
+        if self.zones is not None and not self.zones.same(node, live.node):
+            return False
         return same and self._places[live].key == self._key_of(node)
+
+    def move(self, nodes: Sequence[LiveNode], alone: Alone) -> None:
+        """Move nodes to where they belong now, a few at a time; `alone` gives the lock for that."""
+        for start in range(0, len(nodes), _AT_ONCE):
+            alone(partial(self._place_again, nodes[start : start + _AT_ONCE]))
+
+    def _place_again(self, nodes: Iterable[LiveNode]) -> None:
+        for live in nodes:
+            self.place_again(live)
 
     def place_again(self, live: LiveNode) -> None:
         """Move a node to where the rules of now want it; what is known of it stays."""
@@ -117,6 +141,12 @@ class Pools:
         self.enter(live)
         if eligible:
             self.put(live)
+
+    def settle_zones(self) -> list[LiveNode]:
+        """Go by hints or by zones, as the whole list now wants it; give the nodes that move."""
+        if self.zones is None or not self.zones.turn(len(self._places)):
+            return []
+        return list(self._places)
 
     def put(self, live: LiveNode) -> None:
         """Let a node be picked, unless it can be already."""
@@ -148,18 +178,31 @@ class Pools:
 
     def is_first(self, leg: Leg, live: LiveNode) -> bool:
         """Tell whether a listed node is one of those that a call wants first."""
-        return leg.whole or self._places[live].cell in leg.stages[0].cells
+        pool = self._places[live]
+        return leg.whole or (pool.cell in leg.stages[0].cells and not self._beyond(pool))
 
     def place_in(self, leg: Leg, live: LiveNode) -> int | None:
         """Tell which of the last stages of a leg a listed node is in; None for neither."""
         if leg.whole:
             return 0
-        cell = self._places[live].cell
-        return next((place for place, one in enumerate(leg.last) if cell in one.cells), None)
+        pool = self._places[live]
+        if self._beyond(pool):
+            return None
+        return next((place for place, one in enumerate(leg.last) if pool.cell in one.cells), None)
+
+    def _beyond(self, pool: Pool) -> bool:
+        """Tell whether a pool is outside of a zone that must not be left."""
+        return self._fenced and not pool.own
 
     def _stale(self) -> None:
         self.changed += 1
         self.whole = None
+        zones = self.zones
+        self._fenced = (
+            zones is not None
+            and zones.strict
+            and any(pool.own and pool.listed for pool in self._pools.values())
+        )
 
     def relist(self) -> None:
         """Forget what was prepared: the rules have changed."""
@@ -199,7 +242,7 @@ class Pools:
     def prepare_whole(self) -> Leg:
         """Make the leg of a call that may go to any node."""
         stage = self.stage_of(self.cells.values())
-        self.whole = Leg((stage,), (stage,), whole=True)
+        self.whole = Leg((stage,), (stage,), whole=not self._fenced)
         return self.whole
 
     def stage_of(
@@ -213,30 +256,39 @@ class Pools:
         """Prepare a stage of some cells."""
         chosen = frozenset(cells)
         pools = [
-            pool for pool in self._pools.values() if len(pool.balancer) and pool.cell in chosen
+            pool
+            for pool in self._pools.values()
+            if len(pool.balancer) and pool.cell in chosen and not self._beyond(pool)
         ]
         return Stage(chosen, pools, group=group, fallback=fallback, least=least)
 
-    def pick(self, leg: Leg, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
-        """Pick an eligible node: of the first stage, and the lowest priority, that has one."""
+    def pick(
+        self, leg: Leg, now: float, tried: Collection[LiveNode], *, again: bool = False
+    ) -> LiveNode | None:
+        """Pick an eligible node: of the first stage, and the lowest priority, that has one.
+
+        `again` is for a retry, which wants another zone rather than the caller's own.
+        """
         for stage in leg.stages:
             pool = stage.only
             if pool is not None:
                 live = pool.balancer.pick(now, tried)
                 self.compared = pool.balancer.considered
             else:
-                live = self._pick_of(stage, now, tried) if stage.fit else None
+                live = self._pick_of(stage, now, tried, again=again) if stage.fit else None
             if live is not None:
                 self.stage = stage
                 return live
         return None
 
-    def _pick_of(self, stage: Stage, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+    def _pick_of(
+        self, stage: Stage, now: float, tried: Collection[LiveNode], *, again: bool
+    ) -> LiveNode | None:
         for own, others in stage.levels:
-            if own and others and self.zones is not None:
+            if own and others and self.zones is not None and not again:
                 live = self._pick_near(self.zones, own, others, now, tried)
             else:
-                live = self._draw(own or others, now, tried)
+                live = self._draw(others, now, tried) or self._draw(own, now, tried)
             if live is not None:
                 return live
         return None
@@ -249,20 +301,22 @@ class Pools:
         now: float,
         tried: Collection[LiveNode],
     ) -> LiveNode | None:
-        near = self._draw(own, now, tried)
-        far = self._draw(others, now, tried)
+        near, near_compared = self._draw(own, now, tried), self.compared
+        far, far_compared = self._draw(others, now, tried), self.compared
         if near is None or far is None:
-            live = near or far
-            self.compared = ((live, live.load(zones.typical, now)),) if live is not None else ()
+            live, self.compared = (far, far_compared) if near is None else (near, near_compared)
             return live
-        (live, load), other = zones.nearer(near, far, now)
-        self.compared = ((live, load), other)
-        return live
+        here, there = zones.load(near_compared, now), zones.load(far_compared, now)
+        if zones.spills(here, there):
+            self.compared = (*far_compared, *near_compared)
+            return far
+        self.compared = (*near_compared, *far_compared)
+        return near
 
     def _draw(
         self, pools: Sequence[Pool], now: float, tried: Collection[LiveNode]
     ) -> LiveNode | None:
-        for pool in pools if len(pools) == 1 else self._by_weight(pools):
+        for pool in pools if len(pools) < _PAIR else self._by_weight(pools):
             live = pool.balancer.pick(now, tried)
             if live is not None:
                 self.compared = pool.balancer.considered
@@ -304,7 +358,7 @@ class Pools:
     ) -> Iterator[tuple[LiveNode, Compared, Stage | None]]:
         # One after the other, each once, with what was compared; of one stage and one priority.
         passed, first = [*tried], None
-        while (live := self.pick(leg, now, passed)) is not None:
+        while (live := self.pick(leg, now, passed, again=True)) is not None:
             first = first or (live.node.priority, self.stage)
             if (live.node.priority, self.stage) != first:
                 return

@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from rpcguard._core.policies.routing import LANE_KEYS
+from rpcguard._core.routing.cells import lane_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -73,6 +76,11 @@ class Changes:
                 part = Changes()
                 setattr(part, name, items[start : start + size])
                 yield part
+
+    def overlooked(self, listed: int) -> str | None:
+        """Say how many of the nodes that came are in lanes, for callers that look at none."""
+        count = sum(lane_of(node, LANE_KEYS) is not None for node in self.added)
+        return f"{count} of {listed} nodes are in lanes, which are not looked at" if count else None
 
     def told(self, listed: int, refused: int) -> Iterator[tuple[Kind, str]]:
         """Say in words what it changes; `refused` counts what was refused the last time."""

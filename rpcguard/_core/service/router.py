@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.nodes.routed import Routed
@@ -18,7 +17,6 @@ from rpcguard._core.service.reconcile import let_others_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from random import Random
-    from typing import Any
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.policies.bundle import Policies
@@ -26,14 +24,14 @@ if TYPE_CHECKING:
     from rpcguard._core.routing.facts import Facts
     from rpcguard._core.routing.table import Entry
     from rpcguard._core.service.effects import Kind
-    from rpcguard._core.service.pools import Pools
+    from rpcguard._core.service.pools import Alone, Pools
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.stages import Leg, Stage
     from rpcguard._core.service.standing import Standing
 
 
-_AT_ONCE: Final = 64
-"""Nodes that are moved while the lock is held: a tenth of a millisecond."""
+_PAUSE_EVERY: Final = 64
+"""Nodes after which other threads get a turn: a tenth of a millisecond."""
 
 
 class _Turns:
@@ -87,7 +85,7 @@ class Router:
         self,
         routes: Iterable[Route],
         roster: Roster,
-        alone: Callable[[Callable[[], Any]], Any],
+        alone: Alone,
         clock: Callable[[], float],
     ) -> None:
         """Go by other rules; what is done `alone` has the service's lock, for a moment at a time.
@@ -98,16 +96,10 @@ class Router:
         listed: list[LiveNode] = alone(lambda: list(roster.nodes.values()))
         for number, live in enumerate(listed, 1):
             table.cell_of(live.node)  # found here, it is only looked up under the lock
-            if not number % _AT_ONCE:
+            if not number % _PAUSE_EVERY:
                 let_others_run()
         alone(lambda: self.take(table, clock()))
-        for start in range(0, len(listed), _AT_ONCE):
-            part = listed[start : start + _AT_ONCE]
-            alone(partial(self._move, part))
-
-    def _move(self, nodes: Iterable[LiveNode]) -> None:
-        for live in nodes:
-            self._pools.place_again(live)
+        self._pools.move(listed, alone)
 
     def take(self, table: Table, now: float) -> None:
         """Go by other rules from now on; turns of routes that stay go on."""

@@ -84,6 +84,7 @@ class Service(Turns):
         pools, standing = self._roster.pools, self._standing
         self.router: Router | None = router_of(name, policies, pools, self.rng, standing, clock())
         self._zones = pools.zones
+        self._told_lanes = False
         self._picker = Picker(self._roster, standing, self.router)
 
     def begin(self, call: Counted | None = None) -> bool:
@@ -240,6 +241,7 @@ class Service(Turns):
             self._alone(partial(apply, part, self.clock(), self.wall(), warm=warm))
             self._deliver()
         self._alone(partial(self._finish, changes, snapshot))
+        roster.pools.move(self._alone(roster.pools.settle_zones), self._alone)
         self.wake()
         self._deliver()
         return changes.news
@@ -248,6 +250,10 @@ class Service(Turns):
         self._standing.reschedule(self.clock())
         for kind, reason in changes.told(len(self._roster.nodes), self.refused):
             self._standing.emit(kind, None, reason)
+        if self.router is None and not self._told_lanes:
+            self._told_lanes = self._standing.overlooks(changes, len(self._roster.nodes))
+        if self._zones is not None and (strange := self._zones.strange()):
+            self._standing.emit("strange", None, strange)
         self.refused = len(changes.refused)
         self.left_out = snapshot.left_out
         self.known = snapshot.known or bool(self._roster.nodes)

@@ -32,9 +32,23 @@ class Cell:
 
 
 class Pool:
-    """The nodes of one cell, one priority and one side of the zone; `members` counts the listed."""
+    """The nodes of one cell, one priority and one side of the zone.
 
-    __slots__ = ("balancer", "cell", "key", "lacking", "members", "own", "priority", "weight")
+    `members` counts all, `listed` those that are not drained.
+    """
+
+    __slots__ = (
+        "balancer",
+        "cell",
+        "key",
+        "lacking",
+        "listed",
+        "listed_weight",
+        "members",
+        "own",
+        "priority",
+        "weight",
+    )
 
     def __init__(self, key: PoolKey, cell: Cell, balancer: Balancer) -> None:
         self.key: PoolKey = key
@@ -43,6 +57,8 @@ class Pool:
         self.own: bool = key.own
         self.balancer: Balancer = balancer
         self.members: int = 0
+        self.listed: int = 0
+        self.listed_weight: float = 0.0
         self.weight: float = 0.0
         self.lacking: float = 0.0
 

@@ -57,6 +57,13 @@ class Standing:
         """Leave an event that is about no node."""
         self.emit(kind, None, reason, enforced=enforced)
 
+    def overlooks(self, changes: Changes, listed: int) -> bool:
+        """Tell the user, and the caller, whether nodes have come that are in lanes."""
+        reason = changes.overlooked(listed)
+        if reason is not None:
+            self.emit("overlooked", None, reason)
+        return reason is not None
+
     def tick(self, now: float) -> None:
         """Let time do its work: ejections, marks and doubts that end, ramps that rise."""
         roster = self._roster

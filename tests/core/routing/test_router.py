@@ -363,3 +363,11 @@ def test_a_forked_child_starts_its_turns_anew() -> None:
     heir = stage.service.heir()
     assert [view.share for view in heir.routes()] == [0.25]
     assert heir.routes()[0].measured is None
+
+
+def test_lanes_that_are_not_looked_at_are_told_once() -> None:
+    """A caller without a routing sends ordinary calls to nodes that others keep apart."""
+    stage = Stage(*fleet(metadata={"dubbo.tag": "grey"}))
+    stage.list(*fleet(new=3, metadata={"dubbo.tag": "grey"}))
+    said = [event.reason for event in stage.told if event.kind == "overlooked"]
+    assert said == ["2 of 8 nodes are in lanes, which are not looked at"]
