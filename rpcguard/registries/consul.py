@@ -39,33 +39,18 @@ _BURST, _PERIOD = 5, 0.2
 
 
 class ConsulRegistry:
-    """Follow services in Consul by blocking queries of `/v1/health/service/NAME`.
+    """A registry that follows Consul's health of a service by blocking queries.
 
-    URL form: `consul://:TOKEN@h1:8500,h2:8500`, or `consul+https://` (port 8501), with an access
-    token in place of the password. Options: `dc`, `ns`, `partition`, `peer`, `near`, `filter` and
-    `tag` go to Consul as they are; `consistency` is `stale` (the default: any server may answer),
-    `default` or `consistent`; `port` names the port of a service that has several; `wait` is how
-    long one query may block in seconds (30, at most 600); `ca`, `cert` and `key` name PEM files.
-    Several addresses are agents or servers of one cluster: the next is asked when one fails.
+    URL form: `consul://:TOKEN@h1:8500,h2:8500`, or `consul+https://`; `docs/registries/consul` has
+    the options and where each field of a node comes from. Several addresses are agents or servers
+    of one cluster: the next is asked when one fails.
 
-    Live: each query blocks until something about the service changes or `wait` is over, and an
-    agent that says nothing for longer than that counts as broken. Queries are held to 5 a second.
-
-    Node: `id` is `NODE/SERVICE-ID`, `generation` the service's `CreateIndex`, host the service's
-    address or else the node's, `weight` the one for passing, or for warning where a check warns.
-    From the service's metadata: `version`, `zone` (else `Locality.Zone` of service or node, the
-    node's own metadata, the datacenter), `started_at` (epoch seconds), `scheme`, or https where
-    `secure` is `true`. `metadata` is that of the service, with `tags` joined by commas. `status`
-    is draining in maintenance mode of the service or its node, else down where a check is
-    critical, else up.
-
-    Consul answers alike for an unknown service and an empty one: `known` is False until this
-    object has seen a node of it. A list that the token may not see in full adds and changes
-    nodes only, an empty one raises `RegistryError` (Consul 1.11 and newer say so; before, such a
-    service looks empty). A wrong token, a server without a leader and one that still starts raise
-    `RegistryError`. An answer of a server that lost its leader or lags more than 10 s is not
-    authoritative. Protocol: developer.hashicorp.com/consul/api-docs/health and
-    .../features/blocking. Works on asyncio and trio; `aclose` it in the event loop that used it.
+    Live: each query of `/v1/health/service/NAME` blocks until something about the service changes
+    or `wait` is over, and an agent that says nothing for longer than that counts as broken. Queries
+    are held to 5 a second. Consul answers alike for an unknown service and an empty one: `known` is
+    False until this object has seen a node of it. An answer that the token may not see in full, of
+    a server that lost its leader or that lags more than 10 s is not authoritative. Works on asyncio
+    and trio; `aclose` it in the event loop that used it.
     """
 
     def __init__(

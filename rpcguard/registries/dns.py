@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import anyio
+from cachetools import LRUCache
 
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
@@ -40,36 +41,33 @@ _PATTERNS: Final = {"dns": "{service}", "dns+srv": "_http._tcp.{service}"}
 _PLACE: Final = "{service}"
 _OPTIONS: Final = ("family", "min_ttl", "max_ttl", "protocol", "scheme", "timeout")
 _A, _AAAA, _SRV = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.SRV
+_MOST_KEPT: Final = 4096
+"""For how many names and record types the last addresses are kept: names may come from anywhere."""
 _FAMILIES: Final = {"any": (_A, _AAAA), "4": (_A,), "6": (_AAAA,)}
 _AT_ONCE: Final = 32
+"""How many questions of one fetch are open: more, and name servers begin to drop them."""
+_OTHER_HALF: Final = 0.3
+"""Seconds for the other record type once one has given addresses: what a resolver that is well
+needs, and well below a poll interval where one type is never answered (RFC 4074)."""
 _LEAST_WEIGHT: Final = 0.01
 
 
+_Addresses = LRUCache[tuple["Name", "RdataType"], list[str]]
+
+
 class DnsRegistry:
-    """Ask name servers for the addresses of a service, again whenever the answer has aged.
+    """A registry of A and AAAA, or of SRV records, asked again whenever the answer has aged.
 
-    URL forms: `dns://10.0.0.53:53,10.0.0.54/{service}.example.org?port=8080` for A and AAAA
-    records, `dns+srv://10.0.0.53/_http._tcp.{service}.example.org` for SRV records. Name servers
-    are IP addresses, port 53 by default, asked in turn until one answers; without any (`dns:///`)
-    those of `/etc/resolv.conf` are asked, and its search list applies. The path is the name to
-    ask for, by default `{service}`, for SRV `_http._tcp.{service}`; end it with a dot to keep the
-    search list out. Options: `port` (of the nodes, only with `dns://`; 80, for https 443);
-    `scheme` of the nodes (http or https); `family` 4, 6 or any (any: a node with two addresses
-    is then listed twice); `min_ttl` and `max_ttl`, seconds that bound the interval (1 and 30);
-    `protocol` udp or tcp (udp, and tcp for what is too long for it; Consul cuts its answers
-    short without saying so, ask it over tcp); `timeout` of one question in seconds (5).
+    URL forms: `dns://10.0.0.53:53,10.0.0.54/{service}.example.org?port=8080` and
+    `dns+srv://10.0.0.53/_http._tcp.{service}.example.org`. Name servers are IP addresses, asked in
+    turn until one answers; without any those of `/etc/resolv.conf` are asked. `docs/registries/dns`
+    has the options and what becomes of each record.
 
-    It is polled: the lowest TTL of all records of an answer, held within the bounds, is the
-    advised interval. `id` is `address:port`; DNS tells no generation, zone, version, start or
-    status. An SRV record gives `priority`, `weight` (shared by the addresses of its target; 0,
-    which asks for next to nothing, counts as 0.01, or as 1 where nothing in its priority has
-    more) and its target as metadata `target`; addresses come from the additional section or are
-    asked for. A name that does not exist (NXDOMAIN) is an unknown service; one without such
-    records, or with the target `.`, an empty one. Any other answer (SERVFAIL, REFUSED, as from a
-    server that is still starting) and none at all raise `RegistryError`, and the list goes stale
-    rather than empty; where only some questions fail, the snapshot is not authoritative. Sources:
-    RFC 1035, 2308 (TTL of negative answers), 2782 (SRV), 8767 (serving stale). Works on asyncio
-    and trio; no connection outlives a `fetch`, so there is nothing to close.
+    Live: polled at the lowest TTL of an answer, within `min_ttl` and `max_ttl`. A record type that
+    fails beside one that answers keeps what it gave before; NXDOMAIN is an unknown service; where
+    nothing is answered (SERVFAIL, REFUSED, silence) `fetch` raises `RegistryError`, so that the
+    list goes stale rather than empty (RFC 8767). Sources: RFC 1035, 2308, 2782 and 4074. Works on
+    asyncio and trio; no connection outlives a `fetch`, so there is nothing to close.
     """
 
     def __init__(
@@ -100,6 +98,7 @@ class DnsRegistry:
         self._tcp = tcp
         self._timeout = timeout
         self._resolver: dns.asyncresolver.Resolver | None = None
+        self._before: _Addresses = LRUCache(_MOST_KEPT)
 
     @classmethod
     def from_url(cls, url: str) -> DnsRegistry:
@@ -134,7 +133,7 @@ class DnsRegistry:
             name = dns.name.from_text(self._name.replace(_PLACE, service), origin)
         except (dns.exception.DNSException, UnicodeError):
             return Snapshot((), known=False)  # no record can have such a name
-        lookup = _Lookup(self._open(), self._kinds, tcp=self._tcp)
+        lookup = _Lookup(self._open(), self._kinds, tcp=self._tcp, before=self._before)
         nodes = await (self._from_srv(lookup, name) if self._srv else self._from_a(lookup, name))
         if lookup.faults and not nodes:
             raise RegistryError(f"{self}: {lookup.faults[0]}")
@@ -192,11 +191,22 @@ class DnsRegistry:
 
 
 class _Lookup:
-    """Ask the questions of one fetch; keep the lowest TTL, what is missing and what went wrong."""
+    """The questions of one fetch, with the lowest TTL, what is missing and what went wrong.
+
+    A record type that fails takes nothing away: beside the answer to the other type stands what
+    this one gave `before`, and is as good as it was.
+    """
 
     def __init__(
-        self, resolver: dns.asyncresolver.Resolver, kinds: tuple[RdataType, ...], *, tcp: bool
+        self,
+        resolver: dns.asyncresolver.Resolver,
+        kinds: tuple[RdataType, ...],
+        *,
+        tcp: bool,
+        before: _Addresses,
     ) -> None:
+        self._before = before
+        self._at_once = anyio.CapacityLimiter(_AT_ONCE)
         self.ttl = math.inf
         self.missing: set[Name] = set()
         self.faults: list[str] = []
@@ -206,7 +216,11 @@ class _Lookup:
 
     async def services(self, name: Name) -> tuple[list[SRV], dict[Name, list[str]]]:
         """Give the SRV records of a name, and the addresses that came along with them."""
-        answer = await self._ask(name, _SRV)
+        try:
+            answer = await self._answer(name, _SRV)
+        except Exception as error:  # dnspython may stumble over an answer by errors of any kind
+            self.faults.append(str(error) or type(error).__name__)
+            return [], {}
         if answer is None or answer.rrset is None:
             return [], {}
         records = [record for record in answer.rrset if record.target != dns.name.root]
@@ -221,26 +235,55 @@ class _Lookup:
     async def addresses(self, names: Iterable[Name]) -> dict[Name, list[str]]:
         """Give the addresses of names; an empty list where there are none."""
         found: dict[Name, list[str]] = {name: [] for name in names}
-        at_once = anyio.CapacityLimiter(_AT_ONCE)
 
-        async def ask(name: Name, kind: RdataType) -> None:
-            async with at_once:
-                answer = await self._ask(name, kind)
-            if answer is not None and answer.rrset is not None:
-                found[name] += [record.to_text() for record in answer.rrset]
+        async def ask(name: Name) -> None:
+            found[name] = await self._addresses_of(name)
 
         async with anyio.create_task_group() as group:
             for name in found:
-                for kind in self._kinds:
-                    group.start_soon(ask, name, kind)
+                group.start_soon(ask, name)
         return found
 
-    async def _ask(self, name: Name, kind: RdataType) -> dns.resolver.Answer | None:
-        try:
-            return await self._answer(name, kind)
-        except Exception as error:  # dnspython may stumble over an answer by errors of any kind
-            self.faults.append(str(error) or type(error).__name__)
-            return None
+    async def _addresses_of(self, name: Name) -> list[str]:
+        """Ask for each record type at once, and wait for the last only as long as it is worth."""
+        given: dict[RdataType, list[str]] = {}
+        faults: dict[RdataType, str] = {}
+
+        async def ask(kind: RdataType) -> None:
+            try:
+                async with self._at_once:
+                    answer = await self._answer(name, kind)
+            except Exception as error:  # dnspython may stumble over an answer by any error
+                faults[kind] = str(error) or type(error).__name__
+            else:
+                rrset = answer.rrset if answer is not None else None
+                given[kind] = [record.to_text() for record in rrset or ()]
+            if len(given) + len(faults) == len(self._kinds):
+                group.cancel_scope.cancel()
+            elif given.get(kind):
+                await anyio.sleep(_OTHER_HALF)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for kind in self._kinds:
+                group.start_soon(ask, kind)
+        return self._settled(name, given, faults)
+
+    def _settled(
+        self, name: Name, given: dict[RdataType, list[str]], faults: dict[RdataType, str]
+    ) -> list[str]:
+        gone = name in self.missing and not any(given.values())  # no name, no record of any type
+        for kind, some in given.items():
+            # What has never given an address is not kept: it then proves nothing by giving none.
+            if some or (name, kind) in self._before:
+                self._before[name, kind] = some
+        settled = any((name, kind) in self._before for kind in given)
+        if faults and not settled:
+            self.faults += faults.values()
+            return []
+        lacking = () if gone else [kind for kind in self._kinds if kind not in given]
+        kept = (self._before.get((name, kind), []) for kind in lacking)
+        return [address for some in (*given.values(), *kept) for address in some]
 
     async def _answer(self, name: Name, kind: RdataType) -> dns.resolver.Answer | None:
         # Given by hand: dnspython would keep the library of the first loop for the whole process.

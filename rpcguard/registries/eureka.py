@@ -33,32 +33,16 @@ _STATUSES: Final[Mapping[str, Status]] = {"UP": "up", "OUT_OF_SERVICE": "drainin
 
 
 class EurekaRegistry:
-    """Poll services in Eureka by `GET /apps/NAME`, the name in capitals.
+    """A registry that polls Eureka by `GET /apps/NAME`, the name in capitals.
 
-    URL form: `eureka+http://user:password@h1:8761,h2:8761/eureka`, or `eureka+https://`. The port
-    is 8761 where none is given, the path `/eureka` as in Spring Cloud; a plain Netflix server has
-    `/eureka/v2`. User and password are sent as basic authentication. Options: `interval` is the
-    pause between polls in seconds, `address` is `ip` (the default) or `hostname`, `secure=true`
-    prefers the secure port of a node that has both, and `ca`, `cert` and `key` name PEM files.
-    Several addresses are peers of one registry: one is asked until it fails, then the next. A
-    peer that answers 403 has no list yet, which it says for up to 5 minutes after its start.
+    URL form: `eureka+http://user:password@h1:8761,h2:8761/eureka`, or `eureka+https://`;
+    `docs/registries/eureka` has the options and where each field of a node comes from. Several
+    addresses are peers of one registry: one is asked until it fails, then the next.
 
-    Live: Eureka pushes nothing. Its own lists are up to 30 s old
-    (`eureka.server.response-cache-update-interval-ms`), so a poll more often than every few
-    seconds tells nothing new. What it says of one node is not: so it is asked about a node that
-    was ejected, by `GET /apps/NAME/ID`.
-
-    Node: `id` is `instanceId` (without one, Amazon's `instance-id` or the `hostName`), `generation`
-    is `lastDirtyTimestamp`, which the provider sets anew with each registration and every peer
-    repeats. `zone` is `metadata.zone`, else Amazon's availability zone; `version` and `weight` are
-    from the metadata. `started_at` is what the metadata says (`started_at` in seconds, or
-    milliseconds by Dubbo's or Sermant's names), else `lastDirtyTimestamp`. `scheme` is https with
-    the secure port. `status` is up for UP, draining for OUT_OF_SERVICE, down for everything else.
-
-    Eureka answers 404 alike for an unknown service and an empty one: `known` is False until this
-    object has seen a node of it. The first answer of a peer other than the last adds and changes
-    nodes only, since peers disagree for a while. Wrong credentials raise `RegistryError`, and so
-    does every other answer. Protocol: Netflix/eureka, `eureka-core/.../resources`. Works on
+    Live: Eureka pushes nothing, and its lists are up to 30 s old. What it says of one node is not,
+    so `check` asks about a node that was ejected. Eureka answers 404 alike for an unknown service
+    and an empty one: `known` is False until this object has seen a node of it. The first answer of
+    a peer other than the last is not authoritative, since peers disagree for a while. Works on
     asyncio and trio; `aclose` it in the event loop that used it.
     """
 

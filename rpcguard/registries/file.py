@@ -29,13 +29,14 @@ T = TypeVar("T")
 
 
 class FileRegistry:
-    """Follow a JSON file: `{"services": {"orders": [NODE, ...]}}`.
+    """A registry in a JSON file: `{"services": {"orders": [NODE, ...]}}`.
 
     URL form: `file:///etc/services.json`, the path absolute and percent-encoded where needed;
-    option `interval`: seconds between two looks at the file (0.2). A service is found in any case
-    of its name; one that the file lacks is unknown. A file that is gone, half written, too large
-    (`max_bytes`) or otherwise wrong keeps the last list: `watch` warns once per fault and goes on,
-    `fetch` raises `RegistryError`. Replace the file by a rename to never be seen half-way. Files
+    option `interval`: seconds between two looks at the file (0.2), one for all services. A service
+    is found in any case of its name; one that the file lacks is unknown.
+
+    A file that is gone, half written, too large (`max_bytes`) or otherwise wrong keeps the last
+    list and raises `RegistryError`. Replace the file by a rename to never be seen half-way. Files
     are read in worker threads; nothing is held open, so there is nothing to close.
     """
 

@@ -41,21 +41,18 @@ class _LastDocument:
 
 
 class HttpRegistry:
-    """Poll JSON over HTTP.
+    """A registry of JSON that any web server has, polled.
 
-    URL form: `http(s)://user:password@h1:80,h2:80/path/{service}?query`. `{service}`, in path or
-    query, is replaced by the name, percent-encoded, and 404 means that the service is unknown.
-    Without it one document for all services is asked for. The answer is `{"nodes": [NODE, ...]}`
-    (only with `{service}`) or `{"services": {"orders": [NODE, ...]}}`. User and password are sent
-    as basic authentication. The query is passed on as written, but for the options `ca`, `cert`
-    and `key`: PEM files for https, `ca` instead of the usual trust, `cert` and `key` to show.
-    Several addresses are one registry: the next is asked when one fails.
+    URL form: `http(s)://user:password@h1:80,h2:80/path/{service}?query`. `{service}` is replaced by
+    the name, and 404 means that the service is unknown; without it one document for all services is
+    asked for, once for all of them. `docs/registries` has the documents and options. Several
+    addresses are one registry: the next is asked when one fails.
 
-    An `ETag` is sent back, and 304 gives the last list again; `Cache-Control: max-age` is the
+    Live: an `ETag` is sent back, and 304 gives the last list again; `Cache-Control: max-age` is the
     advised interval, held between 1 and 300 s. Whatever else is answered raises `RegistryError`:
-    another status, a redirect, a wrong body, one over `max_bytes` after decompression, or one
-    that is not complete within `timeout` seconds. Works on asyncio and trio; `aclose` it in the
-    event loop that used it.
+    another status, a redirect, a wrong body, one over `max_bytes` after decompression, or one that
+    is not complete within `timeout` seconds. Works on asyncio and trio; `aclose` it in the event
+    loop that used it.
     """
 
     def __init__(

@@ -72,35 +72,17 @@ class _List:
 
 
 class NacosRegistry:
-    """Poll services in Nacos by the v3 client API, or by v1 where a server has no v3.
+    """A registry that polls Nacos by the v3 client API, or by v1 where a server has no v3.
 
-    URL form: `nacos://user:password@h1:8848,h2:8848/nacos`, or `nacos+https://`; the port is 8848
-    where none is given, the path is the context path (`/nacos`). Options: `namespace` (its id),
-    `group` (`DEFAULT_GROUP`), `cluster` (names with commas; all without it), `interval` is the
-    pause between polls in seconds, `ca`, `cert` and `key` name PEM files. Several addresses are
-    one cluster: the next is asked when one fails. With a user, the object logs in before its first
-    question and again when its token is refused.
+    URL form: `nacos://user:password@h1:8848,h2:8848/nacos`, or `nacos+https://`;
+    `docs/registries/nacos` has the options and where each field of a node comes from. Several
+    addresses are one cluster: the next is asked when one fails.
 
-    Live: the HTTP API pushes nothing. Without `interval` v1 is polled as it advises by
-    `cacheMillis` (10 s by default, held between 1 and 60 s), v3, which advises nothing, as the
-    transport's `poll_interval` says.
-
-    Node: `id` is `ip#port#cluster`, `weight` is Nacos' weight, 0 of which is the operator's way to
-    drain a node; one with `enabled=false` is not listed at all. `zone` is `metadata.zone`, else
-    the cluster's name unless it is DEFAULT; `version` and `scheme` are from the metadata, https
-    also where `secure` is `true`. `started_at` is what the metadata says (`started_at` in seconds,
-    or milliseconds by Dubbo's or Sermant's names), and is also the `generation`: Nacos itself has
-    no mark of a registration. `status` is down where `healthy` is false.
-
-    Where the healthy share is at or below the service's `protectThreshold`, Nacos calls every node
-    healthy. v1 says so: then nobody's `healthy` counts, and the list is not authoritative. v3 does
-    not say so, and it is for the failure blacklist to find the dead.
-
-    Nacos answers alike for an unknown service and an empty one: `known` is False until this object
-    has seen a node of it. Wrong credentials raise `RegistryError`; so does a server that is still
-    starting, which answers 403 to right ones for some seconds, or 503. Protocol: alibaba/nacos,
-    `InstanceOpenApiController` (v3) and `InstanceController` (v1). Works on asyncio and trio;
-    `aclose` it in the event loop that used it.
+    Live: the HTTP API pushes nothing; v1 advises an interval, v3 does not. With a user, the object
+    logs in before its first question and again when its token is refused. Nacos answers alike for
+    an unknown service and an empty one: `known` is False until this object has seen a node of it.
+    Where Nacos calls every node healthy to protect a service, and says so, its list is not
+    authoritative. Works on asyncio and trio; `aclose` it in the event loop that used it.
     """
 
     def __init__(

@@ -42,28 +42,16 @@ class _LastRevision:
 
 
 class PolarisRegistry:
-    """Poll services in Polaris by `POST /v1/Discover`, which answers by revision.
+    """A registry that polls Polaris by `POST /v1/Discover`, which answers by revision.
 
-    URL form: `polaris://:TOKEN@h1:8090,h2:8090/NAMESPACE`, or `polaris+https://`, with the port of
-    the HTTP API (8090 where none is given) and an access token in place of the password, its `/`
-    and `+` percent-encoded. Without a path the namespace is `default`. Options: `interval` is the
-    pause between polls in seconds (2, as in Polaris' own clients), `ca`, `cert` and `key` name PEM
-    files. Several addresses are one cluster: the next is asked when one fails.
+    URL form: `polaris://:TOKEN@h1:8090,h2:8090/NAMESPACE`, or `polaris+https://`;
+    `docs/registries/polaris` has the options and where each field of a node comes from. Several
+    addresses are one cluster: the next is asked when one fails.
 
-    Live: Polaris pushes nothing to clients; each poll carries the last revision, and the answer is
-    empty where nothing has changed.
-
-    Node: `id` is `id`, which follows from service, host and port; `generation` is `ctime`, which is
-    new where a node registers after it had left. `weight` is the share of the usual 100. `zone` is
-    `location.zone`, `version` is `version`, `scheme` is `protocol` where that is http or https.
-    `started_at` is what the metadata says (`started_at` in seconds, or milliseconds by Dubbo's or
-    Sermant's names); `ctime` has no time zone and is of no use for it. `status` is draining where
-    the node is isolated, else down where it is not healthy, else up.
-
-    An unknown service or namespace answers code 400202 and gives `known=False`; an empty service
-    is known. A wrong token raises `RegistryError`, and so does every other code. Protocol:
-    polarismesh/polaris, `apiserver/httpserver`, and polarismesh/specification. Works on asyncio and
-    trio; `aclose` it in the event loop that used it.
+    Live: Polaris pushes nothing to clients; each poll, every 2 s as in its own clients, carries the
+    last revision, and the answer is empty where nothing has changed. An unknown service or
+    namespace gives `known=False`. Works on asyncio and trio; `aclose` it in the event loop that
+    used it.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socketserver
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import dns.asyncresolver
@@ -147,6 +148,10 @@ def ns(new_name_server: Callable[[], NameServer]) -> NameServer:
     return new_name_server()
 
 
+def registry_of(ns: NameServer, timeout: float = 0.9) -> DnsRegistry:
+    return DnsRegistry.from_url(f"dns://{ns.address}/{{service}}.rpcguard.test?timeout={timeout}")
+
+
 async def fetch(
     ns: NameServer, options: str = "", service: str = "orders", scheme: str = "dns"
 ) -> Snapshot:
@@ -245,13 +250,71 @@ async def test_a_refusal_is_an_error_and_no_empty_list(
         await fetch(ns)
 
 
-async def test_half_an_answer_is_not_authoritative(ns: NameServer) -> None:
-    """Proves that a failing question beside a good one removes nobody."""
-    ns.records = A
+async def test_a_record_type_that_always_fails_stops_no_removal(ns: NameServer) -> None:
+    """Nodes come, leave, and are all gone by A alone, though AAAA is SERVFAIL each time."""
     ns.rcodes = {"orders.rpcguard.test. AAAA": dns.rcode.SERVFAIL}
-    snapshot = await fetch(ns)
-    assert len(snapshot.nodes) == 2
-    assert not snapshot.authoritative
+    registry = registry_of(ns)
+    for records, addresses in (
+        (A, ["10.0.0.1", "10.0.0.2"]),
+        ("orders.rpcguard.test. 20 IN A 10.0.0.3", ["10.0.0.3"]),
+        ('orders.rpcguard.test. 20 IN TXT "nobody"', []),
+        ('orders.rpcguard.test. 20 IN TXT "nobody"', []),
+        ("", []),
+        (A, ["10.0.0.1", "10.0.0.2"]),
+    ):
+        ns.records = records
+        snapshot = await registry.fetch("orders")
+        assert [node.host for node in snapshot.nodes] == addresses
+        assert snapshot.authoritative
+
+
+async def test_what_a_record_type_gave_stays_while_it_fails(ns: NameServer) -> None:
+    """An outage of AAAA costs no IPv6 node, and A goes on to be believed."""
+    ns.records = f"{A}\n{AAAA}"
+    registry = registry_of(ns)
+    await registry.fetch("orders")
+    ns.rcodes = {"orders.rpcguard.test. AAAA": dns.rcode.SERVFAIL}
+    ns.records = "orders.rpcguard.test. 20 IN A 10.0.0.3"
+    snapshot = await registry.fetch("orders")
+    assert [node.host for node in snapshot.nodes] == ["10.0.0.3", "fd00::1"]
+    assert snapshot.authoritative
+    ns.rcodes = {}
+    assert [node.host for node in (await registry.fetch("orders")).nodes] == ["10.0.0.3"]
+    ns.rcodes = {f"orders.rpcguard.test. {kind}": dns.rcode.SERVFAIL for kind in ("A", "AAAA")}
+    with pytest.raises(RegistryError):
+        await registry.fetch("orders")
+
+
+@pytest.mark.parametrize("silent", [dns.rdatatype.A, dns.rdatatype.AAAA])
+async def test_a_record_type_that_is_never_answered_delays_nothing(
+    ns: NameServer, silent: dns.rdatatype.RdataType
+) -> None:
+    """One type has given addresses: the other, for which a question has an hour, is let go."""
+    ns.records = f"{A}\n{AAAA}"
+
+    def reply(query: dns.message.Message, _tcp: bool) -> bytes | None:
+        return None if query.question[0].rdtype == silent else ns.response(query).to_wire()
+
+    ns.special = reply
+    snapshot = await registry_of(ns, timeout=3600).fetch("orders")
+    assert len(snapshot.nodes) == (1 if silent == dns.rdatatype.A else 2)
+    assert snapshot.authoritative
+
+
+async def test_an_empty_half_waits_for_the_other(
+    ns: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service with IPv6 alone is found however late its addresses come."""
+    monkeypatch.setattr("rpcguard.registries.dns._OTHER_HALF", 0.0)
+    ns.records = AAAA
+
+    def reply(query: dns.message.Message, _tcp: bool) -> bytes | None:
+        if query.question[0].rdtype == dns.rdatatype.AAAA:
+            time.sleep(0.2)
+        return ns.response(query).to_wire()
+
+    ns.special = reply
+    assert [node.host for node in (await fetch(ns)).nodes] == ["fd00::1"]
 
 
 async def test_no_address_and_a_failed_question_is_an_error(ns: NameServer) -> None:

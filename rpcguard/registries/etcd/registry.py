@@ -43,31 +43,17 @@ ReplyT = TypeVar("ReplyT", HttpReply, "Lines | HttpReply")
 
 
 class EtcdRegistry:
-    """Follow the keys of a service in etcd v3 (3.4 and newer), through its JSON gateway.
+    """A registry that follows the keys of a service in etcd v3 through its JSON gateway.
 
-    URL form: `etcd://user:password@h1:2379,h2:2379/prefix?layout=...`, or `etcd+https://`. The
-    nodes of `orders` are the keys below `/prefix/orders/`. Options: `layout`, see below; `prefix`
-    instead of the path, for keys without a leading slash; `idle`: seconds of silence after which
-    the list is read anew and watched anew (75); `ca`, `cert` and `key` name PEM files. Several
-    addresses are members of one cluster: the next is asked when one fails.
+    URL form: `etcd://user:password@h1:2379,h2:2379/prefix?layout=...`, or `etcd+https://`; the
+    nodes of `orders` are the keys below `/prefix/orders/`. `docs/registries/etcd` has the options
+    and layouts. Several addresses are members of one cluster: the next is asked when one fails.
 
     Live: a linearizable range, then a watch from the next revision. A compacted or cancelled
-    watch, silence, and a revision that went backwards (a restored store) read the list anew. A
-    member without a leader ends the watch.
-
-    Layouts, by the value of a key: `raw` (the default) is a NODE as in `file://` or just
-    `host:port`; `kratos` the JSON of its registry, prefix `/microservices` where none is given,
-    the first http or https endpoint, weight divided by 100; `gozero` is `host:port`; `grpc` the
-    JSON of `endpoints.Manager`. Node: `id` is what follows the service in the key, `generation`
-    the key's create_revision. `weight`, `zone`, `version` and `started_at` (epoch seconds) come
-    from the metadata of kratos and grpc, kratos' own version first. `status` is known of `raw`
-    alone: with the others a node leaves when its key is deleted or its lease expires.
-
-    An unknown service is a prefix without a key: `known` is False until this object has seen a
-    node below it. Wrong or missing credentials, no permission, a cluster without a leader and one
-    that starts raise `RegistryError`; a token that expired is renewed. Protocol:
-    etcd.io/docs/v3.5/dev-guide/api_grpc_gateway and .../learning/api. Works on asyncio and trio;
-    `aclose` it in the event loop that used it.
+    watch, silence, and a revision that went backwards (a restored store) read the list anew; a
+    member without a leader ends the watch. An unknown service is a prefix without a key: `known` is
+    False until this object has seen a node below it. A token that expired is renewed. Works on
+    asyncio and trio; `aclose` it in the event loop that used it.
     """
 
     def __init__(

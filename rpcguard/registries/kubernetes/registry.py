@@ -40,35 +40,19 @@ _LONGEST_RETRY_AFTER: Final = 30.0
 
 
 class KubernetesRegistry:
-    """Follow the EndpointSlices of a Kubernetes service.
+    """A registry that follows the EndpointSlices of a Kubernetes service.
 
-    URL form: `kubernetes://namespace?port=http`; without a namespace (`kubernetes:///`) that of
-    the pod. A service in another namespace is called as `http://name.namespace/`, and
-    `name.namespace.svc.cluster.local` is understood. Options: `port`: name or number of the port
-    to use (the one named http, else https, else the first); `server`: URLs of the API server,
-    separated by commas (in a pod from `KUBERNETES_SERVICE_HOST` and `_PORT`); `token`: file with
-    the bearer token; `ca`, `cert` and `key`: PEM files; `timeout` of a request in seconds (10). In
-    a pod, `token` and `ca` are those of its service account. The token is read anew for every
-    request, since it is replaced every hour or so. The account needs `list` and `watch` on
-    `endpointslices` of the group `discovery.k8s.io`.
+    URL form: `kubernetes://namespace?port=http`; without a namespace (`kubernetes:///`) that of the
+    pod. A service in another namespace is called as `http://name.namespace/`.
+    `docs/registries/kubernetes` has the options, the role that the account needs, and where each
+    field of a node comes from.
 
-    It stays live by list and watch: the slices of a service are listed at once and merged, then
-    each change of a slice is applied. Bookmarks keep the position fresh; when it is too old (410)
-    everything is listed again; a stream without even a bookmark for 150 s is broken.
-
-    Node: `id` is the pod's name (else `host:port`), `generation` its uid, `host` the endpoint's
-    first address, `zone` its zone, and `metadata` has `node`, and `hints`: the zones that it is
-    meant for. `appProtocol` https, or a port named so, gives the scheme. `status` is draining
-    while it terminates and serves, down where it is not ready or terminates without serving; a
-    condition that is not told counts as good. An endpoint in two slices counts once: the better
-    status, IPv4, the slice changed last. Weight, version and start are not known to Kubernetes.
-
-    A service without any slice is unknown, as is a name that cannot be one's; a slice without
-    endpoints, which is what a service without pods has, is an empty list. Refused credentials
-    (401, 403), a server that is starting (no connection, or 500) and any other answer raise
-    `RegistryError`; after 429 or 503 with `Retry-After` that long is waited first, 30 s at most.
-    Source: the API conventions and the `discovery/v1` types. Works on asyncio and trio; `aclose`
-    it in the event loop that used it.
+    Live by list and watch: the slices of a service are listed at once and merged, then each change
+    of a slice is applied. Bookmarks keep the position fresh; when it is too old (410) everything is
+    listed again; a stream without even a bookmark for 150 s is broken. The token is read anew for
+    every request, since it is replaced every hour or so. A service without any slice is unknown;
+    a slice without endpoints is an empty list. Works on asyncio and trio; `aclose` it in the event
+    loop that used it.
     """
 
     def __init__(

@@ -47,32 +47,17 @@ Object = Mapping[str, object]
 
 
 class XdsRegistry:
-    """Poll the endpoints (EDS) of an xDS control plane by REST, version 3, in JSON.
+    """A registry that polls the endpoints (EDS) of an xDS control plane by REST, in JSON.
 
-    URL form: `xds+http://user:password@h1:18000,h2:18000` or `xds+https://`; user and password
-    are sent as basic authentication. Options: `node` and `cluster`: how this caller is named to
-    the control plane (the name of the machine, and `rpcguard`); `resource`: the EDS resource of a
-    service, with `{service}` in it (`{service}`); `refresh`: the interval in seconds (1);
-    `timeout` of a request in seconds (10); `ca`, `cert` and `key`: PEM files. Several addresses
-    are one control plane: the next is asked when one fails.
+    URL form: `xds+http://user:password@h1:18000,h2:18000` or `xds+https://`; `docs/registries/xds`
+    has the options and where each field of a node comes from. Several addresses are one control
+    plane: the next is asked when one fails.
 
-    It is polled: each request names the version that it has, and 304 says that there is none
-    newer. What cannot be understood is refused with `error_detail` in the next request, and the
-    version before it stays.
-
-    Node: `id` is `host:port`; `zone` the locality's zone, else its region; `priority` that of the
-    locality; `weight` `load_balancing_weight` (1), times that of its locality where every
-    locality of a priority has one. `status` by `health_status`: DRAINING is draining, UNHEALTHY
-    and TIMEOUT are down, DEGRADED is up and after all that are better. `metadata` is the filter
-    metadata `envoy.lb`, with `region`, `sub_zone` and `hostname`; `version` and the start are
-    looked for in it. There is no generation. `policy` (overprovisioning, drops) is not applied.
-
-    A resource that the control plane never named is an unknown service; one without endpoints is
-    empty; one that is no longer named keeps its last list, as xDS wants it. Refused credentials,
-    a control plane that is starting (no connection, or 503), 304 without a version, and broken
-    resources raise `RegistryError`. Source: the xDS REST protocol of Envoy, and its messages
-    DiscoveryRequest, DiscoveryResponse, ClusterLoadAssignment. Works on asyncio and trio;
-    `aclose` it in the event loop that used it.
+    Live: each request, every second by default, names the version that it has, and 304 says that
+    there is none newer. What cannot be understood is refused with `error_detail` in the next
+    request, and the version before it stays. A resource that the control plane never named is an
+    unknown service; one that is no longer named keeps its last list, as xDS wants it. Works on
+    asyncio and trio; `aclose` it in the event loop that used it.
     """
 
     def __init__(

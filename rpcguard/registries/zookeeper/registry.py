@@ -58,38 +58,18 @@ _quiet.addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 class ZooKeeperRegistry:
-    """Watch the registrations of services in ZooKeeper.
+    """A registry that watches the registrations of services in ZooKeeper.
 
     URL form: `zookeeper://user:password@h1:2181,h2:2181/root?layout=curator`, with TLS
-    `zookeeper+tls://` (port 2281 by default) and the PEM files `ca` (trusted besides those of the
-    machine), `cert` and `key`. `root` is the full path under which services are registered, a
-    chroot included: by default `/services`, for layout dubbo `/dubbo`. User and password are
-    those of a digest ACL. Options: `layout` (curator, also called spring; dubbo: Dubbo 2 and
-    its interfaces; dubbo-app: Dubbo 3 and its applications); `timeout`: seconds to wait for a
-    connection and for an answer (5); `session_timeout`: seconds after which silence counts as
-    loss (6); for Dubbo `protocols`, those that count as HTTP (rest,http,https,tri), and `group`
-    and `version` of an interface.
+    `zookeeper+tls://`; user and password are those of a digest ACL. `docs/registries/zookeeper` has
+    the options, the layouts (Curator and Spring, Dubbo 2, Dubbo 3) and where each field of a node
+    comes from.
 
-    It stays live by watches on the list of nodes and on the data of each. A service is found in
-    any case of its name, the exact one first. `generation` is the transaction that made the
-    znode, in layout dubbo the `timestamp` that the provider registered with.
-
-    * curator: `id` is the znode's name; `address` and `port`, or `sslPort` with scheme https;
-      `weight`, `zone`, `version` from the payload's metadata; `started_at` from
-      `registrationTimeUTC`; `enabled: false` or an `instance_status` OUT_OF_SERVICE is draining,
-      one that is not UP is down.
-    * dubbo-app: the same; port and protocol from `dubbo.endpoints`, `started_at` from `timestamp`.
-    * dubbo: `id` is `host:port`; `weight` is a hundredth of Dubbo's, `zone` its `zone` or
-      `region`, `version` that of the interface; `disabled` is draining; `weight` and `disabled`
-      of the interface's `configurators` are applied.
-
-    A service without a znode (in layout dubbo: without `providers`) is unknown, a znode without
-    children is an empty service. Refused credentials, no connection (a server that is starting
-    takes none), a lost one, an expired session, and znodes of which not one can be read raise
-    `RegistryError`, and the list stays as it was. Sources: the ZooKeeper programmer's guide;
-    Curator's `ServiceInstance`, Spring Cloud ZooKeeper's `ZookeeperInstance`, Dubbo's registry
-    and metadata formats. kazoo runs the connection in threads of its own; `aclose` ends them.
-    After a fork the child opens its own connection.
+    Live by watches on the list of nodes and on the data of each. A service is found in any case of
+    its name, the exact one first; one without a znode is unknown, a znode without children is an
+    empty service. A lost connection and an expired session raise `RegistryError`, and the list
+    stays as it was. kazoo runs the connection in threads of its own; `aclose` ends them. After a
+    fork the child opens its own connection.
     """
 
     def __init__(
