@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import stat
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote
 
 import anyio
 from anyio import to_thread
+from anyio.lowlevel import RunVar
+from cachetools import LRUCache
 
 from rpcguard.errors import InvalidRegistryURL, RegistryError
-from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes, snapshot_from_services
+from rpcguard.registries._shared.documents import (
+    MAX_BYTES,
+    MOST_SERVICES,
+    Services,
+    json_from_bytes,
+    services_from_json,
+    snapshot_of,
+)
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.urls import parse_url
 
@@ -24,8 +34,29 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = "file:///etc/services.json?interval=0.5"
 _SETTLED_NS: Final = 1_000_000_000
+"""Age from which two writes cannot have one time: file systems tick in 10 ms, NFS in a second."""
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _FileState:
+    """What is known of a file on one event loop, where one watch looks at it for all of them."""
+
+    signature: tuple[int, ...] | None = None
+    content: Services | str | None = None
+    """The services, or what is wrong with the file."""
+    version: int = 0
+    """Counts the contents so far."""
+    watched: bool = False
+    news: anyio.Event = field(default_factory=anyio.Event)
+    told: LRUCache[str, str] = field(default_factory=lambda: LRUCache(MOST_SERVICES))
+    """The fault that the watch of a service has ended with last."""
+
+    def tell(self) -> None:
+        """Wake every watch that waits."""
+        self.news.set()
+        self.news = anyio.Event()
 
 
 class FileRegistry:
@@ -49,6 +80,7 @@ class FileRegistry:
         self._interval = interval
         self._max_bytes = max_bytes
         self._faults = FaultLog()
+        self._known: RunVar[_FileState] = RunVar("rpcguard registry file")
 
     @classmethod
     def from_url(cls, url: str) -> FileRegistry:
@@ -65,39 +97,89 @@ class FileRegistry:
         return cls(path, interval=parsed.number("interval", 0.2))
 
     async def fetch(self, service: str) -> Snapshot:
-        """Read the file now; raise `RegistryError` that names it and what is wrong with it."""
-        try:
-            return await _in_thread(lambda: self._read(service))
-        except (OSError, ValueError) as error:
-            raise RegistryError(f"{self._path}: {_reason(error)}") from error
+        """Look at the file now; raise `RegistryError` that names it and what is wrong with it."""
+        state = self._state()
+        await self._look(state)
+        return self._list(state, service)
 
     async def watch(self, service: str) -> AsyncIterator[Snapshot]:
-        """Yield the list of a good file, then whenever it differs or a fault is over."""
-        seen: tuple[int, ...] | None = None
-        last: Snapshot | None = None
+        """Yield the list of a good file, then whenever it differs or a fault is over.
+
+        Raises `RegistryError` for a fault, and once for each: a watch that starts over waits until
+        something else is wrong or nothing is.
+        """
+        state = self._state()
+        seen, last = 0, None
         while True:
-            fresh: Snapshot | None = None
+            await self._news(state, seen)
+            seen = state.version
             try:
-                signature = await _in_thread(self._signature)
-                if signature != seen:
-                    seen = signature
-                    fresh = await _in_thread(lambda: self._read(service))
-                    self._faults.report(str(self._path), None)
-            except (OSError, ValueError) as error:
-                self._faults.report(str(self._path), f"{_reason(error)}; the last list stays")
-                last = None
-                if isinstance(error, OSError):
-                    seen = None
-            if fresh is not None and fresh != last:
+                fresh = self._list(state, service)
+            except RegistryError as error:
+                if state.told.get(service) == str(error):
+                    continue
+                state.told[service] = str(error)
+                raise
+            state.told.pop(service, None)
+            if fresh != last:
                 last = fresh
                 yield fresh
-            await anyio.sleep(self._interval)
 
     async def aclose(self) -> None:
         """Do nothing: no file is held open."""
 
     def __repr__(self) -> str:
         return f"FileRegistry({str(self._path)!r})"
+
+    def _state(self) -> _FileState:
+        state = self._known.get(None)
+        if state is None:
+            state = _FileState()
+            self._known.set(state)
+        return state
+
+    async def _news(self, state: _FileState, seen: int) -> None:
+        """Return once there is another version than `seen`: one of all watches looks for it."""
+        if state.version != seen:
+            return
+        if state.watched:
+            await state.news.wait()
+            return
+        state.watched = True
+        try:
+            while state.version == seen:
+                if state.version:
+                    await anyio.sleep(self._interval)
+                await self._look(state)
+        finally:
+            state.watched = False
+            state.tell()  # if this watch ends here, another one has to look
+
+    async def _look(self, state: _FileState) -> None:
+        signature: tuple[int, ...] | None = None
+        try:
+            signature = await _in_thread(self._signature)
+            if signature == state.signature:
+                return
+            fresh: Services | str = await _in_thread(self._read)
+        except (OSError, ValueError) as error:
+            fresh = _reason(error)
+            if isinstance(error, OSError):
+                signature = None  # such as no free descriptor: to be tried again as it is
+        state.signature = signature
+        if fresh != state.content:
+            state.content = fresh
+            state.version += 1
+            state.tell()
+
+    def _list(self, state: _FileState, service: str) -> Snapshot:
+        where, content = str(self._path), state.content
+        if isinstance(content, str):
+            raise RegistryError(f"{where}: {content}")
+        try:
+            return snapshot_of(content or {}, service, where=where, faults=self._faults)
+        except ValueError as error:
+            raise RegistryError(f"{where}: {error}") from error
 
     def _signature(self) -> tuple[int, ...]:
         found = self._path.stat()
@@ -106,7 +188,7 @@ class FileRegistry:
         settled = time.time_ns() - found.st_mtime_ns > _SETTLED_NS
         return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, settled)
 
-    def _read(self, service: str) -> Snapshot:
+    def _read(self) -> Services:
         if not stat.S_ISREG(self._path.stat().st_mode):
             raise ValueError("it is not a regular file")
         with self._path.open("rb") as file:
@@ -115,9 +197,7 @@ class FileRegistry:
             raise ValueError(f"it has more than {self._max_bytes} bytes")
         if not body:
             raise ValueError("it is empty")
-        document = json_from_bytes(body)
-        where = str(self._path)
-        return snapshot_from_services(document, service, where=where, faults=self._faults)
+        return services_from_json(json_from_bytes(body))
 
 
 async def _in_thread(read: Callable[[], T]) -> T:

@@ -10,10 +10,17 @@ from urllib.parse import quote
 from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard.registries._shared.documents import MAX_BYTES, MOST_SERVICES, snapshot_from_services
+from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.documents import (
+    MAX_BYTES,
+    MOST_SERVICES,
+    Services,
+    services_from_json,
+    snapshot_of,
+)
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.nodes import nodes_from_json
+from rpcguard.registries._shared.flights import SharedQuestion
 from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
@@ -35,9 +42,13 @@ _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,10})", re.IG
 
 
 @dataclass(frozen=True, slots=True)
-class _LastDocument:
-    etag: str | None
-    snapshot: Snapshot
+class _Document:
+    """The last good answer of a URL: its services, or that it knows none of that name."""
+
+    url: str
+    services: Services
+    etag: bytes | None = None
+    max_age: float | None = None
 
 
 class HttpRegistry:
@@ -69,7 +80,9 @@ class HttpRegistry:
         self._per_service = _PLACE in self._target
         self._shown = endpoint.shown
         self._client = endpoint.client(headers=headers, timeout=timeout, max_bytes=max_bytes)
-        self._last: LRUCache[str, _LastDocument] = LRUCache(MOST_SERVICES)
+        self._last: LRUCache[str, _Document] = LRUCache(MOST_SERVICES)
+        self._read: LRUCache[str, tuple[Services, Snapshot]] = LRUCache(MOST_SERVICES)
+        self._for_all = SharedQuestion(lambda: self._ask(self._target, None))
         self._faults = FaultLog()
 
     @classmethod
@@ -81,19 +94,12 @@ class HttpRegistry:
         """Ask for the list now; raise `RegistryError` where there is no usable answer."""
         if self._per_service and not service.strip("."):
             return Snapshot((), known=False)  # "." and ".." would walk up the path
-        last = self._last.get(service)
-        headers = {"If-None-Match": last.etag} if last and last.etag else None
-        target = self._target.replace(_PLACE, quote(service, safe=""))
-        answer = await self._client.request("GET", target, headers=headers)
-        if answer.status == 304 and last is not None:
-            return self._keep(service, last, answer)
-        if answer.status == 404 and self._per_service:
-            self._last.pop(service, None)
-            return Snapshot((), known=False, max_age=_max_age(answer))
-        if answer.status != 200:
-            raise answer.error()
-        snapshot = self._read(service, answer)
-        return self._keep(service, _LastDocument(answer.headers.get("etag"), snapshot), answer)
+        if self._per_service:
+            target = self._target.replace(_PLACE, quote(service, safe=""))
+            document = await self._ask(target, service)
+        else:
+            document = await self._for_all.answer(service)
+        return replace(self._snapshot(document, service), max_age=document.max_age)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -102,23 +108,48 @@ class HttpRegistry:
     def __repr__(self) -> str:
         return f"HttpRegistry({self._shown!r})"
 
-    def _keep(self, service: str, last: _LastDocument, answer: HttpReply) -> Snapshot:
-        max_age = _max_age(answer)
-        if max_age is not None:
-            last = replace(last, snapshot=replace(last.snapshot, max_age=max_age))
-        self._last[service] = last
-        return last.snapshot
+    async def _ask(self, target: str, service: str | None) -> _Document:
+        last = self._last.get(target)
+        headers = {"If-None-Match": last.etag} if last is not None and last.etag else None
+        answer = await self._client.request("GET", target, headers=headers)
+        if answer.status == 304 and last is not None:
+            last = replace(last, max_age=_max_age(answer) or last.max_age)
+        elif answer.status == 404 and service is not None:
+            last = _Document(answer.url, {}, max_age=_max_age(answer))
+        elif answer.status == 200:
+            services = _services(answer, service)
+            last = _Document(answer.url, services, _etag(answer), _max_age(answer))
+        else:
+            raise answer.error()
+        self._last[target] = last
+        return last
 
-    def _read(self, service: str, answer: HttpReply) -> Snapshot:
-        document = answer.json()
-        where = f"{answer.url}, service {service!r}"
-        try:
-            if self._per_service and isinstance(document, dict) and "nodes" in document:
-                nodes = nodes_from_json(document["nodes"], where=where, faults=self._faults)
-                return Snapshot(nodes)
-            return snapshot_from_services(document, service, where=answer.url, faults=self._faults)
-        except ValueError as error:
-            raise answer.error(str(error)) from error
+    def _snapshot(self, document: _Document, service: str) -> Snapshot:
+        services, snapshot = self._read.get(service, (None, None))
+        if snapshot is None or services is not document.services:
+            try:
+                snapshot = snapshot_of(
+                    document.services, service, where=document.url, faults=self._faults
+                )
+            except ValueError as error:
+                raise RegistryError(f"{document.url}: {error}") from error
+            self._read[service] = document.services, snapshot
+        return snapshot
+
+
+def _services(answer: HttpReply, service: str | None) -> Services:
+    document = answer.json()
+    if service is not None and isinstance(document, dict) and "nodes" in document:
+        return {service.lower(): (service, document["nodes"])}
+    try:
+        return services_from_json(document)
+    except ValueError as error:
+        raise answer.error(str(error)) from error
+
+
+def _etag(answer: HttpReply) -> bytes | None:
+    # As it came: it may hold any byte above 127 (RFC 9110 §8.8.3), and goes back as it is.
+    return {name.lower(): value for name, value in answer.headers.raw}.get(b"etag")
 
 
 def _target(parsed: RegistryURL) -> str:

@@ -54,7 +54,7 @@ def _handler(server: Callable[[], ScriptedServer]) -> type[socketserver.StreamRe
             server().connections += 1
             try:
                 while first := self.rfile.readline():
-                    lines = iter(lambda: self.rfile.readline().decode().strip(), "")
+                    lines = iter(lambda: self.rfile.readline().decode("latin-1").strip(), "")
                     headers = {n.lower(): v for n, _, v in (line.partition(": ") for line in lines)}
                     body = self.rfile.read(int(headers.get("content-length", "0")))
                     seen = Seen(first.split()[1].decode(), headers, body)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL
-from rpcguard.registries._shared.documents import json_from_bytes, snapshot_from_services
+from rpcguard.registries._shared.documents import json_from_bytes, services_from_json, snapshot_of
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.urls import parse_url
@@ -228,14 +228,15 @@ def test_a_fault_is_warned_of_once_until_it_changes_or_is_gone(
 def test_a_document_of_another_shape_is_a_value_error(document: object) -> None:
     """Proves that wrong types are told apart from an unknown service."""
     with pytest.raises(ValueError, match="is wanted"):
-        snapshot_from_services(document, "orders", where="test")
+        snapshot_of(services_from_json(document), "orders", where="test")
 
 
 def test_services_are_found_in_any_case() -> None:
     """Proves that a lowered URL host finds the name as it is written; others are unknown."""
     document = {"services": {"Orders": [{"host": "a", "port": 1}], "broken": 3}}
-    assert snapshot_from_services(document, "orders", where="test").nodes == (Node("a", 1),)
-    assert snapshot_from_services(document, "other", where="test") == Snapshot((), known=False)
+    services = services_from_json(document)
+    assert snapshot_of(services, "ORDERS", where="test").nodes == (Node("a", 1),)
+    assert snapshot_of(services, "other", where="test") == Snapshot((), known=False)
 
 
 @pytest.mark.parametrize("body", [b"[" * 200_000, b"\xff", b"", b'{"a": 1', b"1" * 5000])

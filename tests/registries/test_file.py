@@ -6,7 +6,8 @@ import errno
 import json
 import logging
 import os
-from contextlib import asynccontextmanager
+import re
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anyio.streams.memory import MemoryObjectReceiveStream
+
+    from rpcguard.registries._shared.documents import Services
 
     Lists: TypeAlias = MemoryObjectReceiveStream[Snapshot]
 
@@ -75,13 +78,23 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def following(registry: FileRegistry, service: str = "orders") -> AsyncIterator[Lists]:
-    """Collect what the watch yields; whatever is awaited inside has 20 s."""
+async def following(
+    registry: FileRegistry, service: str = "orders", *, faults: list[str] | None = None
+) -> AsyncIterator[Lists]:
+    """Collect what the watch yields, which is begun anew after each fault.
+
+    Whatever is awaited inside has 20 s.
+    """
     send, receive = anyio.create_memory_object_stream[Snapshot](100)
 
     async def follow() -> None:
-        async for snapshot in registry.watch(service):
-            send.send_nowait(snapshot)
+        while True:
+            try:
+                async for snapshot in registry.watch(service):
+                    send.send_nowait(snapshot)
+            except RegistryError as error:
+                if faults is not None:
+                    faults.append(str(error))
 
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks, send, receive:
@@ -94,10 +107,6 @@ async def until(done: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not done():  # noqa: ASYNC110 - a thread or a file has no event to wait for
             await anyio.sleep(0.002)
-
-
-async def until_warned(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    await until(lambda: any(text in warning for warning in warnings_in(caplog)))
 
 
 async def more_looks(registry: Counted) -> None:
@@ -243,59 +252,94 @@ class ShortOfFiles(FileRegistry):
 
     failures = 3
 
-    def _read(self, service: str) -> Snapshot:
+    def _read(self) -> Services:
         if self.failures:
             self.failures -= 1
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return super()._read(service)
+        return super()._read()
 
 
-async def test_a_file_that_cannot_be_opened_is_tried_again(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_file_that_cannot_be_opened_is_tried_again(path: Path) -> None:
     """Proves that the watch does not wait for a change when the fault is not in the file."""
-    async with following(ShortOfFiles(path, interval=0.001)) as lists:
+    faults: list[str] = []
+    async with following(ShortOfFiles(path, interval=0.001), faults=faults) as lists:
         assert ports(await lists.receive()) == [1]
-    (warning,) = warnings_in(caplog)
-    assert "Too many open files" in warning
+    assert faults == [f"{path}: Too many open files"]
 
 
 @pytest.mark.parametrize(("text", "complaint"), BROKEN[:-1])
-async def test_a_broken_file_is_warned_of_once_and_the_watch_goes_on(
-    path: Path, text: str | bytes, complaint: str, caplog: pytest.LogCaptureFixture
+async def test_a_broken_file_is_told_once_and_at_once(
+    path: Path, text: str | bytes, complaint: str
 ) -> None:
-    """Proves that no broken content ends the watch or yields, and that a good one does again."""
-    registry = Counted(path, interval=0.001)
-    async with following(registry) as lists:
+    """A fault ends the watch, the next watch waits for its end, and then the list comes again."""
+    registry, faults = Counted(path, interval=0.001), list[str]()
+    async with following(registry, faults=faults) as lists:
         assert ports(await lists.receive()) == [1]
         replace(path, text)
-        await until_warned(caplog, str(path))
+        await until(lambda: bool(faults))
         await more_looks(registry)
         with pytest.raises(anyio.WouldBlock):
             lists.receive_nowait()
         replace(path, document(1))
         assert ports(await lists.receive()) == [1]
-    (warning,) = warnings_in(caplog)
-    assert warning.startswith(f"{path}: ")
-    assert warning.endswith("; the last list stays")
+    (fault,) = faults
+    assert fault.startswith(f"{path}: ")
+    assert re.search(complaint, fault)
 
 
-async def test_a_file_that_goes_and_comes_back_is_followed(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Proves that an absent file is one warning, and that the very same file counts again."""
+async def test_a_file_that_goes_and_comes_back_is_followed(path: Path) -> None:
+    """Proves that an absent file is one fault, and that the very same file counts again."""
     aside = path.with_suffix(".aside")
-    registry = Counted(path, interval=0.001)
-    async with following(registry) as lists:
+    registry, faults = Counted(path, interval=0.001), list[str]()
+    async with following(registry, faults=faults) as lists:
         assert ports(await lists.receive()) == [1]
-        for _ in range(2):
+        for round_ in (1, 2):
             move(path, aside)
-            await until_warned(caplog, "No such file")
+            await until(lambda: bool(faults))
             await more_looks(registry)
-            assert len(warnings_in(caplog)) == 1
-            caplog.clear()
+            assert faults == [f"{path}: No such file or directory"], round_
+            faults.clear()
             move(aside, path)
             assert ports(await lists.receive()) == [1]
+
+
+async def test_one_look_serves_every_service(path: Path) -> None:
+    """Two hundred services of one file cost what one does, each hears of its own changes."""
+    registry = Counted(path, interval=0.001)
+    names = [f"service{number}" for number in range(200)]
+    reads = 0
+
+    def read(self: FileRegistry) -> Services:
+        nonlocal reads
+        reads += 1
+        return FileRegistry._read(self)
+
+    registry._read = read.__get__(registry)  # type: ignore[method-assign]
+    async with AsyncExitStack() as stack:
+        several = [await stack.enter_async_context(following(registry, name)) for name in names]
+        for lists in several:
+            assert not (await lists.receive()).known
+        before, looks = reads, registry.looks
+        services = {name: [{"host": "a", "port": 1}] for name in names}
+        replace(path, json.dumps({"services": services}))
+        for lists in several:
+            assert ports(await lists.receive()) == [1]
+        assert reads == before + 1
+        assert looks < 20 * 200
+
+
+async def test_another_watch_looks_when_the_one_that_did_has_ended(path: Path) -> None:
+    """The service that looked for all is forgotten, and the rest stays live."""
+    registry = Counted(path, interval=0.001)
+    async with following(registry, "billing") as billing:
+        async with following(registry) as first:
+            assert ports(await first.receive()) == [1]
+            await billing.receive()
+            async with following(registry) as second:
+                assert ports(await second.receive()) == [1]
+        await more_looks(registry)
+        replace(path, json.dumps({"services": {"billing": [{"host": "b", "port": 2}]}}))
+        assert ports(await billing.receive()) == [2]
 
 
 async def test_a_watch_can_start_before_the_file_is_there(tmp_path: Path) -> None:
@@ -308,21 +352,23 @@ async def test_a_watch_can_start_before_the_file_is_there(tmp_path: Path) -> Non
         assert ports(await lists.receive()) == [7]
 
 
-async def test_two_services_are_watched_with_one_warning(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Proves that watches share what was warned of, and that a vanished service is unknown."""
+async def test_each_service_is_told_of_a_fault(path: Path) -> None:
+    """Proves that watches share a look, and that a vanished service is unknown."""
     registry = Counted(path, interval=0.001)
-    async with following(registry) as orders, following(registry, "billing") as billing:
+    told: tuple[list[str], list[str]] = [], []
+    async with (
+        following(registry, faults=told[0]) as orders,
+        following(registry, "billing", faults=told[1]) as billing,
+    ):
         assert ports(await orders.receive()) == [1]
         assert not (await billing.receive()).known
         replace(path, "{")
-        await until_warned(caplog, str(path))
+        await until(lambda: all(told))
         await more_looks(registry)
         replace(path, json.dumps({"services": {"Billing": [{"host": "b", "port": 2}]}}))
         assert not (await orders.receive()).known
         assert ports(await billing.receive()) == [2]
-    assert len(warnings_in(caplog)) == 1
+    assert [len(faults) for faults in told] == [1, 1]
 
 
 async def test_a_reader_during_many_half_writes_sees_whole_lists_only(path: Path) -> None:

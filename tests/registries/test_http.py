@@ -519,3 +519,52 @@ async def test_the_entry_point_makes_the_same_registry(server: ScriptedServer) -
     assert isinstance(registry, HttpRegistry)
     assert (await registry.fetch("orders")).nodes == (Node("a", 1),)
     await registry.aclose()
+
+
+async def test_one_document_for_all_services_is_asked_for_once(server: ScriptedServer) -> None:
+    """Fifty services that are polled in turn cost one question a round, and 304 serves all."""
+    names = [f"service{number}" for number in range(50)]
+    services = {name: [{"host": "a", "port": port}] for port, name in enumerate(names, 1)}
+    services["broken"] = [{"host": "a", "port": 0}]
+    whole = server.answer(json.dumps({"services": services}), ETag='"1"')
+    same = server.answer("", 304)
+    server.script = lambda seen: same if "if-none-match" in seen.headers else whole
+    registry = HttpRegistry(f"http://{server.address}/services")
+    for round_ in (1, 2, 3):
+        for port, name in enumerate(names, 1):
+            assert [node.port for node in (await registry.fetch(name)).nodes] == [port]
+        with pytest.raises(RegistryError, match="none of 1 nodes"):
+            await registry.fetch("broken")
+        assert len(server.seen) == round_
+    await registry.aclose()
+
+
+async def test_an_etag_goes_back_byte_by_byte(server: ScriptedServer) -> None:
+    """What RFC 9110 allows in an ETag beyond ASCII is sent back as it came."""
+    document = json.dumps({"nodes": [{"host": "a", "port": 1}]})
+    etag = '"caf\u00e9"'.encode("latin-1")
+    head = b"HTTP/1.1 200 OK\r\nETag: %s\r\nContent-Length: %d\r\n\r\n" % (etag, len(document))
+    heads: list[bytes] = []
+
+    def reply(seen: Seen) -> bytes:
+        heads.append(seen.headers.get("if-none-match", "").encode("latin-1"))
+        return head + document.encode()
+
+    server.script = reply
+    registry = HttpRegistry(f"http://{server.address}/{{service}}")
+    for _ in range(2):
+        assert (await registry.fetch("orders")).nodes
+    assert heads == [b"", etag]
+    await registry.aclose()
+
+
+async def test_a_token_may_have_any_letter(server: ScriptedServer) -> None:
+    """What a header has beyond ASCII is sent as UTF-8, not refused at each poll."""
+    server.say('{"nodes": []}')
+    registry = HttpRegistry(
+        f"http://{server.address}/{{service}}", headers={"X-Token": "schl\u00fcssel"}
+    )
+    assert (await registry.fetch("orders")).known
+    sent = server.seen[0].headers["x-token"]
+    assert sent.encode("latin-1").decode() == "schl\u00fcssel"
+    await registry.aclose()

@@ -72,7 +72,7 @@ class RegistryClient:
         *,
         username: str | None = None,
         password: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         tls: TLSFiles | ssl.SSLContext | None = None,
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
@@ -91,7 +91,7 @@ class RegistryClient:
         if username is not None or password is not None:
             pair = f"{username or ''}:{password or ''}".encode()
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
-        self._headers.update(headers)
+        self._headers.update(_encoded(headers))
         secure = any(base.startswith("https:") for base in bases)
         self._pools = RegistryPools(tls, shown=", ".join(bases), secure=secure)
         self._timeout = timeout
@@ -102,7 +102,7 @@ class RegistryClient:
         method: str,
         target: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         json: object = None,
         form: Mapping[str, str] | None = None,
         timeout: float | None = None,
@@ -122,7 +122,7 @@ class RegistryClient:
         method: str,
         target: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         json: object = None,
         idle: float,
     ) -> Lines | HttpReply:
@@ -194,14 +194,14 @@ class RegistryClient:
         method: str,
         url: str,
         *,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str | bytes] | None,
         json: object,
         form: Mapping[str, str] | None = None,
         read: float,
     ) -> httpx.Request:
         limits = httpx.Timeout(read, connect=min(read, _CONNECT_TIMEOUT)).as_dict()
         merged = httpx.Headers(self._headers)
-        merged.update(headers)
+        merged.update(_encoded(headers))
         return httpx.Request(
             method, url, headers=merged, data=form, json=json, extensions={"timeout": limits}
         )
@@ -212,6 +212,14 @@ class RegistryClient:
         finally:
             await response.aclose()
         return HttpReply(shown, response.status_code, response.headers, body)
+
+
+def _encoded(headers: Mapping[str, str | bytes] | None) -> dict[bytes, bytes]:
+    # httpx takes ASCII alone of a text, but a token or an ETag may have any letter.
+    return {
+        name.encode(): value if isinstance(value, bytes) else value.encode()
+        for name, value in (headers or {}).items()
+    }
 
 
 def _status_reason(status: int) -> str:

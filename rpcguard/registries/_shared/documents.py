@@ -34,19 +34,33 @@ def json_from_bytes(body: bytes) -> object:
     return document
 
 
-def snapshot_from_services(
-    document: object, service: str, *, where: str, faults: FaultLog | None = None
-) -> Snapshot:
-    """Read one service of `{"services": {"orders": [NODE, ...]}}`, its name in any case.
+Services = Mapping[str, tuple[str, object]]
+"""The services of a document by their names in small letters: each as it is written, with what is
+listed for it."""
 
-    A service that is not listed gives a snapshot with `known=False`. Raises `ValueError` when the
-    document, or the list of this service, has another shape.
+
+def services_from_json(document: object) -> Services:
+    """Read `{"services": {"orders": [NODE, ...]}}`; of two cases of a name the first counts.
+
+    Raises `ValueError` when the document has another shape.
     """
     services = document.get("services") if isinstance(document, Mapping) else None
     if not isinstance(services, Mapping):
         raise ValueError('an object with "services" is wanted')
+    found: dict[str, tuple[str, object]] = {}
     for name, entries in services.items():
-        if name.lower() == service.lower():
-            where = f"{where}, service {name!r}"
-            return Snapshot(nodes_from_json(entries, where=where, faults=faults))
-    return Snapshot((), known=False)
+        found.setdefault(name.lower(), (name, entries))
+    return found
+
+
+def snapshot_of(
+    services: Services, service: str, *, where: str, faults: FaultLog | None = None
+) -> Snapshot:
+    """Read the list of one service, its name in any case; one that is not there is unknown.
+
+    Raises `ValueError` when its list has another shape.
+    """
+    name, entries = services.get(service.lower(), (None, None))
+    if name is None:
+        return Snapshot((), known=False)
+    return Snapshot(nodes_from_json(entries, where=f"{where}, service {name!r}", faults=faults))
