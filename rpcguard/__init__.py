@@ -16,6 +16,7 @@ from rpcguard._core.nodes.view import NodeView, RouteView
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.overload import Adaptive, OverloadPolicy, Throttle
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import Guard, Route, Routing, ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
@@ -24,6 +25,7 @@ from rpcguard._version import __version__
 from rpcguard.errors import (
     InvalidRegistryURL,
     NoAvailableNode,
+    Overloaded,
     RegistryError,
     RpcguardError,
     TransportClosed,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from rpcguard._status.server import StatusServer, start_status_server
 
 __all__ = [
+    "Adaptive",
     "AsyncTransport",
     "Attempt",
     "Balancer",
@@ -57,6 +60,8 @@ __all__ = [
     "Node",
     "NodeView",
     "OfflinePolicy",
+    "OverloadPolicy",
+    "Overloaded",
     "PickRecord",
     "Random",
     "Registry",
@@ -71,6 +76,7 @@ __all__ = [
     "SlowStart",
     "Snapshot",
     "StatusServer",
+    "Throttle",
     "Transport",
     "TransportClosed",
     "WatchableRegistry",

@@ -10,7 +10,7 @@ from rpcguard._connections.aio import AsyncConnectionStack
 from rpcguard._connections.sync import ConnectionStack
 from rpcguard._transport.aio import AsyncShell
 from rpcguard._transport.sync import SyncShell
-from rpcguard.errors import NoAvailableNode, TransportClosed
+from rpcguard.errors import NoAvailableNode, Overloaded, TransportClosed
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -45,6 +45,7 @@ class Transport(SyncShell, httpx.BaseTransport):
     _stack = ConnectionStack
     _no_available_node = NoAvailableNode
     _transport_closed = TransportClosed
+    _overloaded = Overloaded
 
 
 class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
@@ -59,3 +60,4 @@ class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
     _stack = AsyncConnectionStack
     _no_available_node = NoAvailableNode
     _transport_closed = TransportClosed
+    _overloaded = Overloaded

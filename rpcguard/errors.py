@@ -18,6 +18,19 @@ class NoAvailableNode(RpcguardError, httpx.ConnectError):  # noqa: N818
     """
 
 
+class Overloaded(RpcguardError, httpx.PoolTimeout):  # noqa: N818
+    """Report a call that was refused before it was sent: a limit of `OverloadPolicy` was met.
+
+    `service` is its name, `limit` which limit it was (`"max_in_flight"`, `"max_per_node"`,
+    `"throttle"` or `"adaptive"`), `retry_after` after how many seconds a try makes sense. Raised at
+    once, and not retried by rpcguard: a client that repeats it at once makes things worse.
+    """
+
+    service: str = ""
+    limit: str = ""
+    retry_after: float = 0.0
+
+
 class TransportClosed(RpcguardError, httpx.TransportError):  # noqa: N818
     """Report a call on a transport that is closing or closed.
 

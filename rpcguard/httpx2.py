@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 # The shells are written once and typed for httpx; here they serve httpx2, whose classes have the
 # same interface and are not related.
 
-__all__ = ["AsyncTransport", "NoAvailableNode", "Transport", "TransportClosed"]
+__all__ = ["AsyncTransport", "NoAvailableNode", "Overloaded", "Transport", "TransportClosed"]
 
 
 class NoAvailableNode(errors.NoAvailableNode, httpx2.ConnectError):  # type: ignore[misc]
     """Report that a service has no node to send to; an `httpx2.ConnectError` too."""
+
+
+class Overloaded(errors.Overloaded, httpx2.PoolTimeout):  # type: ignore[misc]
+    """Report a call that was refused before it was sent; an `httpx2.PoolTimeout` too."""
 
 
 class TransportClosed(errors.TransportClosed, httpx2.TransportError):  # type: ignore[misc]
@@ -57,6 +61,7 @@ class Transport(SyncShell, httpx2.BaseTransport):  # type: ignore[misc]
     _stack: ClassVar[Callable[..., Any]] = ConnectionStack
     _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
     _transport_closed: ClassVar[type[Exception]] = TransportClosed
+    _overloaded: ClassVar[type[errors.Overloaded]] = Overloaded
 
 
 class AsyncTransport(AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[misc]
@@ -69,3 +74,4 @@ class AsyncTransport(AsyncShell, httpx2.AsyncBaseTransport):  # type: ignore[mis
     _stack: ClassVar[Callable[..., Any]] = AsyncConnectionStack
     _no_available_node: ClassVar[type[Exception]] = NoAvailableNode
     _transport_closed: ClassVar[type[Exception]] = TransportClosed
+    _overloaded: ClassVar[type[errors.Overloaded]] = Overloaded

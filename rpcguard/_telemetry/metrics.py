@@ -77,6 +77,9 @@ class Instruments:
         self.retries: metrics.Counter = count(
             "rpcguard.retries", "{retry}", "Attempts after the first of a call."
         )
+        self.rejected: metrics.Counter = count(
+            "rpcguard.rejected", "{call}", "Calls that were refused before they were sent."
+        )
         self.denied: metrics.Counter = count(
             "rpcguard.retries.denied", "{retry}", "Retries that were wanted and not made."
         )

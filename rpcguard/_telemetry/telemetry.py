@@ -114,6 +114,11 @@ class Telemetry:
             attributes = {"server.address": name, "rpcguard.denial.reason": reason}
             self.instruments.denied.add(1, attributes)
 
+    def rejected(self, service: str, limit: str) -> None:
+        """Count a call that was refused before it was sent."""
+        name = self.instruments.name(service)
+        self.instruments.rejected.add(1, {"server.address": name, "rpcguard.limit": limit})
+
     def refreshed(self, service: str, error_type: str | None) -> None:
         """Count an answer of the registry, or its failure."""
         attributes = {"server.address": self.instruments.name(service)}

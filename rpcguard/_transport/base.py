@@ -20,9 +20,11 @@ from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.overload import OverloadPolicy
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.service import Service
 from rpcguard._core.service.views import why_no_node
 from rpcguard._discovery.background import background
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.views import PickRecord
+    from rpcguard.errors import Overloaded
     from rpcguard.registries.base import Registry
 
 
@@ -77,6 +80,7 @@ class Shell(Generic[ChildT]):
     _guarded: ClassVar[Callable[..., Any]]
     _no_available_node: ClassVar[type[Exception]]
     _transport_closed: ClassVar[type[Exception]]
+    _overloaded: ClassVar[type[Overloaded]]
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Shell(Generic[ChildT]):
         membership: MembershipPolicy | None = None,
         routing: Routing | None = None,
         zone: ZonePolicy | None = None,
+        overload: OverloadPolicy | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
         node_transport: Callable[[Node], ChildT] | None = None,
@@ -116,6 +121,7 @@ class Shell(Generic[ChildT]):
             membership=membership or MembershipPolicy(),
             routing=routing,
             zone=zone,
+            overload=overload or OverloadPolicy(),
             balancer=balancer,
             probes=node_transport is None,
         )
@@ -287,6 +293,9 @@ class Shell(Generic[ChildT]):
         )
 
     def _no_node(self, service: Service, ask: Ask | None) -> Exception:
+        if service.full:
+            words = "each node that can be used has as many calls as one may have"
+            return self._overload(service, Rejection("max_per_node", words, SHORT_PAUSE))
         why = why_no_node(service, repr(self._following.registry), self._no_list(service))
         wanted = "" if ask is None else ask.wanted
         if ask is not None and ask.aim is not None and ask.aim.entry is not None:
@@ -365,7 +374,25 @@ class Shell(Generic[ChildT]):
             if service.forgotten:
                 return self._prepare(request)
             raise self._refuse(service)
+        if service.limiter is not None:
+            self._admit(service, call)
         return service, call, body
+
+    def _admit(self, service: Service, call: Call) -> None:
+        rejection = service.admit()
+        if rejection is not None:
+            call.end()
+            raise self._overload(service, rejection)
+
+    def _overload(self, service: Service, rejection: Rejection) -> Exception:
+        limit, words, retry_after = rejection
+        self._telemetry.rejected(service.name, limit)
+        error = self._overloaded(
+            f"service {service.name!r}: the call was not sent, since {words} ({limit});"
+            f" try again after {retry_after:g} s, or raise the limit in OverloadPolicy"
+        )
+        error.service, error.limit, error.retry_after = service.name, limit, retry_after
+        return error
 
     def _mark(self, outgoing: Any, service: str, lease: Lease) -> None:
         if self._lanes is not None and lease.routed is not None:

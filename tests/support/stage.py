@@ -13,6 +13,7 @@ from rpcguard import (
     LeastLoaded,
     MembershipPolicy,
     Node,
+    OverloadPolicy,
     RoundRobin,
     SlowStart,
     Snapshot,
@@ -67,6 +68,7 @@ class Stage:
         retry: RetryPolicy | None = None,
         routing: Routing | None = None,
         zone: ZonePolicy | None = None,
+        overload: OverloadPolicy | None = None,
         balancer: type[LeastLoaded | RoundRobin] = LeastLoaded,
         seed: int = 1,
     ) -> None:
@@ -84,6 +86,7 @@ class Stage:
                 retry=retry or RetryPolicy(),
                 routing=routing,
                 zone=zone or ZonePolicy(),
+                overload=overload or OverloadPolicy(),
                 balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),

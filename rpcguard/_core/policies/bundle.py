@@ -10,6 +10,7 @@ from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.overload import OverloadPolicy
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import Routing, ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
@@ -27,6 +28,7 @@ _KINDS = {
     "offline": OfflinePolicy,
     "membership": MembershipPolicy,
     "zone": ZonePolicy,
+    "overload": OverloadPolicy,
 }
 
 
@@ -45,6 +47,7 @@ class Policies:
     membership: MembershipPolicy = field(default_factory=MembershipPolicy)
     routing: Routing | None = None
     zone: ZonePolicy = field(default_factory=ZonePolicy)
+    overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded
     probes: bool = True
 

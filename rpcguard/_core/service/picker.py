@@ -24,13 +24,15 @@ class Picker:
     """Picks nodes of one service, and remembers how.
 
     Not thread-safe: it lives under the lock of its service. `router` is None where lanes are not
-    looked at; then every call may go to any node.
+    looked at; then every call may go to any node. `passed_over` are nodes that no pick may use at
+    the moment, since they have as many calls as one may have.
     """
 
     def __init__(self, roster: Roster, standing: Standing, router: Router | None) -> None:
         self.router: Router | None = router
         self._roster = roster
         self._standing = standing
+        self.passed_over: tuple[LiveNode, ...] = ()
         self._panics = False
         self._records: deque[Taken] = deque(maxlen=_RECORDS)
 
@@ -64,19 +66,22 @@ class Picker:
         pools = roster.pools
         leg = leg or pools.whole or pools.prepare_whole()
         if roster.blacklist.waiting:
-            live = roster.trial(leg, now, tried, patient=not repeatable)
+            live = roster.trial(leg, now, (*self.passed_over, *tried), patient=not repeatable)
             if live is not None:
                 lease = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
                 live.trial = lease.trial = object()
                 return lease
-        live = pools.pick_again(leg, now, tried) if tried else pools.pick(leg, now, tried)
+        passed = self.passed_over
+        live = (
+            pools.pick_again(leg, now, (*passed, *tried)) if tried else pools.pick(leg, now, passed)
+        )
         if live is None:
             return self._pick_in_panic(leg, now, tried)
         self._panics = False
         return self.lease(live, now, pools.compared, tried)
 
     def _pick_in_panic(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
-        live = self._roster.least_bad(leg, tried)
+        live = self._roster.least_bad(leg, (*self.passed_over, *tried))
         if live is None:
             return None
         if not self._roster.eligible and not self._panics:

@@ -14,6 +14,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Notice, cancelled
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
+from rpcguard._core.service.limit import Limiter
 from rpcguard._core.service.picker import Picker
 from rpcguard._core.service.reconcile import compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.routing import Route
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Effects
+    from rpcguard._core.service.limit import Rejection
     from rpcguard._core.service.reconcile import Changes
     from rpcguard._core.service.records import PickRecord
     from rpcguard._core.service.router import Router
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 64
 
-Denial = Literal["budget", "no_other_node"]
+Denial = Literal["budget", "no_other_node", "throttled"]
 
 
 class Service(Turns):
@@ -81,6 +83,8 @@ class Service(Turns):
         self._roster = Roster(policies, self.rng, self._left)
         self._standing = Standing(name, self._roster, policies, clock)
         self._budget = RetryBudget(policies.retry, clock())
+        overload = policies.overload
+        self.limiter: Limiter | None = Limiter(overload, clock(), self.rng) if overload else None
         pools, standing = self._roster.pools, self._standing
         self.router: Router | None = router_of(name, policies, pools, self.rng, standing, clock())
         self._zones = pools.zones
@@ -105,6 +109,19 @@ class Service(Turns):
         if self._left:
             self._catch_up()
         return open_
+
+    def admit(self) -> Rejection | None:
+        """Say why the call that was just counted in may not be sent; None when it may."""
+        limiter = self.limiter
+        if limiter is None or self._is_nested():
+            return None
+        return self._alone(lambda: limiter.refuse(self._calls, self.clock()))
+
+    @property
+    def full(self) -> bool:
+        """Tell whether a node has as many calls as one may have, and so is passed over."""
+        limiter = self.limiter
+        return limiter is not None and bool(limiter.full(list(self._roster.nodes.values())))
 
     def pick(self, *, repeatable: bool, ask: Ask | None = None) -> Lease | None:
         """Pick a node for a first attempt; None when the list has no usable one.
@@ -144,6 +161,8 @@ class Service(Turns):
     ) -> Lease | Denial:
         if not self._budget.allows(now):
             return "budget"
+        if self.limiter is not None and not self.limiter.allows_retry(now):
+            return "throttled"
         lease = self._pick(now, tried, ask, repeatable=True)
         if lease is None and same_node and not tried[-1].gone:
             lease = self._picker.lease(tried[-1], now, (), tried)
@@ -155,6 +174,9 @@ class Service(Turns):
     def _pick(
         self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None, *, repeatable: bool
     ) -> Lease | None:
+        if self.limiter is not None:
+            self.limiter.sent(now)
+            self._picker.passed_over = self.limiter.full(self._roster.nodes.values())
         if ask is None:
             return self._picker.pick(now, tried, repeatable=repeatable)
         return self._picker.pick_for(ask, now, tried, repeatable=repeatable)
@@ -188,6 +210,8 @@ class Service(Turns):
         live.answer(lease, now, heard=verdict.good or not verdict.failed)
         if lease.paid_at is not None:
             self._budget.refund(lease.paid_at, verdict.blame)
+        if self.limiter is not None:
+            self.limiter.judge(verdict, self._calls, now)
         if lease.routed is not None and self.router is not None:
             self.router.judge(lease.routed, now, failed=verdict.blame != "none")
         if verdict.notice is not None:

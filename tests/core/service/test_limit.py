@@ -1,0 +1,167 @@
+"""What is refused before it is sent: the bulkhead, the throttle and the limit that adapts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from rpcguard import Adaptive, OverloadPolicy, Throttle
+from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict
+from rpcguard._core.service.limit import Limiter
+from tests.support.stage import GOOD, SICK, Stage
+
+TOO_MANY = Verdict("429", failed=False, safety=Safety.NEVER, blame="none")
+BUSY = replace(SICK, outcome="503", notice=Notice("retry-after", "Retry-After", 5.0))
+
+
+def limiter(now: float = 0.0, **options) -> Limiter:
+    return Limiter(OverloadPolicy(**options), now, random.Random(1))
+
+
+def ask(some: Limiter, now: float, verdict: Verdict, *, in_flight: int = 1) -> bool:
+    """Make a call if it is allowed; tell whether it was."""
+    if some.refuse(in_flight, now) is not None:
+        return False
+    some.sent(now)
+    some.judge(verdict, in_flight, now)
+    return True
+
+
+def test_a_bulkhead_refuses_what_is_beyond():
+    """The limit counts calls under way, the newest included, and says what it is."""
+    some = limiter(max_in_flight=2)
+    assert some.refuse(2, 0.0) is None
+    rejection = some.refuse(3, 0.0)
+    assert rejection is not None
+    assert rejection.limit == "max_in_flight"
+    assert rejection.retry_after > 0
+    assert some.limit == 2
+
+
+def test_a_throttle_lets_a_quarter_through_while_everything_fails():
+    """All answers are 500 for a minute: 1/K and what keeps probing, no more; then it recovers."""
+    some = limiter(throttle=Throttle())
+    sent = sum(ask(some, at / 100, SICK) for at in range(6000))
+    assert 600 <= sent <= 0.25 * 6000
+    later = [ask(some, 60 + at / 100, GOOD) for at in range(1000)]
+    assert sum(later[500:]) > 0.95 * 500, "five seconds after it is well, calls go out again"
+
+
+def test_one_call_a_minute_is_never_throttled():
+    """So few say nothing: below the floor everything is sent."""
+    some = limiter(throttle=Throttle())
+    assert all(ask(some, at * 60.0, SICK) for at in range(100))
+
+
+def test_a_throttle_counts_what_is_sent_before_it_is_answered():
+    """A service that hangs is spared before the first call of many has timed out."""
+    some = limiter(throttle=Throttle())
+    sent = 0
+    for at in range(1000):
+        if some.refuse(1, at / 1000) is None:
+            some.sent(at / 1000)
+            sent += 1
+    assert sent < 300
+
+
+def test_refusals_of_the_service_are_not_accepted_calls():
+    """429 is an answer, and none that the service could give."""
+    some = limiter(throttle=Throttle())
+    sent = sum(ask(some, at / 100, TOO_MANY) for at in range(3000))
+    assert sent <= 0.25 * 3000
+
+
+def test_a_calm_service_is_not_throttled():
+    """One error in five is below the ratio: every call goes out."""
+    some = limiter(throttle=Throttle())
+    assert all(ask(some, at / 100, SICK if at % 5 == 0 else GOOD) for at in range(3000))
+
+
+def test_retries_are_throttled_first():
+    """While any call may be refused, none is sent twice."""
+    some = limiter(throttle=Throttle())
+    assert some.allows_retry(0.0)
+    for _ in range(20):
+        some.sent(1.0)
+    assert not some.allows_retry(1.0)
+    assert some.allows_retry(30.0)
+
+
+@pytest.mark.parametrize("verdict", [TOO_MANY, BUSY, replace(SICK, outcome="ReadTimeout")])
+def test_an_adaptive_limit_falls_with_each_refusal(verdict):
+    """429, 503 with Retry-After and timeouts take a tenth of it, down to the least."""
+    some = limiter(adaptive=True)
+    assert some.limit == 256
+    some.judge(verdict, 1, 0.0)
+    assert some.limit == 230
+    for _ in range(100):
+        some.judge(verdict, 1, 0.0)
+    assert some.limit == 4
+    assert some.refuse(4, 0.0) is None
+    rejection = some.refuse(5, 0.0)
+    assert rejection is not None
+    assert rejection.limit == "adaptive"
+
+
+def test_an_adaptive_limit_grows_only_while_it_is_used():
+    """A caller with two calls in flight learns nothing about a limit of twenty."""
+    some = limiter(adaptive=Adaptive(most=20))
+    for _ in range(40):
+        some.judge(TOO_MANY, 1, 0.0)
+    for _ in range(100):
+        some.judge(GOOD, 2, 0.0)
+    assert some.limit == 4
+    for _ in range(400):
+        some.judge(GOOD, 20, 0.0)
+    assert some.limit == 20
+
+
+def test_a_storm_of_429_settles():
+    """A service that takes ten calls at a time ends up with about ten, not with none."""
+    some, in_flight = limiter(adaptive=Adaptive(most=100)), 0
+    for _ in range(5000):
+        in_flight = min(in_flight + 1, some.limit or 0)
+        some.judge(TOO_MANY if in_flight > 10 else GOOD, in_flight, 0.0)
+    assert 8 <= (some.limit or 0) <= 12
+
+
+def test_nodes_that_are_full_are_passed_over():
+    """A node at its limit gets no call while another has room, and then nobody does."""
+    stage = Stage("a", "b", overload=OverloadPolicy(max_per_node=1))
+    first, second = stage.service.pick(repeatable=True), stage.service.pick(repeatable=True)
+    assert {first.live.node.id, second.live.node.id} == {"a", "b"}
+    assert stage.service.pick(repeatable=True) is None
+    assert stage.service.full
+    stage.service.settle(first, GOOD)
+    stage.service.release(first)
+    again = stage.service.pick(repeatable=True)
+    assert again.live is first.live
+
+
+def test_without_limits_nothing_is_kept():
+    """The default costs nothing: there is no limiter."""
+    assert not OverloadPolicy()
+    assert Stage("a").service.limiter is None
+    assert Stage("a", overload=OverloadPolicy(max_in_flight=1)).service.limiter is not None
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: OverloadPolicy(max_in_flight=0), "max_in_flight"),
+        (lambda: OverloadPolicy(max_per_node=True), "max_per_node"),
+        (lambda: OverloadPolicy(throttle=2.0), "throttle"),
+        (lambda: OverloadPolicy(adaptive=1), "adaptive"),
+        (lambda: Throttle(ratio=0.5), "ratio"),
+        (lambda: Throttle(most=1.0), "most"),
+        (lambda: Adaptive(least=0), "least"),
+        (lambda: Adaptive(least=5, most=4), "most"),
+        (lambda: Adaptive(backoff=1.0), "backoff"),
+    ],
+)
+def test_a_bad_value_is_named(make, named):
+    """Told when the policy is made, with the value that was given."""
+    with pytest.raises(ValueError, match=f"^{named} must be"):
+        make()
