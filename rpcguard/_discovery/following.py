@@ -44,6 +44,7 @@ class Subscriptions:
 
     def follow(self, service: Service) -> None:
         """Start to keep a service's list live."""
+        self.forget(service.name)  # one that an interrupt left without its service
         feed = Feed(service, self.registry, store=self._store, on_refresh=self._on_refresh)
         self._feeds[service.name] = feed, background().spawn(feed.run)
         if self._stopped:

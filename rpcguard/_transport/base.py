@@ -226,13 +226,20 @@ class Shell(Generic[ChildT]):
     def _new_service(self, name: str) -> Service:
         with self._naming:
             service = self._services.get(name)
-            if service is None:
-                self._make_room()
-                made = Service(name, policies=self._policies, effects=self)
-                # Not `made`, where a handler of the log has called it in the middle of this.
-                service = self._services.setdefault(name, made)
-                if service is made:
-                    self._follow(service)
+            if service is None or service.forgotten:
+                service = self._make_service(name)
+        return service
+
+    def _make_service(self, name: str) -> Service:
+        self._make_room()
+        made = Service(name, policies=self._policies, effects=self)
+        # Followed first: an interrupt would leave a service that is waited for in vain.
+        self._follow(made)
+        service = self._services.get(name)
+        if service is None or service.forgotten:
+            self._services[name] = made
+            return made
+        self._follow(service)  # a handler of the log has called it in the middle of this
         return service
 
     def _follow(self, service: Service) -> None:

@@ -27,6 +27,8 @@ def idle_services(services: Iterable[Service], most: int) -> list[Service]:
     in flight, or with one that waits for the first list, is never among them.
     """
     listed = list(services)
+    if len(listed) < min(_MOST_STRANGERS, most):
+        return []
     idle = sorted((one for one in listed if not one.calls), key=lambda one: one.called_at)
     strangers = [one for one in idle if not one.known]
     gone = strangers[: max(len(strangers) + 1 - _MOST_STRANGERS, 0)]
