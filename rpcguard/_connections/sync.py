@@ -48,6 +48,22 @@ class SyncBody:
                 raise
             raise error from exc
 
+    def take_whole(self) -> bytes | None:
+        """Give the body if all of it has come, and the connection back; else None.
+
+        Most answers are short: to iterate over one part takes longer than all else that they need.
+        """
+        slot = self._slot
+        if (
+            slot is None
+            or not slot.connection.reader.complete
+            or "trace" in self._request.extensions
+        ):
+            return None
+        body: bytes = slot.connection.reader.take()
+        self.close()
+        return body
+
     def close(self) -> None:
         """Give the connection back, or close it when the body was not read to its end."""
         slot = self._slot
@@ -139,7 +155,8 @@ class SyncExchange(Exchange):
         sending, stack = self._sending(request), self._stack
         with self._lock:
             granted = stack.request(slot)
-        self._catch_up()
+        if stack.dropped:
+            self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))
             with self._lock:

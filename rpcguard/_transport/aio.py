@@ -13,7 +13,12 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._text import logger
 from rpcguard._transport.base import Shell
-from rpcguard._transport.bodies import BODY_TOO_LONG, AsyncGuardedBody, AsyncOneShotBody
+from rpcguard._transport.bodies import (
+    BODY_TOO_LONG,
+    AsyncGuardedBody,
+    AsyncOneShotBody,
+    whole_of,
+)
 from rpcguard._transport.loops import LoopChildren, current_loop
 
 if TYPE_CHECKING:
@@ -115,7 +120,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
-            child = self._child_of(home.children, live, scheme, request.url.host)
+            child = self._child_of(home.children, live, scheme, request.url)
             outgoing = self._make.request(
                 request,
                 body,
@@ -127,7 +132,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._mark(outgoing, request.url.host, step.lease)
+                self._mark(outgoing, request.url, step.lease)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             await self._read(step)
@@ -140,6 +145,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
     async def _read(self, step: Read) -> None:
         response: Any = step.reply
         stream, parts, left = response.stream, [], step.limit
+        if (whole := whole_of(stream)) is not None:
+            response.stream = self._http.ByteStream(whole)
+            return
         try:
             async for part in stream:
                 parts.append(part)

@@ -401,12 +401,12 @@ class Shell(Generic[ChildT]):
         error.service, error.limit, error.retry_after = service.name, limit, retry_after
         return error
 
-    def _mark(self, outgoing: Any, service: str, lease: Lease) -> None:
+    def _mark(self, outgoing: Any, url: httpx.URL, lease: Lease) -> None:
         if self._lanes is not None and lease.routed is not None:
-            self._lanes.send(outgoing, service, lease.routed)
+            self._lanes.send(outgoing, url.host, lease.routed)
         zone = self._policies.zone.zone
         if zone is not None:
-            self._telemetry.routes.zoned(service, own=lease.live.node.zone == zone)
+            self._telemetry.routes.zoned(url.host, own=lease.live.node.zone == zone)
 
     def _keep_from_strangers(self, outgoing: Any) -> None:
         keep_from_strangers(outgoing, self._policies.routing)
@@ -445,11 +445,11 @@ class Shell(Generic[ChildT]):
         return child
 
     def _child_of(
-        self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str, service: str
+        self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str, url: httpx.URL
     ) -> ChildT:
         child = children.get((live, scheme))
         if child is None:
-            made = self._make.child(live.node, scheme, service)
+            made = self._make.child(live.node, scheme, url.host)
             child = children.setdefault((live, scheme), made)
         if self._cut:
             raise self._transport_closed("the transport was closed before the call was answered")

@@ -15,7 +15,7 @@ from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
 from rpcguard._text import logger
 from rpcguard._transport.base import SWEEP_EVERY, Shell
-from rpcguard._transport.bodies import BODY_TOO_LONG, SyncGuardedBody, SyncOneShotBody
+from rpcguard._transport.bodies import BODY_TOO_LONG, SyncGuardedBody, SyncOneShotBody, whole_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             scheme = scheme_of(live.node, request.url.scheme)
             if not self._sweeping:
                 self._start_sweeping()
-            child = self._child_of(self._children, live, scheme, request.url.host)
+            child = self._child_of(self._children, live, scheme, request.url)
             outgoing = self._make.request(
                 request,
                 body,
@@ -139,7 +139,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._mark(outgoing, request.url.host, step.lease)
+                self._mark(outgoing, request.url, step.lease)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             self._read(step)
@@ -152,6 +152,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
     def _read(self, step: Read) -> None:
         response: Any = step.reply
         stream, parts, left = response.stream, [], step.limit
+        if (whole := whole_of(stream)) is not None:
+            response.stream = self._http.ByteStream(whole)
+            return
         try:
             for part in stream:
                 parts.append(part)

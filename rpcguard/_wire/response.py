@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 LONGEST_HEAD = 102400
 """Bytes of a head, 100 KB: what httpcore allows."""
 
-_EMPTY_LINE = re.compile(rb"\n\r?\n").search
 _OVERLAP = 3
 """Bytes of an empty line that may have come before the last piece."""
 _FIRST_PRINTABLE = 0x21
@@ -112,11 +111,10 @@ class ResponseReader:
         while self.head is None:
             if buffer and buffer[0] < _FIRST_PRINTABLE:
                 raise RemoteViolation("illegal status line")  # TLS, for one: no line will come
-            found = _EMPTY_LINE(buffer, start)
-            size = found.end() if found else len(buffer)
-            if size > LONGEST_HEAD:
+            size = _end_of_head(buffer, start)
+            if (size or len(buffer)) > LONGEST_HEAD:
                 raise RemoteViolation("Receive buffer too long")
-            if found is None:
+            if not size:
                 self._buffer = buffer
                 return
             head = self._parse(buffer if size == len(buffer) else buffer[:size])
@@ -191,3 +189,15 @@ class ResponseReader:
         if body is not None and body.complete:
             self.complete = self._whole = True
             self._odd = self._odd or bool(body.rest)
+
+
+def _end_of_head(data: bytes, start: int) -> int:
+    """Find where the first empty line ends; 0 where none has come.
+
+    By two plain searches: one by a pattern took half of the time that reading an answer takes.
+    """
+    end = data.find(b"\n\r\n", start)
+    bare = data.find(b"\n\n", start) if end < 0 else data.find(b"\n\n", start, end)
+    if bare >= 0:
+        return bare + 2
+    return end + 3 if end >= 0 else 0
