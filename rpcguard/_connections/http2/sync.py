@@ -78,16 +78,16 @@ class SyncHttp2Body:
                 if trace is not None and not isinstance(error, GeneratorExit):
                     trace("http2.receive_response_body.failed", {"exception": error})
             finally:
-                self._end(keep=isinstance(error, Exception | GeneratorExit))
+                self.close(keep=isinstance(error, Exception | GeneratorExit))
             if made is None:
                 raise
             raise made from made.__cause__
 
-    def close(self) -> None:
-        """Give the connection back; what of the answer is still to come is cancelled."""
-        self._end(keep=True)
+    def close(self, *, keep: bool = True) -> None:
+        """Give the connection back; what of the answer is still to come is cancelled.
 
-    def _end(self, *, keep: bool) -> None:
+        `keep=False` closes the connection: nobody knows in what state an interrupt has left it.
+        """
         slot = self._slot
         if slot is None:
             return
