@@ -74,6 +74,7 @@ class Ledger:
     """Take in calls from any thread and faults from chaos; judge at the end."""
 
     nodes: frozenset[str]
+    attempts: int = 2  # as the retry policy of the callers has it
     latencies: array[float] = field(default_factory=lambda: array("f"))
     calls: Counter[str] = field(default_factory=Counter)
     retried: Counter[str] = field(default_factory=Counter)
@@ -141,8 +142,11 @@ class Ledger:
         last = failed.attempts[-1][1] if failed.attempts else failed.error.partition(":")[0]
         tried = {node for node, _, _ in failed.attempts}
         left = self.well(failed.begin, failed.end) - tried
+        sent = [outcome for _, outcome, _ in failed.attempts if outcome not in UNSENT]
         if last not in UNSENT and not failed.repeatable:
             return Judged(failed, "may have been executed", False, faults)
+        if len(sent) >= self.attempts:
+            return Judged(failed, "both attempts met a fault", False, faults)
         if not left:
             return Judged(failed, "no live node", False, faults)
         return Judged(failed, "COULD BE SAVED", True, faults)

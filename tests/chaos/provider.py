@@ -41,15 +41,17 @@ class Work:
         self.gate = asyncio.Semaphore(_COLD_WIDTH)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
+        nonce, more = b"", True
+        while more:
+            part = await receive()
+            nonce, more = nonce + part.get("body", b""), part.get("more_body", False)
         call = scope["query_string"].decode().partition("id=")[2]
         os.write(self.log, f"{scope['method']} {call}\n".encode())
         mood, *how = self.mood
         status = int(how[0]) if mood == "sick" else 200
         if mood != "sick":
             await self._work(float(how[0]) if mood == "slow" else _WORK_TIME)
-        told = {"call": call, "node": self.name, "padding": _PADDING}
+        told = {"call": call, "node": self.name, "nonce": nonce.decode(), "padding": _PADDING}
         body = json.dumps(told).encode()
         headers = [(b"content-type", b"application/json")]
         if "/stream" not in scope["path"]:

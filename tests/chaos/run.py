@@ -144,7 +144,7 @@ def _run(
     tell: Callable[[str], object],
 ) -> Result:
     over = threading.Event()
-    ledger = Ledger(frozenset(node.name for node in providers))
+    ledger = Ledger(frozenset(node.name for node in providers), attempts=options.retry.attempts)
     world = World(providers, registry, network, ledger, over)
     composer = Composer(options.seed, nodes=NODES, able=network.able)
     url, retry = registry.registry_url, options.retry

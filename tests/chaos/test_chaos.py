@@ -53,17 +53,18 @@ DOWN = Trouble("kill", frozenset({"a", "b"}), 5.0, 20.0)
     ("failed", "saveable"),
     [
         (lost(("a", "ReadTimeout"), repeatable=True), True),
-        (lost(("a", "ReadTimeout"), ("b", "503"), repeatable=True), True),
+        (lost(("a", "ConnectError"), ("b", "503"), repeatable=True), True),
         (lost(("a", "ConnectError")), True),
         (lost(("a", "ConnectError"), ("b", "ConnectTimeout")), True),
         (lost(), True),
         (lost(("a", "ReadTimeout")), False),
         (lost(("a", "ConnectError"), ("b", "500")), False),
+        (lost(("a", "ReadTimeout"), ("b", "503"), repeatable=True), False),
         (lost(("a", "ReadError"), ("c", "ReadError"), repeatable=True), False),
     ],
 )
 def test_what_could_be_saved(failed, saveable):
-    """A lost call counts when it was safe to repeat and a live node was not tried."""
+    """A lost call counts when it was safe to repeat, an attempt was left, and a live node."""
     assert ledger(DOWN).judge(failed).saveable is saveable
 
 
