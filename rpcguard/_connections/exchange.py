@@ -38,10 +38,10 @@ CORE_ERRORS = (
     *("UnsupportedProtocol", "ProtocolError", "LocalProtocolError", "RemoteProtocolError"),
 )
 """The errors of httpcore that are told as those of httpx which have the same name."""
-_REQUEST_TIMEOUT = 408
+_REQUEST_TIMEOUT = 408  # RFC 9110 §15.5.9
 _NONE = -1.0
 """Seconds of idleness that no connection is below."""
-_SWITCHING = 101
+_SWITCHING = 101  # RFC 9110 §15.2.2
 
 
 HTTP1_ONLY = ("http/1.1",)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
     from rpcguard._discovery.store import SnapshotStore
 
-_FIRST_BACKOFF = 0.2
-_LONGEST_BACKOFF = 30.0
-_FETCH_TIMEOUT = 30.0
-_SHORTEST_POLL = 1.0
-_CACHE_AFTER = 1.0
-_LONGEST_TROUBLE = 1000
-_JITTER = 0.1
+_FIRST_BACKOFF = 0.2  # seconds: a registry that restarts is back soon
+_LONGEST_BACKOFF = 30.0  # seconds: callers of a dead registry ask it twice a minute
+_FETCH_TIMEOUT = 30.0  # seconds: an answer that takes longer is about another time
+_SHORTEST_POLL = 1.0  # seconds: whatever a registry advises, it is not asked more often
+_CACHE_AFTER = 1.0  # seconds: a registry that answers is better than a list on disk
+_LONGEST_TROUBLE = 1000  # characters: an error may carry the page of a proxy
+_JITTER = 0.1  # share: callers that were started together do not poll in step
 
 
 class Backoff:

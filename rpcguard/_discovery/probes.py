@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
 
 
-_JITTER = 0.1
+_JITTER = 0.1  # share: callers that ejected a node together do not probe it in step
 _LOCAL_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, socket.EAI_AGAIN}
 )

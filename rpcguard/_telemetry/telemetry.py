@@ -31,7 +31,7 @@ _QUIET_KEYS = (
     getattr(otel, "_SUPPRESS_INSTRUMENTATION_KEY", QUIET),
     getattr(otel, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", QUIET),
 )
-_ASK_EVERY = 0.05
+_ASK_EVERY = 0.05  # seconds: how late a provider that was set up meanwhile is seen
 _METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
 
 

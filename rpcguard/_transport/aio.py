@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
     from rpcguard._telemetry.spans import AnySpan
 
-_STOP_TIMEOUT = 1.0
-_POLL = 0.001
-_LONGEST_POLL = 0.02
+_STOP_TIMEOUT = 1.0  # seconds that closing waits for the background; it is not needed any more
+_POLL = 0.001  # seconds: the first list mostly comes within some milliseconds
+_LONGEST_POLL = 0.02  # seconds: how late a list that took long is seen
 
 
 class AsyncShell(Shell["httpx.AsyncBaseTransport"]):

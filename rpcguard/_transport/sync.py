@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from rpcguard._telemetry.spans import AnySpan
     from rpcguard._transport.base import ChildKey
 
-_STOP_TIMEOUT = 1.0
-_POLL = 0.01
+_STOP_TIMEOUT = 1.0  # seconds that closing waits for the background; it is not needed any more
+_POLL = 0.01  # seconds between looks for calls that have ended
 """Seconds between two looks for rules that a start waits for."""
 
 

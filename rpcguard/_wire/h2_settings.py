@@ -22,7 +22,7 @@ _HARD_HEADER_LIMIT = 2**20
 """Bytes of a header list that h2 refuses, and with it the connection. Those of one answer are
 refused at a tenth of it, and only that answer is."""
 
-_WINDOW_UPDATE = 8
+_WINDOW_UPDATE = 8  # RFC 9113 §6.9
 
 
 def h2_connection() -> h2.connection.H2Connection:

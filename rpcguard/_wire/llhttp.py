@@ -9,7 +9,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from rpcguard._wire import h11_heads
 from rpcguard._wire.head import ResponseHead
 
-_FIRST_STATUS = 100
+_FIRST_STATUS = 100  # RFC 9110 §15: a status below is none
 _LINE_BREAKS = b"\r\n"
 _CONTROLS = re.compile(rb"[\x00\x0b\x0c]").search
 

@@ -32,10 +32,10 @@ _FORM: Final = URLForm(
 )
 _CONSISTENCIES: Final = ("stale", "default", "consistent")
 
-_WAIT, _LONGEST_WAIT = 30.0, 600.0
-_SLACK = 5.0
-_STALE_MS = 10_000
-_BURST, _PERIOD = 5, 0.2
+_WAIT, _LONGEST_WAIT = 30.0, 600.0  # seconds; Consul itself waits ten minutes at most
+_SLACK = 5.0  # seconds beyond the wait, which Consul stretches by a sixteenth
+_STALE_MS = 10_000  # a follower so far behind its leader may lack nodes
+_BURST, _PERIOD = 5, 0.2  # queries, and seconds: a service that flaps is not asked without end
 
 
 class ConsulRegistry:

@@ -49,7 +49,7 @@ _AT_ONCE: Final = 32
 _OTHER_HALF: Final = 0.3
 """Seconds for the other record type once one has given addresses: what a resolver that is well
 needs, and well below a poll interval where one type is never answered (RFC 4074)."""
-_LEAST_WEIGHT: Final = 0.01
+_LEAST_WEIGHT: Final = 0.01  # RFC 2782: a weight of 0 beside others is very small, not nothing
 
 
 _Addresses = LRUCache[tuple["Name", "RdataType"], list[str]]

@@ -37,7 +37,7 @@ _FORM: Final = URLForm(
     path="any",
 )
 _PLACE: Final = "{service}"
-_SHORTEST_AGE, _LONGEST_AGE = 1.0, 300.0
+_SHORTEST_AGE, _LONGEST_AGE = 1.0, 300.0  # seconds: what a max-age may make of the poll interval
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,10})", re.IGNORECASE)
 
 

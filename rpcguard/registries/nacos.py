@@ -41,7 +41,8 @@ _FORM: Final = URLForm(
 
 # Statuses of an API that this server does not have: never had, put away, turned off.
 _ABSENT: Final = (404, 405, 410, 501)
-_NO_SERVICE: Final = (20004, 21008)
+_NO_SERVICE: Final = (20004, 21008)  # Nacos' codes: no such resource, no such service
+# Seconds: what `cacheMillis` may make of the poll interval.
 _SHORTEST_INTERVAL, _LONGEST_INTERVAL = 1.0, 60.0
 _DEFAULT_CLUSTER: Final = "DEFAULT"
 

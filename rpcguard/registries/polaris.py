@@ -29,10 +29,10 @@ _FORM: Final = URLForm(
     credentials="token",
 )
 
-_OK, _SAME, _UNKNOWN = 200000, 200001, 400202
-_INTERVAL: Final = 2.0
-_FULL_WEIGHT: Final = 100.0
-_LONGEST_INFO: Final = 200
+_OK, _SAME, _UNKNOWN = 200000, 200001, 400202  # Polaris' own codes, see docs/registries/polaris.md
+_INTERVAL: Final = 2.0  # seconds: an answer by revision is cheap where nothing has changed
+_FULL_WEIGHT: Final = 100.0  # what Polaris gives a node of normal weight
+_LONGEST_INFO: Final = 200  # characters of what the server says
 
 
 @dataclass(frozen=True, slots=True)

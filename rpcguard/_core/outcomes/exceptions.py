@@ -28,7 +28,7 @@ _LOCAL_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EACCES}
 )
 _LIBRARIES = frozenset({"httpx", "httpx2", "rpcguard"})
-_REFUSED_STREAM = 7
+_REFUSED_STREAM = 7  # RFC 9113 §7: nothing of the stream was processed
 
 
 def classify_exception(error: BaseException) -> Verdict:

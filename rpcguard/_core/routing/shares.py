@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _REMEMBERED: Final = 1000
 """Calls over which the share that a route really gets is shown."""
 
-_HASHES: Final = 2.0**64
+_HASHES: Final = 2.0**64  # how many values a hash of eight bytes has
 
 
 def place_of(service: str, route: str, value: str) -> float:

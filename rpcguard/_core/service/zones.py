@@ -21,7 +21,7 @@ _FIRST: Final = 0.001
 _HINTS: Final = "hints"
 """The metadata in which Kubernetes names the zones that should use a node."""
 
-_SHOWN: Final = 10
+_SHOWN: Final = 10  # nodes in an explanation; more are not read
 
 
 class Zones:

@@ -14,7 +14,7 @@ from rpcguard.errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-_LONGEST_REASON: Final = 200
+_LONGEST_REASON: Final = 200  # characters: an error may carry the page of a proxy
 
 
 class SilenceError(RegistryError):

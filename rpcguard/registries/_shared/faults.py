@@ -6,7 +6,7 @@ from typing import Final
 
 from rpcguard._text import logger, plain
 
-_MOST_PLACES: Final = 1024
+_MOST_PLACES: Final = 1024  # faults that are remembered; names of nodes come from outside
 
 
 class FaultLog:

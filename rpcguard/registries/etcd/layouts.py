@@ -11,8 +11,8 @@ from rpcguard.registries._shared.fields import Fields, mapping, number, part
 _ENDPOINT: Final = re.compile(
     r"(?:(https?)://)?(\[[^\]/]+\]|[^\[\]:/?#]+):([0-9]{1,5})/?(?:\?(.*))?", re.IGNORECASE
 )
-_KRATOS_WEIGHT: Final = 100.0
-_LONGEST_SHOWN: Final = 100
+_KRATOS_WEIGHT: Final = 100.0  # what kratos gives a node of normal weight
+_LONGEST_SHOWN: Final = 100  # characters of a value that is shown in a fault
 
 
 def shortened(text: object) -> str:

@@ -33,8 +33,9 @@ _FORM: Final = URLForm(
     path="any",
     credentials="login",
 )
+# Seconds: etcd tells its progress within ten minutes, members with a leader sooner.
 _IDLE: Final = 75.0
-_PAUSE: Final = 0.1
+_PAUSE: Final = 0.1  # seconds before a token that was refused is asked for again
 # Else a member that is cut off from the others keeps a watch open in which nothing ever comes.
 _NEEDS_LEADER: Final = {"Grpc-Metadata-Hasleader": "true"}
 

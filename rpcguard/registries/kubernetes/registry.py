@@ -33,10 +33,10 @@ _POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVER: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^/?#@\[\]:\s]+)(:[0-9]{1,5})?/?")
 
-_WATCH_SECONDS: Final = 300
+_WATCH_SECONDS: Final = 300  # seconds; the API server closes watches at five to ten minutes anyway
 _IDLE: Final = 150.0  # bookmarks come about once a minute
-_SHORTEST_WATCH: Final = 1.0
-_LONGEST_RETRY_AFTER: Final = 30.0
+_SHORTEST_WATCH: Final = 1.0  # seconds: watches that end at once do not become a flood of requests
+_LONGEST_RETRY_AFTER: Final = 30.0  # seconds: as long as the longest back-off
 
 
 class KubernetesRegistry:

@@ -41,7 +41,7 @@ _STATUSES: Final[Mapping[str, Status]] = {  # in the order of their numbers
     "DEGRADED": "up",
 }
 _PRIORITIES: Final = 129  # 0 to 128 are allowed; degraded nodes come after all of them
-_INVALID_ARGUMENT: Final = 3
+_INVALID_ARGUMENT: Final = 3  # gRPC's code, which a rejected list is answered with
 
 Object = Mapping[str, object]
 

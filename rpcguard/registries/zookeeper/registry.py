@@ -49,7 +49,8 @@ _FORM: Final = URLForm(
 )
 _PROTOCOLS: Final = ("rest", "http", "https", "tri")
 _RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
-_SETTLE: Final = 0.01
+_SETTLE: Final = 0.01  # seconds: Dubbo 2 rewrites a znode by delete and create
+# Requests under way: a session answers them in order, and others wait behind.
 _AT_A_TIME: Final = 200
 
 # kazoo logs every request, passwords included; what matters of it is in the errors here.
