@@ -11,6 +11,7 @@ import httpx
 from rpcguard._core.call.call import DRAIN_TIME, Call
 from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._core.routing.facts import Facts
 from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from tests.simulation.faults import Fate
@@ -83,6 +84,10 @@ class Flight:
         given = read_options(begin.options or None, self.world.now, retry)
         for name, value in given.items():
             setattr(plan, name, value)
+        if self.service.router is not None:
+            request = httpx.Request(begin.method, "http://orders/")
+            facts = Facts(request, mark=begin.mark, baggage={}.get, options=begin.options)
+            plan.ask = self.service.router.ask(facts)
         return plan
 
     def start(self) -> None:
@@ -318,8 +323,10 @@ class Play:
         world.run(world.now + HEALING, self.judge.look)
         healed, calls = world.now, 0
         while calls < 2 * len(truth) or self.judge.standing.unused(healed):
-            world.at(0.0, lambda: self._begin(Begin(0.0)))
+            mark = self.scenario.marks[calls % len(self.scenario.marks)]
+            world.at(0.0, lambda mark=mark: self._begin(Begin(0.0, mark=mark)))
             world.run(world.now + 11.0, self.judge.look)
             calls += 1
-            demand(calls < PATIENCE * len(truth), "a node that is well gets no call")
+            most = PATIENCE * len(truth) * len(self.scenario.marks)
+            demand(calls < most, "a node that is well gets no call")
         self.judge.all_well(truth)

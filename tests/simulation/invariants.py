@@ -15,6 +15,7 @@ from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._core.service.service import Service
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from tests.simulation.faults import Fate
+from tests.simulation.lanes import Ways
 from tests.simulation.lists import RECORDS, Lists
 from tests.simulation.standing import Violation, demand
 
@@ -92,6 +93,7 @@ class Judge:
     def attach(self, service: Service) -> None:
         self.service, self.roster = service, service._roster
         self.standing = Lists(self.world, service)
+        self.ways = Ways(self.world, self.standing)
 
     def told(self, event: Event) -> None:
         self.standing.told(event)
@@ -238,8 +240,7 @@ class Judge:
     def _usable(self, flight: Flight) -> list[str]:
         """Give the nodes that the call may still be sent to."""
         tried = [lease.live for lease in flight.leases]
-        hopeful = self.standing.hopeful()
-        usable = [live.node.id for live in hopeful if live not in tried]
+        usable = [live.node.id for live in self.ways.usable(flight, tried)]
         if flight.fate.stale and not tried[-1].gone:
             usable.append(tried[-1].node.id)
         return usable
@@ -252,6 +253,7 @@ class Judge:
         """Look at a pick."""
         flight = self.flight
         if lease is None:
+            self.ways.counted(flight)
             return
         first = not flight.leases
         flight.leases.append(lease)
@@ -266,13 +268,13 @@ class Judge:
             self._retries.append(self.world.now)
         if live in tried:
             known = again and live is tried[-1] and flight.fate.stale
-            demand(known and not self._usable_but(tried), "a node was tried twice")
+            demand(known and not self.ways.usable(flight, tried), "a node was tried twice")
             return
         demand(live in others, "a node was picked that is not listed")
-        self.standing.picked(lease, others, tried, patient=patient)
-
-    def _usable_but(self, tried: Any) -> list[LiveNode]:
-        return [live for live in self.standing.hopeful() if live not in tried]
+        self.ways.picked(flight, lease, first=first)
+        scope = self.ways.scope(flight, lease, tried)
+        demand(live in scope, "%s was picked, meant were %s", live.node.id, len(scope))
+        self.standing.picked(lease, scope, tried, patient=patient)
 
     # Always
 

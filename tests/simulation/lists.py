@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.lanes import cells
 from tests.simulation.standing import Shadow, Standing, demand
 
 if TYPE_CHECKING:
@@ -143,8 +144,16 @@ class Lists(Standing):
             self._look_at_ramps(now)
 
     def _look_at_ramps(self, now: float) -> None:
-        policy, roster = self.policies.slow_start, self.roster
+        roster, routing = self.roster, self.policies.routing
         pooled = [live for live in roster.nodes.values() if live.in_pool]
+        if routing is None:
+            self._look_at_cell(pooled, now)
+            return
+        for cell in cells(pooled, shares=bool(routing.rules)):
+            self._look_at_cell(cell, now)
+
+    def _look_at_cell(self, pooled: list[LiveNode], now: float) -> None:
+        policy, roster = self.policies.slow_start, self.roster
         young = [live for live in pooled if live in roster.warming]
         warm, whole = 2.0 * sum(live.weight for live in young), sum(live.weight for live in pooled)
         for live in young:
@@ -182,6 +191,12 @@ class Lists(Standing):
     def unused(self, since: float) -> bool:
         """Tell whether a node that comes first gets no calls since."""
         pooled = [live for live in self.listed() if live.in_pool]
+        if self.policies.routing is not None:
+            # What a small share leads to is tried seldom; who comes first is judged at each pick.
+            up = [one for one in self.listed() if one.node.status == "up" and one.weight]
+            out = [one for one in up if not one.in_pool]
+            parts = cells(pooled, shares=False)
+            return bool(out) or any(max(one.last_pick for one in cell) < since for cell in parts)
         lowest = min((live.node.priority for live in pooled), default=0)
         first = [live for live in pooled if live.node.priority == lowest]
         return any(live.last_pick < since for live in first)

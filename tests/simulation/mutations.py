@@ -50,6 +50,54 @@ class Mutation:
 
 MUTATIONS = [
     Mutation(
+        "an unmarked call is in no lane while base is listed",
+        "_core.service.paths",
+        "for cell in self._pools.cells.values() if cell.key.lane is None]",
+        "for cell in self._pools.cells.values()]",
+    ),
+    Mutation(
+        "a marked call is served by no other lane",
+        "_core.service.paths",
+        "if cell.key.lane == lane)",
+        "if cell.key.lane is not None)",
+    ),
+    Mutation(
+        "a share is exact to one call",
+        "_core.routing.shares",
+        "self._owed -= 1.0",
+        "self._owed = 0.0",
+    ),
+    Mutation(
+        "a lane that is there for all keeps nobody out",
+        "_core.service.paths",
+        'if otherwise == "base" and not base.listed:',
+        "if False:",
+    ),
+    Mutation(
+        "a retry of a share leaves its nodes",
+        "_core.service.paths",
+        "outside=again and _is_outside(route)",
+        "outside=False",
+    ),
+    Mutation(
+        "a call goes by the list as it is when time has passed",
+        "_core.service.picker",
+        "self._standing.tick(now)  # legs are of what is there after it",
+        "pass",
+    ),
+    Mutation(
+        "a trial is made by a call that is for that node",
+        "_core.service.pools",
+        "return leg.whole or (pool.cell in leg.stages[0].cells and not self._beyond(pool))",
+        "return True",
+    ),
+    Mutation(
+        "panic stays inside of what a call may use",
+        "_core.service.pools",
+        "place for place, one in enumerate(leg.last) if pool.cell in one.cells",
+        "0 for _ in leg.last",
+    ),
+    Mutation(
         "a retry goes to an untried node",
         "_core.service.picker",
         "pools.pick_again(leg, now, tried) if tried else pools.pick(leg, now, tried)",

@@ -6,8 +6,9 @@ import random
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from rpcguard import Node
+from rpcguard import Node, Route, Routing
 from tests.simulation.faults import ANSWERS, FAULTS, MOODS
+from tests.simulation.lanes import CANARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,7 @@ class Begin:
     timeout: float | None = 5.0
     options: Mapping[str, Any] = field(default_factory=dict)
     gives_up: float | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Scenario:
     balancer: str
     first: tuple[Node, ...]
     parts: tuple[Part, ...]
+    marks: tuple[str | None, ...] = (None,)
 
     def __str__(self) -> str:
         head = f"seed {self.seed}, {self.balancer}, first list:\n  "
@@ -143,14 +146,18 @@ def _default(of: Field[Any]) -> object:
 
 def draw(seed: int) -> Scenario:
     """Draw a scenario."""
-    return _Drawing(random.Random(seed)).scenario(seed)
+    return _Drawing(random.Random(seed), random.Random(f"lanes of {seed}")).scenario(seed)
 
 
 class _Drawing:
     """Draw the parts of a scenario, and remember what is true of the nodes meanwhile."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+    def __init__(self, rng: random.Random, chance: random.Random) -> None:
+        # Lanes have a chance of their own, so that worlds without them stay what they were.
+        self.rng, self.chance = rng, chance
+        self.routed = chance.random() < 0.25
+        self.lanes = (None, None, None, "x", "y") if chance.random() < 0.8 else ("x", "y")
+        self.marks = (None, "x", "y", "z") if self.routed else (None,)
         self.span = rng.choice((4.0, 15.0, 60.0, 150.0))
         self.names = "abcdefgh"[: rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 8))]
         mixed = rng.random()
@@ -169,7 +176,21 @@ class _Drawing:
             parts.append(Close(self.moment(), rng.choice((0.0, 0.5, 5.0))))
         parts.sort(key=lambda part: part.at)
         balancer = rng.choice(("LeastLoaded",) * 4 + ("RoundRobin", "Random"))
-        return Scenario(seed, balancer, first, (*self.options(), *parts))
+        options = (*self.options(), *self.routing())
+        return Scenario(seed, balancer, first, (*options, *parts), self.marks)
+
+    def routing(self) -> list[Option]:
+        """Draw rules, or none: without a window of slow start a share is exact."""
+        if not self.routed:
+            return []
+        chance, rules = self.chance, []
+        if chance.random() < 0.5:
+            share = chance.choice((0.05, 0.5, 0.9))
+            rules.append(Route("canary", share=share, to={"version": CANARY}))
+        options = [Option("", "routing", Routing(rules=rules))]
+        if rules and chance.random() < 0.7:
+            options.append(Option("slow_start", "window", 0.0))
+        return options
 
     def moment(self) -> float:
         return round(self.rng.random() * self.span, 3)
@@ -185,9 +206,17 @@ class _Drawing:
                 "weight": rng.choice(self.weights),
                 "priority": rng.choice(self.priorities),
                 "zone": rng.choice(self.zones),
+                **self.routed_fields(),
                 **fields,
             },
         )
+
+    def routed_fields(self) -> dict[str, Any]:
+        if not self.routed:
+            return {}
+        lane = self.chance.choice(self.lanes)
+        fields: dict[str, Any] = {"version": self.chance.choice(("1", "1", CANARY))}
+        return fields if lane is None else {**fields, "metadata": {"lane": lane}}
 
     def options(self) -> list[Option]:
         rng, chosen = self.rng, {}
@@ -219,6 +248,7 @@ class _Drawing:
             timeout=rng.choice((5.0, 5.0, 1.0, 0.1)),
             options=self.call_options() if kind > 0.7 else {},
             gives_up=soon if rng.random() < 0.1 else None,
+            mark=self.chance.choice(self.marks) if self.routed else None,
         )
 
     def fate(self, wild: float) -> str:

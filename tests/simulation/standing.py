@@ -120,13 +120,6 @@ class Standing:
     def marked(self) -> set[LiveNode]:
         return {live for live in self.listed() if self.marks.get(live) is not None}
 
-    def hopeful(self) -> list[LiveNode]:
-        """Give the nodes that a call may go to: not known dead, unless all are."""
-        able = [one for one in self.listed() if one.node.weight and one.node.status != "draining"]
-        if any(live.in_pool for live in self.listed()):
-            return [live for live in able if self.rank(live) < RANK_DEAD]
-        return able
-
     def rank(self, live: LiveNode) -> int:
         """Tell how bad a node is: in use, leaving but serving, judged, refusing, down, dead."""
         ejection, mark = self.blacklist.get(live), self.marks.get(live)

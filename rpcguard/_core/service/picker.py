@@ -42,6 +42,8 @@ class Picker:
         """Pick an untried node as lanes and routes want it; None when the call may use none."""
         if self.router is None:
             return self.pick(now, tried, repeatable=repeatable)
+        if now >= self._standing.next_tick:
+            self._standing.tick(now)  # legs are of what is there after it
         for leg in self.router.legs(ask, now, again=bool(tried)):
             lease = self.pick(now, tried, repeatable=repeatable, leg=leg)
             if lease is not None:
