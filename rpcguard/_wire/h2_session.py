@@ -95,9 +95,8 @@ class Http2Session(Http2Arrivals):
 
     def take(self, stream: Http2Stream) -> bytes:
         """Hand out all of the body that has come, and give its credit back."""
-        pieces = stream.pieces
-        data = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        data = bytes(stream.body)
+        stream.body.clear()
         stream.uncredited += stream.unread
         stream.unread = 0
         if (
@@ -112,7 +111,7 @@ class Http2Session(Http2Arrivals):
     def leave(self, stream: Http2Stream) -> None:
         """End a stream from this side: cancel what is still to come, forget what came."""
         stream.wake = None
-        stream.pieces.clear()
+        stream.body.clear()
         self._drop(stream, ErrorCodes.CANCEL)
         stream.ended = True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from rpcguard._wire.h2_faults import PeerFault
@@ -19,8 +18,8 @@ _WITHOUT_BODY = (204, 304)
 class Http2Stream:
     """One request and what came of its answer so far.
 
-    `head` is the answer's start, `pieces` are whole DATA payloads that nobody took yet, `trailers`
-    what came after them; `ended` says that the answer is whole, `failure` that it will not be.
+    `head` is the answer's start, `body` what of whole DATA frames nobody took yet, `trailers` what
+    came after it; `ended` says that the answer is whole, `failure` that it will not be.
     `wake` is called whenever one of them changes, or when more may be sent; its owner sets it
     before it waits. `heard_at` is when the last frame of the stream came, on the session's clock.
     """
@@ -29,13 +28,13 @@ class Http2Stream:
         "_expected",
         "_received",
         "bodiless",
+        "body",
         "ended",
         "failure",
         "head",
         "heard_at",
         "id",
         "news",
-        "pieces",
         "sent_end",
         "stopped",
         "trailers",
@@ -50,7 +49,7 @@ class Http2Stream:
         self.sent_end: bool = sent_end
         self.stopped: bool = False
         self.head: Head | None = None
-        self.pieces: deque[bytes] = deque()
+        self.body: bytearray = bytearray()
         self.trailers: Pairs = []
         self.ended: bool = False
         self.failure: Exception | None = None
@@ -97,5 +96,4 @@ class Http2Stream:
         """Take in a piece of the body, which took `flow` bytes of the window."""
         self._received += len(data)
         self.unread += flow
-        if data:
-            self.pieces.append(data)
+        self.body += data  # one buffer: a million frames of a byte each would cost fifty times that

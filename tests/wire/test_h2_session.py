@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import h2.events
 import pytest
 from h2.settings import SettingCodes
@@ -437,6 +439,16 @@ def test_a_reader_gives_its_stream_more():
         left -= window
         peer.talk()
     assert got + len(peer.session.take(stream)) == 20 * 1024 * 1024
+
+
+def test_what_waits_for_its_reader_takes_no_more_room_than_it_has_bytes():
+    """A hundred thousand frames of a byte each are one buffer, not as many objects."""
+    peer = Peer2()
+    stream = peer.open()
+    peer.say(headers(stream.id, block(), "END_HEADERS"))
+    peer.session.receive(data(stream.id, b"x") * 100_000)
+    assert sys.getsizeof(stream.body) < 150_000
+    assert peer.session.take(stream) == b"x" * 100_000
 
 
 def send_all(peer: Peer2, stream, size: int) -> None:

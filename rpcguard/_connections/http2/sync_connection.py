@@ -70,7 +70,7 @@ class SyncHttp2Connection(Http2Connection):
         countdown = Countdown(timeouts, "read")
         while True:
             left = self._read_time(countdown)
-            if stream.pieces:
+            if stream.body:
                 return self._take(stream)
             if stream.failure is not None:
                 raise stream.failure

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Provider(ThreadingHTTPServer):
     """Answer what the proxies forward, and count how often each call was executed.
 
-    With `together` no call is answered before so many are there.
+    With `together` no call is answered before so many are there; each takes `pause` seconds.
     """
 
     daemon_threads = True
@@ -33,6 +33,7 @@ class Provider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.executed: Counter[str] = Counter()
         self.together: threading.Barrier | None = None
+        self.pause = 0.01
         self.lock = threading.Lock()
 
     def handle_error(self, *_: object) -> None:
@@ -51,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
             provider.executed[f"{self.command} {self.path}"] += 1
         if provider.together is not None:
             provider.together.wait(20)
-        time.sleep(0.01)
+        time.sleep(provider.pause)
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()

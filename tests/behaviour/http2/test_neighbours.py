@@ -401,6 +401,48 @@ async def test_a_kept_connection_that_has_ended_is_not_used(make_h2, make_h2_cal
     assert len(node.peers) == 2
 
 
+@each(FLAVOURS)
+async def test_a_kept_connection_that_ends_under_a_call_was_stale(make_h2, make_h2_caller):
+    """Nothing came for it: a GET goes again to the same node, which is not blamed; a POST fails."""
+
+    def once(node: H2, stream: int) -> None:
+        if stream == 1:
+            node.answer(stream)
+        else:
+            node.peer.sock.shutdown(2)
+
+    node = make_h2(once)
+    caller = make_h2_caller(node)
+    await caller.call()
+    answer = await caller.call()
+    assert (answer.text, len(answer.extensions["rpcguard"].attempts)) == ("ok", 2)
+    with pytest.raises(http.RemoteProtocolError):
+        await caller.call(method="POST", content=b"pay")
+    assert caller.view(node).failures == 0
+    assert [method for method, _ in node.calls] == ["GET", "GET", "GET", "POST"]
+
+
+@each(FLAVOURS)
+async def test_past_the_deadline_the_next_read_raises_however_fast_they_come(
+    make_h2, make_h2_caller
+):
+    """A body without end that is always there: the call ends at its deadline."""
+
+    def endless(node: H2, stream: int) -> None:
+        node.begin(stream)
+        node.flush()
+        frame = b"\0\x10\0\0\0" + stream.to_bytes(4, "big") + bytes(4096)
+        while not node.peer.gone.is_set() and not over.is_set():
+            node.peer.sock.sendall(frame)
+
+    over = threading.Event()
+    caller = make_h2_caller(make_h2(endless))
+    response = await caller.open(extensions={"rpcguard": {"deadline": 0.3}}, timeout=20)
+    with pytest.raises(http.ReadTimeout):
+        await caller.read(response)
+    over.set()
+
+
 @each(CONCURRENT)
 async def test_a_full_connection_is_joined_by_another_up_to_the_limit(make_h2, make_h2_caller):
     """The node takes one call at a time: two connections carry two, the third waits its turn."""

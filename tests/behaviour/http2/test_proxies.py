@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from tests.behaviour.http2.load import Provider, load, providing, twice
 from tests.behaviour.http2.proxies import EnvoyNode, HypercornNode
+from tests.support.calls import soon
 from tests.support.library import AsyncTransport, http
 from tests.support.require import require
 from tests.support.servers.nginx import Nginx
@@ -49,7 +50,7 @@ def start(provider, tmp_path) -> Iterator[Callable[..., list]]:
     """Start so many proxies of a kind in front of the provider."""
     started: list[Server] = []
     provider.executed.clear()
-    provider.together = None
+    provider.together, provider.pause = None, 0.01
 
     def begin(made, count: int, **options) -> list:
         require(made)
@@ -86,6 +87,28 @@ async def test_envoys_drain_under_load_and_no_call_fails(kind, provider, start):
     assert going.made > 300
     assert going.failed == {}
     assert twice(provider) == []
+
+
+@pytest.mark.parametrize("kind", KINDS[1:], indirect=True)
+async def test_a_slow_post_on_a_draining_envoy_is_answered(provider, start):
+    """It takes longer than any patience after the GOAWAY, is waited for, and runs once."""
+    (node,) = start(EnvoyNode, 1, drain_timeout=0.2, drain_time=20)
+    transport = AsyncTransport(listed([node]), http1=False, http2=True)
+    answers = []
+
+    async def pay() -> None:
+        answers.append(await client.post("/pay", content=b"pay", timeout=20))
+
+    async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
+        for number in range(20):  # so that it is known to be quick
+            await client.get(f"/{number}")
+        provider.pause = 3.0
+        async with anyio.create_task_group() as group:
+            group.start_soon(pay)
+            await soon(lambda: provider.executed["POST /pay"] == 1, "it is under way")
+            await to_thread.run_sync(node.drain)
+    assert [answer.status_code for answer in answers] == [200]
+    assert provider.executed["POST /pay"] == 1
 
 
 async def test_an_envoy_that_is_killed_costs_no_saveable_call(kind, provider, start):
