@@ -11,6 +11,7 @@ import httpx
 
 from rpcguard._connections import asyncio_stream
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
+from rpcguard._connections.handshake import in_handshake
 from rpcguard._connections.http11 import NotBegun, Part, Wait
 
 if TYPE_CHECKING:
@@ -207,7 +208,8 @@ class AsyncExchange(Exchange):
         try:
             if name is not None:
                 told = self._securing(name, self._connect_timeout(request), protocols)
-                await _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
+                with in_handshake(self._core.ConnectError, self._core.ConnectTimeout):
+                    await _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
         except BaseException:
             stream.close()
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import httpx
 
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
+from rpcguard._connections.handshake import in_handshake
 from rpcguard._connections.http11 import NotBegun, Part, Wait
 from rpcguard._connections.sync_stream import Lookup, SyncStream, connect
 
@@ -207,7 +208,8 @@ class SyncExchange(Exchange):
         try:
             if name is not None:
                 told = self._securing(name, self._connect_timeout(request), protocols)
-                _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
+                with in_handshake(self._core.ConnectError, self._core.ConnectTimeout):
+                    _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
         except BaseException:
             stream.close()
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import socket
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, bool 
         service = ref()
         if service is None or service.closed:
             return
-        patience = math.inf if alive is None else service.probed(live, alive=alive)
+        patience = service.probed(live, alive=alive)
         if patience is None:
             return
         if alive not in (None, before):

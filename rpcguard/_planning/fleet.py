@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GOOD = Verdict("200", failed=False, safety=Safety.NEVER, blame="none", good=True)
 SICK = Verdict("500", failed=True, safety=Safety.MAYBE, blame="failure")
-REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNSENT, blame="connect")
+REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNCONNECTED, blame="connect")
 
 EPOCH = 1_700_000_000.0
 """Seconds since 1970 at the start of a play: any plausible date will do."""
@@ -219,7 +219,7 @@ class Simulation:
         service.release(lease)
         call.verdict = verdict
         call.seconds = self.now - call.at
-        again = verdict.safety is Safety.UNSENT or self.repeatable
+        again = verdict.safety in (Safety.UNCONNECTED, Safety.UNSENT) or self.repeatable
         call.attempts += verdict.blame != "connect"
         if verdict.failed and again and call.attempts < ATTEMPTS and len(tried) < MOST_TRIES:
             tried = (*tried, lease.live)

@@ -17,6 +17,7 @@ from rpcguard._transport.bodies import (
     BODY_TOO_LONG,
     AsyncGuardedBody,
     AsyncOneShotBody,
+    AsyncResumedBody,
     whole_of,
 )
 from rpcguard._transport.loops import LoopChildren, current_loop
@@ -85,7 +86,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 if service.closed:
                     raise self._refuse(service)
             home = await self._home()
-            if self._direct and service.ready and not service.known:
+            if self._direct and service.ready and not service.met:
                 return await self._send_direct(request, service, home, call, observer)
             return await self._drive(request, service, home, call, body, observer)
         except BaseException:
@@ -116,7 +117,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
 
     async def _take(
         self, step: Step, request: httpx.Request, body: Any, home: LoopChildren, observer: AnySpan
-    ) -> httpx.Response | None:
+    ) -> httpx.Response | bool | None:
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
@@ -135,28 +136,34 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 self._mark(outgoing, request.url, step.lease)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
-            await self._read(step)
-        elif type(step) is Discard:
+            return await self._read(step)
+        if type(step) is Discard:
             await self._discard(step)
         elif type(step) is Sleep:
             await anyio.sleep(step.seconds)
         return None
 
-    async def _read(self, step: Read) -> None:
-        response: Any = step.reply
-        stream, parts, left = response.stream, [], step.limit
+    async def _read(self, step: Read) -> bool:
+        reply, stream = step.reply, step.reply.stream
         if (whole := whole_of(stream)) is not None:
-            response.stream = self._http.ByteStream(whole)
-            return
+            reply.stream = self._http.ByteStream(whole)
+            return True
+        parts, left, chunks = [], step.limit, aiter(stream)
         try:
-            async for part in stream:
+            async for part in chunks:
                 parts.append(part)
                 left -= len(part)
                 if left < 0:
-                    raise self._http.RemoteProtocolError(BODY_TOO_LONG)
-        finally:
+                    if not step.open_ended:
+                        raise self._http.RemoteProtocolError(BODY_TOO_LONG)
+                    reply.stream = AsyncResumedBody(parts, chunks, stream)
+                    return False
+        except BaseException:
             await stream.aclose()
-        response.stream = self._http.ByteStream(b"".join(parts))
+            raise
+        await stream.aclose()
+        reply.stream = self._http.ByteStream(b"".join(parts))
+        return True
 
     async def _discard(self, step: Discard) -> None:
         stream: Any = step.reply.stream

@@ -124,6 +124,7 @@ class Shell(Generic[ChildT]):
             overload=overload or OverloadPolicy(),
             balancer=balancer,
             probes=node_transport is None,
+            exact=node_transport is None,
         )
         self._drain_timeout = drain_timeout
         self._direct = unknown_service == "direct"
@@ -149,6 +150,7 @@ class Shell(Generic[ChildT]):
         self._services: dict[str, Service] = {}
         self._crowd = CrowdWarning(self._policies.membership.max_services)
         _made.add(self)
+        self._met: set[str] = set()  # names of forgotten services that the registry has known
         given = os.environ.get(ENVIRONMENT) if registry is None else registry
         if not given:
             raise InvalidRegistryURL(
@@ -233,6 +235,7 @@ class Shell(Generic[ChildT]):
     def _make_service(self, name: str) -> Service:
         self._make_room()
         made = Service(name, policies=self._policies, effects=self)
+        made.met = name in self._met
         # Followed first: an interrupt would leave a service that is waited for in vain.
         self._follow(made)
         service = self._services.get(name)
@@ -254,6 +257,8 @@ class Shell(Generic[ChildT]):
         for idle in idle_services(self._services.values(), self._policies.membership.max_services):
             if idle.forget():
                 self._services.pop(idle.name, None)
+                if idle.met:
+                    self._met.add(idle.name)
                 self._following.forget(idle.name)
                 self._crowd.forgotten(idle)
                 if self._lanes is not None:
@@ -335,10 +340,15 @@ class Shell(Generic[ChildT]):
 
     def emit(self, event: Event) -> None:
         """Log and count an event of a service."""
-        self._journal.record(event)
-        self._telemetry.count(event)
-        if event.kind == "ejected" and event.node is not None:
-            self._following.check(event.service, event.node)
+        # What follows comes before what is only told, and handlers of the log may raise anything.
+        try:
+            if event.kind == "ejected" and event.node is not None:
+                self._following.check(event.service, event.node)
+        finally:
+            try:
+                self._telemetry.count(event)
+            finally:
+                self._journal.record(event)
 
     def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
         """Give each service with its nodes by state and the age of its list, for the gauges."""
@@ -365,6 +375,8 @@ class Shell(Generic[ChildT]):
         options = extensions.get("rpcguard")
         if self._lanes is not None:
             service, ask = self._lanes.choose(service, request, options, self._service)
+        if url.scheme == "https":
+            service.secure()
         body, replayable = self._body_of(request)
         plan = CallPlan(
             method=request.method,

@@ -79,6 +79,23 @@ class SyncGuardedBody:
             self._call.end()
 
 
+class SyncResumedBody:
+    """The body of an answer of which some parts were read ahead: these, and then the rest."""
+
+    def __init__(self, parts: list[bytes], rest: Iterator[bytes], stream: Any) -> None:
+        self._parts = parts
+        self._rest = rest
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._parts
+        yield from self._rest
+
+    def close(self) -> None:
+        """Close the child's stream."""
+        self._stream.close()
+
+
 class AsyncOneShotBody:
     """Send a body that cannot be sent twice, and remember whether it was begun."""
 
@@ -140,4 +157,23 @@ class AsyncGuardedBody:
         if self._lease is not None:
             self._service.release(self._lease)
         self._call.end()
+        await self._stream.aclose()
+
+
+class AsyncResumedBody:
+    """The body of an answer of which some parts were read ahead: these, and then the rest."""
+
+    def __init__(self, parts: list[bytes], rest: AsyncIterator[bytes], stream: Any) -> None:
+        self._parts = parts
+        self._rest = rest
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            yield part
+        async for part in self._rest:
+            yield part
+
+    async def aclose(self) -> None:
+        """Close the child's stream."""
         await self._stream.aclose()

@@ -30,7 +30,7 @@ def idle_services(services: Iterable[Service], most: int) -> list[Service]:
     if len(listed) < min(_MOST_STRANGERS, most):
         return []
     idle = sorted((one for one in listed if not one.calls), key=lambda one: one.called_at)
-    strangers = [one for one in idle if not one.known]
+    strangers = [one for one in idle if not one.met]
     gone = strangers[: max(len(strangers) + 1 - _MOST_STRANGERS, 0)]
     left = [one for one in idle if one not in gone]
     return gone + left[: max(len(listed) + 1 - len(gone) - most, 0)]

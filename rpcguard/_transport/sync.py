@@ -15,7 +15,13 @@ from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
 from rpcguard._text import logger
 from rpcguard._transport.base import SWEEP_EVERY, Shell
-from rpcguard._transport.bodies import BODY_TOO_LONG, SyncGuardedBody, SyncOneShotBody, whole_of
+from rpcguard._transport.bodies import (
+    BODY_TOO_LONG,
+    SyncGuardedBody,
+    SyncOneShotBody,
+    SyncResumedBody,
+    whole_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +91,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 service.wait_ready(min(longest, call.left))
                 if service.closed:
                     raise self._refuse(service)
-            if self._direct and service.ready and not service.known:
+            if self._direct and service.ready and not service.met:
                 return self._send_direct(request, service, call, observer)
             return self._drive(request, service, call, body, observer)
         except BaseException:
@@ -121,7 +127,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
 
     def _take(
         self, step: Step, request: httpx.Request, body: Any, observer: AnySpan
-    ) -> httpx.Response | None:
+    ) -> httpx.Response | bool | None:
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
@@ -142,28 +148,34 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 self._mark(outgoing, request.url, step.lease)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
-            self._read(step)
-        elif type(step) is Discard:
+            return self._read(step)
+        if type(step) is Discard:
             self._discard(step)
         elif type(step) is Sleep:
             time.sleep(step.seconds)
         return None
 
-    def _read(self, step: Read) -> None:
-        response: Any = step.reply
-        stream, parts, left = response.stream, [], step.limit
+    def _read(self, step: Read) -> bool:
+        reply, stream = step.reply, step.reply.stream
         if (whole := whole_of(stream)) is not None:
-            response.stream = self._http.ByteStream(whole)
-            return
+            reply.stream = self._http.ByteStream(whole)
+            return True
+        parts, left, chunks = [], step.limit, iter(stream)
         try:
-            for part in stream:
+            for part in chunks:
                 parts.append(part)
                 left -= len(part)
                 if left < 0:
-                    raise self._http.RemoteProtocolError(BODY_TOO_LONG)
-        finally:
+                    if not step.open_ended:
+                        raise self._http.RemoteProtocolError(BODY_TOO_LONG)
+                    reply.stream = SyncResumedBody(parts, chunks, stream)
+                    return False
+        except BaseException:
             stream.close()
-        response.stream = self._http.ByteStream(b"".join(parts))
+            raise
+        stream.close()
+        reply.stream = self._http.ByteStream(b"".join(parts))
+        return True
 
     def _discard(self, step: Discard) -> None:
         stream = step.reply.stream

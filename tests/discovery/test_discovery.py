@@ -386,7 +386,7 @@ async def test_a_silent_watch_is_found_out_and_restarted(caplog):
 
 
 async def test_a_resync_that_agrees_leaves_the_watch_alone():
-    """Neither the same list nor a second word on a doubted node restarts a watch."""
+    """Neither the same list nor the end of a doubted node restarts a watch."""
 
     async def shrinks():
         yield LIST
@@ -400,7 +400,7 @@ async def test_a_resync_that_agrees_leaves_the_watch_alone():
         group.start_soon(feed.run)
         await anyio.sleep(10)
         assert stage.listed() == {"a", "b"}
-        stage.clock.advance(50)
+        stage.clock.advance(61)
         await anyio.sleep(60)
         assert stage.listed() == set()
         group.cancel_scope.cancel()
@@ -502,7 +502,8 @@ async def test_what_is_doubted_is_not_kept_on_disk(tmp_path):
     feed = feed_of(stage, Polled(whole, rest), store=store)
     await run_for(20, feed)
     assert (stage.listed(), kept()) == ({"a", "b", "c", "d"}, {"a", "b", "c", "d"})
-    stage.clock.advance(11)
+    stage.clock.advance(61)
+    assert stage.listed() == {"d"}
     await run_for(20, feed)
     assert (stage.listed(), kept()) == ({"d"}, {"d"})
 
@@ -570,16 +571,14 @@ async def test_a_probe_that_works_is_the_last(monkeypatch):
     assert stage.view("n0").state == "warming"
 
 
-async def test_a_leaving_node_is_probed_anew_from_one_second_when_it_goes_down(monkeypatch):
-    """From up to down the interval begins again, so a quick restart is seen quickly."""
+async def test_a_leaving_node_is_probed_each_second_while_its_mark_lasts(monkeypatch):
+    """The short downtime of a fast restart does not fall between growing pauses."""
     probes = Probes(monkeypatch, True, True, True, True, False, False, True)
     stage = by_trio(Stage(*ids(4)))
     stage.on("n0", leaving())
     assert await probe_for(600, stage)
-    first, second, third, fourth, down, again = probes.pauses
-    assert (first < 1.01, second > 1.7, third > 3.5, fourth > 7.0) == (True,) * 4
-    assert down <= 1.0
-    assert again <= 2.0
+    assert len(probes.pauses) == 6
+    assert max(probes.pauses) <= 1.0
     assert stage.view("n0").state == "warming"
 
 

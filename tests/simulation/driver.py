@@ -61,6 +61,8 @@ class Flight:
         self.thrown: BaseException | None = None
         self.plan = self._plan()
         self.leases: list[Lease] = []
+        self.spent = self.unsent = 0
+        self.connecting = 0.0
         self.denials: list[str] = []
         self.fate = NOTHING
         self.permitted: bool | None = False
@@ -151,7 +153,7 @@ class Flight:
         if error is not None:
             self.judge.broke(self, self.exchange.fate)
         self.exchange.stop()
-        self._advance(None, error)
+        self._advance(error is None, error)
 
     def _discard(self, step: Discard) -> None:
         if not step.drain:

@@ -15,7 +15,7 @@ from rpcguard._connections.exchange import StaleConnection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Truth = Literal["well", "unsent", "maybe", "never"]
+Truth = Literal["well", "unconnected", "unsent", "maybe", "never"]
 Blame = Literal["none", "failure", "connect", "handshake"]
 
 
@@ -25,8 +25,8 @@ class Fate:
 
     It comes to the stage `until` and there ends by `error`, or hears nothing more if `silent`.
     `runs` says that the node runs the call, once the request is written. `truth` is what is known
-    of the request afterwards: answered, provably not processed, perhaps processed, or that sending
-    it again is of no use. `says` is what the answer tells of the node that gave it.
+    of the request afterwards: answered, never sent, provably not processed, perhaps processed, or
+    that sending it again is of no use. `says` is what the answer tells of the node that gave it.
     """
 
     truth: Truth = "well"
@@ -42,6 +42,7 @@ class Fate:
     stale: bool = False
     slow: float = 1.0
     goaway: bool = False
+    named: bool = False
     name: str = ""
 
     def __str__(self) -> str:
@@ -65,7 +66,7 @@ def _breaks(
 
 
 def _refused(cause: BaseException | None = None, blame: Blame = "connect") -> Fate:
-    return _breaks("connect", httpx.ConnectError, "unsent", blame, runs=False, cause=cause)
+    return _breaks("connect", httpx.ConnectError, "unconnected", blame, runs=False, cause=cause)
 
 
 def _answers(
@@ -75,8 +76,10 @@ def _answers(
     return Fate(truth, blame, status=status, headers=headers, **more)
 
 
-def _tells(says: str, *pairs: tuple[str, str], ttl: float | None = None) -> Fate:
-    return _answers(200, "well", "none", *pairs, says=says, ttl=ttl)
+def _tells(
+    says: str, *pairs: tuple[str, str], ttl: float | None = None, named: bool = False
+) -> Fate:
+    return _answers(200, "well", "none", *pairs, says=says, ttl=ttl, named=named)
 
 
 def _stream(**fields: int) -> Exception:
@@ -92,7 +95,7 @@ FATES: dict[str, Fate] = {
     "refused": _refused(),
     "no descriptors": _refused(OSError(errno.EMFILE, "too many open files"), "none"),
     "bad certificate": _refused(ssl.SSLError(1, "bad certificate"), "handshake"),
-    "unreachable": Fate("unsent", "connect", "connect", silent=True, runs=False),
+    "unreachable": Fate("unconnected", "connect", "connect", silent=True, runs=False),
     "pool full": _breaks("connect", httpx.PoolTimeout, "unsent", "none", runs=False),
     "stale": _breaks(
         "write", _GARBAGE, "maybe", "none", runs=False, stale=True, cause=StaleConnection()
@@ -112,24 +115,24 @@ FATES: dict[str, Fate] = {
     "our own mistake": _breaks("connect", httpx.LocalProtocolError, "never", "none", runs=False),
     "body of the caller fails": _breaks("write", ZeroDivisionError, "never", "none", runs=False),
     "refused stream": _breaks(
-        "headers", _GARBAGE, "unsent", "none", runs=False, cause=_stream(error_code=7, stream_id=3)
+        "headers", _GARBAGE, "unsent", runs=False, cause=_stream(error_code=7, stream_id=3)
     ),
     "goaway before": _breaks(
-        "headers", _GARBAGE, "unsent", "none", runs=False, says="leaving",
+        "headers", _GARBAGE, "unsent", runs=False, says="leaving", named=True,
         cause=_stream(error_code=0, last_stream_id=0),
     ),
     "goaway after": _breaks(
-        "headers", _GARBAGE, "maybe", "none", says="leaving",
+        "headers", _GARBAGE, "maybe", "none", says="leaving", named=True,
         cause=_stream(error_code=0, last_stream_id=9),
     ),
     **{str(status): _answers(status) for status in (500, 502, 503, 504)},
     "501": _answers(501, "never", "none"),
     "599": _answers(599, "never"),
     "nack": _answers(
-        503, "unsent", "none", ("finagle-http-nack", "1"), runs=False, says="leaving"
+        503, "unsent", "failure", ("finagle-http-nack", "1"), runs=False, says="leaving"
     ),
     "brpc": _answers(
-        503, "unsent", "none", ("x-bd-error-code", "2003"), runs=False, says="leaving"
+        503, "unsent", "failure", ("x-bd-error-code", "2003"), runs=False, says="leaving"
     ),
     "pause": _answers(503, "maybe", "failure", ("Retry-After", "3"), says="pause", ttl=3.0),
     "long pause": _answers(
@@ -145,9 +148,10 @@ FATES |= {
     "leaving": _tells("leaving", (_OFFLINE, "1")),
     "leaving long": _tells("leaving", (_OFFLINE, "1;ttl=1e9"), ttl=1e9),
     "leaving soon": _tells("leaving", (_OFFLINE, "1; ttl=2"), ttl=2.0),
-    "goaway with the answer": Fate(says="leaving", goaway=True),
+    "goaway with the answer": Fate(says="leaving", goaway=True, named=True),
+    "leaving by name": _tells("leaving", (_OFFLINE, "1; at=SELF"), named=True),
     "envoy leaving": _tells("leaving", ("x-envoy-immediate-health-check-fail", "")),
-    "sermant leaving": _tells("leaving", (_SERMANT, "SELF")),
+    "sermant leaving": _tells("leaving", (_SERMANT, "SELF"), named=True),
     "names another": _tells("foreign", (_SERMANT, "OTHER")),
     "says nonsense": _tells("", (_OFFLINE, "0;ttl=5"), ("finagle-http-nack", "1")),
     "says too much": _tells("", (_OFFLINE, "1;" + "x=1;" * 100)),
@@ -170,7 +174,10 @@ PROCESS: dict[str, str] = {
     "babbling": "garbage",
     "brittle": "reset in body",
     "slow": "slow",
-    "going": "leaving",
+    "going": "leaving by name",
+    "relaying": "leaving",
+    "wrong": "404",
+    "half open": "bad certificate",
     "nagging": "leaving long",
     "forging": "names another",
     "expired": "bad certificate",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "QUERY"})
 SHORTEST = 0.001
+MOST_UNSENT = 20
 SLACK = 0.012
 NOTHING = Fate("never", "none", name="nothing")
 WELL = Fate(name="well")
@@ -54,8 +55,11 @@ class Watched(Service):
         self.judge.picked(lease, (), patient=not repeatable)
         return lease
 
-    def pick_again(self, tried: Any, *, same_node: bool = False, ask: Any = None) -> Any:
-        following = super().pick_again(tried, same_node=same_node, ask=ask)
+    def pick_again(
+        self, tried: Any, *, same_node: bool = False, free: bool = False, ask: Any = None
+    ) -> Any:
+        demand(free != bool(self.judge.flight.spent), "a retry is paid for, or is not, wrongly")
+        following = super().pick_again(tried, same_node=same_node, free=free, ask=ask)
         if not isinstance(following, str):
             self.judge.picked(following, tried, patient=False, again=same_node)
         return following
@@ -68,7 +72,7 @@ class Watched(Service):
         with self.judge.standing.settling(lease, self.judge.fate_of(lease), body=True):
             return super().fail_body(lease, verdict)
 
-    def probed(self, live: LiveNode, *, alive: bool) -> float | None:
+    def probed(self, live: LiveNode, *, alive: bool | None) -> float | None:
         with self.judge.standing.probing(live, alive=alive):
             return super().probed(live, alive=alive)
 
@@ -108,7 +112,7 @@ class Judge:
         plan = flight.plan
         timeout = flight.begin.timeout or 0.0
         once = min(3.0 * timeout, plan.attempt_timeout or math.inf) + 0.11
-        flight.limit = plan.attempts * (once + self._retry.backoff_max) + 2.0 * timeout
+        flight.limit = plan.attempts * (once + self._retry.backoff_max) + 3.0 * timeout
         if plan.until is not None:
             flight.limit = min(flight.limit, plan.until - self.world.now)
         flight.limit += SLACK
@@ -126,9 +130,20 @@ class Judge:
             fate = WELL  # so far
         flight.fate = self._fates[flight.leases[-1]] = fate
         paid_at = flight.leases[-1].paid_at
-        if paid_at is not None and fate.blame == "connect":
+        if paid_at is not None and fate.truth == "unconnected":
             self._retries.remove(paid_at)  # it is paid back
+        if not self._is_free(flight, fate):
+            flight.spent += 1
         flight.permitted = self._permitted(flight, fate)
+
+    def _is_free(self, flight: Flight, fate: Fate) -> bool:
+        """Tell whether an attempt cost nothing: few do that take one connect timeout at most."""
+        if fate.truth != "unconnected":
+            return False
+        flight.unsent += 1
+        flight.connecting += self.world.now - flight.leases[-1].started
+        limit = flight.begin.timeout
+        return flight.unsent <= MOST_UNSENT and (limit is None or flight.connecting < limit)
 
     def broke(self, flight: Flight, fate: Fate) -> None:
         """Note that the body of an answer broke off."""
@@ -143,20 +158,23 @@ class Judge:
 
     def _permitted(self, flight: Flight, fate: Fate) -> bool | None:
         """Tell whether another attempt is safe, paid for and in time; None where it is close."""
-        made, plan, policy = len(flight.leases), flight.plan, self._retry
-        if fate.truth in ("well", "never") or made >= plan.attempts:
+        made, plan, policy = flight.spent, flight.plan, self._retry
+        listed = fate.status in policy.statuses
+        if (fate.truth in ("well", "never") and not listed) or made >= plan.attempts:
             return False
-        if fate.truth == "maybe":
-            answered = fate.status >= 500
-            if not _repeatable(flight) or (answered and fate.status not in policy.statuses):
+        if fate.truth in ("well", "never", "maybe"):
+            answered = fate.status >= 400
+            if not _repeatable(flight) or (answered and not listed):
                 return False
         if getattr(flight.body, "touched", False):
             return False
         left = math.inf if plan.until is None else plan.until - self.world.now
-        pause = 0.0 if made == 1 else min(policy.backoff * 2.0 ** (made - 1), policy.backoff_max)
+        pause = 0.0 if made <= 1 else min(policy.backoff * 2.0 ** (made - 1), policy.backoff_max)
         if left <= SHORTEST:
             return False
-        return None if left <= pause + 2 * SHORTEST else self._paid()
+        if left <= pause + 2 * SHORTEST:
+            return None
+        return self._paid() if made else True
 
     def _paid(self) -> bool | None:
         policy, now = self._retry, self.world.now
@@ -180,7 +198,7 @@ class Judge:
             lease, number = step.lease, step.number
             demand(lease is flight.leases[-1], "a node is sent to that was not picked for it")
             demand(number == len(flight.leases), "the attempts are not counted")
-            demand(number <= flight.plan.attempts, "there are too many attempts")
+            demand(flight.spent < flight.plan.attempts, "there are too many attempts")
             self._look_at_timeouts(flight, step)
         elif isinstance(step, Discard):
             known, until = flight.exchange.length is not None, flight.plan.until or math.inf
@@ -188,7 +206,9 @@ class Judge:
             haste = self.world.now + DRAIN_TIME + self._retry.backoff_max > until
             demand(step.drain or haste or not known, "a short answer is not drained")
         elif isinstance(step, Sleep):
-            retry = len(flight.leases) - 1
+            retry = flight.spent
+            free = flight.fate.truth == "unconnected" and retry == 0
+            demand(not free and flight.fate.status != 429, "a call waits that may go on at once")
             most = min(self._retry.backoff * 2.0 ** (retry - 1), self._retry.backoff_max)
             demand(retry > 1 and 0.0 < step.seconds <= most, "a retry waits %s s", step.seconds)
 
@@ -265,10 +285,16 @@ class Judge:
         else:
             demand(flight.permitted is not False, "after %s the call went on", flight.fate)
             demand(list(tried) == [one.live for one in flight.leases[:-1]], "nodes are forgotten")
-            self._retries.append(self.world.now)
+            if flight.spent:
+                self._retries.append(self.world.now)
         if live in tried:
             known = again and live is tried[-1] and flight.fate.stale
-            demand(known and not self.ways.usable(flight, tried), "a node was tried twice")
+            others = [one for one in self.ways.usable(flight, tried) if one.in_pool]
+            plain = self.ways.routing is None  # else the last node's lane comes before others
+            better = plain and others and all(one.streak <= live.streak for one in others)
+            demand(known and not better, "a node was tried twice")
+            out = not live.in_pool and self.ways.usable(flight, tried)
+            demand(not out, "a node that is out was tried twice")
             return
         demand(live in others, "a node was picked that is not listed")
         self.ways.picked(flight, lease, first=first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.simulation.standing import RANK_DEAD, demand
+from tests.simulation.standing import RANK_DRAINED, demand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,13 +81,13 @@ class Ways:
             return _but(firsts[0], tried)
         for way in ways:
             for group in way.groups:
-                if any(rank(live) == -1 for live in _able(_but(group, tried))):
+                if any(rank(live) < 0 for live in _weighty(_but(group, tried))):
                     return _but(group, tried)
             hopeful = any(live.in_pool for one in way.last for live in one)
             for dead in (False, True):
                 for one in way.last:
-                    able = _able(_but(one, tried))
-                    able = [live for live in able if (rank(live) >= RANK_DEAD) is dead]
+                    able = _weighty(_but(one, tried))
+                    able = [live for live in able if (rank(live) >= RANK_DRAINED) is dead]
                     if able and not (dead and hopeful):
                         return able
         return []
@@ -97,9 +97,9 @@ class Ways:
         found: Nodes = []
         for way in self.of(flight, again=bool(flight.leases)):
             inside = [live for one in (*way.groups, *way.last) for live in one]
-            able = _able(inside)
+            able = _weighty(inside)
             if any(live.in_pool for live in inside):
-                able = [live for live in able if self.standing.rank(live) < RANK_DEAD]
+                able = [live for live in able if self.standing.rank(live) < RANK_DRAINED]
             found += [live for live in able if live not in tried and live not in found]
         return found
 
@@ -139,6 +139,10 @@ def _but(nodes: Nodes, tried: Any) -> Nodes:
 
 def _able(nodes: Iterable[LiveNode]) -> Nodes:
     return [live for live in nodes if live.node.weight and live.node.status != "draining"]
+
+
+def _weighty(nodes: Iterable[LiveNode]) -> Nodes:
+    return [live for live in nodes if live.node.weight]
 
 
 def _offered(nodes: Nodes) -> bool:

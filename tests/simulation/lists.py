@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.lanes import cells
-from tests.simulation.standing import Shadow, Standing, demand
+from tests.simulation.standing import Standing, demand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,13 +16,21 @@ if TYPE_CHECKING:
     from rpcguard import Node
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.snapshot import Snapshot
+    from rpcguard._core.service.service import Service
+    from tests.simulation.world import World
 
 RAMP_STEPS = 500
 RECORDS = 64
+PROOF_LIFE = 60.0
 
 
 class Lists(Standing):
     """Judge reconciling, ramps and books as well."""
+
+    def __init__(self, world: World, service: Service) -> None:
+        super().__init__(world, service)
+        self.emptied = False
+        self._losses: deque[tuple[float, int]] = deque()
 
     @contextmanager
     def reconciling(self, snapshot: Snapshot) -> Iterator[None]:
@@ -30,8 +40,7 @@ class Lists(Standing):
         out = {live: (self.blacklist.get(live), self.marks.get(live)) for live in before.values()}
         counts = {live: (live.successes, live.failures) for live in before.values()}
         leaving = {live for live in before.values() if live.state != "available"}
-        believed = sum(live.in_pool and live not in self._missing for live in before.values())
-        warm = self.service.ready
+        warm, missed = self.service.ready, set(self._missing)
         yield
         named = {node.id: node for node in reversed(snapshot.nodes)}
         for name, node in named.items():
@@ -45,9 +54,20 @@ class Lists(Standing):
                 self._judge_new(live, node, now, warm=warm)
             self._missing.pop(live, None)
         absent = [live for name, live in before.items() if name not in named]
+        serving = sum(_takes_calls(node) for node in named.values())
+        come = sum(
+            _takes_calls(node) and (name not in before or before[name] in missed)
+            for name, node in named.items()
+        )
+        shorter = -come
         if snapshot.authoritative:
-            self._judge_absent(absent, leaving, believed, now, none_left=not named)
-        else:
+            self.emptied = not named
+            fresh = [live for live in absent if live not in leaving and live not in missed]
+            shorter += len(fresh)
+            self._judge_absent(absent, leaving, fresh, shorter, serving)
+        if warm:
+            self._losses.append((now, shorter))
+        if not snapshot.authoritative:
             stays = all(self.roster.nodes.get(live.node.id) is live for live in absent)
             demand(stays, "a partial snapshot removes a node")
 
@@ -63,22 +83,21 @@ class Lists(Standing):
         self,
         absent: list[LiveNode],
         leaving: set[LiveNode],
-        believed: int,
-        now: float,
-        *,
-        none_left: bool,
+        fresh: list[LiveNode],
+        shorter: int,
+        serving: int,
     ) -> None:
-        policy = self.policies.membership
-        fresh = [live for live in absent if live not in leaving and live not in self._missing]
-        doubt = none_left or len(fresh) > believed * policy.shrink_share
+        policy, now = self.policies.membership, self.world.now
+        lately = sum(lost for at, lost in self._losses if at > now - policy.shrink_hold)
+        loss = max(shorter, shorter + lately)
+        doubt = self.emptied or loss > policy.shrink_share * (serving + loss)
         for live in absent:
             here = self.roster.nodes.get(live.node.id) is live
             if live in leaving:
                 demand(not here, "a node that is out and not listed stays")
             elif live in self._missing:
-                sure = now - self._missing[live] >= policy.confirm_after
-                demand(here != sure, "%s is missed twice, %s", live.node.id, sure)
-            else:
+                demand(here, "%s is held for too short", live.node.id)
+            elif live in fresh:
                 demand(here == doubt, "%s is missing, %s", live.node.id, doubt)
                 self._missing[live] = now
 
@@ -113,27 +132,34 @@ class Lists(Standing):
         if (ejection, mark) == held:
             return
         ended = ejection is not None and held[0] is None
+        lifted = False
         if mark is not None and held[1] is None:
-            proven = shadow.well_at == now or (not mark.proof and mark.until <= now)
-            demand(proven, "a mark has ended too early")
-            ended = True
+            proven = shadow.well_at == now or mark.until <= now
+            lifted = not mark.notice.named
+            demand(proven or lifted or mark.answers, "a mark has ended too early")
+            if shadow.was_down:
+                shadow.restart()
+        shadow.was_down = held[1] is not None and held[1].seen_down
         if ended:
             shadow.restart()
-        if ended and held == (None, None) and live.in_pool:
+        if (ended or mark is not None) and held == (None, None) and live.in_pool:
             frozen = self._frozen_until == now + self.policies.ejection.window
-            demand(frozen or self._warm.get(live) == now, "nobody is told of a return")
+            told = frozen or lifted or self._warm.get(live) == now
+            demand(told, "nobody is told of a return")
 
     def _look_at_time(self) -> None:
         now, roster = self.world.now, self.roster
-        hold = self.policies.membership.shrink_hold
-        for live in list(self._missing):
+        policy = self.policies.membership
+        for live, since in list(self._missing.items()):
             if live.gone:
                 del self._missing[live]
-            else:
-                demand(now < self._missing[live] + hold, "%s is held for too long", live.node.id)
+                continue
+            hold = policy.empty_hold if self.emptied else policy.shrink_hold
+            if self.emptied:
+                hold = min(max(self._shadows[live].heard_at - since, 0.0) + PROOF_LIFE, hold)
+            demand(now < since + hold, "%s is held for too long", live.node.id)
         for mark in self.marks:
-            demand(mark.overdue or mark.until > now, "a mark outlasts its time")
-            demand(not mark.overdue or mark.proof, "a mark outlasts its time")
+            demand(mark.proof or mark.until > now, "a mark outlasts its time")
         window = self.policies.slow_start.window * (1.0 - 1.0 / RAMP_STEPS)
         for live, since in self._warm.items():
             young = now - since < window and live.warm_calls < self.policies.slow_start.calls
@@ -174,7 +200,16 @@ class Lists(Standing):
         """Look at a node that the user has just marked."""
         live = self.roster.nodes[name]
         if online:
-            self._shadows[live] = Shadow(clean=live.clean)
+            was = self._shadows[live]
+            self._shadows[live] = replace(
+                was,
+                streak=0,
+                denied=False,
+                odd_run=0,
+                held=(None, None),
+                was_down=False,
+                recent=deque(),
+            )
         demand((self.marks.get(live) is None) == online, "the user's word is not followed")
         demand(not online or self.blacklist.get(live) is None, "the user's word is not followed")
 
@@ -207,6 +242,10 @@ class Lists(Standing):
         wanted = {node.id for node in named if node.status == "up" and node.weight > 0}
         used = {live.node.id for live in self.roster.nodes.values() if live.in_pool}
         demand(used == wanted, "in use are %s, it should be %s", sorted(used), sorted(wanted))
+
+
+def _takes_calls(node: Node) -> bool:
+    return node.status == "up" and node.weight > 0.0
 
 
 def _same(old: Node, new: Node) -> bool:

@@ -20,6 +20,8 @@ POLICIES: dict[str, dict[str, list[Any]]] = {
         "budget_floor": [0.0, 0.0, 0.1, 0.5],
         "budget_ratio": [0.0, 0.1, 1.0],
         "prefetch": [0, 4, 100],
+        "prefetch_unknown": [True],
+        "statuses": [frozenset({429, 503}), frozenset({404, 500})],
     },
     "ejection": {
         "consecutive": [1, 2, 2, 3, 100],
@@ -34,7 +36,11 @@ POLICIES: dict[str, dict[str, list[Any]]] = {
     "slow_start": {"window": [0.0, 5.0, 30.0], "calls": [1, 5], "floor": [0.3], "curve": [1.0]},
     "offline": {"ttl": [3.0, 10.0], "max_ttl": [5.0], "max_share": [0.0, 1.0], "enforce": [False]},
     "": {"probes": [False]},
-    "membership": {"shrink_hold": [5.0, 20.0], "confirm_after": [1.0], "shrink_share": [0.2, 1.0]},
+    "membership": {
+        "shrink_hold": [5.0, 20.0],
+        "empty_hold": [0.0, 30.0],
+        "shrink_share": [0.2, 1.0],
+    },
 }
 
 

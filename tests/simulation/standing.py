@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tests.simulation.faults import Fate
     from tests.simulation.world import World
 
-ENDLESS, RANK_DOWN, RANK_DEAD = math.inf, 3, 4
+LISTED, DOUBTED, RANK_DOWN, RANK_DRAINED, RANK_DEAD = -2, -1, 3, 4, 5
+ODD_RUN = 10
+UNNAMED = (b"x-rpcguard-offline", b"x-envoy", b"finagle", b"x-bd-error", b"retry-after")
 ZONE_DRAWS = 5
 
 
@@ -41,8 +43,13 @@ class Shadow:
     streak: int = 0
     clean: int = 0
     denied: bool = False
+    unproven: bool = False
+    odd: int = 0
+    odd_run: int = 0
+    heard_at: float = -math.inf
     well_at: float = -math.inf
     held: tuple[object, object] = (None, None)
+    was_down: bool = False
     recent: deque[tuple[float, bool]] = field(default_factory=deque)
 
     def restart(self) -> None:
@@ -53,16 +60,23 @@ class Shadow:
     def learn(self, fate: Fate, now: float, *, body: bool) -> None:
         """Take in what an attempt truly came to; as far as `body`, only a failure is news."""
         failed, good = fate.blame != "none", _good(fate) and not body
-        if failed:
+        if not body and fate.truth == "well":
+            self.heard_at, self.unproven = now, False
+            self.odd += fate.status == 404
+            self.odd_run = self.odd_run + 1 if fate.status == 404 else 0 if good else self.odd_run
+        if fate.stale:
+            self.clean, failed = 0, False
+            self.recent.append((now, True))
+        elif failed:
             self.streak, self.clean = self.streak + 1, 0
         elif good:
             self.streak, self.clean, self.denied = 0, self.clean + 1, False
         if failed or (good and self.recent):
             self.recent.append((now, failed))
 
-    def tripped(self, policy: EjectionPolicy, now: float) -> bool | None:
+    def tripped(self, policy: EjectionPolicy, now: float, *, stale: bool) -> bool | None:
         """Tell whether the failures make up a trip; None where a moment decides."""
-        if self.streak >= policy.consecutive:
+        if not stale and self.streak >= policy.consecutive:
             return True
         spans = (policy.window * 0.9, policy.window * 1.1)
         counts = [[bad for at, bad in self.recent if now - at < span] for span in spans]
@@ -86,6 +100,7 @@ class Standing:
         self._warm: dict[LiveNode, float] = {}
         self._missing: dict[LiveNode, float] = {}
         self._frozen_until = -math.inf
+        self._said: dict[bytes, dict[LiveNode, float]] = defaultdict(dict)
 
     def told(self, event: Event) -> None:
         """Note when nodes come back, and when judging stops."""
@@ -94,9 +109,8 @@ class Standing:
             self._heard.add((event.kind, event.node))
         if event.kind == "restored" and live is not None:
             shadow = self._shadows[live]
-            shadow.restart()
-            shadow.denied &= "expired" in event.reason
-            if "together" not in event.reason:
+            shadow.denied &= "expired" in event.reason or "nodes" in event.reason
+            if "together" not in event.reason and "several" not in event.reason:
                 self._warm[live] = now
         if event.kind == "frozen":
             self._frozen_until = now + self.policies.ejection.window
@@ -121,15 +135,19 @@ class Standing:
         return {live for live in self.listed() if self.marks.get(live) is not None}
 
     def rank(self, live: LiveNode) -> int:
-        """Tell how bad a node is: in use, leaving but serving, judged, refusing, down, dead."""
+        """Tell how bad a node is: in use, doubted, leaving, judged, cut off, down, drained."""
         ejection, mark = self.blacklist.get(live), self.marks.get(live)
         if (ejection is not None and ejection.dead) or (mark is not None and mark.seen_down):
             return RANK_DEAD
+        if live.node.status == "draining":
+            return RANK_DRAINED
         if ejection is not None:
             return 2 if ejection.connect else 1
         if mark is not None:
             return 0
-        return RANK_DOWN if live.node.status == "down" else -1
+        if live.node.status == "down":
+            return RANK_DOWN
+        return DOUBTED if live in self._missing else LISTED
 
     # A pick
 
@@ -137,22 +155,23 @@ class Standing:
         """Look at a pick among the nodes that the call has not tried."""
         live, now = lease.live, self.world.now
         node = live.node
-        demand(node.weight and node.status != "draining", "a draining node was picked")
-        able = [one for one in others if one.node.weight and one.node.status != "draining"]
-        eligible = [one for one in able if self.rank(one) == -1]
+        demand(node.weight, "a node of weight 0 was picked")
+        able = [one for one in others if one.node.weight]
+        best = min(map(self.rank, able))
+        eligible = [one for one in able if self.rank(one) == best < 0]
         ejection = self.blacklist.get(live)
         if ejection is not None and lease.proof and ejection.until <= now:
             self._trial(lease, eligible, patient=patient)
             return
         rank = self.rank(live)
         if not eligible:
-            demand(rank == min(map(self.rank, able)), "in panic a worse node was picked")
+            demand(rank == best, "in panic a worse node was picked")
             if rank == 1:
                 levels = [one.level for one in able if self.rank(one) == 1]
                 demand(live.level == min(levels), "in panic a node was picked that fails more")
             return
         demand(
-            rank == -1, "%s %s was picked, %s was there", live.state, node.id, eligible[0].node.id
+            rank == best, "%s %s was picked, %s was there", live.state, node.id, eligible[0].node.id
         )
         lowest = min(one.node.priority for one in eligible)
         demand(node.priority == lowest, "a node of a later priority was picked")
@@ -181,10 +200,13 @@ class Standing:
         judged, marked, ejection = self.judged(), self.marked(), self.blacklist.get(live)
         dead, eligible = len(self.blacklist) - len(judged), self._eligible_but(live)
         level, on_trial = live.level, lease.on_trial and not body
-        doubted = live in self._missing and self._trusted()
+        missing, others = live in self._missing, self._others_say(live, fate, body=body)
+        surely = fate.blame in ("connect", "handshake") or self._trusted()
+        doubted = missing and surely
         known, serving = live not in self.listed(), self.serving()
         may_mark = self._may_mark(live, marked, eligible, serving)
         shadow = self._shadows[live]
+        unproven = shadow.unproven
         shadow.learn(fate, self.world.now, body=body)
         self._heard.clear()
         yield
@@ -194,30 +216,38 @@ class Standing:
         demand(newly <= {live}, "an attempt ejects another node than its own")
         demand(self.marked() - marked <= {live}, "an attempt marks another node than its own")
         if known or live.gone:
-            demand(known or (doubted and fate.blame != "none"), "a node left for nothing")
+            odd = missing and fate.status == 404 and self._shadows[live].odd == 1
+            failed = doubted and (fate.blame != "none" or fate.stale)
+            demand(known or failed or odd, "a node left for nothing")
             return
         for kind, changed in (("ejected", newly), ("offline", self.marked() - marked)):
             told = not changed or (kind, live.node.id) in self._heard
             demand(told, "nobody is told of a node that is %s", kind)
         if not body:
-            self._judge_notice(live, fate, marked, allowed=may_mark)
+            self._judge_notice(live, fate, marked, others, allowed=may_mark)
         now_ejected = self.blacklist.get(live)
-        if fate.blame == "none":
-            demand(not newly, "a node was ejected for what is not its fault")
-            self._judge_good(lease, fate, ejection, level)
+        if fate.blame == "none" and not fate.stale:
+            odd = fate.status == 404 and (on_trial or self._shadows[live].odd_run >= ODD_RUN)
+            demand(not newly or odd, "a node was ejected for what is not its fault")
+            if not odd:
+                self._judge_good(lease, fate, ejection, level)
             return
         allowed = self._allowed(len(judged), dead, serving, fate)
         if ejection is not None:
-            demand((now_ejected is ejection) != on_trial, "a failure of an ejected node, %s", fate)
+            again = on_trial and not fate.stale
+            demand((now_ejected is ejection) != again, "a failure of an ejected node, %s", fate)
             return
         demand(not newly or allowed, "more nodes are ejected than the cap allows")
-        tripped = fate.blame != "failure" or shadow.tripped(self.policies.ejection, self.world.now)
+        policy = self.policies.ejection
+        tripped = fate.blame in ("connect", "handshake") or shadow.tripped(
+            policy, self.world.now, stale=fate.stale
+        )
         demand(not newly or tripped is not False, "a node is ejected that fails little")
         if tripped:
             demand(not doubted, "a doubted node fails and stays")
             if allowed:
                 demand(now_ejected is not None, "%s is not ejected after %s", live.node.id, fate)
-                self._judge_length(now_ejected, fate, level)
+                self._judge_length(now_ejected, fate, level, unproven=unproven)
             elif not self.policies.ejection.enforce:
                 shadow.restart()
             else:
@@ -233,6 +263,25 @@ class Standing:
         if _good(fate) and not restored and level and shadow.clean >= patience:
             level, shadow.clean = level - 1, 0
         demand(live.level == level, "%s is at level %s, not %s", live.node.id, live.level, level)
+
+    def _others_say(self, live: LiveNode, fate: Fate, *, body: bool) -> list[LiveNode]:
+        """Note what an answer says without a name; give the others that still say the same."""
+        word = fate.headers[-1][0].lower() if fate.headers else b""
+        if (
+            body
+            or live.gone
+            or fate.named
+            or not word.startswith(UNNAMED)
+            or fate.says not in ("leaving", "pause")
+        ):
+            return []
+        policy, now = self.policies.offline, self.world.now
+        said = self._said[word]
+        cap = policy.max_retry_after if fate.says == "pause" else policy.max_ttl
+        others = [one for one, until in said.items() if until > now and not one.gone]
+        said[live] = now + min(fate.ttl or policy.ttl, cap)
+        marks = ((one, self.marks.get(one)) for one in others if one is not live)
+        return [one for one, mark in marks if mark is None or not mark.seen_down]
 
     def _eligible_but(self, live: LiveNode) -> int:
         return sum(one.in_pool for one in self.listed() if one is not live)
@@ -250,9 +299,27 @@ class Standing:
         return counted < max(int(serving * policy.max_share), 1) and eligible > 0
 
     def _judge_notice(
-        self, live: LiveNode, fate: Fate, marked: set[LiveNode], *, allowed: bool
+        self,
+        live: LiveNode,
+        fate: Fate,
+        marked: set[LiveNode],
+        others: list[LiveNode],
+        *,
+        allowed: bool,
     ) -> None:
         policy, mark = self.policies.offline, self.marks.get(live)
+        if others:
+            for one in (live, *others):
+                still = self.marks.get(one)
+                unnamed = still is not None and not still.notice.named
+                by_it = unnamed and fate.headers[-1][0].decode().lower() == still.reason.lower()
+                demand(not by_it, "several nodes say the same, and one is marked for it")
+            return
+        gave_way = marked - self.marked()
+        if gave_way and not allowed:
+            answers = all(self._shadows[one].well_at > -math.inf for one in gave_way)
+            demand(answers and len(gave_way) == 1, "a mark gave way on a node that is not back")
+            allowed = mark is not None
         says = fate.says in ("leaving", "pause") and (allowed or live in marked)
         if not says:
             demand((mark is not None) == (live in marked), "a mark changed at %s", fate)
@@ -260,7 +327,7 @@ class Standing:
         demand(mark is not None, "%s has no mark after %s", live.node.id, fate)
         cap = policy.max_retry_after if fate.says == "pause" else policy.max_ttl
         left = mark.until - self.world.now
-        if not (fate.says == "pause" and live in marked and mark.proof):
+        if not (fate.says == "pause" and mark.proof):
             longest = max(min(fate.ttl or policy.ttl, cap), mark.asked_until - self.world.now)
             demand(0.0 < left <= longest + 1e-6, "a mark of %s s", left)
             demand(fate.says == "pause" or left >= min(fate.ttl or policy.ttl, cap) - 1e-6, "short")
@@ -274,16 +341,17 @@ class Standing:
         alive = serving - dead
         return judged < max(int(alive * policy.max_share), 1 if alive >= 2 else 0)
 
-    def _judge_length(self, ejection: Any, fate: Fate, level: int) -> None:
+    def _judge_length(self, ejection: Any, fate: Fate, level: int, *, unproven: bool) -> None:
         policy, length = self.policies.ejection, ejection.until - self.world.now
         after = ejection.live.level
-        longest = length >= policy.max_duration - 1e-6
-        demand(after == level + 1 or (after == level and longest), "the level is not counted")
-        if fate.blame == "connect" and self.policies.probes:
-            demand(length == ENDLESS, "a node that refuses is out until a probe succeeds")
-            return
-        self._shadows[ejection.live].clean = 0
         mean = policy.duration * 2.0 ** min(level, 30)
+        demand(after == level + (mean < policy.max_duration), "the level is not counted")
+        self._shadows[ejection.live].clean = 0
+        if fate.blame == "connect" and self.policies.probes and not unproven:
+            latest = max(policy.max_duration, 3.0 * (policy.probe_max_interval + 1.0))
+            demand(ejection.connect, "a node that refuses is out until a probe succeeds")
+            demand(abs(length - latest) < 1e-6, "out for %s s without a probe", length)
+            return
         least = min(mean * (1.0 - policy.jitter), policy.max_duration)
         most = min(mean * (1.0 + policy.jitter), policy.max_duration)
         demand(least - 1e-6 <= length <= most + 1e-6, "ejected for %s s, not %s", length, mean)
@@ -307,23 +375,29 @@ class Standing:
         return ejection is not None and ejection.connect
 
     @contextmanager
-    def probing(self, live: LiveNode, *, alive: bool) -> Iterator[None]:
+    def probing(self, live: LiveNode, *, alive: bool | None) -> Iterator[None]:
         """Look at what a probe changes."""
         demand(self.policies.probes, "a node is probed that must not be")
+        missing = live in self._missing
         connect, denied = self._is_connect(live), self._shadows[live].denied
         mark = self.marks.get(live)
+        ending = mark is not None and (mark.seen_down or mark.overdue)
+        restart = mark is not None and mark.seen_down
+        proof = mark is not None and mark.proof
         yield
-        if live.gone:
+        if live.gone or alive is None:
             return
+        demand(alive or not missing, "a doubted node stays that a probe finds down")
         if alive:
+            self._shadows[live].unproven |= connect or restart
             self._shadows[live].denied, self._shadows[live].well_at = False, self.world.now
             demand(not self._is_connect(live), "a node that takes connections stays ejected")
-            if mark is not None and mark.proof and (mark.seen_down or mark.overdue):
+            if ending:
                 demand(self.marks.get(live) is None, "a node that is back stays marked")
             return
-        if mark is not None and mark.proof:
+        if proof:
             demand(mark.seen_down, "a marked node that is down is not known to be")
-        if connect or denied:
+        if connect or (denied and self.blacklist.get(live) is None):
             proven = self.blacklist.get(live)
             demand(proven is not None and proven.dead, "a node proven dead is not known to be")
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 START = 1000.0
 CHUNK = b"x"
 TIMEOUTS = {
-    "connect": ("connect", httpx.ConnectTimeout, "unsent", "connect"),
+    "connect": ("connect", httpx.ConnectTimeout, "unconnected", "connect"),
     "write": ("write", httpx.WriteTimeout, "maybe", "failure"),
     "headers": ("read", httpx.ReadTimeout, "maybe", "failure"),
     "body": ("read", httpx.ReadTimeout, "maybe", "failure"),
@@ -277,8 +277,8 @@ class Exchange:
         return Reply(self, pairs)
 
     def _filled(self, value: bytes) -> bytes:
-        if value == b"SELF":
-            return self.node.address.encode()
+        if b"SELF" in value:
+            return value.replace(b"SELF", self.node.address.encode())
         if value == b"OTHER":
             return b"10.0.0.1:80" if self.node.host != "10.0.0.1" else b"10.0.0.2:80"
         if value == b"DATE":

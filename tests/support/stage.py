@@ -36,9 +36,24 @@ if TYPE_CHECKING:
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
 
-__all__ = ["GOOD", "NOT_FOUND", "REFUSED", "SICK", "Stage", "cancelled", "leaving", "nodes"]
+__all__ = [
+    "GOOD",
+    "NOT_FOUND",
+    "NO_TLS",
+    "REFUSED",
+    "REFUSED_STREAM",
+    "SICK",
+    "STALE",
+    "Stage",
+    "cancelled",
+    "leaving",
+    "nodes",
+]
 
-NOT_FOUND = Verdict("404", failed=False, safety=Safety.NEVER, blame="none")
+NOT_FOUND = Verdict("404", failed=False, safety=Safety.NEVER, blame="none", odd=True)
+NO_TLS = Verdict("ConnectError", failed=True, safety=Safety.UNCONNECTED, blame="handshake")
+STALE = Verdict("ReadError", failed=True, safety=Safety.MAYBE, blame="none", stale=True)
+REFUSED_STREAM = Verdict("RemoteProtocolError", failed=True, safety=Safety.UNSENT, blame="failure")
 EPOCH = 1_700_000_000.0
 
 
@@ -48,10 +63,15 @@ def nodes(*ids: str, **fields: object) -> list[Node]:
 
 
 def leaving(
-    ttl: float | None = None, source: str = "signal", *, verdict: Verdict = GOOD
+    ttl: float | None = None,
+    source: str = "signal",
+    *,
+    verdict: Verdict = GOOD,
+    named: bool = True,
 ) -> Verdict:
-    """Give the verdict of an answer on which the node says that it leaves."""
-    return replace(verdict, notice=Notice(source, f"said by {source}", ttl))  # type: ignore[arg-type]
+    """Give the verdict of an answer on which the node says that it leaves, by name or not."""
+    notice = Notice(source, f"said by {source}", ttl, named=named)  # type: ignore[arg-type]
+    return replace(verdict, notice=notice)
 
 
 class Stage:
@@ -176,7 +196,7 @@ class Stage:
         """Give the nodes that so many picks choose, none of which says anything."""
         return {self.end(self.pick(repeatable=False), cancelled()) for _ in range(count)}
 
-    def probed(self, node: str, *, alive: bool) -> float | None:
+    def probed(self, node: str, *, alive: bool | None) -> float | None:
         """Give the result of a probe to a node that is being probed."""
         live = next(one for one in self.probing if one.node.id == node and not one.gone)
         assert live.probing

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rpcguard._core.call.info import Attempt, CallInfo
 from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep, Step
 from rpcguard._core.call.timeouts import SHORTEST, Timeouts
+from rpcguard._core.call.tries import UnsentTries
 from rpcguard._core.outcomes.exceptions import classify_exception
 from rpcguard._core.outcomes.responses import (
     CROSSED,
@@ -19,6 +20,8 @@ from rpcguard._core.outcomes.responses import (
     classify_response,
     crossed,
     departing,
+    is_undivided,
+    judged,
 )
 from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
 
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service
+
+_TOO_MANY_REQUESTS = 429
+"""RFC 6585 §4: the node bounds what it takes."""
 
 _DRAINED = 65536
 DRAIN_TIME = 0.1
@@ -54,7 +60,9 @@ class Call:
         "_routed",
         "_sent",
         "_service",
+        "_spent",
         "_timeouts",
+        "_unsent",
         "attempts",
         "counted",
     )
@@ -75,6 +83,8 @@ class Call:
         self._repeatable = plan.repeatable(self._policy)
         self._timeouts: dict[str, Any] = {}
         self._routed: Routed | None = None
+        self._unsent: UnsentTries | None = None
+        self._spent = 0
         self._no_node = no_node
         self._on_denied = on_denied
 
@@ -123,18 +133,19 @@ class Call:
 
     def run(self) -> Generator[Step, Any, Handout]:
         """Yield the steps of the call; return its answer."""
-        repeatable, ask = self._repeatable and self._plan.replayable(), self._plan.ask
-        lease = self._service.pick(repeatable=repeatable, ask=ask)
+        plan, ask = self._plan, self._plan.ask
+        spare = self._repeatable and plan.attempts > 1 and plan.replayable()
+        lease = self._service.pick(repeatable=spare, ask=ask)
         if lease is None:
             raise self._no_node(self._service, ask)
         tried: tuple[LiveNode, ...] = ()
         before: Verdict | None = None
         while True:
             done = yield from self._attempt(lease, len(tried) + 1, before)
-            if not done.verdict.failed:
+            if not self._is_unwanted(done):
                 break
             tried = (*tried, lease.live)
-            delay = self._policy.delay(len(tried), self._service.rng)
+            delay = self._pay(done)
             following = self._follow(tried, done, delay)
             if following is None:
                 break
@@ -152,7 +163,8 @@ class Call:
     ) -> Generator[Step, Any, _Done]:
         self._routed = lease.routed
         self._timeouts = self._limit(lease.started)
-        again = self._repeatable and number < self._plan.attempts and self._plan.replayable()
+        more = self._spent + 1 < self._plan.attempts
+        again = self._repeatable and more and self._plan.replayable()
         patience = lease.live.patience if again else None
         self._sent = Send(lease, number, self._timeouts, None, patience, again)
         if before is not None:
@@ -161,7 +173,7 @@ class Call:
             reply: Reply = yield self._sent
         except Exception as error:
             # Whatever the child or the caller's own body iterator raised ends the attempt.
-            verdict = classify_exception(error)
+            verdict = classify_exception(error, exact=self._service.policies.exact)
             self._settle(lease, verdict)
             self._service.release(lease)
             return _Done(verdict, error=error)
@@ -178,16 +190,24 @@ class Call:
             verdict = crossed(verdict)
         if EARLY in reply.extensions:
             verdict = answered_early(verdict)
+        elif self._policy.judge is not None and not verdict.failed:
+            verdict = judged(verdict, self._policy.judge, reply)
         self._settle(lease, verdict)
         if not self._worth_reading(reply, raw, verdict):
             return _Done(verdict, reply=reply)
+        whole = False
         try:
-            yield Read(reply, self._policy.prefetch)
+            whole = yield Read(reply, self._policy.prefetch, _length(raw) is None)
         except Exception as error:
+            whole = True
             return _Done(self._break_off(lease, error), error=error)
+        except BaseException:
+            whole = True
+            raise
         finally:
-            self._service.release(lease)
-        return _Done(verdict, reply=reply, complete=True)
+            if whole:
+                self._service.release(lease)
+        return _Done(verdict, reply=reply, complete=whole)
 
     def _move_on(
         self, done: _Done, lease: Lease, following: Lease, delay: float
@@ -241,31 +261,54 @@ class Call:
         limit = self._policy.prefetch
         if not limit or not self._repeatable or verdict.failed or self._plan.attempts == 1:
             return False
-        return reply.status_code != 101 and _is_short(raw, limit)
+        if reply.status_code == 101:
+            return False
+        length, asked = _length(raw), self._plan.prefetch_unknown
+        if length is not None:
+            return length <= limit
+        return (self._policy.prefetch_unknown if asked is None else asked) and is_undivided(raw)
+
+    def _is_unwanted(self, done: _Done) -> bool:
+        """Tell whether the call should go on, if it may."""
+        verdict, reply = done.verdict, done.reply
+        if reply is None:
+            return True
+        listed = reply.status_code in self._policy.statuses
+        if verdict.failed:
+            return listed or verdict.judged or verdict.stale or verdict.safety is Safety.UNSENT
+        return listed and self._repeatable and EARLY not in reply.extensions
+
+    def _pay(self, done: _Done) -> float:
+        """Count what a failed attempt has cost; give the seconds to wait before another."""
+        if done.verdict.safety is Safety.UNCONNECTED:
+            if self._unsent is None:
+                self._unsent = UnsentTries(self._plan.timeouts.get("connect"))
+            if self._unsent.take(self.attempts[-1].duration):
+                return 0.0
+        self._spent += 1
+        if done.reply is not None and done.reply.status_code == _TOO_MANY_REQUESTS:
+            return 0.0  # another node may have room; to wait for this one is the caller's choice
+        return self._policy.delay(self._spent, self._service.rng)
 
     def _follow(self, tried: tuple[LiveNode, ...], done: _Done, delay: float) -> Lease | None:
         verdict = done.verdict
-        if done.reply is not None and not self._unwanted(done.reply, verdict):
-            return None
-        if len(tried) >= self._plan.attempts or verdict.safety is Safety.NEVER:
+        final = verdict.safety is Safety.NEVER and done.reply is None
+        if self._spent >= self._plan.attempts or final:
             return None
         denial: str | None = self._forbidden(verdict, delay)
         if denial is None:
-            stale, ask = verdict.stale, self._plan.ask
-            following = self._service.pick_again(tried, same_node=stale, ask=ask)
+            following = self._service.pick_again(
+                tried, same_node=verdict.stale, free=not self._spent, ask=self._plan.ask
+            )
             if not isinstance(following, str):
                 return following
             denial = following
         self._on_denied(self._service, denial)
         return None
 
-    def _unwanted(self, reply: Reply, verdict: Verdict) -> bool:
-        again = verdict.stale or verdict.safety is Safety.UNSENT
-        return verdict.failed and (again or reply.status_code in self._policy.statuses)
-
     def _forbidden(self, verdict: Verdict, delay: float) -> str | None:
         plan = self._plan
-        if verdict.safety is Safety.MAYBE and not self._repeatable:
+        if verdict.safety in (Safety.MAYBE, Safety.NEVER) and not self._repeatable:
             return "not_idempotent"
         if not plan.replayable():
             return "not_replayable"
@@ -292,11 +335,17 @@ class _Done:
 
 
 def _is_short(raw: Headers, limit: int) -> bool:
-    short = False
+    length = _length(raw)
+    return length is not None and length <= limit
+
+
+def _length(raw: Headers) -> float | None:
+    """Give the bytes of a body; None where its head does not say, infinite for nonsense."""
+    length = None
     for name, value in raw:
         kind = name.lower()
         if kind == b"content-length":
-            short = value.isdigit() and len(value) <= _DIGITS and int(value) <= limit
+            length = int(value) if value.isdigit() and len(value) <= _DIGITS else math.inf
         elif kind == b"transfer-encoding":
-            return False  # the length beside it means nothing (RFC 9112 §6.3)
-    return short
+            return None  # the length beside it means nothing (RFC 9112 §6.3)
+    return length

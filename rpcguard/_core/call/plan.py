@@ -23,9 +23,10 @@ def always() -> bool:
 class CallPlan:
     """Say what may be done for one call.
 
-    `idempotent` None leaves it to the method. `replayable` tells at any moment whether the body
-    can be sent (again). `until` is the deadline on the service's clock, `ask` what the call asks
-    for by lanes and routes, None where they are not looked at.
+    `idempotent` None leaves it to the method, `prefetch_unknown` None to the policy. `replayable`
+    tells at any moment whether the body can be sent (again). `until` is the deadline on the
+    service's clock, `ask` what the call asks for by lanes and routes, None where they are not
+    looked at.
     """
 
     method: str
@@ -35,6 +36,7 @@ class CallPlan:
     until: float | None = None
     attempt_timeout: float | None = None
     timeouts: Mapping[str, Any] = field(default_factory=dict)
+    prefetch_unknown: bool | None = None
     replayable: Callable[[], bool] = always
     ask: Ask | None = None
 
@@ -61,6 +63,7 @@ def read_options(given: object, now: float, policy: RetryPolicy) -> dict[str, An
         "attempts": given.get("attempts", policy.attempts),
         "idempotent": given.get("idempotent"),
         "attempt_timeout": given.get("attempt_timeout"),
+        "prefetch_unknown": given.get("prefetch_unknown"),
         "until": None if deadline is None else now + deadline,
     }
 
@@ -71,6 +74,7 @@ def _is_positive(value: object) -> bool:
 
 _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "idempotent": ("True or False", lambda value: isinstance(value, bool)),
+    "prefetch_unknown": ("True or False", lambda value: isinstance(value, bool)),
     "attempts": ("a whole number, 1 or more", lambda value: is_whole(value, least=1)),
     "deadline": ("seconds above 0", _is_positive),
     "attempt_timeout": ("seconds above 0", _is_positive),

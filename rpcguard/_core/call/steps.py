@@ -50,11 +50,14 @@ class Send:
 
 @dataclass(slots=True)
 class Read:
-    """Ask for the body of a reply to be read into memory."""
+    """The wish to read the body of a reply into memory; come back with whether it is whole."""
 
     reply: Reply
+    """The answer whose body is wanted."""
     limit: int
     """Bytes at which reading stops, whatever the head said: a longer body is broken."""
+    open_ended: bool = False
+    """The head says no length: a longer body stays a stream, which begins with what was read."""
 
 
 @dataclass(slots=True)

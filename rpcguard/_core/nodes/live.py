@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rpcguard._core.nodes.window import RollingCounts
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.nodes.routed import Routed
+
+Health = Literal["well", "ejected", "half_open", "unreachable", "dead"]
+"""What a node's attempts and probes say of it; see the table in `service/standing.py`."""
+
+Word = Literal["staying", "leaving", "overdue", "down", "pausing"]
+"""What a node says of itself, and how far that is checked; see the same table."""
 
 TIME_CONSTANT = 10.0
 """Seconds in which an old latency has 1/e of the say in the average."""
@@ -44,24 +50,41 @@ def weight_of(node: Node) -> float:
 
 
 class LiveNode:
-    """Hold what is learned of one node since it was listed; a balancer compares these.
+    """What is learned of one node since it was listed; a balancer compares these.
 
-    Changed only under the lock of its service. `weight` is the registry's, `ramp` the share of it
-    that slow start allows, `in_flight` counts from the pick to the close of the response stream,
-    `turns` is the number of picks divided by the effective weight at each of them, `latency` the
-    peak EWMA in seconds (0 without history). `level` counts the ejections that are not forgiven,
-    `clean` the good answers since the last failure. `trial` is the one call that a half-open node
-    has, while it lasts. `event` is what last happened to it, as words and the time. `heard_at` is
-    the time of its last answer below 500, or of its listing; `waiting_since` that since which it
-    owes one. `left` takes the leases that are dropped while they are held.
+    Changed only under the lock of its service. Each field has one owner, the file that writes it;
+    a test holds that no other does.
+
+    Owners:
+        nodes/live.py: in_flight, unanswered, heard_at, waiting_since, last_pick, latency, stamp,
+            successes, failures, streak, recent, clean, times, warm_calls, unproven, answers,
+            odd_run, oddities
+        service/roster.py: node, weight, state, reason, ramp, warm_since, doubted_at, gone, left
+        service/pools.py: in_pool
+        service/blacklist.py: level, trial
+        service/standing.py: health, word, stood, probing, probed_at, held_back, event
+        balancing/least_loaded.py: turns
+
+    `weight` is the registry's, `ramp` the share of it that slow start allows, `in_flight` counts
+    from the pick to the close of the response stream, `turns` is the number of picks divided by the
+    effective weight at each of them, `latency` the peak EWMA in seconds (0 without history).
+    `level` counts the ejections that are not forgiven, `clean` the good answers since the last
+    failure. `trial` is the one call that a half-open node has, while it lasts, `unproven` says that
+    only a probe has found it well since. `stood` are health and word as they were last acted upon.
+    `event` is what last happened to it, as words and the time. `heard_at` is the time of its last
+    answer below 500, or of its listing; `waiting_since` that since which it owes one. `answers`
+    counts those of a window once some were odd, `odd_run` the odd ones since the last good one.
+    `left` takes the leases that are dropped while they are held.
     """
 
     __slots__ = (
+        "answers",
         "clean",
         "doubted_at",
         "event",
         "failures",
         "gone",
+        "health",
         "heard_at",
         "held_back",
         "in_flight",
@@ -71,22 +94,28 @@ class LiveNode:
         "left",
         "level",
         "node",
+        "odd_run",
+        "oddities",
+        "probed_at",
         "probing",
         "ramp",
         "reason",
         "recent",
         "stamp",
         "state",
+        "stood",
         "streak",
         "successes",
         "times",
         "trial",
         "turns",
         "unanswered",
+        "unproven",
         "waiting_since",
         "warm_calls",
         "warm_since",
         "weight",
+        "word",
     )
 
     def __init__(self, node: Node, now: float) -> None:
@@ -97,6 +126,9 @@ class LiveNode:
         self.warm_calls: int = 0
         self.state: State = "available"
         self.reason: str | None = None
+        self.health: Health = "well"
+        self.word: Word = "staying"
+        self.stood: tuple[Health, Word] = ("well", "staying")
         self.in_pool: bool = False
         self.in_flight: int = 0
         self.unanswered: int = 0
@@ -115,7 +147,12 @@ class LiveNode:
         self.trial: object | None = None
         self.left: deque[Any] | None = None
         self.held_back: bool = False
+        self.unproven: bool = False
         self.probing: bool = False
+        self.probed_at: float = now
+        self.answers: RollingCounts | None = None
+        self.odd_run: int = 0
+        self.oddities: int = 0
         self.doubted_at: float | None = None
         self.gone: bool = False
         self.event: tuple[str, float] | None = None
@@ -174,6 +211,7 @@ class LiveNode:
             self.unanswered, lease.owes = self.unanswered - 1, False
         if heard:
             self.heard_at = self.waiting_since = now
+            self.unproven = False
 
     def end(self, lease: Lease) -> None:
         """Take back the claim on the node, once."""
@@ -218,8 +256,27 @@ class LiveNode:
         self.streak = 0
         self.clean += 1
         self.warm_calls += 1
+        self.odd_run = 0
         if self.recent is not None:
             self.recent.add_total(now)
+        if self.answers is not None:
+            self.answers.add_total(now)
+
+    def answer_oddly(self, now: float, window: float) -> None:
+        """Count an answer that a wrong application would give as well."""
+        self.odd_run += 1
+        self.oddities += 1
+        if self.answers is None:
+            self.answers = RollingCounts(window, now)
+        self.answers.add(now, 1, 1)
+
+    def outlive(self, now: float, window: float) -> None:
+        """Count a kept connection that was dead when a call came; that costs no load."""
+        self.failures += 1
+        self.clean = 0
+        if self.recent is None:
+            self.recent = RollingCounts(window, now)
+        self.recent.add(now, 1, 1)
 
     def fail(self, seconds: float, now: float, window: float) -> None:
         """Count a failure that is the node's; the first costs little, a repeated one a peak."""
@@ -240,8 +297,20 @@ class LiveNode:
         """Drop the load history of a node that starts over."""
         self.latency = 0.0
         self.stamp = now
-        self.streak = 0
-        self.recent = None
+        self.forget_failures()
+
+    def forget_failures(self) -> None:
+        """Drop what has made up a trip; what is to trip it next has to come anew."""
+        self.streak = self.odd_run = 0
+        self.recent = self.answers = None
+
+    def come_back(self) -> None:
+        """Note that a probe has found the node well, which no call has yet."""
+        self.unproven = True
+
+    def stop_being_clean(self) -> None:
+        """Begin to count the good answers anew, which forgive ejections."""
+        self.clean = 0
 
 
 class Lease:
@@ -250,13 +319,15 @@ class Lease:
     `proof` is true for the trial of a half-open node and for a pick in panic: there a success
     restores the node; `trial` is then what the node knows its one trial by. `paid_at` is when the
     budget paid for a retry. `routed` is what lanes and routes made of it, None where they are not
-    looked at. `owes` until the node has answered, `held` until it is given back.
+    looked at, and `keyed` where a key of the call has chosen the node, so that its answers do not
+    tell what an ordinary one's would. `owes` until the node has answered, `held` until it is given
+    back.
 
     One that is dropped while it is held, wherever an interrupt or the garbage collector took it
     from, leaves word in the node's `left`; it takes no lock, since its thread may hold any.
     """
 
-    __slots__ = ("held", "live", "owes", "paid_at", "proof", "routed", "started", "trial")
+    __slots__ = ("held", "keyed", "live", "owes", "paid_at", "proof", "routed", "started", "trial")
 
     def __init__(self, live: LiveNode, started: float) -> None:
         self.live: LiveNode = live
@@ -265,6 +336,7 @@ class Lease:
         self.trial: object | None = None
         self.paid_at: float | None = None
         self.routed: Routed | None = None
+        self.keyed: bool = False
         self.owes: bool = False
         self.held: bool = False
 

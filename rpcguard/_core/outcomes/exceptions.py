@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EXCEPTIONS: dict[str, tuple[Safety, Blame]] = {
-    "ConnectTimeout": (Safety.UNSENT, "connect"),
-    "ConnectError": (Safety.UNSENT, "connect"),
+    "ConnectTimeout": (Safety.UNCONNECTED, "connect"),
+    "ConnectError": (Safety.UNCONNECTED, "connect"),
     "PoolTimeout": (Safety.UNSENT, "none"),
     "ProxyError": (Safety.UNSENT, "none"),
     "UnsupportedProtocol": (Safety.NEVER, "none"),
@@ -30,12 +30,17 @@ _LOCAL_ERRNOS = frozenset(
 _LIBRARIES = frozenset({"httpx", "httpx2", "rpcguard"})
 _REFUSED_STREAM = 7  # RFC 9113 §7: nothing of the stream was processed
 
+_AFTER_TCP = "HandshakeFailed"
+"""The cause, by its class name, of an error of connecting that came when TCP stood: no TCP probe
+can tell when the node is well again."""
 
-def classify_exception(error: BaseException) -> Verdict:
+
+def classify_exception(error: BaseException, *, exact: bool = True) -> Verdict:
     """Judge what an attempt raised.
 
     Works by class name, so that httpx and httpx2 need not be imported; anything that is not
     theirs (an error of the caller's own body iterator, say) is passed on and blames nobody.
+    `exact` False doubts that what is called an error of connecting was none of a later stage.
     """
     outcome = type(error).__name__
     for kind in type(error).__mro__:
@@ -46,7 +51,8 @@ def classify_exception(error: BaseException) -> Verdict:
         return Verdict(outcome, failed=True, safety=Safety.NEVER, blame="none")
     verdict = Verdict(outcome, failed=True, safety=known[0], blame=known[1])
     if verdict.blame == "connect":
-        return _refine_connect(verdict, error)
+        verdict = _refine_connect(verdict, error)
+        return verdict if exact else replace(verdict, safety=Safety.MAYBE)
     if outcome in ("RemoteProtocolError", "LocalProtocolError", "ReadError", "WriteError"):
         return _refine_protocol(verdict, error)
     return verdict
@@ -54,7 +60,7 @@ def classify_exception(error: BaseException) -> Verdict:
 
 def _refine_connect(verdict: Verdict, error: BaseException) -> Verdict:
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) or type(cause).__name__ == _AFTER_TCP:
             return replace(verdict, blame="handshake")
         if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRNOS:
             return replace(verdict, blame="none")
@@ -63,21 +69,22 @@ def _refine_connect(verdict: Verdict, error: BaseException) -> Verdict:
 
 def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:
     cause = error.__cause__
-    if type(cause).__name__ == "StaleConnection":
+    # The second: a connection whose node said GOAWAY, and then left out what it had promised.
+    if type(cause).__name__ in ("StaleConnection", "StreamForsaken"):
         return replace(verdict, blame="none", stale=True)
-    if type(cause).__name__ == "StreamForsaken":  # it left, and not by its own will alone
-        return replace(verdict, blame="none")
     event = cause.args[0] if cause is not None and cause.args else None
     if getattr(event, "error_code", None) == _REFUSED_STREAM and hasattr(event, "stream_id"):
-        return replace(verdict, safety=Safety.UNSENT, blame="none")
+        return replace(verdict, safety=Safety.UNSENT, blame="failure")
     if type(event).__name__ == "TooManyStreamsError":  # h2 sends nothing then
         return replace(verdict, safety=Safety.UNSENT, blame="none")
     if type(event).__name__ == "StreamClosedError":  # the node reset it under the body
         return replace(verdict, safety=Safety.MAYBE, blame="failure")
     last_stream = getattr(event, "last_stream_id", None)
     if last_stream is not None:
-        safety = Safety.UNSENT if last_stream == 0 else Safety.MAYBE
-        return replace(verdict, safety=safety, blame="none", notice=Notice("goaway", "GOAWAY"))
+        refused, notice = last_stream == 0, Notice("goaway", "GOAWAY")
+        if refused:
+            return replace(verdict, safety=Safety.UNSENT, blame="failure", notice=notice)
+        return replace(verdict, safety=Safety.MAYBE, blame="none", notice=notice)
     if "ConnectionState.CLOSED" in str(error):
         # The h2 package takes any GOAWAY for the end of the connection, and then calls the
         # answers that the draining node still sends a protocol error of ours.

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard._core.outcomes.verdict import Blame, Notice, Safety, Verdict
+from rpcguard._text import logger
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
@@ -32,6 +33,25 @@ _LONGEST_VALUE = 256
 _LEAST_TTL = 1.0
 """Seconds. A shorter mark would end before the callers that it is for have made a call."""
 
+_ORDINARY = frozenset({401, 403, 408, 409, 412, 422, 429})
+"""Answers between 400 and 500 that a right application gives by what the call says or may do."""
+
+_ROWS = frozenset(
+    {
+        b"application/json-seq",
+        b"application/jsonl",
+        b"application/jsonlines",
+        b"application/ndjson",
+        b"application/stream+json",
+        b"application/x-json-stream",
+        b"application/x-jsonlines",
+        b"application/x-ndjson",
+        b"text/event-stream",
+    }
+)
+_ROWS_OF_PARTS = (b"multipart/", b"application/grpc", b"application/connect+")
+"""Types of bodies whose parts are wanted one by one, as they come."""
+
 _NO_EXTENSIONS: Mapping[str, Any] = {}
 
 
@@ -39,7 +59,10 @@ _NO_EXTENSIONS: Mapping[str, Any] = {}
 def _by_status(status: int) -> Verdict:
     if status < 500:
         good = status < 400
-        return Verdict(str(status), failed=False, safety=Safety.NEVER, blame="none", good=good)
+        odd = not good and status not in _ORDINARY
+        return Verdict(
+            str(status), failed=False, safety=Safety.NEVER, blame="none", good=good, odd=odd
+        )
     blame: Blame = "none" if status in (501, 505) else "failure"
     return Verdict(str(status), failed=True, safety=Safety.MAYBE, blame=blame)
 
@@ -68,7 +91,7 @@ def classify_response(
         return verdict
     loudest = min(notices, key=_loudness)
     if any(notice.reason in _REFUSALS for notice in notices):
-        return replace(verdict, safety=Safety.UNSENT, blame="none", notice=loudest)
+        return replace(verdict, safety=Safety.UNSENT, notice=loudest)
     return replace(verdict, notice=loudest)
 
 
@@ -83,6 +106,39 @@ def answered_early(verdict: Verdict) -> Verdict:
     The node has refused the upload, so nobody is blamed, and a second one is not tried.
     """
     return replace(verdict, failed=False, safety=Safety.NEVER, blame="none", good=False)
+
+
+def judged(verdict: Verdict, judge: Callable[[Any], object], reply: object) -> Verdict:
+    """Ask the user's `judge` about an answer; what it calls a failure has perhaps been processed.
+
+    A judge that raises says nothing.
+    """
+    try:
+        condemned = judge(reply)
+    except Exception as error:  # a hook is the user's, and may raise anything
+        logger.warning("judge of the RetryPolicy failed: %r", error)
+        return verdict
+    if not condemned:
+        return verdict
+    return replace(
+        verdict,
+        outcome=f"judged {verdict.outcome}",
+        failed=True,
+        safety=Safety.MAYBE,
+        blame="failure",
+        good=False,
+        odd=False,
+        judged=True,
+    )
+
+
+def is_undivided(headers: Headers) -> bool:
+    """Tell whether a body is one document, and not a row of messages that may never end."""
+    for name, value in headers:
+        if name.lower() == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+            return kind not in _ROWS and not kind.startswith(_ROWS_OF_PARTS)
+    return True
 
 
 def departing(verdict: Verdict) -> Verdict:

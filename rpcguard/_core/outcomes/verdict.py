@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Say what an answer told about the node that gave it; `ttl` in seconds where it was given.
+    """What an answer told about the node that gave it; `ttl` in seconds where it was given.
 
     `source` is `"signal"`, `"goaway"`, `"retry-after"`, `"foreign"` for a notice about somebody
     else, which is counted and not followed, or `"caller"` for the user's own word.
@@ -23,9 +23,10 @@ class Notice:
 
 
 class Safety(Enum):
-    """Say whether the request may be sent again."""
+    """Whether the request may be sent again, and what that costs."""
 
-    UNSENT = "provably not processed: any method may go again"
+    UNCONNECTED = "it never left this process: any method may go again, at no cost"
+    UNSENT = "the node refused it: any method may go again, at the cost of an attempt"
     MAYBE = "may have been processed: idempotent calls only"
     NEVER = "sending it again changes nothing"
 
@@ -35,21 +36,26 @@ Blame = Literal["none", "failure", "connect", "handshake"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Say what one attempt came to.
-
-    `outcome` is the status code or the name of the exception. `failed` is true for an exception
-    and for an answer of 500 and above, `good` for an answer below 400; what lies between says
-    nothing of the node. `stale` is a kept-alive connection that was closed under the request,
-    which is nobody's fault.
-    """
+    """What one attempt came to."""
 
     outcome: str
+    """The status code, or the name of the exception."""
     failed: bool
+    """An exception, an answer of 500 and above, or one that the user's `judge` condemns."""
     safety: Safety
+    """Whether it may go again."""
     blame: Blame
+    """What it says against the node: by the stage that failed, TCP, TLS or HTTP."""
     good: bool = False
+    """An answer below 400; what lies between says nothing of the node's health."""
+    odd: bool = False
+    """An answer that a wrong application would give to any call, such as 404."""
     notice: Notice | None = None
+    """What the node says of itself."""
     stale: bool = False
+    """A kept connection had ended under the request: that counts by its rate alone."""
+    judged: bool = False
+    """It has failed by the user's word."""
 
 
 _CANCELLED = Verdict("cancelled", failed=True, safety=Safety.NEVER, blame="none")

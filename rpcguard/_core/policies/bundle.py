@@ -34,10 +34,11 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """Hold the policies of one transport; `probes` says whether nodes are probed by TCP.
+    """The policies of one transport.
 
-    `routing` None means that lanes are not looked at. What `ejection` says of probes goes before
-    it. Raises `ValueError` naming the field that is of another kind.
+    `probes` says whether nodes are probed by TCP, `exact` whether an error of connecting surely is
+    one; what `ejection` and `retry` say of that goes before it. `routing` None means that lanes are
+    not looked at. Raises `ValueError` naming the field that is of another kind.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -50,6 +51,7 @@ class Policies:
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded
     probes: bool = True
+    exact: bool = True
 
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
@@ -61,3 +63,5 @@ class Policies:
         require("balancer", self.balancer, wanted, callable(self.balancer))
         if self.ejection.probe is not None:
             object.__setattr__(self, "probes", self.ejection.probe)
+        if self.retry.exact is not None:
+            object.__setattr__(self, "exact", self.retry.exact)

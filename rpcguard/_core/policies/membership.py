@@ -23,10 +23,10 @@ class MembershipPolicy:
 
     The first call of a service waits up to `first_snapshot_timeout`. A registry that pushes is
     asked again in full every `resync_interval`, one that is polled every `poll_interval` or as
-    the registry advises. A snapshot that is empty or drops more than `shrink_share` of the list is
-    doubted: what it drops stays usable for `shrink_hold`, or until a second snapshot at least
-    `confirm_after` later says the same. `cache_dir` keeps the last good snapshots on disk for a
-    cold start without a registry.
+    the registry advises. A list that is empty, or by more than `shrink_share` shorter than
+    `shrink_hold` ago, is doubted: what it drops stays for `shrink_hold`, as the last resort while
+    what is listed is usable. On the word of an empty list nodes that answer stay for `empty_hold`.
+    `cache_dir` keeps the last good snapshots on disk for a cold start without a registry.
 
     `allowed_networks` are the only networks in which a node may be, such as `["10.0.0.0/8"]`; None
     allows any. Whatever the registry lists elsewhere is left out with a warning, and so is a node
@@ -39,7 +39,7 @@ class MembershipPolicy:
     resync_interval: float = 60.0
     shrink_hold: float = 60.0
     shrink_share: float = 0.5
-    confirm_after: float = 10.0
+    empty_hold: float = 3600.0
     cache_dir: str | Path | None = None
     allowed_networks: Iterable[str | Network] | None = None
     max_services: int = 2048
@@ -51,7 +51,7 @@ class MembershipPolicy:
     def __post_init__(self) -> None:
         if self.allowed_networks is not None:
             object.__setattr__(self, "allowed_networks", _networks(self.allowed_networks))
-        require_amounts(self, "first_snapshot_timeout", "shrink_hold", "confirm_after")
+        require_amounts(self, "first_snapshot_timeout", "shrink_hold", "empty_hold")
         require_positive(self, "poll_interval", "resync_interval")
         require_shares(self, "shrink_share")
         for name in ("max_services", "cache_files"):

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rpcguard._checks import is_several, is_whole, require, require_amounts, require_positive
+from rpcguard._checks import (
+    is_several,
+    is_whole,
+    require,
+    require_amounts,
+    require_bools,
+    require_positive,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "QUERY"})
@@ -16,27 +24,45 @@ RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Set how often, and what, is sent again to another node.
+    """How often, and what, is sent again to another node.
 
-    `attempts` counts the first one. `methods` may be repeated although they may have been
-    processed, and so may any call that carries an `Idempotency-Key`; `statuses` are the answers
-    that are retried for these. Retries are paid from a budget: `budget_ratio` of the calls of the
-    last `budget_window` seconds plus `budget_floor` a second (Finagle's RetryBudget); one that
-    cannot connect burdens nobody and is paid back. The first
-    retry waits for nothing, later ones up to `backoff` · 2ⁿ seconds, at most `backoff_max`, with
-    full jitter. Idempotent answers of a known length up to `prefetch` bytes are read before they
-    are handed out, so that a node that dies in mid-body is retried too; 0 turns that off.
+    The first retry waits for nothing, later ones up to `backoff` · 2ⁿ seconds, with full jitter.
+    Retries are paid from a budget (Finagle's RetryBudget). A try that never left this process,
+    since it could not connect, is neither an attempt nor paid for; those of one call together may
+    take one connect timeout, and are 20 at most.
     """
 
     attempts: int = 2
+    """How often a call is sent, the first time included: a second node saves nearly all calls that
+    can be saved, a third one multiplies what a failing fleet gets."""
     methods: frozenset[str] = IDEMPOTENT_METHODS
+    """Methods that may be repeated although they may have been processed, as may any call that
+    carries an `Idempotency-Key`."""
     statuses: frozenset[int] = RETRIED_STATUSES
+    """Answers, of 400 and above, after which such calls go to another node. One after 429 is not
+    delayed, whatever `Retry-After` says."""
+    judge: Callable[[Any], object] | None = None
+    """Called with each answer that is none of a failing node, its body unread; true makes it a
+    failure of the node, after which such calls go to another one. One that raises says nothing."""
+    exact: bool | None = None
+    """Whether `ConnectError` and `ConnectTimeout` surely mean that nothing was sent. None believes
+    rpcguard's own connections, and no `node_transport`."""
     budget_ratio: float = 0.2
+    """Retries per call that are paid for, over the window: Finagle's default."""
     budget_floor: float = 10.0
+    """Retries a second that are paid for besides, so that few calls can be retried as well."""
     budget_window: float = 10.0
+    """Seconds over which calls and retries are counted."""
     backoff: float = 0.025
+    """Seconds that the second retry waits at most, doubled for each one after it."""
     backoff_max: float = 1.0
+    """Seconds that any retry waits at most."""
     prefetch: int = 65536
+    """Bytes up to which the answers of calls that may be repeated are read before they are handed
+    out, so that a node that dies in mid-body is retried too; 0 turns that off."""
+    prefetch_unknown: bool = False
+    """Whether that is done for answers that do not tell their length: one that never ends would not
+    be handed out before `prefetch` bytes of it. Never for streams of events, lines or parts."""
 
     def __post_init__(self) -> None:
         attempts = self.attempts
@@ -46,7 +72,12 @@ class RetryPolicy:
         require_positive(self, "budget_window")
         methods, statuses = self.methods, self.statuses
         require("methods", methods, 'a set such as {"GET"}', is_several(methods, str))
-        require("statuses", statuses, "a set such as {503}", is_several(statuses, int))
+        numbers = is_several(statuses, int) and all(status >= 400 for status in statuses)
+        require("statuses", statuses, "a set such as {503}, of 400 and above", numbers)
+        judge, exact = self.judge, self.exact
+        require("judge", judge, "called with an answer", judge is None or callable(judge))
+        require("exact", exact, "True, False or None", exact is None or isinstance(exact, bool))
+        require_bools(self, "prefetch_unknown")
         object.__setattr__(self, "methods", frozenset(m.upper() for m in methods))
         object.__setattr__(self, "statuses", frozenset(statuses))
 

@@ -8,42 +8,64 @@ from typing import TYPE_CHECKING
 
 from cachetools import TLRUCache
 
+from rpcguard._core.policies.ejection import CANNOT_CONNECT
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from random import Random
 
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.policies.ejection import Blamed, EjectionPolicy
+    from rpcguard._core.policies.ejection import EjectionPolicy, Trip
+
+_LOST_PROBES = 3.0
+"""How often the longest pause between two probes may pass without a result before an ejection that
+only a probe was to end has an end of its own: one may be late, three in a row are lost."""
 
 
 @dataclass(slots=True)
 class Ejection:
-    """Hold one node's ejection; `until` is infinite while only a probe can end it.
+    """One node's ejection, until it is over or a probe or a call has shown that the node is well.
 
-    `connect` says that a probe ends it, `dead` that a probe has failed too, `half_open` that it
-    has run out and one live call is to show whether the node is well.
+    `until` is also the latest end of an ejection that waits for a probe, should none report.
     """
 
     live: LiveNode
-    reason: str
+    trip: Trip
     until: float
-    connect: bool
-    dead: bool = False
-    half_open: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Give the reason in words."""
+        return self.trip.reason
+
+    @property
+    def connect(self) -> bool:
+        """Tell whether a probe ends it."""
+        return self.live.health in ("unreachable", "dead")
+
+    @property
+    def dead(self) -> bool:
+        """Tell whether a probe has failed too, which needs no judgement."""
+        return self.live.health == "dead"
+
+    @property
+    def half_open(self) -> bool:
+        """Tell whether its time is over and a call is to show whether the node is well."""
+        return self.live.health == "half_open"
 
 
 class Blacklist:
-    """Hold the ejected nodes of one service.
+    """The ejected nodes of one service.
 
-    Not thread-safe: it lives under the lock of its service, which also calls `advance` before
-    anything else, so that an ejection that ends is always seen to end. `waiting` are the half-open
-    ones whose trial call is still to come; `next_end` is at or before the next end.
+    Not thread-safe: the caller holds the service's lock, and calls `advance` before anything else,
+    so that an ejection that ends is always seen to end. `waiting` are the half-open ones whose
+    trial call is still to come; `next_end` is at or before the next end.
     """
 
-    def __init__(self, policy: EjectionPolicy, *, probes: bool, rng: Random) -> None:
+    def __init__(self, policy: EjectionPolicy, *, rng: Random) -> None:
         self.policy = policy
         self.waiting: dict[str, Ejection] = {}
         self.next_end: float = math.inf
-        self._probes = probes
         self._rng = rng
         self._now = -math.inf
         self._frozen_until = -math.inf
@@ -55,21 +77,28 @@ class Blacklist:
     def __len__(self) -> int:
         return len(self._ejections)
 
+    def nodes(self) -> Iterator[LiveNode]:
+        """Give the ejected nodes."""
+        return (ejection.live for ejection in self._ejections.values())
+
     def get(self, live: LiveNode) -> Ejection | None:
         """Give the ejection of a node, if it is ejected."""
         return self._ejections.get(live.node.id)
 
-    def advance(self, now: float) -> None:
-        """Move the clock; ejections that have run out are half-open from now on."""
+    def advance(self, now: float) -> list[LiveNode]:
+        """Move the clock; give the nodes whose ejection has run out."""
         self._now = now
         if now < self.next_end:
-            return
-        for key, ejection in self._ends.expire():
-            ejection.half_open = True
-            self.waiting[key] = ejection
+            return []
+        ended = [ejection.live for _, ejection in self._ends.expire()]
         self.next_end = min(
-            (one.until for one in self._ejections.values() if not one.half_open), default=math.inf
+            (one.until for one in self._ejections.values() if one.until > now), default=math.inf
         )
+        return ended
+
+    def await_trial(self, live: LiveNode) -> None:
+        """Note that a half-open node waits for its one call."""
+        self.waiting[live.node.id] = self._ejections[live.node.id]
 
     def trials(self, now: float, *, patient: bool) -> list[Ejection]:
         """Give the half-open nodes that wait for their one live call.
@@ -80,9 +109,11 @@ class Blacklist:
         since = now - (self.policy.duration if patient else 0.0)
         return [ejection for ejection in self.waiting.values() if ejection.until <= since]
 
-    def begin_trial(self, live: LiveNode) -> None:
-        """Note that a half-open node has its one call, whose lease is its `trial` then."""
+    def begin_trial(self, live: LiveNode) -> object:
+        """Note that a half-open node has its one call; give what that call knows it by."""
         del self.waiting[live.node.id]
+        live.trial = trial = object()
+        return trial
 
     def end_trial(self, live: LiveNode) -> None:
         """Note that the one call has said nothing: the node waits for another."""
@@ -91,33 +122,47 @@ class Blacklist:
             self.waiting[live.node.id] = ejection
         live.trial = None
 
-    def eject(
-        self, live: LiveNode, reason: str, blame: Blamed, now: float, *, listed: int
-    ) -> Ejection | None:
-        """Eject a node unless the cap or a freeze forbids it; `listed` counts the whole list."""
-        if self.get(live) is None and not self._allowed(now, listed, blame):
-            return None
+    def eject(self, live: LiveNode, trip: Trip, now: float, *, listed: int, probed: bool) -> bool:
+        """Eject a node, until a probe succeeds where it is `probed`, else for a time.
+
+        False where the cap or a freeze forbids it; `listed` counts the whole list.
+        """
+        if self.get(live) is None and not self._allowed(now, listed, trip):
+            return False
         length = self.policy.length(live.level, self._rng)
-        if length < self.policy.max_duration:
-            live.level += 1
-        connect = blame == "connect" and self._probes
-        return self._put(live, reason, math.inf if connect else now + length)
+        self._worsen(live)
+        self._put(live, trip, now + (self.latest if probed else length))
+        return True
 
-    def condemn(self, live: LiveNode) -> None:
+    def condemn(self, live: LiveNode, now: float) -> None:
         """Note that a probe failed too: the node is dead, which needs no judgement and no cap."""
-        if self.get(live) is None:
-            live.level += 1
-        self._put(live, "cannot connect", math.inf).dead = True
+        ejection = self.get(live)
+        if ejection is None:
+            self._worsen(live)
+        self._put(live, CANNOT_CONNECT, now + self.latest)
 
-    def _put(self, live: LiveNode, reason: str, until: float) -> Ejection:
+    @property
+    def latest(self) -> float:
+        """Give the seconds after which a node is tried whose probes report nothing any more."""
+        pause = self.policy.probe_max_interval + self.policy.probe_timeout
+        return max(self.policy.max_duration, _LOST_PROBES * pause)
+
+    def _worsen(self, live: LiveNode) -> None:
+        # A level that lengthens nothing would take as many proofs of health to be forgiven.
+        if self.policy.duration * 2.0**live.level < self.policy.max_duration:
+            live.level += 1
+
+    def forgive(self, live: LiveNode) -> None:
+        """Take one level back from a node that has been clean for long."""
+        live.level -= 1
+        live.stop_being_clean()
+
+    def _put(self, live: LiveNode, trip: Trip, until: float) -> None:
         self.discard(live)
-        live.clean = 0
-        ejection = Ejection(live, reason, until, connect=until == math.inf)
-        self._ejections[live.node.id] = ejection
-        if not ejection.connect:
-            self._ends[live.node.id] = ejection
-            self.next_end = min(self.next_end, until)
-        return ejection
+        live.stop_being_clean()
+        ejection = Ejection(live, trip, until)
+        self._ejections[live.node.id] = self._ends[live.node.id] = ejection
+        self.next_end = min(self.next_end, until)
 
     def discard(self, live: LiveNode) -> None:
         """Take a node off the blacklist."""
@@ -141,8 +186,8 @@ class Blacklist:
     def _dead(self) -> int:
         return sum(ejection.dead for ejection in self._ejections.values())
 
-    def _allowed(self, now: float, listed: int, blame: Blamed) -> bool:
-        if blame != "connect" and now < self._frozen_until:
+    def _allowed(self, now: float, listed: int, trip: Trip) -> bool:
+        if trip.code != "connect" and now < self._frozen_until:
             return False
         dead = self._dead()
         alive = listed - dead

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rpcguard._core.nodes.window import RollingCounts
 
 if TYPE_CHECKING:
-    from rpcguard._core.outcomes.verdict import Blame
     from rpcguard._core.policies.retry import RetryPolicy
 
 
@@ -45,7 +44,6 @@ class RetryBudget:
         self._counts.add(now, 0, 1)
         return now
 
-    def refund(self, paid_at: float, blame: Blame) -> None:
+    def refund(self, paid_at: float) -> None:
         """Pay a retry back that could not connect."""
-        if blame == "connect":
-            self._counts.take_back(paid_at, 0, 1)
+        self._counts.take_back(paid_at, 0, 1)

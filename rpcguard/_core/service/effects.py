@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -61,14 +64,32 @@ class Effects(Protocol):
 
 
 class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
-    """Collect under the lock of a service what is to be done once it is given back."""
+    """What is to be done once the lock of a service is given back."""
 
     def deliver(self, service: Service, effects: Effects) -> None:
-        """Hand everything over."""
-        for item in self:
-            if isinstance(item, Event):
-                effects.emit(item)
-            elif item[0] == "probe":
-                effects.probe(service, item[1])
-            else:
-                effects.retire(item[1])
+        """Hand everything over: what must happen before what is only told.
+
+        A failure of one effect, such as a log handler that raises, costs neither the others nor the
+        call that came by; an interrupt is raised when all are done.
+        """
+        interrupt: BaseException | None = None
+        for item in sorted(self, key=_urgency):
+            try:
+                if isinstance(item, Event):
+                    effects.emit(item)
+                elif item[0] == "probe":
+                    effects.probe(service, item[1])
+                else:
+                    effects.retire(item[1])
+            except Exception as error:
+                # Not by the log, which may be what fails: as `logging` itself does it.
+                if logging.raiseExceptions and sys.stderr is not None:
+                    traceback.print_exception(error)
+            except BaseException as error:  # Ctrl-C, say
+                interrupt = interrupt or error
+        if interrupt is not None:
+            raise interrupt
+
+
+def _urgency(item: Event | tuple[str, LiveNode]) -> int:
+    return 2 if isinstance(item, Event) else ("probe", "retire").index(item[0])

@@ -20,36 +20,54 @@ Key = tuple[str, object]
 
 @dataclass(slots=True)
 class Mark:
-    """Hold one node's offline mark.
-
-    `proof` says that it ends only by a good probe, `overdue` that its time has run out and the
-    probe is all that is missing, `seen_down` that the last probe failed. `asked_until` is the end
-    that the user wanted, which no signal brings forward.
-    """
+    """One node's offline mark, kept from its first signal to its end."""
 
     live: LiveNode
-    reason: str
+    notice: Notice
+    """What was said last."""
+    since: float
+    """When it was said first."""
     until: float
-    proof: bool
-    overdue: bool = False
-    seen_down: bool = False
+    """When it is over, or is to be by the next good probe."""
     asked_until: float = 0.0
+    """The end that the user wanted, which no signal brings forward."""
+    answers: bool = False
+    """Whether the last probe since found the node taking connections."""
+
+    @property
+    def reason(self) -> str:
+        """Give the reason in words."""
+        return self.notice.reason
+
+    @property
+    def proof(self) -> bool:
+        """Tell whether it ends only by a good probe."""
+        return self.live.word != "pausing"
+
+    @property
+    def overdue(self) -> bool:
+        """Tell whether its time has run out and the probe is all that is missing."""
+        return self.live.word == "overdue"
+
+    @property
+    def seen_down(self) -> bool:
+        """Tell whether a probe has found the node down: up again, it is another process."""
+        return self.live.word == "down"
 
 
 class OfflineMarks:
-    """Hold the offline marks of one service, by node id and generation.
+    """The offline marks of one service, by node id and generation.
 
-    Not thread-safe: it lives under the lock of its service, which also calls `advance` before
-    anything else, so that a mark that ends is always seen to end. `next_end` is at or before the
-    next end.
+    Not thread-safe: the caller holds the service's lock, and calls `advance` before anything else,
+    so that a mark that ends is always seen to end. `next_end` is at or before the next end.
     """
 
-    def __init__(self, policy: OfflinePolicy, *, probes: bool) -> None:
+    def __init__(self, policy: OfflinePolicy) -> None:
         self.policy = policy
         self.next_end: float = math.inf
-        self._probes = probes
         self._now = -math.inf
         self._marks: dict[Key, Mark] = {}
+        self._said: dict[str, dict[LiveNode, float]] = {}
         self._ends: TLRUCache[Key, Mark] = TLRUCache(
             math.inf, ttu=lambda _, mark, __: mark.until, timer=lambda: self._now
         )
@@ -57,60 +75,60 @@ class OfflineMarks:
     def __iter__(self) -> Iterator[Mark]:
         return iter(self._marks.values())
 
+    def __len__(self) -> int:
+        return len(self._marks)
+
     def get(self, live: LiveNode) -> Mark | None:
         """Give the mark of a node, if it has one."""
         return self._marks.get(_key(live))
 
     def advance(self, now: float) -> list[LiveNode]:
-        """Move the clock; give the nodes whose mark has ended by itself."""
+        """Move the clock; give the nodes whose mark has run out."""
         self._now = now
         if now < self.next_end:
             return []
-        ended = []
-        for key, mark in self._ends.expire():
-            if mark.proof:
-                mark.overdue = True
-            else:
-                ended.append(mark.live)
-                del self._marks[key]
-        self.next_end = min((one.until for one in self if not one.overdue), default=math.inf)
+        ended = [mark.live for _, mark in self._ends.expire()]
+        self.next_end = min((one.until for one in self if one.until > now), default=math.inf)
         return ended
 
-    def put(self, live: LiveNode, notice: Notice, now: float) -> Mark:
-        """Mark a node, or renew its mark."""
-        policy = self.policy
+    def put(self, live: LiveNode, notice: Notice, now: float) -> None:
+        """Mark a node, or renew its mark; what was learned since the first signal stays."""
         old = self.get(live)
-        brief = notice.source == "retry-after"
-        if brief and old is not None and old.proof:
-            return old  # a node that leaves is not back because its last answers ask for a pause
-        length, asked_until = notice.ttl or policy.ttl, 0.0 if old is None else old.asked_until
+        mark = old or Mark(live, notice, now, now)
         if notice.source == "caller":
-            until = asked_until = now + length
+            mark.until = mark.asked_until = now + (notice.ttl or self.policy.ttl)
         else:
-            cap = policy.max_retry_after if brief else policy.max_ttl
-            until = max(now + min(length, cap), asked_until)
+            mark.until = max(now + self._length(notice), mark.asked_until)
+        mark.notice = notice
         self.discard(live)
-        mark = Mark(
-            live=live,
-            reason=notice.reason,
-            until=until,
-            proof=self._probes and not brief,
-            seen_down=old is not None and old.seen_down,
-            asked_until=asked_until,
-        )
         self._marks[_key(live)] = self._ends[_key(live)] = mark
         self.next_end = min(self.next_end, mark.until)
-        return mark
 
-    def probed(self, live: LiveNode, *, alive: bool) -> bool:
-        """Take the result of a probe; True when the mark ends by it."""
-        mark = self.get(live)
-        if mark is None or not mark.proof:
-            return False
-        if not alive:
-            mark.seen_down = True
-            return False
-        return mark.seen_down or mark.overdue
+    def _length(self, notice: Notice) -> float:
+        cap = self.policy.max_ttl
+        if notice.source == "retry-after":
+            cap = self.policy.max_retry_after
+        return min(notice.ttl or self.policy.ttl, cap)
+
+    def who_says_the_same(self, live: LiveNode, notice: Notice, now: float) -> list[LiveNode]:
+        """Note what a node says; give the others that have said the same within its time.
+
+        A `Retry-After` is about a resource, and a signal that names nobody may come from behind a
+        gateway: what several nodes say is not about any of them. One that a probe found down since
+        meant itself.
+        """
+        if notice.named or notice.source not in ("signal", "retry-after"):
+            return []
+        said = self._said.setdefault(notice.reason, {})
+        for other in [one for one, until in said.items() if until <= now or one.gone]:
+            del said[other]
+        said[live] = now + self._length(notice)
+        return [one for one in said if one is not live and one.word != "down"]
+
+    def oldest_that_answers(self, before: float) -> Mark | None:
+        """Find the oldest mark, put before that time, whose node takes connections again."""
+        marks = [one for one in self if one.answers and one.since <= before and one.proof]
+        return min(marks, key=lambda mark: mark.since, default=None)
 
     def discard(self, live: LiveNode) -> None:
         """Take the mark off a node."""

@@ -10,11 +10,11 @@ from rpcguard._core.service.records import explained
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.service.asks import Ask
+    from rpcguard._core.service.reactions import Reactions
     from rpcguard._core.service.records import Compared, PickRecord, Taken
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.router import Router
     from rpcguard._core.service.stages import Leg
-    from rpcguard._core.service.standing import Standing
 
 _RECORDS: Final = 64
 """How many picks are remembered: enough to see a pattern, and no memory to speak of."""
@@ -28,24 +28,31 @@ class Picker:
     the moment, since they have as many calls as one may have.
     """
 
-    def __init__(self, roster: Roster, standing: Standing, router: Router | None) -> None:
+    def __init__(self, roster: Roster, reactions: Reactions, router: Router | None) -> None:
         self.router: Router | None = router
         self._roster = roster
-        self._standing = standing
+        self._reactions = reactions
+        self._standing = reactions.standing
         self.passed_over: tuple[LiveNode, ...] = ()
         self._panics = False
         self._records: deque[Taken] = deque(maxlen=_RECORDS)
 
     def pick_for(
-        self, ask: Ask, now: float, tried: tuple[LiveNode, ...], *, repeatable: bool
+        self,
+        ask: Ask,
+        now: float,
+        tried: tuple[LiveNode, ...],
+        *,
+        repeatable: bool,
+        instead: LiveNode | None = None,
     ) -> Lease | None:
         """Pick an untried node as lanes and routes want it; None when the call may use none."""
         if self.router is None:
-            return self.pick(now, tried, repeatable=repeatable)
+            return self.pick(now, tried, repeatable=repeatable, instead=instead)
         if now >= self._standing.next_tick:
-            self._standing.tick(now)  # legs are of what is there after it
+            self._reactions.tick(now)  # legs are of what is there after it
         for leg in self.router.legs(ask, now, again=bool(tried)):
-            lease = self.pick(now, tried, repeatable=repeatable, leg=leg)
+            lease = self.pick(now, tried, repeatable=repeatable, leg=leg, instead=instead)
             if lease is not None:
                 stage = self._roster.pools.stage
                 lease.routed = self.router.routed(ask, stage, first=not tried)
@@ -60,23 +67,29 @@ class Picker:
         *,
         repeatable: bool,
         leg: Leg | None = None,
+        instead: LiveNode | None = None,
     ) -> Lease | None:
-        """Pick an untried node of a leg, or of all; None when there is none to use."""
+        """Pick an untried node of a leg, or of all; None when there is none to use.
+
+        `instead` is one that was tried, and goes before those that fail or are out.
+        """
         if now >= self._standing.next_tick:
-            self._standing.tick(now)
+            self._reactions.tick(now)
         roster = self._roster
         pools = roster.pools
         leg = leg or pools.whole or pools.prepare_whole()
-        if roster.blacklist.waiting:
-            live = roster.trial(leg, now, (*self.passed_over, *tried), patient=not repeatable)
+        passed = self.passed_over
+        if roster.blacklist.waiting and not tried:  # a retry may be the last one
+            live = roster.trial(leg, now, passed, patient=not repeatable)
             if live is not None:
                 lease = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
-                live.trial = lease.trial = object()
+                lease.trial = roster.blacklist.begin_trial(live)
                 return lease
-        passed = self.passed_over
         live = (
             pools.pick_again(leg, now, (*passed, *tried)) if tried else pools.pick(leg, now, passed)
         )
+        if instead is not None and (live is None or live.streak > instead.streak):
+            return self.lease(instead, now, (), tried)
         if live is None:
             return self._pick_in_panic(leg, now, tried)
         self._panics = False

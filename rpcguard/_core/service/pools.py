@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._core.nodes.live import weight_of
 from rpcguard._core.routing.cells import ONE_CELL
-from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage
+from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Rank, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -72,14 +72,14 @@ class Pools:
 
     # Places
 
-    def _key_of(self, node: Node) -> PoolKey:
+    def _key_of(self, node: Node, *, doubted: bool) -> PoolKey:
         cell = ONE_CELL if self.table is None else self.table.cell_of(node)
         own = self.zones is not None and self.zones.owns(node)
-        return PoolKey(cell, node.priority, own)
+        return PoolKey(cell, (doubted, node.priority), own)
 
     def enter(self, live: LiveNode) -> None:
         """Give a listed node its place; it is not eligible yet."""
-        key = self._key_of(live.node)
+        key = self._key_of(live.node, doubted=live.doubted_at is not None)
         pool = self._pools.get(key)
         if pool is None:
             cell = self.cells.get(key.cell)
@@ -121,7 +121,8 @@ class Pools:
         same = weight_of(node) == live.weight and drained[0] == drained[1]
         if self.zones is not None and not self.zones.same(node, live.node):
             return False
-        return same and self._places[live].key == self._key_of(node)
+        doubted = live.doubted_at is not None
+        return same and self._places[live].key == self._key_of(node, doubted=doubted)
 
     def move(self, nodes: Sequence[LiveNode], alone: Alone) -> None:
         """Move nodes to where they belong now, a few at a time; `alone` gives the lock for that."""
@@ -134,7 +135,8 @@ class Pools:
 
     def place_again(self, live: LiveNode) -> None:
         """Move a node to where the rules of now want it; what is known of it stays."""
-        if live.gone or self._places[live].key == self._key_of(live.node):
+        key = self._key_of(live.node, doubted=live.doubted_at is not None)
+        if live.gone or self._places[live].key == key:
             return
         eligible = live.in_pool
         self.leave(live)
@@ -175,6 +177,12 @@ class Pools:
         if not len(pool.balancer):
             pool.weight = 0.0
             self._stale()
+
+    def peers(self, live: LiveNode) -> Iterator[LiveNode]:
+        """Give the other nodes that calls of the same kind go to."""
+        key = self._places[live].key
+        places = self._places.items()
+        return (one for one, pool in places if one is not live and pool.key == key)
 
     def is_first(self, leg: Leg, live: LiveNode) -> bool:
         """Tell whether a listed node is one of those that a call wants first."""
@@ -335,8 +343,9 @@ class Pools:
     def pick_again(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
         """Pick an untried node, of another zone than the last one if a few draws give one.
 
-        Of two it is the one that was heard of last, by an answer or as a new node: the node that
-        has just failed may not be the only one that is gone.
+        Of two it is one that has not failed since its last good answer, and then the one that was
+        heard of last, by an answer or as a new node: the node that has just failed may not be the
+        only one that is gone.
         """
         zone = tried[-1].node.zone
         drawn: list[tuple[LiveNode, Compared, Stage | None]] = []
@@ -349,7 +358,7 @@ class Pools:
                 break
         if not drawn:
             return None
-        best = max(elsewhere or drawn[:_PAIR], key=lambda one: one[0].heard_at)
+        best = max(elsewhere or drawn[:_PAIR], key=_promise)
         live, self.compared, self.stage = best
         return live
 
@@ -357,13 +366,19 @@ class Pools:
         self, leg: Leg, now: float, tried: tuple[LiveNode, ...]
     ) -> Iterator[tuple[LiveNode, Compared, Stage | None]]:
         # One after the other, each once, with what was compared; of one stage and one priority.
-        passed, first = [*tried], None
+        passed: list[LiveNode] = [*tried]
+        first: tuple[Rank, Stage | None] | None = None
         while (live := self.pick(leg, now, passed, again=True)) is not None:
-            first = first or (live.node.priority, self.stage)
-            if (live.node.priority, self.stage) != first:
+            found = self._places[live].priority, self.stage
+            first = first or found
+            if found != first:
                 return
             yield live, self.compared, self.stage
             passed.append(live)
+
+
+def _promise(drawn: tuple[LiveNode, Compared, Stage | None]) -> tuple[bool, float]:
+    return not drawn[0].streak, drawn[0].heard_at
 
 
 def _is_offered(live: LiveNode) -> bool:

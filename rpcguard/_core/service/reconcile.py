@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -10,7 +11,7 @@ from rpcguard._core.policies.routing import LANE_KEYS
 from rpcguard._core.routing.cells import lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.nodes.snapshot import Snapshot
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from rpcguard._core.service.effects import Kind
 
 _PAUSE_EVERY = 512
+"""Nodes between two pauses: about a third of a millisecond of comparing."""
 _BREATH: Final = 50e-6
-_CHANGES: Final = ("trusted", "added", "replaced", "updated", "removed", "confirmed", "doubted")
-_TOLD: Final = ("added", "replaced", "updated", "removed", "confirmed")
+"""Seconds of a pause: any sleep gives the interpreter's lock away, and this is about the least."""
+_CHANGES: Final = ("trusted", "added", "replaced", "updated", "removed", "doubted")
+_TOLD: Final = ("added", "replaced", "updated", "removed")
 
 
 class Listed(Protocol):
@@ -44,11 +47,12 @@ class Listed(Protocol):
 
 @dataclass(slots=True)
 class Changes:
-    """Hold what a snapshot changes.
+    """What a snapshot changes.
 
-    `trusted` are doubted nodes that are listed again, changed or not, `confirmed` those that a
-    second snapshot leaves out too. `refused` are outside of the networks where nodes may be, and
-    change nothing.
+    `trusted` are doubted nodes that are listed again, changed or not. `refused` are outside of the
+    networks where nodes may be, and change nothing. `shorter` is by how many nodes the list has
+    become shorter, not counting those that were known to leave; `emptied` says that it is empty,
+    None that the snapshot does not tell.
     """
 
     trusted: list[Node] = field(default_factory=list)
@@ -56,17 +60,13 @@ class Changes:
     replaced: list[Node] = field(default_factory=list)
     updated: list[Node] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    confirmed: list[str] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
     refused: list[Node] = field(default_factory=list)
+    shorter: int = 0
+    emptied: bool | None = None
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in _CHANGES)
-
-    @property
-    def news(self) -> bool:
-        """Tell whether the snapshot says something that no snapshot before it has said."""
-        return any(getattr(self, name) for name in _CHANGES if name != "confirmed")
 
     def parts(self, size: int) -> Iterator[Changes]:
         """Cut the changes into parts of at most `size` changes."""
@@ -94,12 +94,34 @@ class Changes:
             yield "refused", f"{count} nodes outside of allowed_networks, first {first.address}"
 
 
+class Losses:
+    """By how many nodes a list has become shorter in the last seconds.
+
+    Leases that run out one by one are one loss, and nodes that are replaced are none.
+    """
+
+    def __init__(self, span: float) -> None:
+        self._span = span
+        self._steps: deque[tuple[float, int]] = deque()
+
+    def recent(self, now: float) -> int:
+        """Count the nodes that the list has lost within the span; negative for a gain."""
+        steps = self._steps
+        while steps and steps[0][0] <= now - self._span:
+            steps.popleft()
+        return sum(shorter for _, shorter in steps)
+
+    def note(self, shorter: int, now: float) -> None:
+        """Take in one snapshot's loss."""
+        if shorter:
+            self._steps.append((now, shorter))
+
+
 def compare(
     current: Mapping[str, Listed],
     snapshot: Snapshot,
-    believed: int,
     *,
-    now: float,
+    lost: int,
     policy: MembershipPolicy,
     pause: Callable[[], None] = lambda: None,
 ) -> Changes:
@@ -107,11 +129,16 @@ def compare(
 
     A changed generation or address replaces a node, any other change updates it in place. One that
     is refused counts as missing.
-    `believed` counts the listed nodes that are neither leaving nor doubted. `pause` is called now
-    and then, so that a long list does not keep other threads waiting.
+
+    Args:
+        current: The live list by node id.
+        snapshot: What the registry says.
+        lost: By how many nodes the list has become shorter lately.
+        policy: How far the registry is believed.
+        pause: Called now and then, so that a long list does not keep other threads waiting.
     """
     result = Changes()
-    named, matched = set(), 0
+    named, serving, come = set(), 0, 0
     for number, node in enumerate(snapshot.nodes, 1):
         if not number % _PAUSE_EVERY:
             pause()
@@ -120,26 +147,33 @@ def compare(
             result.refused.append(node)
             continue
         named.add(node.id)
-        if old is None:
-            result.added.append(node)
-            continue
-        matched += 1
-        known = old.node is node or old.node == node
-        if not known and not _is_same(old.node, node):
-            result.replaced.append(node)
-        elif old.doubted_at is not None:
-            result.trusted.append(node)
-        elif not known:
-            result.updated.append(node)
-    if snapshot.authoritative and matched < len(current):
-        missing = []
-        for number, (key, old) in enumerate(current.items(), 1):
-            if not number % _PAUSE_EVERY:
-                pause()
-            if key not in named:
-                missing.append(old)
-        _drop(result, missing, now, policy, none_left=not named, believed=believed)
+        takes_calls = node.status == "up" and node.weight > 0.0
+        serving += takes_calls
+        come += takes_calls and (old is None or old.doubted_at is not None)
+        _sort_in(result, node, old)
+    result.shorter = -come
+    if snapshot.authoritative:
+        result.emptied = not named
+        missing = (
+            []
+            if len(named) == len(current) + len(result.added)
+            else _left_out(current, named, pause)
+        )
+        _drop(result, missing, lost=lost, serving=serving, policy=policy)
     return result
+
+
+def _sort_in(result: Changes, node: Node, old: Listed | None) -> None:
+    if old is None:
+        result.added.append(node)
+        return
+    known = old.node is node or old.node == node
+    if not known and not _is_same(old.node, node):
+        result.replaced.append(node)
+    elif old.doubted_at is not None:
+        result.trusted.append(node)
+    elif not known:
+        result.updated.append(node)
 
 
 def let_others_run() -> None:
@@ -151,22 +185,24 @@ def _is_same(old: Node, new: Node) -> bool:
     return old.generation == new.generation and old.address == new.address
 
 
+def _left_out(
+    current: Mapping[str, Listed], named: set[str], pause: Callable[[], None]
+) -> list[Listed]:
+    missing = []
+    for number, (key, old) in enumerate(current.items(), 1):
+        if not number % _PAUSE_EVERY:
+            pause()
+        if key not in named:
+            missing.append(old)
+    return missing
+
+
 def _drop(
-    result: Changes,
-    missing: Iterable[Listed],
-    now: float,
-    policy: MembershipPolicy,
-    *,
-    none_left: bool,
-    believed: int,
+    result: Changes, missing: list[Listed], *, lost: int, serving: int, policy: MembershipPolicy
 ) -> None:
-    unexplained = []
-    for old in missing:
-        if old.leaving:
-            result.removed.append(old.node.id)
-        elif old.doubted_at is None:
-            unexplained.append(old.node.id)
-        elif now - old.doubted_at >= policy.confirm_after:
-            result.confirmed.append(old.node.id)
-    shrunk = len(unexplained) > believed * policy.shrink_share
-    (result.doubted if shrunk or none_left else result.removed).extend(unexplained)
+    result.removed = [old.node.id for old in missing if old.leaving]
+    fresh = [old.node.id for old in missing if not old.leaving and old.doubted_at is None]
+    result.shorter += len(fresh)
+    loss = max(result.shorter, result.shorter + lost)
+    doubted = result.emptied or loss > policy.shrink_share * (serving + loss)
+    (result.doubted if doubted else result.removed).extend(fresh)

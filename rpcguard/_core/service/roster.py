@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 _RAMP_STEPS = 500
 _SHOWN = 50
-_UNSEEN, _HOPELESS = 2.5, 3.0
+_UNSEEN, _DRAINED, _DEAD = 2.5, 2.75, 3.0
+"""Ranks in panic, behind those of nodes that leave (0), fail (1) and cannot be reached (2)."""
+
+PROOF_LIFE = 60.0
+"""Seconds for which an answer shows that an address is still the node's: DHCP and Kubernetes give
+addresses of nodes that are gone to others within minutes, seldom within one."""
 
 
 class Roster:
@@ -36,19 +41,23 @@ class Roster:
     the others in `out`. `warming` are those in slow start, `doubted` those that the last snapshot
     left out and that are kept for a while. `excluded` are the first nodes that are out, as
     `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
-    that the registry does not keep out itself. `left` takes the leases that are dropped.
+    that the registry does not keep out itself, `emptied` says that the last snapshot was empty, and
+    `secured` that calls go over TLS, which proves whom they reach. `left` takes the leases that are
+    dropped.
     """
 
     def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
         self.slow_start: SlowStart = policies.slow_start
         self.membership: MembershipPolicy = policies.membership
-        self.blacklist: Blacklist = Blacklist(policies.ejection, probes=policies.probes, rng=rng)
-        self.marks: OfflineMarks = OfflineMarks(policies.offline, probes=policies.probes)
+        self.blacklist: Blacklist = Blacklist(policies.ejection, rng=rng)
+        self.marks: OfflineMarks = OfflineMarks(policies.offline)
         self.nodes: dict[str, LiveNode] = {}
         self.warming: set[LiveNode] = set()
         self.doubted: set[LiveNode] = set()
         self.out: dict[LiveNode, None] = {}
         self.serving: int = 0
+        self.emptied: bool = False
+        self.secured: bool = False
         self._left = left
         self.pools: Pools = Pools(policies.balancer, rng, zones=zones_of(policies.zone))
         self.excluded: tuple[tuple[str, str], ...] | None = ()
@@ -120,12 +129,12 @@ class Roster:
         node = live.node
         if node.status == "draining" or not node.weight:
             return "draining", "weight 0" if node.status == "up" else "drained by the registry"
-        ejection = self.blacklist.get(live)
-        if ejection is not None:
-            return "ejected", ejection.reason
-        mark = self.marks.get(live)
-        if mark is not None:
-            return "offline", mark.reason
+        if live.health != "well":
+            ejection = self.blacklist.get(live)
+            return "ejected", ejection.reason if ejection is not None else None
+        if live.word != "staying":
+            mark = self.marks.get(live)
+            return "offline", mark.reason if mark is not None else None
         return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
 
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
@@ -139,6 +148,22 @@ class Roster:
         """Note since when a listed node is missing in the snapshots, None when it is not."""
         live.doubted_at = since
         (self.doubted.discard if since is None else self.doubted.add)(live)
+        self.pools.place_again(live)
+
+    def held_until(self, live: LiveNode) -> float:
+        """Give the time until which a node is kept that the snapshots leave out.
+
+        An empty list is the word of a registry that has lost everything: nodes that answer stay.
+        What answers is them only over TLS; otherwise a call or a probe has to show it now and then,
+        since their address may be given to others.
+        """
+        policy, since = self.membership, live.doubted_at or 0.0
+        if not self.emptied:
+            return since + policy.shrink_hold
+        longest = since + policy.empty_hold
+        if self.secured or live.node.scheme == "https":
+            return longest
+        return min(max(live.heard_at, since) + PROOF_LIFE, longest)
 
     def retune(self, now: float) -> None:
         """Bring every ramp up to date."""
@@ -155,9 +180,7 @@ class Roster:
         ends = min(self.blacklist.next_end, self.marks.next_end)
         if self.warming:
             ends = min(ends, now + self.slow_start.window / _RAMP_STEPS)
-        hold = self.membership.shrink_hold
-        doubted = (live.doubted_at or 0.0 for live in self.doubted)
-        return min(ends, min(doubted, default=math.inf) + hold)
+        return min(ends, min(map(self.held_until, self.doubted), default=math.inf))
 
     def trial(
         self, leg: Leg, now: float, tried: Collection[LiveNode], *, patient: bool
@@ -168,28 +191,28 @@ class Roster:
             wanted = live.state == "ejected" and live.node.status == "up"
             if not wanted or not self.pools.is_first(leg, live):
                 continue
-            if live not in tried and self.marks.get(live) is None:
-                self.blacklist.begin_trial(live)
+            if live not in tried and live.word == "staying":
                 return live
         return None
 
     def least_bad(self, leg: Leg, tried: Collection[LiveNode]) -> LiveNode | None:
         """Pick a node that is out: one that leaves but still serves, else the least ejected.
 
-        A node without hope is picked only where nothing is eligible, and of two that are as bad
-        the one that the call was meant for.
+        A node without hope is picked only where nothing is eligible, and so is one that the
+        registry drains: it serves what it has, so it is the last resort before failing. Of two that
+        are as bad it is the one that the call was meant for.
         """
         best: LiveNode | None = None
         best_rank: tuple[float, ...] = (math.inf,)
         hopeful = any(stage.eligible for stage in leg.last)
         for live in self.out:
-            if live.state == "draining" or live in tried:
+            if not live.node.weight or live in tried:
                 continue
             place = self.pools.place_in(leg, live)
             if place is None:
                 continue
             badness = self._badness(live)
-            hopeless = badness[0] >= _HOPELESS
+            hopeless = badness[0] >= _DRAINED
             rank = hopeless, place, *badness
             if rank < best_rank and not (hopeless and hopeful):
                 best, best_rank = live, rank
@@ -197,13 +220,14 @@ class Roster:
         return best
 
     def _badness(self, live: LiveNode) -> tuple[float, ...]:
-        ejection, mark = self.blacklist.get(live), self.marks.get(live)
-        if (ejection and ejection.dead) or (mark and mark.seen_down):
+        if live.health == "dead" or live.word == "down":
             # Nothing tells two dead nodes apart, so they take turns: one of them may be back.
-            return _HOPELESS, live.last_pick
-        if ejection is not None:
-            return 2.0 if ejection.connect else 1.0, live.level, live.last_pick
-        if mark is not None:
+            return _DEAD, live.last_pick
+        if live.node.status == "draining":
+            return _DRAINED, live.in_flight, live.last_pick
+        if live.health != "well":
+            return 2.0 if live.health == "unreachable" else 1.0, live.level, live.last_pick
+        if live.word != "staying":
             return 0.0, live.in_flight, live.last_pick
         # Down by the word of the registry alone, which may have lost sight of all of them.
         return _UNSEEN, live.last_pick

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Literal
 
 from rpcguard._checks import is_amount, require
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._core.outcomes.verdict import Notice, cancelled
+from rpcguard._core.outcomes.verdict import Notice, Safety, cancelled
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
 from rpcguard._core.service.limit import Limiter
 from rpcguard._core.service.picker import Picker
-from rpcguard._core.service.reconcile import compare
+from rpcguard._core.service.reactions import Reactions
+from rpcguard._core.service.reconcile import Losses, compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
 from rpcguard._core.service.records import Settled, settled_by
 from rpcguard._core.service.roster import Roster
 from rpcguard._core.service.router import router_of
-from rpcguard._core.service.standing import Standing
 from rpcguard._core.service.turns import OneCall, Turns
 from rpcguard._core.service.views import view
 
@@ -48,11 +48,12 @@ Denial = Literal["budget", "no_other_node", "throttled"]
 
 
 class Service(Turns):
-    """Keep the live list of one service and decide on every node of it.
+    """The live list of one service, and every decision on a node of it.
 
     Thread-safe. Does no I/O: what is to be done outside goes to `effects`, after the lock is
     given back. `clock` counts seconds on a monotonic scale, `wall` is epoch seconds. `ready` turns
-    true with the first snapshot, `known` says whether the registry knows the service, `refused`
+    true with the first snapshot, `known` says whether the registry knows the service and `met`
+    whether it ever has: such a name is a service for good, whatever has become of it. `refused`
     counts the nodes of the last snapshot that are outside of `allowed_networks`, `router` decides
     which nodes a call may go to; it is None where lanes are not looked at.
     """
@@ -74,6 +75,7 @@ class Service(Turns):
         self.rng: random.Random = rng or random.Random()
         self.ready: bool = False
         self.known: bool = False
+        self.met: bool = False
         self.forgotten: bool = False
         self.called_at: float = clock()
         self.refused: int = 0
@@ -81,7 +83,9 @@ class Service(Turns):
         self.wall = wall
         self._effects = effects
         self._roster = Roster(policies, self.rng, self._left)
-        self._standing = Standing(name, self._roster, policies, clock)
+        self._reactions = Reactions(name, self._roster, policies, clock)
+        self._standing = self._reactions.standing
+        self._losses = Losses(policies.membership.shrink_hold)
         self._budget = RetryBudget(policies.retry, clock())
         overload = policies.overload
         self.limiter: Limiter | None = Limiter(overload, clock(), self.rng) if overload else None
@@ -89,7 +93,7 @@ class Service(Turns):
         self.router: Router | None = router_of(name, policies, pools, self.rng, standing, clock())
         self._zones = pools.zones
         self._told_lanes = False
-        self._picker = Picker(self._roster, standing, self.router)
+        self._picker = Picker(self._roster, self._reactions, self.router)
 
     def begin(self, call: Counted | None = None) -> bool:
         """Count a call in; False once the service is closed."""
@@ -140,46 +144,67 @@ class Service(Turns):
         return lease
 
     def pick_again(
-        self, tried: tuple[LiveNode, ...], *, same_node: bool = False, ask: Ask | None = None
+        self,
+        tried: tuple[LiveNode, ...],
+        *,
+        same_node: bool = False,
+        free: bool = False,
+        ask: Ask | None = None,
     ) -> Lease | Denial:
         """Pick an untried node for a retry, of another zone if there is one, and pay for it.
 
-        `same_node` allows the last node again where no other is left.
+        `same_node` allows the last node again where no other is in use and well: only its
+        connection had ended. Nothing is paid for a call that is `free`, since it has not left this
+        process yet.
         """
         if self._is_nested():
             return self._picker.pick_nested(self.clock(), tried, ask) or "no_other_node"
         with self._lock:
             self._holder = get_ident()
-            found = self._pick_again(self.clock(), tried, ask, same_node=same_node)
+            found = self._pick_again(self.clock(), tried, ask, same_node=same_node, free=free)
             self._holder = 0
         if self._left or self._standing.outbox:
             self._deliver()
         return found
 
     def _pick_again(
-        self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None, *, same_node: bool
+        self,
+        now: float,
+        tried: tuple[LiveNode, ...],
+        ask: Ask | None,
+        *,
+        same_node: bool,
+        free: bool,
     ) -> Lease | Denial:
-        if not self._budget.allows(now):
+        if not free and not self._budget.allows(now):
             return "budget"
         if self.limiter is not None and not self.limiter.allows_retry(now):
             return "throttled"
-        lease = self._pick(now, tried, ask, repeatable=True)
-        if lease is None and same_node and not tried[-1].gone:
+        again = same_node and not tried[-1].gone
+        instead = tried[-1] if again and tried[-1].in_pool else None
+        lease = self._pick(now, tried, ask, instead=instead)
+        if lease is None and again:
             lease = self._picker.lease(tried[-1], now, (), tried)
         if lease is None:
             return "no_other_node"
-        lease.paid_at = self._budget.withdraw(now)
+        if not free:
+            lease.paid_at = self._budget.withdraw(now)
         return lease
 
     def _pick(
-        self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None, *, repeatable: bool
+        self,
+        now: float,
+        tried: tuple[LiveNode, ...],
+        ask: Ask | None,
+        *,
+        repeatable: bool = True,
+        instead: LiveNode | None = None,
     ) -> Lease | None:
         if self.limiter is not None:
             self.limiter.sent(now)
             self._picker.passed_over = self.limiter.full(self._roster.nodes.values())
-        if ask is None:
-            return self._picker.pick(now, tried, repeatable=repeatable)
-        return self._picker.pick_for(ask, now, tried, repeatable=repeatable)
+        pick = self._picker.pick if ask is None else partial(self._picker.pick_for, ask)
+        return pick(now, tried, repeatable=repeatable, instead=instead)
 
     def settle(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
@@ -204,35 +229,28 @@ class Service(Turns):
         return settled
 
     def _settle(self, lease: Lease, verdict: Verdict) -> Settled:
-        live, standing, trial = lease.live, self._standing, lease.on_trial
+        live, reactions = lease.live, self._reactions
         now, before = self.clock(), live.state
         seconds = now - lease.started
         live.answer(lease, now, heard=verdict.good or not verdict.failed)
-        if lease.paid_at is not None:
-            self._budget.refund(lease.paid_at, verdict.blame)
+        if lease.paid_at is not None and verdict.safety is Safety.UNCONNECTED:
+            self._budget.refund(lease.paid_at)
         if self.limiter is not None:
             self.limiter.judge(verdict, self._calls, now)
         if lease.routed is not None and self.router is not None:
             self.router.judge(lease.routed, now, failed=verdict.blame != "none")
         if verdict.notice is not None:
-            standing.noticed(live, verdict.notice, now)
-        if verdict.blame != "none":
-            standing.failed(live, verdict.blame, seconds, now, trial=trial)
-        elif not verdict.good:
-            standing.neutral(live, verdict, seconds, now, trial=trial)
-        else:
-            live.succeed(seconds, now)
-            if self._zones is not None:
-                self._zones.observe(seconds)
-            if lease.proof or live.level or live.held_back:
-                standing.recovered(live, now, proof=lease.proof)
+            reactions.noticed(live, verdict.notice, now)
+        if verdict.good and self._zones is not None:
+            self._zones.observe(seconds)
+        reactions.settled(lease, verdict, seconds, now)
         return settled_by(live, before, seconds)
 
     def _fail_body(self, lease: Lease, verdict: Verdict) -> Settled:
         live, now = lease.live, self.clock()
         before, seconds = live.state, now - lease.started
         if verdict.blame != "none":
-            self._standing.failed(live, verdict.blame, seconds, now, trial=False)
+            self._reactions.failed(lease, verdict.blame, seconds, now, body=True)
         return settled_by(live, before, seconds)
 
     def release(self, lease: Lease) -> None:
@@ -255,12 +273,10 @@ class Service(Turns):
         Called by one thread at a time. A long list is merged in parts, so that picks go on.
         """
         roster = self._roster
-        current, believed = self._alone(lambda: (dict(roster.nodes), roster.trusted))
         now, policy = self.clock(), self.policies.membership
-        changes = compare(
-            current, snapshot, believed, now=now, policy=policy, pause=_let_others_run
-        )
-        apply, warm = self._standing.apply, self.ready
+        current, lost = self._alone(lambda: (dict(roster.nodes), self._losses.recent(now)))
+        changes = compare(current, snapshot, lost=lost, policy=policy, pause=_let_others_run)
+        apply, warm = self._reactions.apply, self.ready
         for part in changes.parts(_CHUNK):
             self._alone(partial(apply, part, self.clock(), self.wall(), warm=warm))
             self._deliver()
@@ -268,9 +284,13 @@ class Service(Turns):
         roster.pools.move(self._alone(roster.pools.settle_zones), self._alone)
         self.wake()
         self._deliver()
-        return changes.news
+        return bool(changes)
 
     def _finish(self, changes: Changes, snapshot: Snapshot) -> None:
+        if self.ready:  # before it there is no list that could become shorter
+            self._losses.note(changes.shorter, self.clock())
+        if changes.emptied is not None:
+            self._roster.emptied = changes.emptied
         self._standing.reschedule(self.clock())
         for kind, reason in changes.told(len(self._roster.nodes), self.refused):
             self._standing.emit(kind, None, reason)
@@ -281,6 +301,7 @@ class Service(Turns):
         self.refused = len(changes.refused)
         self.left_out = snapshot.left_out
         self.known = snapshot.known or bool(self._roster.nodes)
+        self.met = self.met or self.known
         self.ready = True
 
     @property
@@ -303,23 +324,29 @@ class Service(Turns):
         router = self.router
         return [] if router is None else self._alone(lambda: router.views(self.clock()))
 
+    def secure(self) -> None:
+        """Note that the service is called over TLS, which proves whose answers it gets."""
+        self._roster.secured = True
+
     @property
     def doubts(self) -> bool:
         """Tell whether nodes are kept that the last snapshot left out."""
         return bool(self._roster.doubted)
 
-    def probed(self, live: LiveNode, *, alive: bool) -> float | None:
+    def probed(self, live: LiveNode, *, alive: bool | None) -> float | None:
         """Take in the result of a probe; give the seconds that the next may wait at most, if any.
 
-        That is infinite where nothing is urgent, None where no other probe is wanted.
+        That is infinite where nothing is urgent, None where no other probe is wanted. `alive` is
+        None for a probe that could not find out.
         """
         patience = self._alone(partial(self._probed, live, alive=alive))
         self._deliver()
         return patience
 
-    def _probed(self, live: LiveNode, *, alive: bool) -> float | None:
-        patience = self._standing.probed(live, self.clock(), alive=alive)
-        live.probing = patience is not None
+    def _probed(self, live: LiveNode, *, alive: bool | None) -> float | None:
+        patience = self._reactions.probed(live, self.clock(), alive=alive)
+        if patience is None:
+            self._standing.end_probes(live)
         return patience
 
     def nodes(
@@ -333,7 +360,7 @@ class Service(Turns):
     def _views(self, counts: Callable[[LiveNode], ConnectionCounts | None]) -> list[NodeView]:
         now = self.clock()
         if now >= self._standing.next_tick:
-            self._standing.tick(now)
+            self._reactions.tick(now)
         listed, roster = self._roster.nodes.values(), self._roster
         return [view(live, roster, now, counts(live)) for live in listed]
 
@@ -359,13 +386,13 @@ class Service(Turns):
         """
         require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
         live, notice = self._find(node), Notice("caller", "marked by the caller", ttl)
-        self._leave(lambda: self._standing.mark(live, notice, self.clock()))
+        self._leave(lambda: self._reactions.mark(live, notice, self.clock()))
         self._deliver()
 
     def mark_online(self, node: str) -> None:
         """Take a node's mark and ejection back, on the user's word."""
         live = self._find(node)
-        self._leave(lambda: self._standing.unmark(live, self.clock()))
+        self._leave(lambda: self._reactions.unmark(live, self.clock()))
         self._deliver()
 
     def _find(self, node: str) -> LiveNode:
@@ -417,6 +444,7 @@ class Service(Turns):
         if self.ready:
             nodes = [live.node for live in self._roster.nodes.values()]
             heir.reconcile(Snapshot(nodes, known=self.known))
+        heir.met = self.met
         return heir
 
     def _deliver(self) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from rpcguard._core.routing.cells import CellKey
 
 
+Rank = tuple[bool, int]
+"""Whether a node is doubted, then its priority, lower first: what the registry has dropped may be
+gone, so it is the last resort, whatever its priority was."""
+
+
 class Cell:
     """The listed nodes of one cell, counted; those that are drained count for nothing."""
 
@@ -53,7 +58,7 @@ class Pool:
     def __init__(self, key: PoolKey, cell: Cell, balancer: Balancer) -> None:
         self.key: PoolKey = key
         self.cell: Cell = cell
-        self.priority: int = key.priority
+        self.priority: Rank = key.priority
         self.own: bool = key.own
         self.balancer: Balancer = balancer
         self.members: int = 0
@@ -67,7 +72,7 @@ class PoolKey(NamedTuple):
     """What tells a pool from the others."""
 
     cell: CellKey
-    priority: int
+    priority: Rank
     own: bool
 
 

@@ -24,17 +24,17 @@ def view(
     ejection, mark = roster.blacklist.get(live), roster.marks.get(live)
     state, reason, until = live.state, live.reason, math.inf
     if state == "ejected" and ejection is not None:
-        until = ejection.until - now
+        until = math.inf if ejection.connect else ejection.until - now
         reason = f"{reason}, trial pending" if ejection.half_open else reason
     elif state == "offline" and mark is not None:
-        until = math.inf if mark.overdue else mark.until - now
+        until = mark.until - now if mark.until > now else math.inf
         reason = f"{reason}, probe pending" if mark.overdue else reason
     elif state == "available" and live in roster.warming and live.warm_since is not None:
         state, reason = "warming", "slow start" if live.ramp < 1.0 else "slow start, suspended"
         until = live.warm_since + roster.slow_start.window - now
     elif live.doubted_at is not None:
         reason = "left out of the last snapshot, which is doubted"
-        until = live.doubted_at + roster.membership.shrink_hold - now
+        until = roster.held_until(live) - now
     return NodeView(
         node=live.node,
         state=state,

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 import rpcguard
 import rpcguard.httpx2
 from rpcguard._connections.exchange import StaleConnection
+from rpcguard._connections.handshake import HandshakeFailed
 from rpcguard._core.outcomes.exceptions import classify_exception
 from rpcguard._core.outcomes.responses import classify_response
 from rpcguard._core.outcomes.verdict import Notice, Safety, cancelled
 from tests.support.library import http
 
-UNSENT, MAYBE, NEVER = Safety.UNSENT, Safety.MAYBE, Safety.NEVER
+UNCONNECTED, UNSENT = Safety.UNCONNECTED, Safety.UNSENT
+MAYBE, NEVER = Safety.MAYBE, Safety.NEVER
 NODE = rpcguard.Node("10.0.0.1", 8080)
 GOAWAY = Notice("goaway", "GOAWAY")
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -49,8 +51,8 @@ def caused(error: BaseException, *causes: BaseException) -> BaseException:
     ("name", "safety", "blame"),
     [
         ("PoolTimeout", UNSENT, "none"),
-        ("ConnectTimeout", UNSENT, "connect"),
-        ("ConnectError", UNSENT, "connect"),
+        ("ConnectTimeout", UNCONNECTED, "connect"),
+        ("ConnectError", UNCONNECTED, "connect"),
         ("ProxyError", UNSENT, "none"),
         ("UnsupportedProtocol", NEVER, "none"),
         ("LocalProtocolError", NEVER, "none"),
@@ -85,7 +87,7 @@ def test_an_exception_of_a_subclass_counts_as_its_parent(http, core):
         pass
 
     verdict = classify_exception(Refused("no"))
-    assert (verdict.outcome, verdict.safety, verdict.blame) == ("Refused", UNSENT, "connect")
+    assert (verdict.outcome, verdict.safety, verdict.blame) == ("Refused", UNCONNECTED, "connect")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_local_errors_blame_nobody(http, core, code, nesting):
     else:
         middle = local
     verdict = classify_exception(caused(http.ConnectError("no"), core.ConnectError("no"), middle))
-    assert (verdict.safety, verdict.blame) == (UNSENT, "none")
+    assert (verdict.safety, verdict.blame) == (UNCONNECTED, "none")
 
 
 @both_libraries
@@ -151,7 +153,25 @@ def test_remote_errors_blame_the_node(http, core, code):
 def test_tls_failures_are_told_apart(http, core, tls):
     """A failed handshake is safe to repeat, and another trouble than a closed port."""
     verdict = classify_exception(caused(http.ConnectError("tls"), core.ConnectError("tls"), tls))
-    assert (verdict.safety, verdict.blame) == (UNSENT, "handshake")
+    assert (verdict.safety, verdict.blame) == (UNCONNECTED, "handshake")
+
+
+@both_libraries
+@pytest.mark.parametrize("name", ["ConnectError", "ConnectTimeout"])
+def test_blame_goes_by_the_stage_that_failed(http, core, name):
+    """A reset or a silence when TCP stood is the handshake's, whatever its type."""
+    below = caused(getattr(core, name)("no"), HandshakeFailed(), ConnectionResetError())
+    verdict = classify_exception(caused(getattr(http, name)("no"), below))
+    assert (verdict.safety, verdict.blame) == (UNCONNECTED, "handshake")
+
+
+@both_libraries
+@pytest.mark.parametrize("name", ["ConnectError", "ConnectTimeout"])
+def test_the_word_of_a_foreign_transport_may_be_wrong(http, core, name):
+    """What it calls an error of connecting may have been processed; the node is blamed alike."""
+    error = caused(getattr(http, name)("no"), getattr(core, name)("no"))
+    verdict = classify_exception(error, exact=False)
+    assert (verdict.safety, verdict.blame) == (MAYBE, "connect")
 
 
 def test_an_endless_chain_of_causes_ends():
@@ -183,10 +203,10 @@ def goaway(last: int | None) -> h2.events.ConnectionTerminated:
 @pytest.mark.parametrize(
     ("event", "safety", "blame", "notice"),
     [
-        (reset(7), UNSENT, "none", None),
+        (reset(7), UNSENT, "failure", None),
         (reset(2), MAYBE, "failure", None),
         (reset(8), MAYBE, "failure", None),
-        (goaway(0), UNSENT, "none", GOAWAY),
+        (goaway(0), UNSENT, "failure", GOAWAY),
         (goaway(1), MAYBE, "none", GOAWAY),
         (goaway(2**31 - 1), MAYBE, "none", GOAWAY),
     ],
@@ -346,7 +366,7 @@ def test_retry_after_as_a_date_of_another_zone():
 def test_refusals(name, value, others):
     """A refusal proves that nothing was done, whatever else the answer says."""
     verdict = classify_response(503, [*others, (name, value)], NODE)
-    assert (verdict.safety, verdict.blame, verdict.failed) == (UNSENT, "none", True)
+    assert (verdict.safety, verdict.blame, verdict.failed) == (UNSENT, "failure", True)
     assert verdict.notice is not None
     assert verdict.notice.source == "signal"
     assert verdict.notice.ttl == (9.0 if others and others[0][0] == SIGNAL else None)

@@ -12,9 +12,12 @@ from rpcguard import EjectionPolicy, SlowStart
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from tests.support.stage import (
     GOOD,
+    NO_TLS,
     NOT_FOUND,
     REFUSED,
+    REFUSED_STREAM,
     SICK,
+    STALE,
     Stage,
     cancelled,
     ids,
@@ -263,13 +266,110 @@ def test_a_probe_restores_what_could_not_be_connected_to():
     stage.on("n0", REFUSED)
     for _ in range(5):
         assert stage.probed("n0", alive=False) == math.inf
-        stage.clock.advance(100)
+        stage.clock.advance(60)
         assert "n0" not in stage.picked()
     assert stage.probed("n0", alive=True) is None
     assert stage.view("n0").state == "warming"
     assert stage.kinds("n0") == ["ejected", "restored"]
+    stage.on("n0", GOOD)
     stage.on("n0", REFUSED)
     assert len(stage.probing) == 2
+
+
+def test_a_node_that_fails_at_once_after_a_probe_is_out_by_length():
+    """What a probe calls well and a call does not is left out for a time, doubling each time."""
+    stage = Stage(*ids(4), ejection=EjectionPolicy(jitter=0))
+    stage.on("n0", REFUSED)
+    assert stage.view("n0").until is None
+    assert stage.probed("n0", alive=True) is None
+    stage.on("n0", REFUSED)
+    assert stage.view("n0").until == pytest.approx(10)
+    assert len(stage.probing) == 1
+    stage.clock.advance(10)
+    stage.on("n0", REFUSED)
+    assert stage.view("n0").until == pytest.approx(20)
+
+
+def test_what_failed_after_tcp_stood_is_not_proven_well_by_a_probe():
+    """A TLS handshake that failed takes a node out by length; a TCP connect tells nothing of it."""
+    stage = Stage(*ids(4), ejection=EjectionPolicy(jitter=0))
+    stage.on("n0", NO_TLS)
+    assert stage.view("n0").until == pytest.approx(5)
+    assert stage.probing == []
+
+
+def test_a_lost_probe_is_found_and_made_again():
+    """A node that is out and of which no probe tells any more is probed anew, by a pick."""
+    stage = Stage(*ids(4))
+    stage.on("n0", REFUSED)
+    stage.clock.advance(65)
+    stage.picked()
+    assert len(stage.probing) == 1
+    stage.clock.advance(2)
+    stage.picked()
+    assert [live.node.id for live in stage.probing] == ["n0", "n0"]
+
+
+def test_an_ejection_that_waits_for_a_probe_has_a_latest_end():
+    """Where no probe tells anything, for five minutes, a live call finds out."""
+    stage = Stage(*ids(4))
+    stage.on("n0", REFUSED)
+    stage.clock.advance(299)
+    assert "n0" not in stage.picked()
+    stage.clock.advance(2)
+    stage.on("n0", GOOD)
+    assert stage.view("n0").state == "warming"
+
+
+def test_a_probe_that_cannot_find_out_keeps_the_prober_going():
+    """It says nothing of the node, and that somebody probes it."""
+    stage = Stage(*ids(4))
+    stage.on("n0", REFUSED)
+    for _ in range(4):
+        stage.clock.advance(60)
+        assert stage.probed("n0", alive=None) == math.inf
+    stage.picked()
+    assert len(stage.probing) == 1
+
+
+def test_levels_end_where_they_lengthen_nothing_more():
+    """Years of failing cost a node no more proofs of health than minutes do."""
+    stage = Stage(*ids(4), ejection=EjectionPolicy(jitter=0, max_duration=20))
+    live = stage.service._roster.nodes["n0"]
+    for _ in range(10):
+        stage.on("n0", NO_TLS)
+        stage.clock.advance(20)
+    assert live.level == 2
+
+
+def test_half_is_the_rate_at_which_a_node_trips():
+    """Five failures of ten calls trip a node, five of eleven do not."""
+    for good, state in ((5, "ejected"), (6, "available")):
+        stage = Stage(*ids(4))
+        stage.on("n0", SICK)
+        for _ in range(good):
+            stage.on("n0", GOOD)
+        stage.on("n0", SICK, 4)
+        assert stage.states()["n0"] == state
+
+
+def test_kept_connections_that_die_over_calls_are_blamed_by_their_rate():
+    """A node that dies over every second call of a connection is left out; a few are nothing."""
+    stage = Stage(*ids(4))
+    stage.on("n0", STALE, 9)
+    assert stage.states()["n0"] == "available"
+    stage.clock.advance(11)
+    for _ in range(5):
+        stage.on("n0", GOOD)
+        stage.on("n0", STALE)
+    assert stage.states()["n0"] == "ejected"
+
+
+def test_what_a_node_refuses_is_its_failure():
+    """A node that takes no stream is left out like one that answers 500."""
+    stage = Stage(*ids(4))
+    stage.on("n0", REFUSED_STREAM, 5)
+    assert stage.states()["n0"] == "ejected"
 
 
 def test_one_probe_at_a_time():
@@ -434,6 +534,8 @@ def test_panic_uses_what_leaves_before_what_fails_before_what_is_dead():
     stage.list(*nodes("leaves", status="draining"), "bad", "worse", "dead", "gone")
     assert stage.picked() == {"bad"}
     stage.list(*nodes("leaves", "bad", status="draining"), "worse", "dead", "gone")
+    assert {stage.call(cancelled()) for _ in range(4)} == {"leaves", "bad"}
+    stage.list(*nodes("leaves", "bad", weight=0), "worse", "dead", "gone")
     assert {stage.call(cancelled()) for _ in range(4)} == {"worse", "dead", "gone"}
 
 

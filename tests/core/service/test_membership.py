@@ -9,7 +9,17 @@ from rpcguard._core.nodes.live import Lease
 from rpcguard._core.service import reconcile as membership_module
 from rpcguard._core.service import service as service_module
 from rpcguard._core.service.reconcile import compare
-from tests.support.stage import GOOD, REFUSED, SICK, Stage, ids, leaving, nodes
+from tests.support.stage import (
+    GOOD,
+    NO_TLS,
+    NOT_FOUND,
+    REFUSED,
+    SICK,
+    Stage,
+    ids,
+    leaving,
+    nodes,
+)
 
 
 def test_statistics_ejections_and_marks_survive_a_refresh():
@@ -83,17 +93,104 @@ def test_a_snapshot_that_only_adds_is_believed_whatever_it_says_of_the_rest():
 
 @pytest.mark.parametrize(
     ("listed", "left"),
-    [(4, 0), (5, 2), (1, 0), (2, 0), (9, 4)],
-    ids=["empty", "more than half", "last node", "both", "one more than half"],
+    [(5, 2), (9, 4)],
+    ids=["more than half", "one more than half"],
 )
 def test_a_list_that_shrinks_at_once_is_doubted(listed, left):
-    """An empty snapshot, or one without more than half of the list, keeps every node usable."""
+    """A snapshot without more than half of the list keeps the others, as the last resort."""
     stage = Stage(*ids(listed))
     assert stage.list(*ids(left)) is True
-    assert stage.picked() == set(ids(listed))
+    assert stage.listed() == set(ids(listed))
+    assert stage.picked() == set(ids(left))
     assert "doubted" in stage.kinds()
-    assert "doubted" in (stage.view(ids(listed)[-1]).reason or "")
-    assert stage.view(ids(listed)[-1]).until == pytest.approx(60.0)
+    view = stage.view(ids(listed)[-1])
+    assert (view.state, view.until) == ("available", pytest.approx(60.0))
+    assert "doubted" in (view.reason or "")
+    for name in ids(left):
+        stage.service.mark_offline(name, None)
+    assert stage.picked() == set(ids(listed)[left:])
+
+
+@pytest.mark.parametrize("listed", [1, 2, 4])
+def test_on_the_word_of_an_empty_list_nodes_that_answer_stay(listed):
+    """A registry that has lost everything, and repeats it, ends no call for an hour."""
+    stage = Stage(*ids(listed))
+    for _ in range(70):
+        stage.list()
+        stage.calls(10 * listed)
+        stage.clock.advance(50)
+    assert stage.listed() == set(ids(listed))
+    for _ in range(3):
+        stage.clock.advance(50)
+        stage.service.pick(repeatable=True)
+    assert stage.listed() == set()
+
+
+def test_over_plain_http_a_node_that_is_not_heard_of_for_a_minute_goes():
+    """Its address may be another's by now, so an empty list is believed of silent nodes."""
+    stage = Stage(*ids(3))
+    stage.list()
+    stage.clock.advance(59)
+    stage.on("n0", GOOD)
+    stage.clock.advance(2)
+    assert stage.listed() == {"n0"}
+    stage.clock.advance(58)
+    assert stage.listed() == set()
+
+
+def test_over_tls_a_node_needs_no_proof_but_its_certificate():
+    """A certificate shows with each connection whose answers these are."""
+    stage = Stage(*nodes("a", scheme="https"), "b")
+    stage.list()
+    stage.clock.advance(61)
+    assert stage.listed() == {"a"}
+    stage = Stage("a", "b")
+    stage.service.secure()
+    stage.list()
+    stage.clock.advance(3599)
+    assert stage.listed() == {"a", "b"}
+    stage.clock.advance(2)
+    assert stage.listed() == set()
+
+
+def test_leases_that_run_out_one_by_one_are_one_loss():
+    """A registry that loses its nodes within a minute is doubted as if it lost them at once."""
+    stage = Stage(*ids(10))
+    for left in range(9, -1, -1):
+        stage.clock.advance(5)
+        stage.calls(20)
+        stage.list(*ids(left))
+    assert stage.listed() == {"n0", "n1", "n2", "n3", "n4"}
+    assert stage.picked() == {"n0", "n1", "n2", "n3", "n4"}
+
+
+def test_a_list_that_shrinks_slowly_is_believed():
+    """What goes over minutes is a fleet that is made smaller."""
+    stage = Stage(*ids(10))
+    for left in range(9, 0, -1):
+        stage.clock.advance(61)
+        stage.list(*ids(left))
+        assert stage.listed() == set(ids(left))
+
+
+@pytest.mark.parametrize("surge", [0, 1, 10])
+def test_a_release_that_replaces_every_node_is_no_loss(surge):
+    """All ten nodes replaced in 50 s: the old ones get no call after they left."""
+    old, new = ids(10), ids(10, "m")
+    stage = Stage(*old)
+    for at in range(10 + surge):
+        stage.clock.advance(50 / (10 + surge))
+        listed = [*old[max(at + 1 - surge, 0) :], *new[: at + 1]]
+        stage.list(*listed)
+        assert stage.listed() == set(listed)
+    assert stage.listed() == set(new)
+
+
+def test_one_release_at_once_is_no_loss():
+    """A list of other nodes as many as before is believed."""
+    stage = Stage(*ids(10))
+    stage.list(*ids(10, "m"))
+    assert stage.listed() == set(ids(10, "m"))
 
 
 @pytest.mark.parametrize(("listed", "left"), [(4, 2), (5, 3), (2, 1)])
@@ -112,17 +209,16 @@ def test_the_last_usable_node_counts_as_the_whole_list():
     assert stage.picked() == {"a"}
 
 
-def test_a_second_snapshot_ten_seconds_later_is_believed():
-    """The same word within 10 s is not a second one; 10 s later it is, and is no news."""
+def test_a_registry_that_repeats_itself_is_not_believed_sooner():
+    """The hold counts from when each node left, however often the list is said to be short."""
     stage = Stage(*ids(4))
-    stage.list()
-    stage.clock.advance(9.9)
-    assert stage.list() is False
+    stage.list("n0")
+    for _ in range(5):
+        stage.clock.advance(11)
+        assert stage.list("n0") is False
     assert stage.listed() == set(ids(4))
-    stage.clock.advance(0.1)
-    assert stage.list() is False
-    assert stage.listed() == set()
-    assert stage.service.pick(repeatable=True) is None
+    stage.clock.advance(5)
+    assert stage.listed() == {"n0"}
 
 
 def test_a_doubt_ends_after_the_hold_without_another_word():
@@ -130,7 +226,8 @@ def test_a_doubt_ends_after_the_hold_without_another_word():
     stage = Stage(*ids(4))
     stage.list("n0")
     stage.clock.advance(59.9)
-    assert stage.picked() == set(ids(4))
+    assert stage.picked() == {"n0"}
+    assert stage.listed() == set(ids(4))
     stage.clock.advance(0.1)
     assert stage.picked() == {"n0"}
     assert stage.listed() == {"n0"}
@@ -154,28 +251,49 @@ def test_a_node_that_said_that_it_leaves_goes_without_doubt():
     assert stage.listed() == {"n1", "n2"}
 
 
-def test_a_doubted_node_that_fails_is_struck_off_while_others_are_trusted():
+def test_one_failed_connect_ends_a_doubted_node_for_good():
     """A connection refused is the second word about a doubted node; one bad answer is not."""
     stage = Stage(*ids(5))
+    held = [stage.lease("n2"), stage.lease("n3")]
     stage.list("n0", "n1")
-    stage.on("n2", SICK)
+    stage.end(held[0], SICK)
     assert "n2" in stage.listed()
-    stage.on("n3", REFUSED)
+    stage.end(held[1], REFUSED)
     assert stage.listed() == {"n0", "n1", "n2", "n4"}
     assert stage.probing == []
     assert [live.node.id for live in stage.retired] == ["n3"]
 
 
-def test_doubted_nodes_are_only_ejected_when_there_is_no_other():
-    """A hiccup of the network while the registry is empty does not use up the list."""
+def test_with_an_empty_list_a_connection_refused_ends_a_node_too():
+    """Nodes that answer stay, and one that does not is gone, as the registry says."""
     stage = Stage(*ids(4))
     stage.list()
     stage.on("n0", REFUSED)
-    stage.on("n1", REFUSED)
-    assert stage.listed() == set(ids(4))
-    assert stage.states()["n0"] == "ejected"
-    assert stage.probed("n0", alive=True) is None
-    assert stage.states()["n0"] == "warming"
+    assert stage.listed() == {"n1", "n2", "n3"}
+    stage.on("n1", NO_TLS)
+    assert stage.listed() == {"n2", "n3"}
+    stage.on("n2", SICK, 5)
+    assert stage.states() == {"n2": "ejected", "n3": "available"}
+
+
+def test_a_failed_probe_ends_a_doubted_node():
+    """A node that is marked and left out goes with the first probe that finds it down."""
+    stage = Stage(*ids(4))
+    stage.list()
+    stage.on("n0", leaving())
+    stage.probed("n0", alive=False)
+    assert stage.listed() == {"n1", "n2", "n3"}
+
+
+def test_an_address_that_another_service_took_over_is_given_up():
+    """A doubted node that answers 404 and never did is another's; one that always did is not."""
+    stage = Stage(*ids(3))
+    stage.on("n0", NOT_FOUND)
+    stage.list()
+    stage.on("n0", NOT_FOUND)
+    assert stage.listed() == {"n0", "n1", "n2"}
+    stage.on("n1", NOT_FOUND)
+    assert stage.listed() == {"n0", "n2"}
 
 
 def test_a_registry_that_calls_nearly_all_down_is_not_the_last_word():
@@ -228,15 +346,18 @@ def test_a_doubted_node_that_registers_anew_starts_fresh():
     assert "restored" not in stage.kinds()
 
 
-def test_a_service_stays_known_while_its_nodes_are_doubted():
-    """A registry that forgets the service for a moment does not make it unknown."""
+def test_a_service_stays_known_while_its_nodes_are_held():
+    """A registry that forgets the service for a moment does not make it unknown, nor unmet ever."""
     stage = Stage("a", "b")
     stage.list(known=False)
     assert stage.service.known
-    stage.clock.advance(10)
+    stage.clock.advance(61)
+    assert stage.listed() == set()
     stage.list(known=False)
     assert not stage.service.known
+    assert stage.service.met
     assert stage.service.ready
+    assert not Stage(*[]).service.met
 
 
 @pytest.mark.parametrize("fields", [{"status": "draining"}, {"weight": 0}])
@@ -254,12 +375,18 @@ def test_a_drained_node_finishes_what_it_has(fields):
     assert stage.picked() == {"a", "b"}
 
 
-def test_draining_nodes_are_not_even_used_in_panic():
-    """With nothing but drained nodes there is no node, rather than one that must not be used."""
+def test_a_draining_node_is_the_last_resort_before_failing():
+    """With nothing else at all a node that still serves is used; one of weight 0 never is."""
     stage = Stage(*nodes("a", status="draining"), *nodes("b", weight=0))
-    assert stage.service.pick(repeatable=True) is None
+    assert stage.picked() == {"a"}
     assert stage.view("a").reason == "drained by the registry"
     assert stage.view("b").reason == "weight 0"
+    lease = stage.pick()
+    assert stage.service.pick_again((lease.live,)) == "no_other_node"
+    stage = Stage("a", *nodes("b", status="draining"))
+    lease = stage.pick()
+    assert stage.end(lease, SICK) == "a"
+    assert stage.service.pick_again((lease.live,)) == "no_other_node"
 
 
 def test_a_node_that_is_down_is_used_only_in_panic():
@@ -313,8 +440,8 @@ def test_a_node_struck_off_while_the_snapshot_is_read_is_listed_again(monkeypatc
     """Nothing breaks, and nothing is missing, when a node fails between the plan and its doing."""
     names = ids(40)
     stage = Stage(*names, ejection=EjectionPolicy(probe=False))
-    stage.list(*names[:10])
     held = [stage.lease(name) for name in names[20:24]]
+    stage.list(*names[:10])
 
     def fail_meanwhile() -> None:
         while held:
@@ -337,35 +464,33 @@ def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
     """A planned removal or doubt of a node that is already gone is skipped."""
     names = ids(40)
     stage = Stage(*names)
+    for name in names[20:25]:
+        stage.service.mark_offline(name, None)
     stage.list(*names[:15])
-    stage.clock.advance(10)
-    held = [stage.lease(name) for name in names[20:25]]
 
     def fail_meanwhile() -> None:
-        while held:
-            stage.end(held.pop(), REFUSED)
+        stage.clock.advance(61)
+        stage.picked(1)
 
     monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
     monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 20)
     stage.list(*names[:14], *ids(20, "x"))
-    assert not held
     assert stage.listed() == {*names[:14], *ids(20, "x")}
 
 
-def test_the_plan_tells_news_from_confirmation():
-    """Only what no snapshot before has said is news; a removal said twice is none."""
+def test_what_a_snapshot_changes_is_news_once():
+    """Only what no snapshot before has said is news."""
     stage = Stage("a", "b")
     current = stage.service._roster.nodes
     policy = MembershipPolicy()
-    assert not compare(current, Snapshot(nodes("a", "b")), 2, now=0.0, policy=policy)
-    doubted = compare(current, Snapshot(), 2, now=0.0, policy=policy)
-    assert doubted.news
-    assert doubted.doubted
+    assert not compare(current, Snapshot(nodes("a", "b")), lost=0, policy=policy)
+    doubted = compare(current, Snapshot(), lost=0, policy=policy)
+    assert sorted(doubted.doubted) == ["a", "b"]
+    assert (doubted.shorter, doubted.emptied) == (2, True)
     stage.list()
-    confirmed = compare(current, Snapshot(), 0, now=stage.clock() + 10, policy=policy)
-    assert sorted(confirmed.confirmed) == ["a", "b"]
-    assert confirmed
-    assert not confirmed.news
+    assert not compare(current, Snapshot(), lost=2, policy=policy)
+    again = compare(current, Snapshot(nodes("a")), lost=2, policy=policy)
+    assert ([node.id for node in again.trusted], again.shorter) == (["a"], -1)
 
 
 @pytest.mark.parametrize(
@@ -376,7 +501,7 @@ def test_the_plan_tells_news_from_confirmation():
         ("resync_interval", float("nan")),
         ("shrink_hold", float("inf")),
         ("shrink_share", 1.5),
-        ("confirm_after", "soon"),
+        ("empty_hold", "soon"),
     ],
 )
 def test_a_wrong_policy_is_refused_by_name(field, value):

@@ -100,7 +100,7 @@ def test_the_same_node_again_only_where_it_is_allowed_and_listed():
     assert again(stage, lease, same_node=True).live is lease.live
     stage.list(*nodes("a", generation=2))
     assert again(stage, lease, same_node=True).live is not lease.live
-    stage.list(*nodes("a", generation=2, status="draining"))
+    stage.list(*nodes("a", generation=2, weight=0))
     assert stage.service.pick_again((lease.live,), same_node=True) == "no_other_node"
 
 
@@ -182,12 +182,10 @@ def test_a_refund_does_not_outlive_its_payment():
     budget.withdraw(0.0)
     assert not budget.allows(0.5)
     assert budget.allows(20.0)
-    budget.refund(0.0, "connect")
+    budget.refund(0.0)
     budget.withdraw(20.0)
     assert not budget.allows(20.0)
-    budget.refund(20.0, "failure")
-    assert not budget.allows(20.0)
-    budget.refund(20.0, "connect")
+    budget.refund(20.0)
     assert budget.allows(20.0)
 
 
