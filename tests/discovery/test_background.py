@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import anyio
 import pytest
@@ -17,7 +18,7 @@ import rpcguard
 from rpcguard._discovery import background as background_module
 from rpcguard._discovery.background import Background, background
 from rpcguard._discovery.following import Subscriptions
-from rpcguard._discovery.resolver import DaemonThreads
+from rpcguard._discovery.resolver import BackgroundLoop, DaemonThreads
 from rpcguard.testing import ManualClock, ScriptedRegistry
 from tests.support.stage import Stage, nodes
 
@@ -418,3 +419,23 @@ def test_the_manual_clock():
     for thread in threads:
         thread.join()
     assert clock() == 4007.5
+
+
+def test_a_loop_that_waits_is_not_seen():
+    """With gevent its thread is the program's: while it waits, what ran before it runs there."""
+    seen: list[object] = []
+    loop, other = BackgroundLoop(), asyncio.new_event_loop()
+    wait = loop._selector.__class__.__mro__[1].select
+
+    def watched(selector, timeout=None):
+        seen.append(asyncio._get_running_loop())
+        asyncio._set_running_loop(other)  # another greenlet has its turn
+        return wait(selector, timeout)
+
+    base = loop._selector.__class__.__mro__[1]
+    with mock.patch.object(base, "select", watched):
+        loop.run_until_complete(asyncio.sleep(0.01))
+    assert seen[0] is None
+    assert set(seen[1:]) == {other}
+    loop.close()
+    other.close()

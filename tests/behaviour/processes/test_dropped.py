@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import warnings
@@ -108,3 +109,47 @@ def test_the_program_hears_of_it(make_node):
     """
     told = "ResourceWarning unclosed <rpcguard.Transport of StaticRegistry"
     check_quiet(run_python(code, make_node()), f"{told}(orders: 1 nodes), services: 1>\n")
+
+
+def test_loops_that_are_closed_without_ceremony(make_node):
+    """A client of the whole program on a loop for each job: no socket of an ended loop is left."""
+    node = make_node()
+    transport = rpcguard.AsyncTransport(registry(node))
+    client = httpx.AsyncClient(transport=transport)
+
+    def job() -> None:
+        loop = asyncio.new_event_loop()
+        try:
+            assert loop.run_until_complete(client.get("http://orders/")).text == "ok"
+        finally:
+            loop.close()
+
+    job()
+    before = open_sockets()
+    for _ in range(MANY):
+        job()
+    assert open_sockets() <= before + 2
+    assert transport.nodes("orders")[0].connections.in_use == 0
+    anyio.run(transport.aclose)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # garbage is collected in any order
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")  # a task that was never begun
+def test_a_loop_that_is_closed_as_a_call_connects(make_node):
+    """The socket of a connection that nobody waits for any more is closed."""
+    node = make_node()
+    transport = rpcguard.AsyncTransport(registry(node))
+    client = httpx.AsyncClient(transport=transport)
+    before = open_sockets()
+    for turns in range(MANY):
+        loop = asyncio.new_event_loop()
+        call = loop.create_task(client.get("http://orders/"))
+        for _ in range(turns):
+            loop.run_until_complete(asyncio.sleep(0))
+        call._log_destroy_pending = False  # the loop of CPython would say it in its log
+        loop.close()
+        del call
+        gc.collect()
+    anyio.run(client.get, "http://orders/")
+    eventually(lambda: open_sockets() <= before + 4, "sockets of ended loops are left")
+    anyio.run(transport.aclose)
