@@ -30,7 +30,10 @@ class LoopChildren:
         self.children: dict[tuple[LiveNode | None, str], Any] = {}
         self._leaving: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._end = _until_loop_ends(self.children, self._leaving, loop, forget)
+        self._stop_sweeping: list[Callable[[], object]] = []
+        self._end = _until_loop_ends(
+            self.children, self._leaving, self._stop_sweeping, lambda: forget(loop)
+        )
 
     async def begin(self) -> None:
         """Tie the children to the loop that runs this."""
@@ -40,7 +43,9 @@ class LoopChildren:
         else:
             import trio
 
-            trio.lowlevel.spawn_system_task(_sweep_on_trio, weakref.ref(self))
+            scope = anyio.CancelScope()
+            self._stop_sweeping[:] = [scope.cancel]
+            trio.lowlevel.spawn_system_task(_sweep_on_trio, weakref.ref(self), scope)
 
     @property
     def ended(self) -> bool:
@@ -100,26 +105,33 @@ def _sweep_later(home: weakref.ref[LoopChildren]) -> None:
     here = home()
     if here is not None and not here.ended:
         here.sweep()
-        here.loop.call_later(SWEEP_EVERY, _sweep_later, home)
+        timer = here.loop.call_later(SWEEP_EVERY, _sweep_later, home)
+        here._stop_sweeping[:] = [timer.cancel]
 
 
-async def _sweep_on_trio(home: weakref.ref[LoopChildren]) -> None:
-    while True:
-        await anyio.sleep(SWEEP_EVERY)
-        here = home()
-        if here is None:
-            return
-        here.sweep()
-        del here
+async def _sweep_on_trio(home: weakref.ref[LoopChildren], scope: anyio.CancelScope) -> None:
+    with scope:
+        while True:
+            await anyio.sleep(SWEEP_EVERY)
+            here = home()
+            if here is None:
+                return
+            here.sweep()
+            del here
 
 
 async def _until_loop_ends(
-    children: dict[Any, Any], leaving: list[Any], loop: Any, forget: Callable[[Any], object]
+    children: dict[Any, Any],
+    leaving: list[Any],
+    stop_sweeping: list[Callable[[], object]],
+    forget: Callable[[], object],
 ) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        forget(loop)
+        forget()
+        for stop in stop_sweeping:
+            stop()
         leaving += children.values()
         children.clear()
         with anyio.CancelScope(shield=True):

@@ -48,7 +48,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
 
     def _start_without_children(self) -> None:
         self._children = {}
-        self._sweeping = False
+        self._stop_sweeping: Callable[[], object] | None = None
         children, pid = self._children, os.getpid()
         weakref.finalize(self, _close_ours, children, pid).atexit = False
         weakref.finalize(self, _leave, children, pid)
@@ -115,8 +115,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             return self._hand_out(call, end.value, service)
 
     def _start_sweeping(self) -> None:
-        self._sweeping = True
-        background().spawn(_sweep, weakref.ref(self))
+        swept = background().spawn(_sweep, weakref.ref(self))
+        self._stop_sweeping = finalizer = weakref.finalize(self, swept.cancel)
+        finalizer.atexit = False
 
     def sweep(self) -> None:
         """Close the idle connections that have expired, or that their node has closed."""
@@ -131,7 +132,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
-            if not self._sweeping:
+            if self._stop_sweeping is None:
                 self._start_sweeping()
             child = self._child_of(self._children, live, scheme, request.url)
             outgoing = self._make.request(
@@ -239,6 +240,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         for service in services:
             service.wait_idle(max(end - time.monotonic(), 0.0))
         self._cut = True
+        if self._stop_sweeping is not None:
+            self._stop_sweeping()
         if self._lanes is not None:
             self._lanes.rules.stop()
         stopped = self._following.stop()
@@ -251,7 +254,7 @@ async def _sweep(transport: weakref.ref[SyncShell]) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY)
         here = transport()
-        if here is None or here._closed:
+        if here is None:
             return
         here.sweep()
         del here

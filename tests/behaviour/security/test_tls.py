@@ -70,7 +70,7 @@ def test_old_protocols_are_off():
     from rpcguard._connections.children import Children
 
     made = Children(
-        http, None, None, node_transport=None, verify=True, cert=None, trust_env=False,
+        http, object, flavour="sync", node_transport=None, verify=True, cert=None, trust_env=False,
         http1=True, http2=False, limits=None, local_address=None, socket_options=None,
     )._tls()  # fmt: skip
     assert made.minimum_version >= ssl.TLSVersion.TLSv1_2
