@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 
 import anyio
 import pytest
@@ -189,3 +190,36 @@ async def test_closing_cuts_what_is_under_way(make_h2, make_h2_caller):
             await caller.transport.aclose()
     assert len(failures) == 1
     await soon(lambda: node.open == 0, "the connection is closed")
+
+
+@each(FLAVOURS)
+async def test_an_idle_connection_is_closed_without_further_calls(make_h2, make_h2_caller):
+    """At its expiry, by the sweep of its transport."""
+    node = make_h2()
+    limits = http.Limits(max_connections=5, keepalive_expiry=0.05)
+    caller = make_h2_caller(node, limits=limits)
+    await caller.call()
+    await soon(lambda: node.open == 0, "it is closed")
+    (view,) = caller.transport.nodes("orders")
+    assert view.connections.idle == 0
+
+
+@each(FLAVOURS)
+async def test_a_node_that_pings_an_idle_connection_is_answered(make_h2, make_h2_caller):
+    """Nobody reads on trio and in threads but the sweep."""
+    answered = threading.Event()
+
+    class Pinging(H2):
+        def take(self, event) -> None:
+            super().take(event)
+            if type(event).__name__ == "PingAckReceived":
+                answered.set()
+
+    node = make_h2()
+    node.scripts = (lambda peer: Pinging(peer, H2.answer).run(),)
+    caller = make_h2_caller(node, limits=http.Limits(max_connections=5, keepalive_expiry=60))
+    await caller.call()
+    speaker = node.speakers[0]
+    speaker.say(speaker.wire.ping, b"12345678")
+    await soon(answered.is_set, "it is answered")
+    assert node.open == 1
