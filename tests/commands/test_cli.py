@@ -147,7 +147,10 @@ def test_a_command_loads_only_what_it_needs():
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("rpcguard ", {"demo", "nodes", "offline", "online", "-h", "--help", "--version"}),
+        (
+            "rpcguard ",
+            {"demo", "nodes", "offline", "online", "plan-release", "-h", "--help", "--version"},
+        ),
         ("rpcguard nodes --w", {"--watch"}),
         ("rpcguard nodes zoo", {"zookeeper://", "zookeeper+tls://"}),
     ],
