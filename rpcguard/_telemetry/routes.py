@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rpcguard._telemetry.hooks import told
+
 if TYPE_CHECKING:
     from rpcguard._core.nodes.routed import Routed
     from rpcguard._telemetry.metrics import Instruments
@@ -15,6 +17,7 @@ class RouteCounts:
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
 
+    @told
     def marked(self, source: str, result: str) -> None:
         """Count a mark: where it stood, and whether it was used, unknown or malformed."""
         attributes = {"rpcguard.mark.source": source, "rpcguard.mark.result": result}
@@ -29,12 +32,14 @@ class RouteCounts:
         """Count a call of a route that found no node."""
         self._count(service, route, "failed")
 
+    @told
     def _count(self, service: str, route: str, result: str) -> None:
         told = self._instruments
         name, route = told.name(service), told.route(route)
         attributes = {"server.address": name, "rpcguard.route": route, "rpcguard.result": result}
         told.routed.add(1, attributes)
 
+    @told
     def zoned(self, service: str, *, own: bool) -> None:
         """Count an attempt by whether it stays in the caller's zone."""
         told = self._instruments
@@ -44,6 +49,7 @@ class RouteCounts:
         }
         told.zone_picks.add(1, attributes)
 
+    @told
     def refreshed(self, outcome: str) -> None:
         """Count what came of asking for a document of rules: changed, same, rejected, failed."""
         self._instruments.rules.add(1, {"rpcguard.rules.outcome": outcome})

@@ -10,6 +10,7 @@ from opentelemetry import context as otel
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.routes import attributes_of
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ class NoSpan:
     def attempt(self, outgoing: httpx.Request, step: Send | None) -> Self:
         """Begin an attempt."""
         if self._here is not None:
-            outgoing.headers = outgoing.headers.copy()  # the caller's own, where it may be
-            propagate.inject(outgoing.headers, self._here)
+            _inject(outgoing, self._here)
         return self
 
     def __enter__(self) -> Self:
@@ -100,17 +100,18 @@ class CallSpan:
         if self._attempt is not None:
             self._attempt.finish()
         if step is not None and step.resent_because is not None:
-            self.telemetry.instruments.retries.add(
-                1,
-                {
-                    "server.address": self.attributes["server.address"],
-                    "rpcguard.retry.reason": step.resent_because,
-                },
-                self.here,
-            )
+            self._count_retry(step.resent_because)
         self._count += 1
         self._attempt = AttemptSpan(self, outgoing, step)
         return self._attempt
+
+    @told
+    def _count_retry(self, because: str) -> None:
+        told = {
+            "server.address": self.attributes["server.address"],
+            "rpcguard.retry.reason": because,
+        }
+        self.telemetry.instruments.retries.add(1, told, self.here)
 
     def answered(self) -> None:
         """Take in that the call is answered; it lasts until the body is closed."""
@@ -131,6 +132,7 @@ class CallSpan:
         attempt.finish()
         self._record(attempt.outcome)
 
+    @told
     def _record(self, outcome: dict[str, Any]) -> None:
         told = {key: outcome[key] for key in _OF_CALL if key in outcome}
         instruments, here = self.telemetry.instruments, self.here
@@ -176,11 +178,10 @@ class AttemptSpan:
         self._began = time.perf_counter()
         if self._observer.telemetry.tracing:
             self._begin_span()
-        outgoing = self._outgoing
-        outgoing.headers = outgoing.headers.copy()  # the caller's own, where it may be
-        propagate.inject(outgoing.headers, self._context)
+        _inject(self._outgoing, self._context)
         return self
 
+    @told
     def _begin_span(self) -> None:
         observer = self._observer
         method = observer.attributes["http.request.method"]
@@ -221,7 +222,7 @@ class AttemptSpan:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[False]:
         if self._token is not None:
-            otel.detach(self._token)
+            otel.detach(self._token)  # it logs what goes wrong, and raises nothing
         if error is not None:
             self.note_end(error)
         return False
@@ -268,13 +269,20 @@ class AttemptSpan:
         self._finished = True
         self.note_end()
         seconds = self._seconds or 0.0
-        observer, span = self._observer, self._span
+        self._record(seconds)
+        if self._span is not None:
+            self._end_span(self._span, self._start + int(seconds * 1e9))
+
+    @told
+    def _record(self, seconds: float) -> None:
+        observer = self._observer
         attributes = {**observer.attributes, **self.outcome}
         observer.telemetry.instruments.request_duration.record(seconds, attributes, self._context)
-        if span is not None and span.is_recording():
-            self._end_span(span, self._start + int(seconds * 1e9))
 
+    @told
     def _end_span(self, span: Span, end: int) -> None:
+        if not span.is_recording():
+            return
         span.set_attributes(self.outcome)
         if "error.type" in self.outcome:
             span.set_status(Status(StatusCode.ERROR, _described(self._error)))
@@ -303,8 +311,10 @@ class Body:
 
     def close(self) -> None:
         """Close the stream."""
-        self._attempt.closed()
-        self._stream.close()
+        try:
+            self._attempt.closed()
+        finally:
+            self._stream.close()
 
     # Not a generator: one more of them would have to be closed when it is left early.
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -323,11 +333,27 @@ class Body:
 
     async def aclose(self) -> None:
         """Close the stream."""
-        self._attempt.closed()
-        await self._stream.aclose()
+        try:
+            self._attempt.closed()
+        finally:
+            await self._stream.aclose()
 
 
 AnySpan = CallSpan | NoSpan
+
+
+def _inject(outgoing: httpx.Request, here: Context) -> None:
+    before = outgoing.headers
+    headers = outgoing.headers = before.copy()  # the caller's own, where it may be
+
+    def inject() -> None:
+        try:
+            propagate.inject(headers, here)
+        except Exception:
+            outgoing.headers = before  # no half of a context
+            raise
+
+    hooks.tell(inject)
 
 
 def _name(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 
+from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.metrics import SCHEMA_URL, instruments_of
 from rpcguard._telemetry.routes import RouteCounts
 from rpcguard._telemetry.spans import NO_SPAN, QUIET, CallSpan, NoSpan
@@ -66,6 +67,8 @@ class Telemetry:
     def observe(self, request: httpx.Request) -> AnySpan:
         """Begin to observe a call, in the context of its caller."""
         here = otel.get_current()
+        if hooks.nested:
+            return NO_SPAN  # a finalizer or a signal handler calls amid the work of an SDK
         if not here:
             return CallSpan(self, request, here) if self._listened_to() else NO_SPAN
         if _is_quiet(here):
@@ -83,6 +86,7 @@ class Telemetry:
             self._measuring = _is_of_sdk(self._meter_provider or metrics.get_meter_provider())
         return self.tracing or self._measuring
 
+    @told
     def count(self, event: Event) -> None:
         """Count an event of a service's list."""
         service = {"server.address": self.instruments.name(event.service)}
@@ -107,6 +111,7 @@ class Telemetry:
         elif event.kind == "panic":
             self.instruments.panics.add(1, service)
 
+    @told
     def denied(self, service: str, reason: str) -> None:
         """Count a retry that was wanted and not made."""
         if not _is_quiet(otel.get_current()):
@@ -114,11 +119,13 @@ class Telemetry:
             attributes = {"server.address": name, "rpcguard.denial.reason": reason}
             self.instruments.denied.add(1, attributes)
 
+    @told
     def rejected(self, service: str, limit: str) -> None:
         """Count a call that was refused before it was sent."""
         name = self.instruments.name(service)
         self.instruments.rejected.add(1, {"server.address": name, "rpcguard.limit": limit})
 
+    @told
     def refreshed(self, service: str, error_type: str | None) -> None:
         """Count an answer of the registry, or its failure."""
         attributes = {"server.address": self.instruments.name(service)}

@@ -1,0 +1,81 @@
+"""What is told to tracers, meters and propagators costs no call anything, whatever they do."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
+
+from rpcguard._text import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+
+_WARN_EVERY: Final = 60.0
+"""Seconds between two warnings: a hook that fails would fail with each call."""
+
+_MOST_LATE: Final = 1000
+"""What is kept for later at most; a thread comes back to it within its next call."""
+
+
+class Hooks:
+    """Where code of others is called that only watches: processors, samplers, propagators.
+
+    What they raise is logged once a minute. One that is called in the middle of another, by a
+    finalizer or a signal handler in the same thread, waits until that one is done: an SDK holds
+    locks, and would wait for itself. Thread-safe, without a lock of its own.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._warn_again = 0.0
+        self._busy: set[int] = set()
+        self._late: deque[Callable[[], object]] = deque(maxlen=_MOST_LATE)
+
+    @property
+    def nested(self) -> bool:
+        """Tell whether this thread is in the middle of one."""
+        return get_ident() in self._busy
+
+    def tell(self, hook: Callable[[], object]) -> None:
+        """Call a hook; after the one that this has interrupted, where there is one."""
+        thread = get_ident()
+        if thread in self._busy:
+            self._late.append(hook)
+            return
+        try:
+            self._busy.add(thread)
+            self._call(hook)
+            while self._late:
+                self._call(self._late.popleft())
+        except IndexError:  # another thread was quicker
+            pass
+        finally:
+            self._busy.discard(thread)
+
+    def _call(self, hook: Callable[[], object]) -> None:
+        try:
+            hook()
+        except Exception:  # the call of the user has no part in it
+            now = self._clock()
+            if now >= self._warn_again:
+                self._warn_again = now + _WARN_EVERY
+                logger.warning("telemetry failed, and the call went on", exc_info=True)
+
+
+hooks: Final = Hooks()
+"""One for all transports, as the SDK is one for all of them."""
+
+
+def told(method: Callable[P, Any]) -> Callable[P, None]:
+    """Make a method that tells something one that never raises."""
+
+    @functools.wraps(method)
+    def tell(*args: P.args, **kwargs: P.kwargs) -> None:
+        hooks.tell(lambda: method(*args, **kwargs))
+
+    return tell
