@@ -10,6 +10,7 @@ from h2.settings import SettingCodes
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, PriorityFrame, PushPromiseFrame, WindowUpdateFrame
 from hypothesis import given
+from hypothesis import settings as run
 from hypothesis import strategies as some
 
 from rpcguard._wire.h2_faults import (
@@ -365,6 +366,7 @@ def test_what_breaks_the_rules_ends_the_connection(frame):
     assert peer.session.capacity == 0
 
 
+@run(deadline=None, max_examples=300)
 @given(
     some.lists(
         some.tuples(
