@@ -125,7 +125,7 @@ class SocketStream:
             try:
                 done = tls.handshake()
             except OSError:
-                self._say_goodbye()
+                self._try_flush()  # the alert tells the peer what was wrong
                 raise
             sent = self.flush()
             if done:
@@ -169,7 +169,7 @@ class SocketStream:
                 if raw is None:
                     return None
                 tls.received(raw)
-                self.flush()  # an answer of TLS itself, to a change of keys say
+                self._try_flush()  # an answer of TLS itself, to a change of keys say
         except OSError as error:
             raise self.core.ReadError(error) from error
         # No look at the socket tells of what is decrypted: it must not stay behind in TLS.
@@ -186,8 +186,8 @@ class SocketStream:
         self.touched = True
         return taken
 
-    def _say_goodbye(self) -> None:
-        # The alert tells the peer what was wrong; whether it still arrives changes nothing.
+    def _try_flush(self) -> None:
+        # Who reads is not to fail by what cannot be sent: an answer may lie before the reset.
         try:
             self.flush()
         except self.core.WriteError:
