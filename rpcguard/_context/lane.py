@@ -16,6 +16,9 @@ _MARK: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BASE: Final = "base"
 """The mark, in use with Alibaba's MSE, that says that a call has none."""
 
+UNHEARD: Final = "\0"
+"""Stands for no word on a lane, where baggage that says something else is not to be believed."""
+
 _lane: ContextVar[str | None] = ContextVar("rpcguard_lane")
 
 
@@ -34,6 +37,18 @@ def lane(mark: str | None) -> Iterator[None]:
     """
     if mark is not None and not is_mark(mark):
         raise ValueError(f"lane must be 1 to 64 characters of A-Za-z0-9._- or None, not {mark!r}")
+    with arrived_with(mark):
+        yield
+
+
+def arrive(mark: str | None) -> None:
+    """Make the work of this context that of a request with this mark, or `UNHEARD`."""
+    _lane.set(mark)
+
+
+@contextmanager
+def arrived_with(mark: str | None) -> Iterator[None]:
+    """Do so for a block."""
     token = _lane.set(mark)
     try:
         yield

@@ -11,7 +11,7 @@ from opentelemetry import baggage
 from opentelemetry import context as otel
 
 from rpcguard._context.baggage import HEADER, member, with_member
-from rpcguard._context.lane import current_lane
+from rpcguard._context.lane import UNHEARD, current_lane
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.routing.marks import first_mark
 from rpcguard._discovery.rules import Rules
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _LANE: Final = "RPCGUARD_LANE"
 _ZONE: Final = "RPCGUARD_ZONE"
-_UNSAID: Final = "\0"
+_UNSAID: Final = "\1"
 """Stands for no word on a lane, which is not the same as the word that there is none."""
 
 _BAGGAGE: Final = "rpcguard.lane"
@@ -108,10 +108,10 @@ class Lanes:
         for name in self.routing.read:
             yield "header", request.headers.get(name)
         here = current_lane(_UNSAID)
-        if here != _UNSAID:
-            yield "context", here or ""
-        else:
+        if here == _UNSAID:
             yield "context", _of_baggage(self.routing.lane_baggage)
+        elif here != UNHEARD:
+            yield "context", here or ""
         yield "process", self.routing.lane
 
     def send(self, outgoing: Any, service: str, routed: Routed) -> None:

@@ -10,12 +10,16 @@ application serves as before until it is stopped.
 What must always hold: only the node's own operator can switch it; an answer is delivered as usual,
 whatever its status; nothing here needs the caller's half to be installed.
 
+Two more wrappers, `ContextASGI` and `ContextWSGI`, hand the lane of a request on to the calls that
+are made while it is served.
+
 Imports: nothing of rpcguard but the lowest rooms. A newcomer gets wrong: stopping the process
 before callers had a chance to hear of it.
 """
 
 from rpcguard.provider.asgi import OfflineASGI
+from rpcguard.provider.context import ContextASGI, ContextWSGI
 from rpcguard.provider.switch import OfflineSwitch
 from rpcguard.provider.wsgi import OfflineWSGI
 
-__all__ = ["OfflineASGI", "OfflineSwitch", "OfflineWSGI"]
+__all__ = ["ContextASGI", "ContextWSGI", "OfflineASGI", "OfflineSwitch", "OfflineWSGI"]

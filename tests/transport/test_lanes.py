@@ -18,6 +18,7 @@ from opentelemetry import context as otel
 
 import rpcguard
 from rpcguard import Node, Route, Routing, Snapshot
+from rpcguard._context.lane import UNHEARD, arrived_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,6 +106,16 @@ def test_a_mark_comes_in_by_the_first_place_that_has_one(
     with rpcguard.lane(None):
         assert one.get() == "base"
     otel.detach(token)
+
+
+def test_baggage_of_an_outsider_is_not_believed(calls: Callable[..., Calls]) -> None:
+    """An instrumentation has read it, the middleware does not trust it: it goes nowhere."""
+    one = calls()
+    token = otel.attach(baggage.set_baggage("rpcguard.lane", "c2"))
+    with arrived_with(UNHEARD):
+        assert one.get() == "base"
+    otel.detach(token)
+    assert "baggage" not in one.sent[0][1]
 
 
 @pytest.mark.parametrize("mark", ["a b", "x" * 10_000, "c2;drop", "ä"])

@@ -1,0 +1,157 @@
+"""What a request brings for the calls that are made while it is served."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final
+
+from rpcguard._context.baggage import HEADER, member
+from rpcguard._context.lane import BASE, UNHEARD, arrive, arrived_with, is_mark
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+Network = IPv4Network | IPv6Network
+Scope = MutableMapping[str, Any]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
+"""Who is trusted by default: this machine, where a sidecar may be."""
+
+
+class Context:
+    """What is read of requests, and whose word counts.
+
+    `trust` are the networks of peers, such as `["10.0.0.0/8"]`, whose marks are taken; those of
+    everybody else are ignored, also where they stand in baggage that an instrumentation has read.
+    `headers` are looked at first, then the member `baggage` of W3C baggage.
+    """
+
+    def __init__(
+        self, *, trust: Iterable[str | Network], headers: Iterable[str], baggage: str
+    ) -> None:
+        if isinstance(trust, str) or isinstance(headers, str):
+            raise ValueError("trust and headers must be several texts, such as a list of them")
+        if not is_mark(baggage):
+            raise ValueError(f"baggage must be the name of a member, not {baggage!r}")
+        self._trust = tuple(_network(one) for one in trust)
+        self._headers = tuple(name.lower() for name in headers)
+        self._baggage = baggage
+
+    def mark_of(self, peer: str | None, headers: Mapping[str, str]) -> str | None:
+        """Give the mark of a request; None takes marks off, `UNHEARD` is no word.
+
+        `peer` is the address, None for a unix socket, whose file says who may write to it.
+        """
+        if peer is not None and not self._trusts(peer):
+            return UNHEARD
+        for name in self._headers:
+            mark = headers.get(name)
+            if mark is not None and (is_mark(mark) or mark == ""):
+                return None if mark in ("", BASE) else mark
+        mark = member(headers.get(HEADER, ""), self._baggage)
+        if mark is None or not is_mark(mark):
+            return UNHEARD
+        return None if mark == BASE else mark
+
+    def _trusts(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._trust)
+
+
+def _network(one: str | Network) -> Network:
+    try:
+        return ip_network(one)
+    except ValueError as error:
+        raise ValueError(f"trust: {error}") from None
+
+
+class ContextASGI(Context):
+    """An ASGI app in whose requests the lane of each goes on to the calls that it makes.
+
+    A mark comes in the member `baggage` of W3C baggage, or in one of `headers` such as
+    `["x-mse-tag"]`, and only from peers in the networks of `trust`; by default that is this
+    machine. It ends with the request, but for tasks that the request has started. What a request
+    brings is used by transports with a `Routing`. Raises `ValueError` for what is no network.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        trust: Iterable[str | Network] = _LOOPBACK,
+        headers: Iterable[str] = (),
+        baggage: str = "rpcguard.lane",
+    ) -> None:
+        super().__init__(trust=trust, headers=headers, baggage=baggage)
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve one connection of the ASGI interface."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            key, text = bytes(name).decode("latin-1").lower(), bytes(value).decode("latin-1")
+            headers[key] = f"{headers[key]},{text}" if key in headers else text
+        client = scope.get("client")
+        with arrived_with(self.mark_of(client[0] if client else None, headers)):
+            await self.app(scope, receive, send)
+
+
+class ContextWSGI(Context):
+    """A WSGI app in whose requests the lane of each goes on to the calls that it makes.
+
+    As `ContextASGI`; the body of an answer is made in the context of its request as well.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        trust: Iterable[str | Network] = _LOOPBACK,
+        headers: Iterable[str] = (),
+        baggage: str = "rpcguard.lane",
+    ) -> None:
+        super().__init__(trust=trust, headers=headers, baggage=baggage)
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request of the WSGI interface."""
+        headers = {
+            key[5:].replace("_", "-").lower(): str(value)
+            for key, value in environ.items()
+            if key.startswith("HTTP_")
+        }
+        # Servers give an empty address for the peer of a unix socket.
+        mark = self.mark_of(environ.get("REMOTE_ADDR") or None, headers)
+        context = contextvars.copy_context()
+        context.run(arrive, mark)
+        return _InContext(context, context.run(self.app, environ, start_response))
+
+
+class _InContext:
+    """The body of an answer, made in the context of its request."""
+
+    def __init__(self, context: contextvars.Context, parts: Iterable[bytes]) -> None:
+        self._context = context
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts = self._context.run(iter, self._parts)
+        end = object()
+        while (part := self._context.run(next, parts, end)) is not end:
+            yield part  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Close the app's own body, where it can be closed."""
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            self._context.run(close)
