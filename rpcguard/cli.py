@@ -15,6 +15,7 @@ from rpcguard._commands.base import FAILED, INTERRUPTED, CommandError, statuses
 from rpcguard._commands.demo import command as demo
 from rpcguard._commands.nodes import command as nodes
 from rpcguard._commands.plan import command as plan
+from rpcguard._commands.routes import command as routes
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rpcguard {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (demo, nodes, plan, switch):
+    for command in (demo, nodes, plan, routes, switch):
         command.add_to(commands)
     return parser
 

@@ -132,6 +132,24 @@ def _parsed(body: bytes, most: int, *, toml: bool) -> object:
     return tomllib.loads(body.decode())
 
 
+async def read_rules(source: str, service: str, *, beside_list: bool = False) -> list[Route]:
+    """Read the rules of a service once; `beside_list` allows a document without any.
+
+    Raises `RegistryError`, `OSError` or `ValueError` where there is no document.
+    """
+    most = MAX_BYTES if beside_list else MOST_BYTES
+    found = await _document_at(source, service, most).read()
+    if beside_list and isinstance(found, dict):
+        found.setdefault("routes", [])
+    return list(routes_of(found, may_fail=True))
+
+
+def _document_at(url: str, service: str, most: int) -> Document:
+    if url.startswith("file:"):
+        return DocumentFile(url, most=most)
+    return DocumentURL(url, service=service, most=most)
+
+
 class Rules:
     """The rules of one transport, followed from their source.
 
@@ -206,10 +224,7 @@ class Rules:
                 self._tasks.popitem()[1].cancel()
 
     def _document(self, url: str, service: str) -> Document:
-        most = MAX_BYTES if self._beside_list else MOST_BYTES
-        if url.startswith("file:"):
-            return DocumentFile(url, most=most)
-        return DocumentURL(url, service=service, most=most)
+        return _document_at(url, service, MAX_BYTES if self._beside_list else MOST_BYTES)
 
     async def _follow(self, key: str, url: str) -> None:
         document = self._document(url, key)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tests.docs.blocks import Block
 
 OWN_NODES = {
+    "docs/guides/canary.md",
     "docs/tutorial.md",
     "docs/guides/release.md",
     "docs/guides/sdks.md",

@@ -245,6 +245,14 @@ class Pools:
         """Tell whether any node that can be picked is warming."""
         return bool(self._tempered)
 
+    def nodes_of(self, stage: Stage) -> list[str]:
+        """Give the ids of the nodes of a stage that can be picked."""
+        return [
+            live.node.id
+            for live, pool in self._places.items()
+            if live.in_pool and pool.cell in stage.cells and not self._beyond(pool)
+        ]
+
     # What a call may use
 
     def prepare_whole(self) -> Leg:

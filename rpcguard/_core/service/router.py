@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rpcguard._core.nodes.routed import Routed
 from rpcguard._core.nodes.view import RouteView
@@ -32,6 +32,28 @@ if TYPE_CHECKING:
 
 _PAUSE_EVERY: Final = 64
 """Nodes after which other threads get a turn: a tenth of a millisecond."""
+
+
+class Foreseen(NamedTuple):
+    """Where a call would go."""
+
+    route: str | None
+    """The route that would take it; None is no route."""
+
+    lane: str | None
+    """The mark that it would have."""
+
+    share: float
+    """The part of the calls of this kind that the route takes, of those that are left."""
+
+    group: str
+    """The nodes: the name of a route or lane, `base`, `any`; `none` where no node can serve."""
+
+    fallback: str | None
+    """`base` or `any` where these are not the nodes that it is meant for."""
+
+    nodes: tuple[str, ...]
+    """The ids of those that can serve."""
 
 
 class _Turns:
@@ -214,6 +236,35 @@ class Router:
     def names(self, lane: str) -> bool:
         """Tell whether the service lists a node of a lane; needs no lock."""
         return lane in self._paths.lanes
+
+    def foresee(self, ask: Ask, now: float) -> list[Foreseen]:
+        """Tell where a call would go, and in which part of the cases; no turn is taken."""
+        told = []
+        for entry in ask.matched:
+            route = entry.route
+            if route.is_share and ask.mark is not None:
+                continue
+            lane = route.mark or ask.mark
+            told.append(self._foreseen(entry, lane, self._effective(entry, now)))
+            if not route.is_share:
+                return told
+        return [*told, self._foreseen(None, ask.mark, 1.0)]
+
+    def _foreseen(self, entry: Entry | None, lane: str | None, share: float) -> Foreseen:
+        name = None if entry is None else entry.route.name
+        stage = next(
+            (
+                stage
+                for leg in self._paths.legs(entry, lane, again=False)
+                for stage in leg.stages
+                if stage.eligible and stage.fit
+            ),
+            None,
+        )
+        if stage is None:
+            return Foreseen(name, lane, share, "none", None, ())
+        nodes = tuple(sorted(self._pools.nodes_of(stage)))
+        return Foreseen(name, lane, share, stage.group, stage.fallback, nodes)
 
     # What is shown
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.limit import Rejection
     from rpcguard._core.service.reconcile import Changes
     from rpcguard._core.service.records import PickRecord
-    from rpcguard._core.service.router import Router
+    from rpcguard._core.service.router import Foreseen, Router
     from rpcguard._core.service.turns import Counted
 
 _CHUNK = 64
@@ -327,6 +327,11 @@ class Service(Turns):
     def secure(self) -> None:
         """Note that the service is called over TLS, which proves whose answers it gets."""
         self._roster.secured = True
+
+    def foresee(self, ask: Ask) -> list[Foreseen]:
+        """Tell where a call would go by lanes and routes; nothing is taken for it."""
+        router = self.router
+        return [] if router is None else self._alone(lambda: router.foresee(ask, self.clock()))
 
     @property
     def doubts(self) -> bool:

@@ -1,0 +1,9 @@
+"""`rpcguard routes`: which rule matches a call, and which nodes it would use.
+
+A list is read as `rpcguard nodes` reads it, rules as a transport does, and both are given to the
+same code that decides on calls; nothing is called.
+
+What must always hold: no turn of a share is taken by looking. Imports: the transports and below.
+A newcomer gets wrong: judging nodes here. What a running program has learned of them is on its
+status page.
+"""

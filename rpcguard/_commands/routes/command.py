@@ -1,0 +1,71 @@
+"""`rpcguard routes`: its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rpcguard._commands.base import USAGE, CommandError, add_command, one_line, statuses
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rpcguard._commands.base import Commands
+
+_EPILOG = f"""\
+examples:
+  rpcguard routes consul://127.0.0.1:8500 orders --rules routes.json
+  rpcguard routes file:///etc/services.json orders --header 'x-tester: alice'
+  rpcguard routes nacos://127.0.0.1:8848 orders --lane canary-2 --json
+
+Without --rules they are read beside the list, where that is a document (file://, http://).
+
+{statuses("failed: there is no list, or no node that such a call may use")}"""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = add_command(
+        commands,
+        "routes",
+        _run,
+        help="tell which rule matches a call, and which nodes it would use",
+        description=(
+            "Tell which rules match a call of a service, which part of such calls they take, and\n"
+            "the nodes that would serve it. Nothing is called."
+        ),
+        epilog=_EPILOG,
+    )
+    add = parser.add_argument
+    add("registry", metavar="URL", help="of a registry, such as consul://127.0.0.1:8500")
+    add("service", metavar="SERVICE", help="the logical name of the service")
+    add("--rules", metavar="FILE", help="JSON or TOML, as a path or a URL")
+    add("--method", default="GET", help="of the call (GET)")
+    add("--path", default="/", help="of the call, with its query (/)")
+    add("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be repeated")
+    add("--lane", help="the mark of the call")
+    add("--key", help="the key of the call, for sticky shares")
+    add("--json", action="store_true", help="a JSON array")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rpcguard._commands.routes.run import Wanted, show_routes
+    from rpcguard.errors import InvalidRegistryURL, RpcguardError
+
+    headers = dict(_header(text) for text in options.header)
+    wanted = Wanted(options.method, options.path, headers, options.lane, options.key)
+    try:
+        found = show_routes(
+            options.registry, options.service, options.rules, wanted, as_json=options.json
+        )
+    except InvalidRegistryURL as error:
+        raise CommandError(one_line(error), status=USAGE) from error
+    except (RpcguardError, OSError, ValueError) as error:
+        raise CommandError(one_line(error)) from error
+    return 0 if found else 1
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise CommandError(f"--header needs 'NAME: VALUE', not {text!r}", status=USAGE)
+    return name.strip(), value.strip()
