@@ -82,7 +82,7 @@ MUTATIONS = [
     Mutation(
         "a call goes by the list as it is when time has passed",
         "_core.service.picker",
-        "self._standing.tick(now)  # legs are of what is there after it",
+        "self._reactions.tick(now)  # legs are of what is there after it",
         "pass",
     ),
     Mutation(
@@ -100,8 +100,8 @@ MUTATIONS = [
     Mutation(
         "a retry goes to an untried node",
         "_core.service.picker",
-        "pools.pick_again(leg, now, tried) if tried else pools.pick(leg, now, tried)",
-        "pools.pick(leg, now, ())",
+        "pools.pick_again(leg, now, (*passed, *tried)) if tried else",
+        "pools.pick(leg, now, ()) if tried else",
     ),
     Mutation(
         "a retry is paid from the budget",
@@ -111,7 +111,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a refresh keeps marks",
-        "_core.service.standing",
+        "_core.service.reactions",
         "roster.update(live, node)",
         "roster.marks.discard(live), roster.update(live, node)",
     ),
@@ -124,7 +124,7 @@ MUTATIONS = [
     Mutation(
         "only idempotent calls run again",
         "_core.call.call",
-        "if verdict.safety is Safety.MAYBE and not self._repeatable:",
+        "if verdict.safety in (Safety.MAYBE, Safety.NEVER) and not self._repeatable:",
         "if False:",
     ),
     Mutation(
@@ -145,8 +145,8 @@ MUTATIONS = [
     Mutation(
         "a shrunken snapshot is doubted",
         "_core.service.reconcile",
-        "shrunk = len(unexplained) > believed * policy.shrink_share",
-        "shrunk = False",
+        "doubted = result.emptied or loss > policy.shrink_share * (serving + loss)",
+        "doubted = result.emptied",
     ),
     Mutation(
         "a new generation starts fresh",
@@ -187,14 +187,14 @@ MUTATIONS = [
     Mutation(
         "a good probe ends an ejection",
         "_core.service.standing",
-        "if ended or (ejection is not None and ejection.connect):",
-        "if ended:",
+        '    ("unreachable", "probe_up"): "well",\n',
+        "",
     ),
     Mutation(
         "a restart ends a mark",
-        "_core.service.marks",
-        "return mark.seen_down or mark.overdue",
-        "return mark.overdue",
+        "_core.service.standing",
+        '    ("down", "restarted"): "staying",\n',
+        "",
     ),
     Mutation(
         "judging stops when most nodes fail",
@@ -204,39 +204,39 @@ MUTATIONS = [
     ),
     Mutation(
         "the last usable node is not marked",
-        "_core.service.standing",
+        "_core.service.reactions",
         "return marked < cap and roster.eligible > live.in_pool",
         "return marked < cap",
     ),
     Mutation(
         "at most half is marked",
-        "_core.service.standing",
+        "_core.service.reactions",
         "return marked < cap and roster.eligible > live.in_pool",
         "return roster.eligible > live.in_pool",
     ),
     Mutation(
         "a node speaks for itself only",
         "_core.outcomes.responses",
-        'return Notice("foreign",',
-        'return Notice("signal",',
+        'return Notice("foreign", "sermant',
+        'return Notice("signal", "sermant',
     ),
     Mutation(
         "a mark has a longest time",
         "_core.service.marks",
-        "until = max(now + min(length, cap), asked_until)",
-        "until = max(now + max(length, cap), asked_until)",
+        "return min(notice.ttl or self.policy.ttl, cap)",
+        "return max(notice.ttl or self.policy.ttl, cap)",
     ),
     Mutation(
         "only a stale connection allows the same node",
         "_core.service.service",
-        "if lease is None and same_node and not tried[-1].gone:",
-        "if lease is None and tried and not tried[-1].gone:",
+        "again = same_node and not tried[-1].gone",
+        "again = not tried[-1].gone",
     ),
     Mutation(
         "a closed service takes no calls",
         "_core.service.service",
-        "            if self.closed:\n                return False\n",
-        "",
+        "open_ = not self.closed",
+        "open_ = True",
     ),
     Mutation(
         "slow start is suspended when half is new",
@@ -253,8 +253,8 @@ MUTATIONS = [
     Mutation(
         "attempts are limited",
         "_core.call.call",
-        "if len(tried) >= self._plan.attempts or verdict",
-        "if verdict",
+        "if self._spent >= self._plan.attempts or final:",
+        "if final:",
     ),
     Mutation(
         "the child of a gone node is closed",
@@ -265,13 +265,13 @@ MUTATIONS = [
     Mutation(
         "a short answer is read before it is handed out",
         "_core.call.call",
-        "return reply.status_code != 101 and _is_short(raw, limit)",
-        "return False",
+        "return length <= limit\n        return (self",
+        "return False\n        return (self",
     ),
     Mutation(
         "a refused connection is safe to retry",
         "_core.outcomes.exceptions",
-        '"ConnectError": (Safety.UNSENT, "connect")',
+        '"ConnectError": (Safety.UNCONNECTED, "connect")',
         '"ConnectError": (Safety.MAYBE, "connect")',
     ),
     Mutation(
@@ -288,9 +288,9 @@ MUTATIONS = [
     ),
     Mutation(
         "only the trial of a half-open node counts as its trial",
-        "_core.service.service",
-        "trial = lease.on_trial",
-        "trial = lease.proof",
+        "_core.service.reactions",
+        "live, trial = lease.live, lease.on_trial",
+        "live, trial = lease.live, lease.proof",
     ),
     Mutation(
         "an answer is drained only where a retry can wait",
@@ -307,19 +307,19 @@ MUTATIONS = [
     Mutation(
         "few failures are not",
         "_core.policies.ejection",
-        "if live.streak >= self.consecutive:",
+        "if blame != STALE and live.streak >= self.consecutive:",
         "if True:",
     ),
     Mutation(
         "a mark that has run out needs a probe",
         "_core.service.standing",
-        "if mark.proof:",
-        "if False:",
+        '("leaving", "lapsed"): "overdue",',
+        '("leaving", "lapsed"): "staying",',
     ),
     Mutation(
         "proven health is forgiven",
-        "_core.service.standing",
-        "            live.level -= 1\n",
+        "_core.service.blacklist",
+        "        live.level -= 1\n",
         "",
     ),
     Mutation(
@@ -330,15 +330,177 @@ MUTATIONS = [
     ),
     Mutation(
         "a node that is gone is not judged",
-        "_core.service.standing",
+        "_core.service.reactions",
         "if live.gone:  # for",
         "if False:  # for",
     ),
     Mutation(
         "the clock of the service judges dates",
         "_core.call.call",
-        "lease.live.node, self._service.wall)",
-        "lease.live.node)",
+        "raw, node, wall, reply.extensions)",
+        "raw, node, extensions=reply.extensions)",
+    ),
+    Mutation(
+        "what never left costs no attempt",
+        "_core.call.call",
+        "if self._unsent.take(self.attempts[-1].duration):\n                return 0.0",
+        "pass",
+    ),
+    Mutation(
+        "tries that never left are bounded",
+        "_core.call.tries",
+        "return self._count <= _MOST and self._left > 0.0",
+        "return True",
+    ),
+    Mutation(
+        "what never left is not paid for",
+        "_core.call.call",
+        "free=not self._spent",
+        "free=False",
+    ),
+    Mutation(
+        "a node that cannot be reached ends no call of others",
+        "_core.service.budget",
+        "self._counts.take_back(paid_at, 0, 1)",
+        "pass",
+    ),
+    Mutation(
+        "what a node refuses is its failure",
+        "_core.outcomes.exceptions",
+        'return replace(verdict, safety=Safety.UNSENT, blame="failure")\n    if type(event)',
+        'return replace(verdict, safety=Safety.UNSENT, blame="none")\n    if type(event)',
+    ),
+    Mutation(
+        "a dead kept connection counts by its rate",
+        "_core.service.reactions",
+        "live.outlive(now, policy.window)",
+        "pass",
+    ),
+    Mutation(
+        "a handshake that fails is not for probes",
+        "_core.policies.ejection",
+        'return Trip("handshake", "TLS handshake failed")',
+        "return CANNOT_CONNECT",
+    ),
+    Mutation(
+        "what fails at once after a probe is out by length",
+        "_core.service.reactions",
+        "self._policies.probes and not live.unproven",
+        "self._policies.probes",
+    ),
+    Mutation(
+        "what several nodes say is about none of them",
+        "_core.service.reactions",
+        "        if others:\n            self._discount(",
+        "        if not notice:\n            self._discount(",
+    ),
+    Mutation(
+        "a lifted mark is taken off all",
+        "_core.service.reactions",
+        "self._discount(notice, [*others, live], now)",
+        "self._discount(notice, [live], now)",
+    ),
+    Mutation(
+        "the oldest mark that answers gives way",
+        "_core.service.reactions",
+        "if oldest is None:",
+        "if True:",
+    ),
+    Mutation(
+        "leases that run out one by one are one loss",
+        "_core.service.reconcile",
+        "loss = max(result.shorter, result.shorter + lost)",
+        "loss = result.shorter",
+    ),
+    Mutation(
+        "a replaced node is no loss",
+        "_core.service.reconcile",
+        "    result.shorter = -come\n",
+        "    result.shorter = 0\n",
+    ),
+    Mutation(
+        "an empty list does not end nodes that answer",
+        "_core.service.roster",
+        "if not self.emptied:",
+        "if True:",
+    ),
+    Mutation(
+        "a silent node goes with an empty list",
+        "_core.service.roster",
+        "return min(max(live.heard_at, since) + PROOF_LIFE, longest)",
+        "return longest",
+    ),
+    Mutation(
+        "a refused connection ends a doubted node",
+        "_core.service.reactions",
+        'return trip.code in ("connect", "handshake") or self._roster.trusted > 0',
+        "return self._roster.trusted > 0",
+    ),
+    Mutation(
+        "a failed probe ends a doubted node",
+        "_core.service.reactions",
+        "if alive is False and live.doubted_at is not None:",
+        "if False:",
+    ),
+    Mutation(
+        "an odd answer ends a doubted node",
+        "_core.service.reactions",
+        "if live.doubted_at is not None and not live.oddities:",
+        "if False:",
+    ),
+    Mutation(
+        "a draining node is the last resort",
+        "_core.service.roster",
+        "if not live.node.weight or live in tried:",
+        'if live.state == "draining" or live in tried:',
+    ),
+    Mutation(
+        "a draining node waits for all others",
+        "_core.service.roster",
+        "return _DRAINED, live.in_flight, live.last_pick",
+        "return 0.5, live.in_flight, live.last_pick",
+    ),
+    Mutation(
+        "a trial is made by a call that can go on",
+        "_core.service.picker",
+        "if roster.blacklist.waiting and not tried:",
+        "if roster.blacklist.waiting:",
+    ),
+    Mutation(
+        "statuses of the policy are retried",
+        "_core.call.call",
+        "return listed and self._repeatable and EARLY not in reply.extensions",
+        "return False",
+    ),
+    Mutation(
+        "a call after 429 does not wait",
+        "_core.call.call",
+        "if done.reply is not None and done.reply.status_code == _TOO_MANY_REQUESTS:",
+        "if False:",
+    ),
+    Mutation(
+        "levels end",
+        "_core.service.blacklist",
+        "if self.policy.duration * 2.0**live.level < self.policy.max_duration:",
+        "if True:",
+    ),
+    Mutation(
+        "a mark does not forget failures",
+        "_core.service.standing",
+        'if live.health == "well" != health or happening == "restarted":',
+        "if True:",
+    ),
+    Mutation(
+        "a lost probe is made again",
+        "_core.service.standing",
+        "if not live.probing or now > live.probed_at + self._silence:",
+        "if not live.probing:",
+    ),
+    Mutation(
+        "doubted nodes are the last resort",
+        "_core.service.pools",
+        "PoolKey(cell, (doubted, node.priority), own)",
+        "PoolKey(cell, (False, node.priority), own)",
     ),
 ]
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rpcguard._core.service.standing import Standing
+from rpcguard._core.service.reactions import Reactions
 from tests.simulation.__main__ import replay
 from tests.simulation.cases import CASES
 from tests.simulation.driver import Play
@@ -55,7 +55,7 @@ def test_every_broken_rule_is_noticed():
 
 def test_a_failing_seed_shrinks_to_its_cause(monkeypatch, capsys):
     """With a broken rule, a scenario of dozens of parts comes down to the few that matter."""
-    monkeypatch.setattr(Standing, "_may_mark", lambda _self, _live: True)
+    monkeypatch.setattr(Reactions, "_may_mark", lambda _self, _live, _now: True)
     found = first_failure(range(200))
     whole = draw(found.seed)
     smallest = shrink(whole)

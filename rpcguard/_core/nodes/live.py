@@ -304,6 +304,10 @@ class LiveNode:
         self.streak = self.odd_run = 0
         self.recent = self.answers = None
 
+    def begin_ramp(self) -> None:
+        """Count the good answers of slow start from here on."""
+        self.warm_calls = 0
+
     def come_back(self) -> None:
         """Note that a probe has found the node well, which no call has yet."""
         self.unproven = True

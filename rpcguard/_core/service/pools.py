@@ -218,8 +218,8 @@ class Pools:
 
     # Slow start
 
-    def temper(self, warming: Collection[LiveNode]) -> None:
-        """Take in the ramps of warming nodes; suspend those of a cell that is half new or more.
+    def temper(self, warming: Collection[LiveNode]) -> list[LiveNode]:
+        """Take in the ramps of warming nodes; give those whose cell is half new or more.
 
         In a release that replaces many nodes the old ones would have to bear the load of the rest.
         Decided per cell: the few nodes of a canary are all new, and its share is thinned instead.
@@ -235,10 +235,11 @@ class Pools:
                 pool.cell.lacking += lacking
                 pool.cell.warming += live.weight
                 self._tempered.add(pool)
-        for live in warming:
-            cell = self._places[live].cell
-            if cell.warming * 2.0 >= cell.weight:
-                live.ramp = 1.0
+        return [live for live in warming if self._is_half_new(self._places[live].cell)]
+
+    @staticmethod
+    def _is_half_new(cell: Cell) -> bool:
+        return cell.warming * 2.0 >= cell.weight
 
     @property
     def tempered(self) -> bool:

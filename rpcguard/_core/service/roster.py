@@ -140,7 +140,7 @@ class Roster:
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
         """Start the ramp of a node; `retune` is due after it."""
         live.warm_since = now - head_start
-        live.warm_calls = 0
+        live.begin_ramp()
         live.ramp = self.slow_start.ramp(head_start, 0)
         self.warming.add(live)
 
@@ -173,7 +173,8 @@ class Roster:
         for live in self.warming:
             live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
         self.warming = {live for live in self.warming if live.ramp < 1.0}
-        self.pools.temper(self.warming)
+        for live in self.pools.temper(self.warming):
+            live.ramp = 1.0  # suspended: the old ones would have to bear the load of the rest
 
     def next_change(self, now: float) -> float:
         """Give a time at or before that at which something changes by itself, else infinity."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,6 +70,14 @@ class Desk:
             on_denied=lambda _, reason: self.denials.append(reason),
         )
 
+    def spending(self, kind, seconds):
+        """Let time pass with each step of a kind."""
+
+        def spend(step):
+            self.clock.now += seconds if isinstance(step, kind) else 0.0
+
+        return spend
+
     @property
     def in_flight(self) -> list[int]:
         return [view.in_flight for view in self.service.nodes()]
@@ -89,9 +98,10 @@ def reply(status=200, **headers) -> http.Response:
 class Hand:
     """Take the steps of one call, feeding each with what the script says."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, spend=lambda _step: None) -> None:
         self.steps = call.run()
         self.taken: list[object] = []
+        self.spend = spend
 
     def play(self, *results) -> Handout:
         """Give the results in turn; what is not a `Send` is done by itself."""
@@ -99,6 +109,7 @@ class Hand:
         step = next(self.steps)
         while True:
             self.taken.append(step)
+            self.spend(step)
             result = waiting.pop(0) if isinstance(step, Send) else isinstance(step, Read)
             try:
                 if isinstance(result, BaseException):
@@ -735,3 +746,128 @@ def test_a_failure_under_the_user_is_noted():
     call.break_off(answer.lease, error)
     assert error.__notes__ == ["rpcguard: service orders: attempt 1 on n1: ReadError after 2.000 s"]
     assert desk.view(1).failures == 1
+
+
+# What never left this process, and what is retried by the user's word
+
+
+def test_what_never_left_costs_neither_attempt_nor_budget():
+    """Nodes that cannot be connected to are passed by, also by a POST of one attempt."""
+    desk = Desk(*map(place, range(1, 8)), budget=False, calls=0, attempts=1)
+    hand = Hand(desk.call("POST"))
+    hand.play(*[refused()] * 6, reply())
+    assert len(set(hand.nodes())) == 7
+    assert Sleep not in map(type, hand.taken)
+    assert desk.denials == []
+
+
+def test_tries_that_never_left_are_twenty_at_most():
+    """The twenty-first counts as an attempt, and so does the next."""
+    desk = Desk(*map(place, range(1, 41)), attempts=2)
+    hand = Hand(desk.call())
+    with pytest.raises(http.ConnectError):
+        hand.play(*[refused()] * 22)
+    assert len(hand.sends()) == 22
+
+
+def test_tries_that_never_left_take_one_connect_timeout():
+    """A node that answers nothing takes the whole of it: the next one is another attempt."""
+    desk = Desk(*map(place, range(1, 9)), attempts=2)
+    hand = Hand(desk.call(timeouts={"connect": 5.0}), desk.spending(Send, 2.0))
+    with pytest.raises(http.ConnectTimeout):
+        hand.play(*[http.ConnectTimeout("silent")] * 4)
+    assert len(hand.sends()) == 4  # 2 s and 4 s are free, 6 s and 8 s are not
+
+
+def test_a_retry_after_a_real_attempt_is_paid_once():
+    """A node that cannot be connected to on the way gives back what its retry had cost."""
+    desk = Desk(*map(place, range(1, 6)), calls=0, budget_ratio=0.0, budget_floor=0.1)
+    hand = Hand(desk.call())
+    hand.play(reply(503), refused(), refused(), reply())
+    assert len(hand.sends()) == 4
+    assert Hand(desk.call()).play(reply(503)).reply.status_code == 503
+    assert desk.denials == ["budget"]
+
+
+def test_what_a_node_refused_costs_an_attempt():
+    """Any method may go again, once: a fleet that refuses everything gets no more than two."""
+    desk = Desk()
+    error = http.RemoteProtocolError("refused")
+    error.__cause__ = Exception(SimpleNamespace(error_code=7, stream_id=1))
+    hand = Hand(desk.call("POST"))
+    with pytest.raises(http.RemoteProtocolError):
+        hand.play(error, error)
+    assert len(hand.sends()) == 2
+    assert desk.view(1).failures == 1
+
+
+@pytest.mark.parametrize("status", [404, 409, 429, 501])
+def test_any_status_that_is_given_is_retried(status):
+    """For calls that may be repeated, and at once after 429, whatever it asks for."""
+    desk = Desk(statuses={status}, attempts=3)
+    hand = Hand(desk.call())
+    hand.play(reply(status, retry_after="9"), reply(status), reply())
+    assert hand.nodes() == ["n1", "n2", "n3"]
+    waits = [step for step in hand.taken if isinstance(step, Sleep)]
+    assert bool(waits) is (status != 429)
+    assert Hand(desk.call("POST")).play(reply(status)).reply.status_code == status
+
+
+@pytest.mark.parametrize("statuses", [{200}, {302}, {503, 399}])
+def test_statuses_below_400_are_refused(statuses):
+    """An answer below 400 is none that another node would better."""
+    with pytest.raises(ValueError, match=r"statuses must be .*400"):
+        RetryPolicy(statuses=statuses)
+
+
+def test_a_judge_may_call_an_answer_a_failure():
+    """It counts against the node, and calls that may be repeated go to another one."""
+    desk = Desk(judge=lambda answer: answer.headers.get("x-state") == "broken")
+    hand = Hand(desk.call())
+    hand.play(reply(x_state="broken"), reply())
+    assert hand.nodes() == ["n1", "n2"]
+    assert desk.view(1).failures == 1
+    assert Hand(desk.call("POST")).play(reply(x_state="broken")).reply.status_code == 200
+    assert desk.denials == ["not_idempotent"]
+
+
+def test_a_judge_that_raises_costs_nothing(caplog):
+    """The answer is handed out as it is."""
+    desk = Desk(judge=lambda answer: answer.nothing)
+    answer = Hand(desk.call()).play(reply())
+    assert answer.reply.status_code == 200
+    assert desk.view(1).failures == 0
+    assert "judge of the RetryPolicy failed" in caplog.text
+
+
+def test_the_clock_of_a_retry_starts_after_its_pause():
+    """What a node is charged with is its own time, not the time that the call slept."""
+    desk = Desk(attempts=3)
+    hand = Hand(desk.call(), desk.spending(Sleep, 7.0))
+    hand.play(reply(503), reply(503), reply())
+    assert [view.p99 or 0.0 for view in desk.service.nodes()] == [0.0] * 3
+
+
+def test_quick_cancellations_do_not_lower_a_latency():
+    """A caller that gives up at once says nothing of how fast the node is."""
+    desk = Desk(place(1))
+    Hand(desk.call("POST"), desk.spending(Send, 2.0)).play(reply())
+    before = desk.service._roster.nodes["n1"].latency
+    for _ in range(20):
+        steps = desk.call().run()
+        next(steps)
+        desk.clock.now += 0.001
+        with pytest.raises(KeyboardInterrupt):
+            steps.throw(KeyboardInterrupt())
+    assert desk.service._roster.nodes["n1"].latency == before == 2.0
+
+
+def test_a_foreign_transport_is_not_believed():
+    """Its error of connecting counts as an attempt, and ends a call that may not be repeated."""
+    for method, sent in (("GET", 2), ("POST", 1)):
+        desk = Desk(*map(place, range(1, 6)))
+        object.__setattr__(desk.service.policies, "exact", False)
+        hand = Hand(desk.call(method))
+        with pytest.raises(http.ConnectError):
+            hand.play(*[refused()] * sent)
+        assert len(hand.sends()) == sent

@@ -39,6 +39,10 @@ node = st.builds(
 )
 
 
+def _dead(live) -> bool:
+    return live.health == "dead" or live.word == "down"
+
+
 class LiveList(RuleBasedStateMachine):
     """Call, fail, cancel, mark, probe, reconcile and let time pass in any order."""
 
@@ -64,13 +68,17 @@ class LiveList(RuleBasedStateMachine):
     def pick(self, repeatable):
         states = self.stage.states()
         lease = self.stage.service.pick(repeatable=repeatable)
-        usable = {name for name, state in states.items() if state != "draining"}
+        views = self.stage.service.nodes()
         if lease is None:
-            assert not usable
+            assert not [view for view in views if view.weight]
             return
         name = lease.live.node.id
-        assert states[name] != "draining"
-        if states[name] not in ("available", "warming"):
+        assert lease.live.node.weight
+        if states[name] == "draining":
+            dead = {one.node.id for one in self.stage.service._roster.nodes.values() if _dead(one)}
+            others = {view.node.id for view in views if view.state != "draining"}
+            assert others <= dead
+        elif states[name] not in ("available", "warming"):
             trial = lease.proof and states[name] == "ejected"
             assert trial or not {"available", "warming"} & set(states.values())
         self.held.append(lease)
