@@ -24,8 +24,9 @@ class Transport(SyncShell, httpx.BaseTransport):
     `ejection`, `slow_start`, `offline` and `membership` are the policies, `routing` says which
     nodes a call may go to at all, and `zone` how far it stays near. `drain_timeout` is how
     many seconds `close` gives to what is in flight. With `unknown_service="direct"` a host that
-    the registry does not know is called as an ordinary URL. `node_transport` makes the child
-    transport of a node; without it rpcguard makes its own, to which `verify`, `cert`,
+    the registry does not know is called as an ordinary URL. `names` says what a service is called
+    in the registry where no URL can spell it: `{"orders": "SHOP@@Orders"}`. `node_transport` makes
+    the child transport of a node; without it rpcguard makes its own, to which `verify`, `cert`,
     `trust_env`, `http1`, `http2`, `limits` (per node), `local_address` and `socket_options` apply
     as in `httpx.HTTPTransport`. Spans and metrics go to `tracer_provider` and `meter_provider`, by
     default to the global ones of OpenTelemetry.

@@ -55,7 +55,8 @@ class Feed:
 
     `trouble` says what is wrong with the registry, None while all is well; `refreshed_at` is the
     monotonic time of the last answer, None before it and for a list that is fixed. `on_refresh`
-    hears of each answer, and of each failure with its type. Runs on the discovery loop; holds its
+    hears of each answer, and of each failure with its type. `listed_as` is what the registry calls
+    the service, where that is another name. Runs on the discovery loop; holds its
     service weakly, and ends when it is gone.
     """
 
@@ -64,6 +65,7 @@ class Feed:
         service: Service,
         registry: Registry,
         *,
+        listed_as: str | None = None,
         store: SnapshotStore | None = None,
         rng: random.Random | None = None,
         on_refresh: Callable[[str, str | None], None] = lambda _service, _error: None,
@@ -74,7 +76,8 @@ class Feed:
         self._policy = service.policies.membership
         self._service = weakref.ref(service)
         self._registry = registry
-        self._recheck = Recheck(service.name, registry)
+        self._listed_as = listed_as or service.name
+        self._recheck = Recheck(self._listed_as, registry)
         self._store = store
         self._unsaved = False
         self._rng = rng or random.Random()
@@ -126,7 +129,7 @@ class Feed:
             with anyio.CancelScope() as self._watching:
                 snapshots = None
                 try:
-                    snapshots = registry.watch(self._name)
+                    snapshots = registry.watch(self._listed_as)
                     async for snapshot in snapshots:
                         self._take(snapshot)
                         trouble = None
@@ -155,7 +158,7 @@ class Feed:
     async def _ask(self) -> tuple[Snapshot, bool] | None:
         try:
             with anyio.fail_after(_FETCH_TIMEOUT):
-                snapshot = await self._registry.fetch(self._name)
+                snapshot = await self._registry.fetch(self._listed_as)
             return snapshot, self._take(snapshot)
         except BaseException as error:  # adapters of others may raise anything; none may end this
             if not _is_of_adapter(error):

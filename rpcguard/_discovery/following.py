@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rpcguard._checks import require
 from rpcguard._core.nodes.view import ServiceView
 from rpcguard._discovery.background import background as background
 from rpcguard._discovery.feed import Feed
@@ -12,7 +13,7 @@ from rpcguard._discovery.store import SnapshotStore
 from rpcguard.registries.base import CheckingRegistry, Registry, registry_from_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from rpcguard._core.policies.membership import MembershipPolicy
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Subscriptions:
     """Keep the lists of one transport's services live, from one registry.
 
-    Thread-safe. A registry given as a URL is ours, and closed with the transport.
+    `names` has what services are called in the registry, by the names that URLs spell. Thread-safe.
+    A registry given as a URL is ours, and closed with the transport.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Subscriptions:
         given: str | Registry,
         *,
         policy: MembershipPolicy,
+        names: Mapping[str, str] | None = None,
         on_refresh: Callable[[str, str | None], None],
     ) -> None:
         self._url = given if isinstance(given, str) else None
@@ -37,6 +40,7 @@ class Subscriptions:
         self._store: SnapshotStore | None = None
         if policy.cache_dir is not None:
             self._store = SnapshotStore(policy.cache_dir, most=policy.cache_files)
+        self._names = {_in_urls(name): found for name, found in (names or {}).items()}
         self._on_refresh = on_refresh
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
         self._checks: set[Future[None]] = set()
@@ -45,7 +49,13 @@ class Subscriptions:
     def follow(self, service: Service) -> None:
         """Start to keep a service's list live."""
         self.forget(service.name)  # one that an interrupt left without its service
-        feed = Feed(service, self.registry, store=self._store, on_refresh=self._on_refresh)
+        feed = Feed(
+            service,
+            self.registry,
+            listed_as=self._names.get(service.name),
+            store=self._store,
+            on_refresh=self._on_refresh,
+        )
         self._feeds[service.name] = feed, background().spawn(feed.run)
         if self._stopped:
             self.stop()
@@ -97,6 +107,12 @@ class Subscriptions:
         close = getattr(self.registry, "aclose", None)
         if close is not None and self._url is not None:
             await close()
+
+
+def _in_urls(name: str) -> str:
+    """Give a name as the host of a URL has it."""
+    require("names", name, "names of services", name)
+    return name.lower().removesuffix(".")
 
 
 def view_of(service: Service, following: Subscriptions) -> ServiceView:

@@ -97,6 +97,7 @@ class Shell(Generic[ChildT]):
         overload: OverloadPolicy | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
+        names: Mapping[str, str] | None = None,
         node_transport: Callable[[Node], ChildT] | None = None,
         verify: ssl.SSLContext | str | bool = True,
         cert: Any = None,
@@ -167,6 +168,7 @@ class Shell(Generic[ChildT]):
         self._following = Subscriptions(
             given,
             policy=self._policies.membership,
+            names=names or {},
             on_refresh=self._telemetry.refreshed,
         )
         self._lanes = None if routing is None else Lanes(routing, given, self._telemetry.routes)
@@ -226,6 +228,7 @@ class Shell(Generic[ChildT]):
         return self._new_service(name) if service is None or service.forgotten else service
 
     def _new_service(self, name: str) -> Service:
+        name = name.removesuffix(".") or name  # "orders.": the root of DNS, and the same host
         with self._naming:
             service = self._services.get(name)
             if service is None or service.forgotten:

@@ -18,8 +18,10 @@ class TlsSession:
     def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        # Certificates and SNI (RFC 6066 §3) have names without the dot of the root at their end.
+        name = server_hostname and server_hostname.removesuffix(".")
         self.object: ssl.SSLObject = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=server_hostname
+            self._incoming, self._outgoing, server_hostname=name
         )
         self.sending: bytes = b""
         self.clean: bool = False
