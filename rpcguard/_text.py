@@ -25,6 +25,11 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable(said: object) -> str:
+    """Give what goes to a terminal, line by line: what would steer it is escaped."""
+    return "\n".join(map(plain, str(said).split("\n")))
+
+
 def host_and_port(host: str, port: int) -> str:
     """Give `host:port`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

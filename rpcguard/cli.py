@@ -16,6 +16,7 @@ from rpcguard._commands.demo import command as demo
 from rpcguard._commands.nodes import command as nodes
 from rpcguard._commands.plan import command as plan
 from rpcguard._commands.routes import command as routes
+from rpcguard._text import printable
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except CommandError as error:
-        print(f"rpcguard: {error}", file=sys.stderr)
+        print(f"rpcguard: {printable(error)}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         return INTERRUPTED

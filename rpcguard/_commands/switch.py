@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.base import USAGE, CommandError, add_command, seconds, statuses
+from rpcguard._text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -68,7 +69,7 @@ def _offline(options: argparse.Namespace) -> int:
         return _turn(options.file, offline=True)
     except CommandError as error:
         # Told before the wait, since a hook that takes too long is killed.
-        print(f"rpcguard: {error}", file=sys.stderr, flush=True)
+        print(f"rpcguard: {printable(error)}", file=sys.stderr, flush=True)
         return error.status
     finally:
         # Callers that learn it from the registry need the time in any case.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rpcguard._discovery.turns import probe_turns
 from rpcguard._text import logger
 
 if TYPE_CHECKING:
@@ -58,12 +59,22 @@ async def probe(ref: weakref.ref[Service], live: LiveNode) -> None:
         return
     timeout = service.policies.ejection.probe_timeout
     del service
-    steps = probing(ref, live)
+    steps, turns, first = probing(ref, live), probe_turns(), True
     with contextlib.suppress(StopIteration):
         pause = next(steps)
         while True:
             await anyio.sleep(pause)
-            pause = steps.send(await _connects(live.node.host, live.node.port, timeout))
+            async with turns.turn(_rank(live, first=first)):
+                alive = await _connects(live.node.host, live.node.port, timeout)
+            first = False
+            pause = steps.send(alive)
+
+
+def _rank(live: LiveNode, *, first: bool) -> int:
+    # A restart on the same address is seen down and up again only by one who looks often.
+    if live.state == "offline":
+        return 0
+    return 1 if first else 2
 
 
 async def _connects(host: str, port: int, timeout: float) -> bool | None:

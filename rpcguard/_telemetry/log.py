@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from rpcguard._text import logger
+from rpcguard._text import logger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +44,11 @@ class EventLog:
         logger.log(
             logging.WARNING if event.kind in _LOUD else logging.INFO,
             "service %s:%s %s%s: %s",
-            event.service,
-            about,
+            plain(event.service),
+            plain(about),
             event.kind,
             held_back,
-            event.reason,
+            plain(event.reason),
         )
 
     def _is_old(self, event: Event) -> bool:

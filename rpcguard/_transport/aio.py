@@ -20,7 +20,7 @@ from rpcguard._transport.bodies import (
     AsyncResumedBody,
     whole_of,
 )
-from rpcguard._transport.loops import LoopChildren, current_loop
+from rpcguard._transport.loops import LoopChildren, current_loop, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,8 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         try:
             if not service.ready:
                 longest = self._policies.membership.first_snapshot_timeout
-                await _until(lambda: service.ready or service.closed, min(longest, call.left))
+                left = min(longest, call.left)
+                await wait_for(service, lambda: service.ready or service.closed, left)
                 if service.closed:
                     raise self._refuse(service)
             home = await self._home()

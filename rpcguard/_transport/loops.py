@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.service.service import Service
 
 
 class LoopChildren:
@@ -144,6 +147,29 @@ async def _close_all(children: list[Any]) -> None:
             await children.pop().aclose()
         except Exception:  # the user's own child may raise anything, and the others are still open
             logger.warning("a node's connections did not close", exc_info=True)
+
+
+async def wait_for(service: Service, condition: Callable[[], object], timeout: float) -> None:
+    """Wait until a condition holds that the service wakes for; asks nothing in the meantime."""
+    loop = current_loop()
+    with anyio.move_on_after(timeout):
+        while not condition():
+            news = anyio.Event()
+            wake = functools.partial(_call_soon, loop, news.set)
+            service.wake_with(wake)
+            try:
+                if not condition():
+                    await news.wait()
+            finally:
+                service.let_sleep(wake)
+
+
+def _call_soon(loop: Any, job: Callable[[], object]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited with it
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            loop.call_soon_threadsafe(job)
+        else:
+            loop.run_sync_soon(job)
 
 
 def current_loop() -> Any:

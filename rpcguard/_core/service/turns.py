@@ -49,7 +49,7 @@ class Turns:
         self._lock = threading.Lock()
         self._holder = 0
         self._left: deque[Lease | Counted | Callable[[], object]] = deque()
-        self._sleepers: list[Callable[[], object]] = []
+        self._sleepers: dict[Callable[[], object], None] = {}
 
     @property
     def calls(self) -> int:
@@ -113,16 +113,15 @@ class Turns:
 
     def wake_with(self, wake: Callable[[], object]) -> None:
         """Have `wake` called, by any thread, when there may be something new; look after this."""
-        self._sleepers.append(wake)
+        self._sleepers[wake] = None
 
-    def sleep_on(self, wake: Callable[[], object]) -> None:
+    def let_sleep(self, wake: Callable[[], object]) -> None:
         """Have `wake` called no longer."""
-        if wake in self._sleepers:
-            self._sleepers.remove(wake)
+        self._sleepers.pop(wake, None)
 
     def wake(self) -> None:
         """Wake everybody who waits."""
-        for wake in self._sleepers[:]:
+        for wake in list(self._sleepers):
             wake()
 
     def _wait_for(self, condition: Callable[[], object], timeout: float) -> bool:
@@ -137,7 +136,7 @@ class Turns:
                 if not condition() and (left <= 0.0 or not sleeper.acquire(timeout=left)):
                     return bool(condition())
             finally:
-                self.sleep_on(wake)
+                self.let_sleep(wake)
         return True
 
 
