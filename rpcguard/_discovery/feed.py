@@ -33,6 +33,10 @@ _LONGEST_TROUBLE = 1000  # characters: an error may carry the page of a proxy
 _JITTER = 0.1  # share: callers that were started together do not poll in step
 
 
+_LEAST_GAP = 1.0
+"""Seconds between two questions at least, however many calls say that the list is wrong."""
+
+
 class Backoff:
     """Give growing pauses: from 0.2 to 30 seconds, each jittered down to half."""
 
@@ -84,6 +88,8 @@ class Feed:
         self._on_refresh = on_refresh
         self._group: TaskGroup
         self._watching: anyio.CancelScope | None = None
+        self._again: anyio.Event | None = None
+        self._asked_at = -math.inf
 
     async def run(self) -> None:
         """Watch or poll until cancelled, or until the service is gone."""
@@ -103,6 +109,16 @@ class Feed:
         if news is not None and service is not None:
             service.reconcile(news)
 
+    @property
+    def may_ask(self) -> bool:
+        """Tell whether a list that is disproved may be asked for: it waits for its next poll."""
+        return self._again is not None and time.monotonic() - self._asked_at >= _LEAST_GAP
+
+    async def ask_again(self) -> None:
+        """Poll now."""
+        if self._again is not None and self.may_ask:
+            self._again.set()
+
     async def _poll(self) -> None:
         backoff = Backoff(self._rng)
         while True:
@@ -117,7 +133,10 @@ class Feed:
             if pause == math.inf:
                 self.refreshed_at = None
                 await anyio.sleep_forever()
-            await anyio.sleep(self._spread(pause))
+            self._again = anyio.Event()
+            with anyio.move_on_after(self._spread(pause)):
+                await self._again.wait()
+            self._again = None
 
     async def _watch(self, registry: WatchableRegistry) -> None:
         backoff = Backoff(self._rng)
@@ -156,6 +175,7 @@ class Feed:
                 self._watching.cancel()
 
     async def _ask(self) -> tuple[Snapshot, bool] | None:
+        self._asked_at = time.monotonic()
         try:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 snapshot = await self._registry.fetch(self._listed_as)

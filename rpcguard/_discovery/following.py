@@ -74,6 +74,12 @@ class Subscriptions:
             self._checks.add(task)
             task.add_done_callback(self._checks.discard)
 
+    def ask_again(self, service: str) -> None:
+        """Ask at once for a list whose nodes cannot be connected to; at most once a second."""
+        feed, _ = self._feeds.get(service, (None, None))
+        if feed is not None and feed.may_ask:
+            background().spawn(feed.ask_again)
+
     def trouble(self, service: str) -> str | None:
         """Say what is wrong with the registry, as far as a service's list goes."""
         feed, _ = self._feeds.get(service, (None, None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
@@ -77,6 +77,14 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         observer.answered()
         return response
 
+    def handle_request(self, request: object) -> NoReturn:
+        """Refuse a client that makes calls in threads: raise `TypeError`."""
+        raise self._misplaced("a Client", "Transport, or use it in an AsyncClient")
+
+    def __enter__(self) -> NoReturn:
+        """Refuse a client that makes calls in threads: raise `TypeError`."""
+        self.handle_request(None)
+
     async def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
         service, call, body = self._prepare(request)
         try:
@@ -90,8 +98,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
             if self._direct and service.ready and not service.met:
                 return await self._send_direct(request, service, home, call, observer)
             return await self._drive(request, service, home, call, body, observer)
-        except BaseException:
+        except BaseException as error:
             call.end()
+            self._disprove(service, error)
             raise
 
     async def _drive(

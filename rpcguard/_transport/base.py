@@ -302,6 +302,12 @@ class Shell(Generic[ChildT]):
                 self._follow(service)
             self._pid = os.getpid()
 
+    def _disprove(self, service: Service, error: BaseException) -> None:
+        """Ask for the list anew after a call that could not connect, by any of its tries."""
+        failures = self._http.ConnectError, self._http.ConnectTimeout
+        if isinstance(error, failures) and service.known and not self._closed:
+            self._following.ask_again(service.name)
+
     def _refuse(self, service: Service) -> Exception:
         return self._transport_closed(
             f"the transport is closed; the call to service {service.name!r} was not sent"
@@ -367,7 +373,24 @@ class Shell(Generic[ChildT]):
 
     # Calls
 
+    def _misplaced(self, client: str, transport: str) -> TypeError:
+        ours = "rpcguard.httpx2" if self._http.__name__ == "httpx2" else "rpcguard"
+        return TypeError(
+            f"{ours}.{type(self).__name__} is not for {client}, which needs {transport};"
+            " nothing was sent"
+        )
+
+    def _check_library(self, request: Any) -> None:
+        if isinstance(request, self._http.Request):
+            return
+        other = type(request).__module__.partition(".")[0]
+        ours = "rpcguard.httpx2" if other == "httpx2" else "rpcguard"
+        name = type(self).__name__
+        client = name.replace("Transport", "Client")
+        raise self._misplaced(f"a client of {other}", f"{ours}.{name} in {other}.{client}")
+
     def _prepare(self, request: httpx.Request) -> tuple[Service, Call, Any]:
+        self._check_library(request)
         url, extensions = request.url, request.extensions
         host = url.host
         if url.scheme not in SCHEMES or not host:

@@ -7,7 +7,7 @@ import concurrent.futures
 import os
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
@@ -83,6 +83,14 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         observer.answered()
         return response
 
+    def handle_async_request(self, request: object) -> NoReturn:
+        """Refuse a client that makes calls in tasks: raise `TypeError`."""
+        raise self._misplaced("an AsyncClient", "AsyncTransport")
+
+    def __aenter__(self) -> NoReturn:
+        """Refuse a client that makes calls in tasks: raise `TypeError`."""
+        self.handle_async_request(None)
+
     def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
         service, call, body = self._prepare(request)
         try:
@@ -94,8 +102,9 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             if self._direct and service.ready and not service.met:
                 return self._send_direct(request, service, call, observer)
             return self._drive(request, service, call, body, observer)
-        except BaseException:
+        except BaseException as error:
             call.end()
+            self._disprove(service, error)
             raise
 
     def _drive(

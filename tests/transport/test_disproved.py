@@ -1,0 +1,77 @@
+"""A list whose nodes cannot be connected to is asked for again at once."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+import rpcguard
+from rpcguard import MembershipPolicy, Node, Snapshot
+from tests.support.calls import eventually
+
+OLD = [Node("10.0.0.1", 1), Node("10.0.0.2", 1)]
+NEW = [Node("10.0.0.3", 1), Node("10.0.0.4", 1)]
+
+
+class Polled:
+    """A registry that counts how often it is asked, and advises to ask once an hour."""
+
+    def __init__(self) -> None:
+        self.listed, self.asked = OLD, 0
+
+    async def fetch(self, service: str) -> Snapshot:
+        self.asked += 1
+        return Snapshot(self.listed, max_age=3600.0)
+
+
+@pytest.fixture
+def registry():
+    return Polled()
+
+
+@pytest.fixture
+def client(registry):
+    """A client to whom only the new nodes answer, once `registry` has replaced the old ones."""
+
+    def node_transport(node: Node) -> httpx.MockTransport:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if node in OLD and registry.listed is NEW:
+                raise httpx.ConnectError("refused", request=request)
+            return httpx.Response(200)
+
+        return httpx.MockTransport(answer)
+
+    transport = rpcguard.Transport(
+        registry, node_transport=node_transport, membership=MembershipPolicy(poll_interval=3600.0)
+    )
+    with httpx.Client(transport=transport, base_url="http://orders") as client:
+        client.get("/")
+        yield client
+
+
+def test_all_nodes_replaced_just_after_a_poll(registry, client):
+    """The poll of an hour is not waited for, and the registry is asked once a second at most."""
+    registry.listed = NEW
+    failed = 0
+
+    def answers() -> bool:
+        nonlocal failed
+        try:
+            return client.get("/").status_code == 200
+        except httpx.ConnectError:
+            failed += 1
+            return False
+
+    eventually(answers, "the old list stays in use")
+    assert failed > 0
+    assert registry.asked == 2
+
+
+def test_a_call_that_fails_otherwise_asks_for_nothing(registry, client, monkeypatch):
+    """An answer of 500, or a name that nobody knows, disproves no list."""
+    asked = []
+    monkeypatch.setattr(client._transport._following, "ask_again", asked.append)
+    client.get("/")
+    with pytest.raises(httpx.UnsupportedProtocol):
+        client.get("ftp://orders/")
+    assert asked == []
