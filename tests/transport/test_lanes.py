@@ -11,6 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import pytest
 from opentelemetry import baggage
@@ -39,6 +40,17 @@ class Listing:
     async def fetch(self, service: str) -> Snapshot:
         nodes = self.services.get(service)
         return Snapshot(nodes or (), known=nodes is not None)
+
+
+class Patient(Listing):
+    """Answer for the lane's service only when it is told to."""
+
+    opened = False
+
+    async def fetch(self, service: str) -> Snapshot:
+        while service == "orders-c2" and not self.opened:
+            await anyio.sleep(0.01)
+        return await super().fetch(service)
 
 
 class Calls:
@@ -307,10 +319,11 @@ def test_a_redirect_to_a_direct_host_takes_no_mark_along(
 
 def test_a_lane_may_be_a_service_of_its_own(calls: Callable[..., Calls]) -> None:
     """As in Kubernetes; Host stays, and a name that does not exist keeps nobody waiting."""
-    registry = Listing(orders=[NODES[0]], **{"orders-c2": [Node("10.0.0.9", 80, id="own")]})
+    registry = Patient(orders=[NODES[0]], **{"orders-c2": [Node("10.0.0.9", 80, id="own")]})
     one = calls(registry, routing=Routing(lane_service="{service}-{lane}"))
     assert one.get(lane="c2") == "base", "not followed yet, and not waited for"
-    one.transport.wait_ready("orders-c2", timeout=5.0)
+    registry.opened = True
+    one.transport.wait_ready("orders-c2", timeout=20.0)
     response = one.client.get("/", extensions={"rpcguard": {"lane": "c2"}})
     assert response.text == "own"
     assert response.extensions["rpcguard"].service == "orders-c2"

@@ -15,7 +15,7 @@ class Facts:
     member of the caller's baggage; `options` is what the user said of the call.
     """
 
-    __slots__ = ("_baggage", "_options", "_request", "_values", "mark")
+    __slots__ = ("_baggage", "_headers", "_options", "_request", "_values", "mark")
 
     def __init__(
         self,
@@ -30,6 +30,18 @@ class Facts:
         self._baggage = baggage
         self._options = options
         self._values: dict[str, str | None] = {}
+        self._headers: dict[str, str] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Give the headers by lower-case names, those of one name joined by commas."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = {}
+            for raw, value in self._request.headers.raw:
+                name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+                headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        return headers
 
     def get(self, key: str) -> str | None:
         """Give a fact by its key in a route's conditions; None where the call lacks it."""
@@ -43,8 +55,7 @@ class Facts:
         request = self._request
         kind, _, name = key.partition(".")
         if kind == "header":
-            found: str | None = request.headers.get(name)
-            return found
+            return self.headers.get(name.lower())
         if kind == "path":
             return str(request.url.path)
         if kind == "method":
@@ -53,7 +64,7 @@ class Facts:
             value: str | None = request.url.params.get(name)
             return value
         if kind == "cookie":
-            return _cookie(request.headers.get("cookie", ""), name)
+            return _cookie(self.headers.get("cookie", ""), name)
         if kind == "baggage":
             return self._baggage(name)
         if kind == "mark":

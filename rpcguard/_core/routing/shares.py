@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -34,12 +33,12 @@ class Share:
     Lives under the lock of its service.
     """
 
-    __slots__ = ("_owed", "_served", "_taken")
+    __slots__ = ("_calls", "_last", "_owed", "_served")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._owed = random()
-        self._taken: deque[bool] = deque(maxlen=_REMEMBERED)
-        self._served = 0
+        self._last = bytearray(_REMEMBERED)
+        self._served = self._calls = 0
 
     def owe(self, share: float, *, take: bool = True) -> bool:
         """Count a call of which the route is owed a share; tell whether it takes that call.
@@ -54,13 +53,12 @@ class Share:
 
     def count(self, *, served: bool) -> None:
         """Note whether the route's nodes served a call that matched it."""
-        taken = self._taken
-        if len(taken) == _REMEMBERED:
-            self._served -= taken[0]
-        taken.append(served)
-        self._served += served
+        place = self._calls % _REMEMBERED
+        self._served += served - self._last[place]
+        self._last[place] = served
+        self._calls += 1
 
     @property
     def measured(self) -> float | None:
         """Give the share that its nodes got of the last 1,000 calls; None before the first."""
-        return self._served / len(self._taken) if self._taken else None
+        return self._served / min(self._calls, _REMEMBERED) if self._calls else None

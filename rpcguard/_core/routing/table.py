@@ -35,12 +35,49 @@ class Entry:
         self.rest: tuple[tuple[str, Test], ...] = ()
 
 
-class Table:
-    """The routes of one service; immutable, so that calls may match against it without a lock.
+class Index:
+    """The routes whose first condition is on one fact, by what the fact must be.
 
-    An index by exact values finds the few routes that can match: 100 routes cost a call no more
-    than a few look-ups.
+    A call looks up its own value, so that a hundred routes cost it no more than one; prefixes are
+    looked up by each length that there is.
     """
+
+    __slots__ = ("_exact", "_prefixes", "_present")
+
+    def __init__(self) -> None:
+        self._exact: dict[str, list[Entry]] = {}
+        self._present: list[Entry] = []
+        self._prefixes: dict[int, dict[str, list[Entry]]] = {}
+
+    def file(self, entry: Entry, key: str, wanted: Wanted) -> bool:
+        """Take a route in by a condition; False where that is no way to find it."""
+        if wanted is None:
+            return False
+        values = (wanted,) if isinstance(wanted, str) else wanted
+        if wanted == "*":
+            self._present.append(entry)
+            return True
+        for value in values:
+            if key == "path" and value.endswith("*"):
+                prefix = value[:-1]
+                self._prefixes.setdefault(len(prefix), {}).setdefault(prefix, []).append(entry)
+            else:
+                self._exact.setdefault(value, []).append(entry)
+        return True
+
+    def find(self, value: str) -> list[Entry]:
+        """Give the routes whose condition a value meets; some may be named twice."""
+        found = self._exact.get(value)
+        found = self._present if found is None else [*self._present, *found]
+        for length, by_prefix in self._prefixes.items():
+            prefixed = by_prefix.get(value[:length])
+            if prefixed is not None:
+                found = [*found, *prefixed]
+        return found
+
+
+class Table:
+    """The routes of one service; immutable, so that calls may match against it without a lock."""
 
     def __init__(self, service: str, routes: Sequence[Route], lane_keys: Sequence[str]) -> None:
         targets: dict[Target, Target] = {}
@@ -48,7 +85,7 @@ class Table:
         self.entries: list[Entry] = []
         self._lane_keys = tuple(lane_keys)
         self._loose: list[Entry] = []
-        self._index: dict[str, dict[str, list[Entry]]] = {}
+        self._indexes: dict[str, Index] = {}
         for route in routes:
             if route.service in ("*", service):
                 target = Target(route.to)
@@ -62,6 +99,14 @@ class Table:
         self.claimed: frozenset[Target] = frozenset(
             entry.target for entry in self.entries if entry.route.is_share
         )
+        self._headers = [
+            (key.partition(".")[2].lower(), index)
+            for key, index in self._indexes.items()
+            if key.startswith("header.")
+        ]
+        self._others = [
+            (key, index) for key, index in self._indexes.items() if not key.startswith("header.")
+        ]
         self._keys = tuple(sorted({key for target in targets for key in target.keys}))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
 
@@ -72,12 +117,9 @@ class Table:
 
     def _file(self, entry: Entry) -> None:
         conditions = dict(entry.route.when)
-        for key, wanted in conditions.items():
-            exact = _exact(key, wanted)
-            if exact:
+        for key in sorted(conditions, key=lambda key: conditions[key] == "*"):
+            if self._indexes.setdefault(key, Index()).file(entry, key, conditions[key]):
                 del conditions[key]
-                for value in exact:
-                    self._index.setdefault(key, {}).setdefault(value, []).append(entry)
                 break
         else:
             self._loose.append(entry)
@@ -85,17 +127,22 @@ class Table:
 
     def matching(self, facts: Facts) -> list[Entry]:
         """Give the routes whose conditions a call meets, in order; no state is looked at."""
-        found = self._loose
-        for key, by_value in self._index.items():
-            value = facts.get(key)
-            if value is not None and value in by_value:
-                found = [*found, *by_value[value]]
+        found, get = {*self._loose}, facts.get
+        if self._headers:
+            headers = facts.headers
+            for name, index in self._headers:
+                if name in headers:
+                    found.update(index.find(headers[name]))
+        for key, index in self._others:
+            value = get(key)
+            if value is not None:
+                found.update(index.find(value))
         if not found:
-            return found
-        get = facts.get
-        found = [one for one in found if all(test(get(key)) for key, test in one.rest)]
-        found.sort(key=_place)
-        return found
+            return []
+        fit = [one for one in found if not one.rest or _fits(one, get)]
+        if len(fit) > 1:
+            fit.sort(key=_place)
+        return fit
 
     def cell_of(self, node: Node) -> CellKey:
         """Tell into which cell a node falls."""
@@ -115,14 +162,8 @@ def _place(entry: Entry) -> int:
     return entry.place
 
 
-def _exact(key: str, wanted: Wanted) -> tuple[str, ...]:
-    """Give the values of which one must be there, where they can be looked up."""
-    if wanted is None or wanted == "*":
-        return ()
-    values = (wanted,) if isinstance(wanted, str) else wanted
-    if key == "path" and any(value.endswith("*") for value in values):
-        return ()
-    return tuple(values)
+def _fits(entry: Entry, get: Callable[[str], str | None]) -> bool:
+    return all(test(get(key)) for key, test in entry.rest)
 
 
 def _test(key: str, wanted: Wanted) -> Test:
