@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ChildT = TypeVar("ChildT")
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+PORTS = {"http": 80, "https": 443}
 """The schemes of a call's URL, and over what each is spoken."""
 
 

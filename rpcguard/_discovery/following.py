@@ -37,6 +37,7 @@ class Subscriptions:
     ) -> None:
         self._url = given if isinstance(given, str) else None
         self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
+        self.by_port: bool = bool(getattr(self.registry, "by_port", False))
         self._store: SnapshotStore | None = None
         if policy.cache_dir is not None:
             self._store = SnapshotStore(policy.cache_dir, most=policy.cache_files)

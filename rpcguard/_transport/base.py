@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from rpcguard._checks import is_amount, is_registry, require
-from rpcguard._connections.children import SCHEMES, Children, ChildT
+from rpcguard._connections.children import PORTS, SCHEMES, Children, ChildT
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, always, read_options
@@ -239,6 +239,7 @@ class Shell(Generic[ChildT]):
         self._make_room()
         made = Service(name, policies=self._policies, effects=self)
         made.met = name in self._met
+        made.same_again = self._following.by_port
         # Followed first: an interrupt would leave a service that is waited for in vain.
         self._follow(made)
         service = self._services.get(name)
@@ -397,6 +398,8 @@ class Shell(Generic[ChildT]):
             raise self._http.UnsupportedProtocol(
                 f"{str(url)!r} is not http://service/path, nor https"
             )
+        if self._following.by_port:
+            host = f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[url.scheme]]}"
         service, retry, ask = self._service(host), self._policies.retry, None
         options = extensions.get("rpcguard")
         if self._lanes is not None:
@@ -474,7 +477,7 @@ class Shell(Generic[ChildT]):
 
     def _direct_child(self, children: dict[ChildKey, ChildT], url: httpx.URL) -> ChildT:
         scheme, host = SCHEMES[url.scheme], url.raw_host.decode("ascii")
-        port = url.port or (443 if scheme == "https" else 80)
+        port = url.port or PORTS[scheme]
         key = None, f"{scheme}://{host}:{port}"
         child = children.get(key)
         if child is None:

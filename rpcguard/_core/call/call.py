@@ -168,7 +168,8 @@ class Call:
         patience = lease.live.patience if again else None
         self._sent = Send(lease, number, self._timeouts, None, patience, again)
         if before is not None:
-            self._sent.resent_because, self._sent.fresh = before.outcome, before.stale
+            self._sent.resent_because = before.outcome
+            self._sent.fresh = before.stale or self._service.same_again
         try:
             reply: Reply = yield self._sent
         except Exception as error:

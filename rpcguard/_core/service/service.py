@@ -80,6 +80,8 @@ class Service(Turns):
         self.called_at: float = clock()
         self.refused: int = 0
         self.left_out: str = ""
+        self.same_again: bool = False
+        """Whether a retry may go where the try before it went, for want of any other node."""
         self.wall = wall
         self._effects = effects
         self._roster = Roster(policies, self.rng, self._left)
@@ -180,8 +182,8 @@ class Service(Turns):
             return "budget"
         if self.limiter is not None and not self.limiter.allows_retry(now):
             return "throttled"
-        again = same_node and not tried[-1].gone
-        instead = tried[-1] if again and tried[-1].in_pool else None
+        again = (same_node or (self.same_again and not free)) and not tried[-1].gone
+        instead = tried[-1] if same_node and again and tried[-1].in_pool else None
         lease = self._pick(now, tried, ask, instead=instead)
         if lease is None and again:
             lease = self._picker.lease(tried[-1], now, (), tried)
