@@ -1,4 +1,4 @@
-"""Probe nodes that are out by a TCP connect, in the background, until they are back."""
+"""Probe nodes in the background: those that are out, and those that the registry has lost."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Generator
 
+    from anyio.abc import ByteStream
+
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
 
+
+_FRAME_HEAD = 9
+"""Bytes of an HTTP/2 frame's head (RFC 9113 §4.1), which a node without HTTP/1.1 begins with."""
+
+_SETTINGS = b"\x04"
+"""The type of the frame that it begins with (RFC 9113 §3.4)."""
 
 _JITTER = 0.1  # share: callers that ejected a node together do not probe it in step
 _LOCAL_ERRNOS = frozenset(
@@ -53,19 +61,25 @@ def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, bool 
 
 
 async def probe(ref: weakref.ref[Service], live: LiveNode) -> None:
-    """Connect to a node by TCP, at once and then at growing intervals, while its service asks."""
+    """Probe a node, at once and then at growing intervals, while its service asks for it.
+
+    By a TCP connect; one that the registry has lost has to answer over HTTP.
+    """
     service = ref()
     if service is None:
         return
-    timeout = service.policies.ejection.probe_timeout
+    timeout, name = service.policies.ejection.probe_timeout, service.name
     del service
     steps, turns, first = probing(ref, live), probe_turns(), True
     with contextlib.suppress(StopIteration):
         pause = next(steps)
         while True:
             await anyio.sleep(pause)
+            service = ref()
+            asked = (name,) if service is not None and service.needs_proof(live) else ()
+            del service
             async with turns.turn(_rank(live, first=first)):
-                alive = await _connects(live.node.host, live.node.port, timeout)
+                alive = await _connects(live.node.host, live.node.port, timeout, *asked)
             first = False
             pause = steps.send(alive)
 
@@ -77,12 +91,20 @@ def _rank(live: LiveNode, *, first: bool) -> int:
     return 1 if first else 2
 
 
-async def _connects(host: str, port: int, timeout: float) -> bool | None:
-    """Tell whether a node takes connections; None when that could not be found out."""
+async def _connects(host: str, port: int, timeout: float, asked: str | None = None) -> bool | None:
+    """Tell whether a node takes connections, and answers where a service's name is `asked` for.
+
+    None when that could not be found out.
+    """
     try:
         with anyio.fail_after(timeout):
             stream = await anyio.connect_tcp(host, port)
+            if asked is not None:
+                async with stream:
+                    return await _answers(stream, asked)
     except (TimeoutError, UnicodeError):  # the latter: a name that no resolver takes
+        return False
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
         return False
     except OSError as error:
         # Out of descriptors or ports, no resolver: that tells of this process, not of the node.
@@ -92,6 +114,13 @@ async def _connects(host: str, port: int, timeout: float) -> bool | None:
         return None
     await anyio.aclose_forcefully(stream)
     return True
+
+
+async def _answers(stream: ByteStream, name: str) -> bool:
+    """Tell whether something that speaks HTTP is there, of either version, whatever it says."""
+    await stream.send(f"HEAD / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+    head = await stream.receive(_FRAME_HEAD)
+    return head.startswith(b"HTTP/1.") or head[3:4] == _SETTINGS
 
 
 def _reasons(error: OSError) -> list[OSError]:

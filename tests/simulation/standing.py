@@ -391,6 +391,8 @@ class Standing:
         if alive:
             self._shadows[live].unproven |= connect or restart
             self._shadows[live].denied, self._shadows[live].well_at = False, self.world.now
+            if missing:
+                self._shadows[live].heard_at = self.world.now
             demand(not self._is_connect(live), "a node that takes connections stays ejected")
             if ending:
                 demand(self.marks.get(live) is None, "a node that is back stays marked")

@@ -304,6 +304,10 @@ class LiveNode:
         self.streak = self.odd_run = 0
         self.recent = self.answers = None
 
+    def hear(self, now: float) -> None:
+        """Note that the node has answered a probe."""
+        self.heard_at = now
+
     def begin_ramp(self) -> None:
         """Count the good answers of slow start from here on."""
         self.warm_calls = 0

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rpcguard._core.policies.ejection import ODD, STALE, Trip
+from rpcguard._core.service.roster import PROOF_LIFE
 from rpcguard._core.service.standing import Standing
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _SETTLED_IN = 2.0
 """Probes that a mark must have lasted before it may give way: a node that has just said that it
 leaves still takes connections."""
+
+
+_PROOFS = 3.0
+"""Probes within the life of a proof: one may be late, or lost."""
 
 
 class Reactions:
@@ -250,7 +255,15 @@ class Reactions:
             self._found_down(live, now)
         return self._patience(live, now)
 
+    def look_for_proof(self, now: float) -> None:
+        """Have the nodes asked that are kept as long as they answer, calls or no calls."""
+        if self._policies.probes:
+            for live in filter(self._roster.needs_proof, self._roster.doubted):
+                self.standing.start_probe(live, now)
+
     def _found_up(self, live: LiveNode, now: float) -> None:
+        if self._roster.needs_proof(live):
+            live.hear(now)
         self.standing.excuse_cap(live)
         restarted = live.word == "down"
         if restarted or live.health in ("unreachable", "dead"):
@@ -266,6 +279,8 @@ class Reactions:
         self.standing.turn(live, happening, now, "a probe failed", code="connect")
 
     def _patience(self, live: LiveNode, now: float) -> float | None:
+        if self._roster.needs_proof(live):
+            return PROOF_LIFE / _PROOFS
         if not self.standing.is_probed(live) and not live.held_back:
             return None
         interval, mark = self._policies.ejection.probe_interval, self._roster.marks.get(live)

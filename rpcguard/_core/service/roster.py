@@ -161,9 +161,14 @@ class Roster:
         if not self.emptied:
             return since + policy.shrink_hold
         longest = since + policy.empty_hold
-        if self.secured or live.node.scheme == "https":
+        if not self.needs_proof(live):
             return longest
         return min(max(live.heard_at, since) + PROOF_LIFE, longest)
+
+    def needs_proof(self, live: LiveNode) -> bool:
+        """Tell whether a node is kept against an empty list as long as it answers over HTTP."""
+        secured = self.secured or live.node.scheme == "https"
+        return self.emptied and live.doubted_at is not None and not secured
 
     def retune(self, now: float) -> None:
         """Bring every ramp up to date."""

@@ -293,6 +293,7 @@ class Service(Turns):
             self._losses.note(changes.shorter, self.clock())
         if changes.emptied is not None:
             self._roster.emptied = changes.emptied
+            self._reactions.look_for_proof(self.clock())
         self._standing.reschedule(self.clock())
         for kind, reason in changes.told(len(self._roster.nodes), self.refused):
             self._standing.emit(kind, None, reason)
@@ -334,6 +335,10 @@ class Service(Turns):
         """Tell where a call would go by lanes and routes; nothing is taken for it."""
         router = self.router
         return [] if router is None else self._alone(lambda: router.foresee(ask, self.clock()))
+
+    def needs_proof(self, live: LiveNode) -> bool:
+        """Tell whether a probe of a node has to get an answer over HTTP. Takes no lock."""
+        return self._roster.needs_proof(live)
 
     @property
     def doubts(self) -> bool:
