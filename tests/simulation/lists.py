@@ -129,17 +129,19 @@ class Lists(Standing):
     def _judge_return(self, live: LiveNode, held: tuple[Any, Any]) -> None:
         shadow, now = self._shadows[live], self.world.now
         (ejection, mark), shadow.held = shadow.held, held
+        was_down, was_brief = shadow.was_down, shadow.was_brief
+        shadow.was_down = held[1] is not None and held[1].seen_down
+        shadow.was_brief = held[1] is not None and not held[1].proof
         if (ejection, mark) == held:
             return
         ended = ejection is not None and held[0] is None
         lifted = False
         if mark is not None and held[1] is None:
-            proven = shadow.well_at == now or mark.until <= now
+            proven = shadow.well_at == now or (was_brief and mark.until <= now)
             lifted = not mark.notice.named
             demand(proven or lifted or mark.answers, "a mark has ended too early")
-            if shadow.was_down:
+            if was_down:
                 shadow.restart()
-        shadow.was_down = held[1] is not None and held[1].seen_down
         if ended:
             shadow.restart()
         if (ended or mark is not None) and held == (None, None) and live.in_pool:
@@ -208,6 +210,7 @@ class Lists(Standing):
                 odd_run=0,
                 held=(None, None),
                 was_down=False,
+                was_brief=False,
                 recent=deque(),
             )
         demand((self.marks.get(live) is None) == online, "the user's word is not followed")

@@ -289,8 +289,8 @@ MUTATIONS = [
     Mutation(
         "only the trial of a half-open node counts as its trial",
         "_core.service.reactions",
-        "live, trial = lease.live, lease.on_trial",
-        "live, trial = lease.live, lease.proof",
+        "trial = lease.on_trial and not body",
+        "trial = lease.proof and not body",
     ),
     Mutation(
         "an answer is drained only where a retry can wait",
@@ -401,12 +401,6 @@ MUTATIONS = [
         "self._discount(notice, [live], now)",
     ),
     Mutation(
-        "the oldest mark that answers gives way",
-        "_core.service.reactions",
-        "if oldest is None:",
-        "if True:",
-    ),
-    Mutation(
         "leases that run out one by one are one loss",
         "_core.service.reconcile",
         "loss = max(result.shorter, result.shorter + lost)",
@@ -473,12 +467,6 @@ MUTATIONS = [
         "return False",
     ),
     Mutation(
-        "a call after 429 does not wait",
-        "_core.call.call",
-        "if done.reply is not None and done.reply.status_code == _TOO_MANY_REQUESTS:",
-        "if False:",
-    ),
-    Mutation(
         "levels end",
         "_core.service.blacklist",
         "if self.policy.duration * 2.0**live.level < self.policy.max_duration:",
@@ -489,12 +477,6 @@ MUTATIONS = [
         "_core.service.standing",
         'if live.health == "well" != health or happening == "restarted":',
         "if True:",
-    ),
-    Mutation(
-        "a lost probe is made again",
-        "_core.service.standing",
-        "if not live.probing or now > live.probed_at + self._silence:",
-        "if not live.probing:",
     ),
     Mutation(
         "doubted nodes are the last resort",

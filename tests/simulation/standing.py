@@ -50,6 +50,7 @@ class Shadow:
     well_at: float = -math.inf
     held: tuple[object, object] = (None, None)
     was_down: bool = False
+    was_brief: bool = False
     recent: deque[tuple[float, bool]] = field(default_factory=deque)
 
     def restart(self) -> None:
@@ -220,6 +221,8 @@ class Standing:
             failed = doubted and (fate.blame != "none" or fate.stale)
             demand(known or failed or odd, "a node left for nothing")
             return
+        odd = missing and fate.status == 404 and self._shadows[live].odd == 1 and not body
+        demand(not odd, "a doubted node stays that answers like another application")
         for kind, changed in (("ejected", newly), ("offline", self.marked() - marked)):
             told = not changed or (kind, live.node.id) in self._heard
             demand(told, "nobody is told of a node that is %s", kind)
