@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.dial import Race, order
-from rpcguard._connections.socket_stream import READ_SIZE, SocketStream
+from rpcguard._connections.socket_stream import SocketStream
 
 if TYPE_CHECKING:
     import socket
@@ -56,7 +56,7 @@ class AsyncioStream(SocketStream):
         """Tell whether there is something to read, even if the loop has not seen it yet."""
         return bool(self._chunks) or self._over or super().ended()
 
-    def receive(self, limit: int = READ_SIZE) -> bytes | None:
+    def receive(self, limit: int | None = None) -> bytes | None:
         """Give what has come: None when nothing has yet, empty at the end."""
         chunks = self._chunks
         if not chunks:
@@ -64,7 +64,7 @@ class AsyncioStream(SocketStream):
                 raise self._error
             return b"" if self._over else super().receive(limit)
         chunk = chunks.popleft()
-        if len(chunk) > limit:
+        if limit and len(chunk) > limit:
             chunks.appendleft(chunk[limit:])
             chunk = chunk[:limit]
         self._size -= len(chunk)
@@ -171,7 +171,6 @@ class AsyncioStream(SocketStream):
         if data is None:
             return
         if data:
-            data, self._unread = data + self._unread, b""
             self._chunks.append(data)
             self._size += len(data)
         if not data or (self._tls is not None and self._tls.clean):

@@ -9,6 +9,7 @@ its own way, for `pending` sockets until `next_due`.
 from __future__ import annotations
 
 import errno
+import functools
 import math
 import os
 import socket
@@ -69,6 +70,7 @@ class Destination:
         return sock
 
 
+@functools.lru_cache(maxsize=4096)  # to take an address apart costs a tenth of a connection
 def numeric(host: str, port: int) -> list[Address] | None:
     """Give the address that a host is; None for a name."""
     try:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.dial import Race, order
-from rpcguard._connections.socket_stream import SocketStream
+from rpcguard._connections.socket_stream import READ_SIZE, SocketStream
 
 if TYPE_CHECKING:
     import ssl
@@ -29,8 +29,8 @@ class SyncStream(SocketStream):
 
     def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if self._has_more:
-            return
+        if self._has_more or self._appetite > READ_SIZE:
+            return  # a read that came back full is best followed by another
         if timeout is not None:
             if timeout <= 0:
                 raise self.core.ReadTimeout("no time left")

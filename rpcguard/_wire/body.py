@@ -124,7 +124,7 @@ class ChunkedBody:
         """Refuse: the last chunk has not come."""
         raise RemoteViolation(f"{_INCOMPLETE} (incomplete chunked read)")
 
-    def _size(self, data: bytes, at: int, _parts: list[bytes]) -> int:
+    def _size(self, data: bytes, at: int, parts: list[bytes]) -> int:
         end = data.find(b"\n", at, at + LONGEST_LINE)
         if end < 0:
             if len(data) - at >= LONGEST_LINE:
@@ -135,10 +135,15 @@ class ChunkedBody:
         found = _SIZE(line)
         if found is None or (size := int(found[1], 16)) > _LARGEST_CHUNK:
             raise RemoteViolation(f"illegal chunk header: {bytearray(line)!r}")
-        self._left = size
-        self._step = self._content
         if not size:
             self._step = self._trailers
+            return end + 1
+        after = end + 1 + size
+        if data[after : after + 2] == _CRLF:  # all of it is here, as it is mostly
+            parts.append(data[end + 1 : after])
+            return after + 2
+        self._left = size
+        self._step = self._content
         return end + 1
 
     def _content(self, data: bytes, at: int, parts: list[bytes]) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LONGEST_HEAD = 102400
 """Bytes of a head, 100 KB: what httpcore allows."""
 
+_MOST_INTERIM = 100
+"""1xx answers to one request: a node that sends them without end is never silent, nor done."""
 _OVERLAP = 3
 """Bytes of an empty line that may have come before the last piece."""
 _FIRST_PRINTABLE = 0x21  # a head begins with a letter; what is below is a line break or noise
@@ -36,6 +38,7 @@ class ResponseReader:
     __slots__ = (
         "_body",
         "_buffer",
+        "_interim",
         "_method",
         "_odd",
         "_parse",
@@ -55,6 +58,7 @@ class ResponseReader:
         self._upgrades = upgrades
         self._buffer = b""
         self._body: BodyReader | None = None
+        self._interim = 0
         self._odd = False
         self._whole = False
         self.head: ResponseHead | None = None
@@ -132,6 +136,9 @@ class ResponseReader:
         status = head.status
         body = self._framed(head)
         if status < 200 and status != _SWITCHING:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise RemoteViolation(f"more than {_MOST_INTERIM} answers of status 1xx")
             return
         self.head = head
         if status == _SWITCHING or (self._method == b"CONNECT" and status < 300):
@@ -197,7 +204,7 @@ def _end_of_head(data: bytes, start: int) -> int:
     By two plain searches: one by a pattern took half of the time that reading an answer takes.
     """
     end = data.find(b"\n\r\n", start)
-    bare = data.find(b"\n\n", start) if end < 0 else data.find(b"\n\n", start, end)
+    bare = data.find(b"\n\n", start) if end < 0 else data.find(b"\n\n", start, end + 1)
     if bare >= 0:
         return bare + 2
     return end + 3 if end >= 0 else 0

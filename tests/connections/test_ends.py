@@ -262,6 +262,22 @@ async def test_a_connection_that_ends_as_its_request_begins(
     assert [number for number, _ in node.requests] == [1, 2]
 
 
+async def test_hints_without_end(make_node, make_caller, flavour) -> None:
+    """A node that says 103 for ever is neither silent nor done: it is broken."""
+
+    def hint(peer) -> None:
+        peer.head()
+        while peer.sock.fileno() >= 0 and not peer.gone.is_set():
+            try:
+                peer.sock.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10)
+            except OSError:
+                return
+
+    caller = make_caller(make_node(hint))
+    with pytest.raises(flavour.http.RemoteProtocolError, match="1xx"):
+        await caller.call("/")
+
+
 async def test_a_request_that_closes(make_node, make_caller) -> None:
     """After `Connection: close` in the request its connection is not kept."""
     caller = make_caller(make_node())
