@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -216,6 +217,27 @@ def test_a_timeout_shows_nothing_of_how_it_was_made() -> None:
     error = httpx.ConnectTimeout("")
     error.__cause__ = TimeoutError()
     error.__cause__.__context__ = asyncio.CancelledError("by cancel scope 7f83")
-    assert reason(error) == "ConnectTimeout"
-    error.__cause__ = OSError("no route to host")
-    assert reason(error) == "ConnectTimeout: no route to host"
+    assert reason(error).startswith("ConnectTimeout: no connection in time")
+    other = httpx.ReadError("")
+    other.__cause__ = OSError("no route to host")
+    assert reason(other) == "ReadError: no route to host"
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ConnectionRefusedError(111, "x"), "the connection is refused"),
+        (ConnectionResetError(104, "x"), "the connection was reset"),
+        (BrokenPipeError(32, "x"), "the connection was reset"),
+        (socket.gaierror(-2, "x"), "the name cannot be resolved"),
+    ],
+)
+def test_what_a_connect_error_was_is_told_apart(cause: OSError, words: str) -> None:
+    """One address or several, raised from or only after: the system's own word counts."""
+    one, several, later = (httpx.ConnectError("All connection attempts failed") for _ in "abc")
+    one.__cause__ = cause
+    several.__cause__ = ExceptionGroup("several", [OSError("x"), cause])
+    later.__context__ = OSError("y")
+    later.__context__.__cause__ = cause
+    for error in (one, several, later):
+        assert reason(error).startswith(f"ConnectError: {words}")

@@ -761,3 +761,14 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "rpcguard.registries.zookeeper.registry")
     with pytest.raises(ImportError, match=r"pip install 'rpcguard\[zookeeper\]'"):
         registry_from_url("zookeeper://10.0.0.1/")
+
+
+@pytest.mark.parametrize(
+    ("host", "words"), [("127.0.0.1:1", "refused"), ("no-such-name.invalid:1", "resolved")]
+)
+async def test_what_every_server_refuses_is_told_without_waiting(host: str, words: str) -> None:
+    """Nobody listens: an hour of patience is not used up to say so."""
+    registry = ZooKeeperRegistry.from_url(f"zookeeper://{host}?timeout=3600")
+    with pytest.raises(RegistryError, match=words):
+        await registry.fetch("orders")
+    await registry.aclose()

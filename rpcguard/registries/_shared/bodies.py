@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -163,10 +164,34 @@ def _encoding(response: httpx.Response, shown: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Say what an exception is, briefly."""
+    """Say what an exception is, briefly: a connection refused, reset or late, or a name unknown."""
     name = type(error).__name__
+    for one in _chain(error):
+        for kind, words in _TROUBLES:
+            if isinstance(one, kind):
+                return f"{name}: {words}"
     told: BaseException | None = error
     while isinstance(told, Exception) and not str(told):  # on trio the cause alone tells
         told = told.__cause__ or told.__context__
     # What comes first of all in a timeout is the cancellation, with nothing to say to people.
     return f"{name}: {told}"[:_LONGEST_REASON] if isinstance(told, Exception) else name
+
+
+_TROUBLES: Final = (
+    (ConnectionRefusedError, "the connection is refused; is the registry up, and its port right?"),
+    ((ConnectionResetError, BrokenPipeError), "the connection was reset"),
+    (socket.gaierror, "the name cannot be resolved"),
+    (httpx.ConnectTimeout, "no connection in time; is the address right, and no firewall between?"),
+)
+"""What a transport calls by one name or none, told apart by what lies below it."""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException | None] = [error]
+    for one in seen:
+        if one is None:
+            continue
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            seen += one.exceptions
+        seen += [cause for cause in (one.__cause__, one.__context__) if cause not in seen]

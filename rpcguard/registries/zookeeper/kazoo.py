@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,16 @@ from kazoo.handlers.threading import (  # type: ignore[import-untyped]
     SequentialThreadingHandler,
 )
 
+from rpcguard.registries._shared.bodies import reason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kazoo.client import KazooClient  # type: ignore[import-untyped]
+
+
+_QUICK = 0.1
+"""Seconds in which a server that is well takes a connection, and one that is not refuses it."""
 
 
 class Capped:
@@ -56,6 +63,21 @@ class Threads(SequentialThreadingHandler):  # type: ignore[misc]
         return Capped(super().create_connection(*args, **options), self._limit)
 
 
+def _refusal(hosts: list[tuple[str, int]]) -> str | None:
+    """Say why no server takes connections; None where one does, or may just be slow."""
+    told = None
+    for place in hosts:
+        try:
+            socket.create_connection(place, _QUICK).close()
+        except (ConnectionRefusedError, socket.gaierror) as error:
+            told = reason(error)
+        except OSError:
+            return None
+        else:
+            return None
+    return told
+
+
 class Session:
     """Hold the kazoo client of one process, begun on first use; thread-safe."""
 
@@ -73,10 +95,14 @@ class Session:
                 self._client = self._new_client()
                 self._connected = self._client.start_async()
             client, connected = self._client, self._connected
-        if not connected.wait(timeout):
+        if connected.wait(min(timeout, _QUICK)):
+            return client
+        # kazoo goes on trying in silence; what every server refuses is told at once.
+        refusal = _refusal(list(client.hosts))
+        if refusal is not None or not connected.wait(max(0.0, timeout - _QUICK)):
             # One that met nonsense has given up, the next has not. Its end may take a while.
             threading.Thread(target=self.end, args=(client,), daemon=True).start()
-            raise KazooTimeoutError(f"no connection within {timeout:g} s")
+            raise KazooTimeoutError(refusal or f"no connection within {timeout:g} s")
         return client
 
     def end(self, client: KazooClient | None = None) -> None:
