@@ -33,6 +33,9 @@ _LONGEST_TROUBLE = 1000  # characters: an error may carry the page of a proxy
 _JITTER = 0.1  # share: callers that were started together do not poll in step
 
 
+_OVERDUE = 2.0
+"""Seconds that a poll may be late where the process only has much to do."""
+
 _LEAST_GAP = 1.0
 """Seconds between two questions at least, however many calls say that the list is wrong."""
 
@@ -90,6 +93,7 @@ class Feed:
         self._watching: anyio.CancelScope | None = None
         self._again: anyio.Event | None = None
         self._asked_at = -math.inf
+        self._due_at = math.inf
 
     async def run(self) -> None:
         """Watch or poll until cancelled, or until the service is gone."""
@@ -114,6 +118,14 @@ class Feed:
         """Tell whether a list that is disproved may be asked for: it waits for its next poll."""
         return self._again is not None and time.monotonic() - self._asked_at >= _LEAST_GAP
 
+    @property
+    def is_overdue(self) -> bool:
+        """Tell whether the next answer of a polled registry should have come long ago.
+
+        This process was stopped, so the list is as old as that, whatever its age says.
+        """
+        return time.monotonic() > self._due_at + _OVERDUE
+
     async def ask_again(self) -> None:
         """Poll now."""
         if self._again is not None and self.may_ask:
@@ -123,6 +135,7 @@ class Feed:
         backoff = Backoff(self._rng)
         while True:
             answer = await self._ask()
+            self._due_at = math.inf
             if answer is None:
                 await anyio.sleep(backoff.pause())
                 continue
@@ -133,8 +146,9 @@ class Feed:
             if pause == math.inf:
                 self.refreshed_at = None
                 await anyio.sleep_forever()
-            self._again = anyio.Event()
-            with anyio.move_on_after(self._spread(pause)):
+            seconds = self._spread(pause)
+            self._again, self._due_at = anyio.Event(), time.monotonic() + seconds
+            with anyio.move_on_after(seconds):
                 await self._again.wait()
             self._again = None
 

@@ -81,6 +81,11 @@ class Subscriptions:
         if feed is not None and feed.may_ask:
             background().spawn(feed.ask_again)
 
+    def is_overdue(self, service: str) -> bool:
+        """Tell whether a list is older than it should be, since this process was stopped."""
+        feed, _ = self._feeds.get(service, (None, None))
+        return feed is not None and feed.is_overdue
+
     def trouble(self, service: str) -> str | None:
         """Say what is wrong with the registry, as far as a service's list goes."""
         feed, _ = self._feeds.get(service, (None, None))

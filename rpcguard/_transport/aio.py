@@ -12,7 +12,7 @@ from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._text import logger
-from rpcguard._transport.base import Shell
+from rpcguard._transport.base import LONGEST_LOOK, Shell
 from rpcguard._transport.bodies import (
     BODY_TOO_LONG,
     AsyncGuardedBody,
@@ -94,6 +94,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 await wait_for(service, lambda: service.ready or service.closed, left)
                 if service.closed:
                     raise self._refuse(service)
+            if self._is_stale(service):
+                left = min(LONGEST_LOOK, call.left)
+                await wait_for(service, lambda: not self._is_stale(service), left)
             home = await self._home()
             if self._direct and service.ready and not service.met:
                 return await self._send_direct(request, service, home, call, observer)

@@ -66,6 +66,11 @@ MOST_ORIGINS = 256
 ChildKey = tuple["LiveNode | None", str]
 
 
+LONGEST_LOOK = 1.0
+"""Seconds that a call waits for a list after its process was stopped: a registry that does not
+answer in that time leaves it the old one."""
+
+
 class Shell(Generic[ChildT]):
     """Hold what a transport is made of; `rpcguard.Transport` has the options.
 
@@ -308,6 +313,16 @@ class Shell(Generic[ChildT]):
         failures = self._http.ConnectError, self._http.ConnectTimeout
         if isinstance(error, failures) and service.known and not self._closed:
             self._following.ask_again(service.name)
+
+    def _is_stale(self, service: Service) -> bool:
+        """Tell whether the list of a service is asked for just now, after a stop of this process.
+
+        The first call after that would go to nodes that may have left long ago.
+        """
+        if not self._following.is_overdue(service.name):
+            return False
+        self._following.ask_again(service.name)
+        return not service.closed
 
     def _refuse(self, service: Service) -> Exception:
         return self._transport_closed(

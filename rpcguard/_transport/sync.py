@@ -14,7 +14,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
 from rpcguard._text import logger
-from rpcguard._transport.base import SWEEP_EVERY, Shell
+from rpcguard._transport.base import LONGEST_LOOK, SWEEP_EVERY, Shell
 from rpcguard._transport.bodies import (
     BODY_TOO_LONG,
     SyncGuardedBody,
@@ -99,6 +99,8 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 service.wait_ready(min(longest, call.left))
                 if service.closed:
                     raise self._refuse(service)
+            if self._is_stale(service):
+                service.wait_for(lambda: not self._is_stale(service), min(LONGEST_LOOK, call.left))
             if self._direct and service.ready and not service.met:
                 return self._send_direct(request, service, call, observer)
             return self._drive(request, service, call, body, observer)

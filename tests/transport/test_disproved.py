@@ -75,3 +75,15 @@ def test_a_call_that_fails_otherwise_asks_for_nothing(registry, client, monkeypa
     with pytest.raises(httpx.UnsupportedProtocol):
         client.get("ftp://orders/")
     assert asked == []
+
+
+def test_the_first_call_after_a_stop_of_the_process(registry, client):
+    """Stopped for long, as by SIGSTOP: the list is asked for before a call fails by it."""
+    feed, _ = client._transport._following._feeds["orders"]
+    eventually(lambda: feed._due_at < float("inf"), "it does not wait for its next poll")
+    registry.listed = NEW
+    feed._due_at -= 7200.0  # two hours went by without a poll
+    feed._asked_at -= 7200.0
+    response = client.get("/")
+    assert len(response.extensions["rpcguard"].attempts) == 1
+    assert registry.asked == 2

@@ -436,11 +436,11 @@ class Service(Turns):
 
     def wait_ready(self, timeout: float) -> bool:
         """Block until the first snapshot is there or the service is closed; False if too late."""
-        return self._wait_for(lambda: self.ready or self.closed, timeout)
+        return self.wait_for(lambda: self.ready or self.closed, timeout)
 
     def wait_idle(self, timeout: float) -> bool:
         """Block until no call is in flight; False when the time ran out."""
-        return self._wait_for(lambda: not self.calls, timeout)
+        return self.wait_for(lambda: not self.calls, timeout)
 
     def heir(self) -> Service:
         """Make a fresh service with the same list, for a forked child: takes no lock."""

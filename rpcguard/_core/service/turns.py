@@ -124,7 +124,8 @@ class Turns:
         for wake in list(self._sleepers):
             wake()
 
-    def _wait_for(self, condition: Callable[[], object], timeout: float) -> bool:
+    def wait_for(self, condition: Callable[[], object], timeout: float) -> bool:
+        """Block until a condition holds that is looked at with each news; False if too late."""
         end = time.monotonic() + timeout
         while not condition():
             sleeper = threading.Lock()  # not an Event, whose own lock a finalizer could wait for
