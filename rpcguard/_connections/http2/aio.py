@@ -10,6 +10,7 @@ import anyio
 from rpcguard._connections.aio import AsyncExchange
 from rpcguard._connections.asyncio_stream import AsyncioStream
 from rpcguard._connections.exchange import StaleConnection
+from rpcguard._connections.handshake import HandshakeFailed
 from rpcguard._connections.http2.aio_connection import AsyncHttp2Connection
 from rpcguard._connections.http2.calls import (
     Countdown,
@@ -233,7 +234,7 @@ class AsyncHttp2Exchange(AsyncExchange):
             expected = books.expects(place.name)
             left = opening.left() if expected else turn.left()
             if left is not None and left <= 0.0:
-                raise self._too_late(expected=expected)
+                raise self._too_late(place, expected=expected)
             with anyio.move_on_after(left):
                 await place.event.wait()
         if books.closed:
@@ -324,13 +325,15 @@ class AsyncHttp2Exchange(AsyncExchange):
         for connection in self._books.reap():
             connection.close()
 
-    def _too_late(self, *, expected: bool) -> Exception:
+    def _too_late(self, place: Place, *, expected: bool) -> Exception:
         counts, address = self._books.counts, self._address
         kind = self._core.ConnectTimeout if expected else self._core.PoolTimeout
         late: Exception = kind(
             f"no free connection to {address} in time: "
             f"{counts.in_use} in use, {counts.waiting} calls in line"
         )
+        if expected and not self._books.opens(place.name):
+            late.__cause__ = HandshakeFailed("TCP stood, and the node did not begin HTTP/2")
         return late
 
 

@@ -144,6 +144,10 @@ class PlaceBooks:
             one.usable and not one.ready for one in self._busy if one.name == name
         )
 
+    def opens(self, name: str | None) -> bool:
+        """Tell whether a connection is being opened."""
+        return name in self._opening
+
     def opened(self, place: Place, connection: Shareable) -> None:
         """Take in the connection that a granted place has opened, with its first call."""
         self._opening.pop(place.name, None)

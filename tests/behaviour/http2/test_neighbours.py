@@ -403,7 +403,7 @@ async def test_a_kept_connection_that_has_ended_is_not_used(make_h2, make_h2_cal
 
 @each(FLAVOURS)
 async def test_a_kept_connection_that_ends_under_a_call_was_stale(make_h2, make_h2_caller):
-    """Nothing came for it: a GET goes again to the same node, which is not blamed; a POST fails."""
+    """Nothing came for it: a GET goes again to the same node, which stays in use; a POST fails."""
 
     def once(node: H2, stream: int) -> None:
         if stream == 1:
@@ -418,7 +418,7 @@ async def test_a_kept_connection_that_ends_under_a_call_was_stale(make_h2, make_
     assert (answer.text, len(answer.extensions["rpcguard"].attempts)) == ("ok", 2)
     with pytest.raises(http.RemoteProtocolError):
         await caller.call(method="POST", content=b"pay")
-    assert caller.view(node).failures == 0
+    assert caller.view(node).state == "available"
     assert [method for method, _ in node.calls] == ["GET", "GET", "GET", "POST"]
 
 
@@ -534,3 +534,30 @@ async def test_who_waits_for_a_connection_connects_when_the_other_gives_up(
         await anyio.sleep(0.05)
         group.start_soon(patient)
     assert [answer.text for answer in answers] == ["ok"]
+
+
+@each(CONCURRENT)
+async def test_a_node_that_accepts_and_then_is_silent_failed_after_tcp(make_h2, make_h2_caller):
+    """Who waits for its settings sent nothing, and no TCP probe can tell when it is well again."""
+    never = threading.Event()
+    node = make_h2()
+    node.scripts = (lambda peer: never.wait(20),)
+    caller = make_h2_caller(node)
+    await caller.settle_list()
+    failures = []
+
+    async def call(path: str) -> None:
+        options = {"attempts": 1}
+        try:
+            await caller.call(path, timeout=0.2, extensions={"rpcguard": options})
+        except http.TimeoutException as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call, "/first")
+        group.start_soon(call, "/second")
+    never.set()
+    kinds = {type(error).__name__: error for error in failures}
+    assert set(kinds) == {"ReadTimeout", "ConnectTimeout"}
+    cause = kinds["ConnectTimeout"].__cause__
+    assert type(cause.__cause__).__name__ == "HandshakeFailed"
