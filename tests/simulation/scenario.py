@@ -178,6 +178,8 @@ class _Drawing:
         parts: list[Any] = [*self.begins(), *self.moods(), *self.jumps(), *self.words()]
         first = self.past[0]
         parts += self.listings()
+        if rng.random() < 0.3:
+            parts += rng.choice((self.leases, self.wiped, self.half_dead, self.busy_resource))()
         if rng.random() < 0.12:
             parts.append(Close(self.moment(), rng.choice((0.0, 0.5, 5.0))))
         parts.sort(key=lambda part: part.at)
@@ -287,6 +289,39 @@ class _Drawing:
         rng = self.rng
         sizes = (-3600.0, -1.0, 0.5, 40.0, 1e6)
         return [Jump(self.moment(), rng.choice(sizes)) for _ in range(rng.choice((0, 0, 1, 2)))]
+
+    def leases(self) -> list[Listing]:
+        """Let the nodes' leases run out one by one, within a minute, as those of a lost etcd do."""
+        at, left = self.moment(), list(self.past[-1])
+        self.rng.shuffle(left)
+        listed = []
+        while left:
+            left.pop()
+            at = round(at + self.rng.random() * 4.0, 3)
+            listed.append(Listing(at, tuple(left)))
+        return listed
+
+    def wiped(self) -> list[Listing]:
+        """Let a registry that has lost everything say so again and again, while all nodes live."""
+        at = self.moment()
+        empty = [
+            Listing(round(at + 5.0 * number, 3), ()) for number in range(self.rng.randint(2, 8))
+        ]
+        return [*empty, Listing(round(at + 45.0, 3), self.past[-1])]
+
+    def half_dead(self) -> list[Mood]:
+        """Let half of the nodes go at once: refuse, be silent, or fail when TCP stands."""
+        at, names = self.moment(), list(self.names)
+        mood = self.rng.choice(("dead", "cut off", "half open", "resetting"))
+        dead = self.rng.sample(names, max(len(names) // 2, 1))
+        back = round(at + self.rng.expovariate(0.1), 3)
+        return [one for name in dead for one in (Mood(at, name, mood), Mood(back, name, "well"))]
+
+    def busy_resource(self) -> list[Begin]:
+        """Let calls of one busy endpoint be answered by a pause, whichever node they meet."""
+        at, fate = self.moment(), self.rng.choice(("pause", "long pause", "leaving", "429"))
+        times = (round(at + 0.3 * number, 3) for number in range(6))
+        return [Begin(time, fates=(fate, fate, fate)) for time in times]
 
     def words(self) -> list[Word]:
         rng = self.rng
