@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rpcguard import EjectionPolicy, OfflinePolicy
-from tests.support.stage import GOOD, NOT_FOUND, SICK, Stage, ids, leaving
+from tests.support.stage import GOOD, NOT_FOUND, REFUSED, SICK, Stage, ids, leaving
 
 
 @pytest.mark.parametrize("source", ["signal", "retry-after"])
@@ -162,3 +162,24 @@ def test_ordinary_404s_and_an_abusive_session_eject_nobody():
         verdict = NOT_FOUND if abused or rng.random() < 0.4 else GOOD
         stage.call(verdict, seconds=1.44)
     assert stage.kinds().count("ejected") == 0
+
+
+def test_a_cold_start_where_nearly_all_addresses_are_dead():
+    """190 of 200 refuse: few calls meet twenty of them before the list is known to be dead."""
+    stage = Stage(*ids(200), seed=7)
+    dead, lost = set(ids(190)), 0
+    for _ in range(400):
+        lease = stage.pick()
+        tried = [lease.live]
+        while stage.end(lease, REFUSED if lease.live.node.id in dead else GOOD) in dead:
+            again = stage.service.pick_again(tuple(tried), free=True)
+            if isinstance(again, str) or len(tried) == 20:
+                lost += 1
+                break
+            lease = again
+            tried.append(lease.live)
+        for live in stage.probing:
+            if live.probing and not live.gone:
+                stage.service.probed(live, alive=live.node.id not in dead)
+        stage.clock.advance(0.01)
+    assert lost <= 5
