@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
 import httpx
 
-from rpcguard._connections.aio import AsyncConnectionStack
-from rpcguard._connections.sync import ConnectionStack
-from rpcguard._transport.aio import AsyncShell
-from rpcguard._transport.sync import SyncShell
+from rpcguard._connections.library import Library
+from rpcguard._transport.aio import AsyncDriver
+from rpcguard._transport.sync import SyncDriver
 from rpcguard.errors import NoAvailableNode, Overloaded, TransportClosed
 
-if TYPE_CHECKING:
-    from types import ModuleType
+HTTPX = Library(
+    httpx,
+    core="httpcore",
+    no_available_node=NoAvailableNode,
+    overloaded=Overloaded,
+    transport_closed=TransportClosed,
+)
+"""What makes these transports those of httpx."""
 
 
-class Transport(SyncShell, httpx.BaseTransport):
+class Transport(SyncDriver, httpx.BaseTransport):
     """Send each call of an `httpx.Client` to a good node of the service that its URL names.
-
-    `registry` is a registry URL or object; None reads the environment variable
-    `RPCGUARD_REGISTRY`. `balancer` makes one balancer per service and priority. `retry`,
-    `ejection`, `slow_start`, `offline` and `membership` are the policies, `routing` says which
-    nodes a call may go to at all, and `zone` how far it stays near. `drain_timeout` is how
-    many seconds `close` gives to what is in flight. With `unknown_service="direct"` a host that
-    the registry does not know is called as an ordinary URL. `names` says what a service is called
-    in the registry where no URL can spell it: `{"orders": "SHOP@@Orders"}`. `node_transport` makes
-    the child transport of a node; without it rpcguard makes its own, to which `verify`, `cert`,
-    `trust_env`, `http1`, `http2`, `limits` (per node), `local_address` and `socket_options` apply
-    as in `httpx.HTTPTransport`. Spans and metrics go to `tracer_provider` and `meter_provider`, by
-    default to the global ones of OpenTelemetry.
 
     A call may say more of itself in `extensions={"rpcguard": {...}}`: `idempotent` (may it run
     twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds,
@@ -42,14 +33,12 @@ class Transport(SyncShell, httpx.BaseTransport):
     `InvalidRegistryURL`.
     """
 
-    _http: ClassVar[ModuleType] = httpx
-    _stack = ConnectionStack
-    _no_available_node = NoAvailableNode
-    _transport_closed = TransportClosed
-    _overloaded = Overloaded
+    @property
+    def _library(self) -> Library:
+        return HTTPX
 
 
-class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
+class AsyncTransport(AsyncDriver, httpx.AsyncBaseTransport):
     """Send each call of an `httpx.AsyncClient` to a good node of the service that its URL names.
 
     Works on asyncio and trio, on any number of event loops, at the same time too: connections
@@ -57,8 +46,6 @@ class AsyncTransport(AsyncShell, httpx.AsyncBaseTransport):
     of `Transport`. Whoever makes it closes it, by `aclose` or with the client.
     """
 
-    _http: ClassVar[ModuleType] = httpx
-    _stack = AsyncConnectionStack
-    _no_available_node = NoAvailableNode
-    _transport_closed = TransportClosed
-    _overloaded = Overloaded
+    @property
+    def _library(self) -> Library:
+        return HTTPX

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 
-from rpcguard._connections.aio import AsyncConnectionStack
-from rpcguard._connections.sync import ConnectionStack
+from rpcguard._connections.aio import AsyncExchange
+from rpcguard._connections.sync import SyncExchange
+from rpcguard._httpx import HTTPX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,10 @@ def node() -> Iterator[int]:
 
 def transport(side: str, port: int, *, sync: bool) -> httpx.BaseTransport:
     if side == "stack":
-        kind = ConnectionStack if sync else AsyncConnectionStack
+        ours, theirs = (
+            (SyncExchange, "BaseTransport") if sync else (AsyncExchange, "AsyncBaseTransport")
+        )
+        kind = partial(HTTPX.derive(ours, theirs), HTTPX)
         return kind(scheme="http", host="127.0.0.1", port=port, limits=SIDES[side])
     return (httpx.HTTPTransport if sync else httpx.AsyncHTTPTransport)(
         limits=SIDES[side], verify=False

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
-import httpx
 
 from rpcguard._connections import asyncio_stream
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
@@ -16,9 +15,11 @@ from rpcguard._connections.http11 import NotBegun, Part, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-    from types import ModuleType
+
+    import httpx
 
     from rpcguard._connections.http11 import HTTP11Connection, Sending
+    from rpcguard._connections.library import Library
     from rpcguard._connections.stack import Slot
     from rpcguard._wire.head import ResponseHead
 
@@ -103,20 +104,19 @@ class AsyncBody:
 
 
 class AsyncExchange(Exchange):
-    """Sends requests to one node from one event loop; see `AsyncConnectionStack`.
+    """Sends requests to one node from one event loop; see `SyncExchange`.
+
+    It belongs to the event loop of its first request, on asyncio or trio.
 
     Nothing awaits while it closes or gives back: a cancelled caller still does both.
     """
 
     _event = anyio.Event
-    _body: ClassVar[type[AsyncBody]]
-    _streams: ClassVar[dict[str, Any]]
 
-    @classmethod
-    def _bind(cls) -> None:
-        super()._bind()
-        cls._body = type("Body", (AsyncBody, cls._http.AsyncByteStream), {})
-        cls._streams = {}
+    def __init__(self, library: Library, **options: Any) -> None:
+        super().__init__(library, **options)
+        self._library = library
+        self._body = library.derive(AsyncBody, "AsyncByteStream")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request to the node, whatever its URL names; the response must be closed."""
@@ -238,22 +238,14 @@ class AsyncExchange(Exchange):
 
     def _backend(self) -> tuple[Any, Any]:
         on_asyncio = anyio.get_cancelled_exc_class() is asyncio.CancelledError
-        name = "asyncio" if on_asyncio else "trio"
-        if name not in self._streams:
-            self._streams[name] = self._bound(name)
-        found: tuple[Any, Any] = self._streams[name]
-        return found
-
-    def _bound(self, name: str) -> tuple[Any, Any]:
-        if name == "asyncio":
+        if on_asyncio:
             kind: Any = asyncio_stream.AsyncioStream
             connect: Any = asyncio_stream.connect
         else:
             from rpcguard._connections import trio_stream  # only where trio is there, and used
 
             kind, connect = trio_stream.TrioStream, trio_stream.connect
-        core = self._core
-        return type("Stream", (kind, core.AsyncNetworkStream), {"core": core}), connect
+        return self._library.derive_stream(kind, "AsyncNetworkStream"), connect
 
     def _release(self, slot: Slot) -> None:
         self._stack.release(slot, keep=self._keeps(slot.connection))
@@ -263,16 +255,6 @@ class AsyncExchange(Exchange):
     def _reap(self) -> None:
         for connection in self._stack.reap():
             connection.close()
-
-
-class AsyncConnectionStack(AsyncExchange, httpx.AsyncBaseTransport):
-    """A stack of connections to one node, on asyncio or trio; else as `ConnectionStack`.
-
-    It belongs to the event loop of its first request.
-    """
-
-    _http: ClassVar[ModuleType] = httpx
-    _core: ClassVar[Any] = "httpcore"
 
 
 async def _drive(

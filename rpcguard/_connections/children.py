@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from importlib import import_module
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from weakref import WeakValueDictionary
 
@@ -12,6 +12,7 @@ from rpcguard._checks import require
 from rpcguard._connections.contexts import TlsContext
 from rpcguard._connections.idle_age import IdleAge
 from rpcguard._text import logger
+from rpcguard._wire.head import head_parser
 
 if TYPE_CHECKING:
     import ssl
@@ -20,14 +21,19 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from rpcguard._connections.library import Library
     from rpcguard._core.nodes.node import Node
 
 
 ChildT = TypeVar("ChildT")
+Flavour = Literal["sync", "aio"]
+"""How calls are driven: in threads or in tasks."""
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-PORTS = {"http": 80, "https": 443}
 """The schemes of a call's URL, and over what each is spoken."""
+
+PORTS = {"http": 80, "https": 443}
+"""Where each is spoken when a URL names no port."""
 
 
 def scheme_of(node: Node, asked: str) -> str:
@@ -76,60 +82,58 @@ class NodeRequest:
         self.fresh = fresh
 
 
-def _http2_children(flavour: str, http: ModuleType) -> Callable[..., Any]:
-    # Loaded where it is wanted: it brings h2, which is an extra.
-    try:
-        room = import_module(f"rpcguard._connections.http2.{flavour}")
-    except ModuleNotFoundError as missing:
-        if missing.name != "h2":
-            raise
-        raise ImportError("http2=True needs h2: pip install 'rpcguard[http2]'") from missing
-    made: Callable[..., Any] = room.made_for(http)
-    return made
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildOptions:
+    """What a user says of the children that rpcguard makes itself; as in `httpx.HTTPTransport`."""
+
+    verify: ssl.SSLContext | str | bool = True
+    cert: Any = None
+    trust_env: bool = True
+    http1: bool = True
+    http2: bool = False
+    limits: httpx.Limits | None = None
+    local_address: str | None = None
+    socket_options: Iterable[Any] | None = None
 
 
 class Children(Generic[ChildT]):
-    """Make the children of one transport, all with one TLS context, and the requests for them.
+    """What makes the children of one transport, all with one TLS context, and their requests.
 
     Keeps none, and does not know its transport: a child that outlives that must not keep it alive.
     """
 
     def __init__(
         self,
-        http: ModuleType,
-        stack: Callable[..., ChildT],
+        library: Library,
+        flavour: Flavour,
+        options: ChildOptions,
         *,
-        flavour: Literal["sync", "aio"],
         node_transport: Callable[[Node], ChildT] | None,
-        verify: ssl.SSLContext | str | bool,
-        cert: Any,
-        trust_env: bool,
-        http1: bool,
-        http2: bool,
-        limits: httpx.Limits | None,
-        local_address: str | None,
-        socket_options: Iterable[Any] | None,
     ) -> None:
         usable = node_transport is None or callable(node_transport)
         require("node_transport", node_transport, "what makes a transport of a node", usable)
-        self._http, self._stack = http, stack
+        http, given = library.http, options.socket_options
+        self._http: ModuleType = http
         self._node_transport = node_transport
         self._options: dict[str, Any] = {
             # Below the idle timeout of common servers (5 s), or both ends close at once.
-            "limits": limits or http.Limits(max_connections=100, keepalive_expiry=4.0),
-            "local_address": local_address,
-            "socket_options": None if socket_options is None else list(socket_options),
+            "limits": options.limits or http.Limits(max_connections=100, keepalive_expiry=4.0),
+            "local_address": options.local_address,
+            "socket_options": None if given is None else list(given),
         }
-        self._http1 = http1
+        self._http1 = options.http1
+        self._stack: Callable[..., ChildT] = _stack_of(library, flavour)
         self._http2: Callable[..., ChildT] | None = None
-        if http2:
-            self._http2 = _http2_children(flavour, http)
+        if options.http2:
+            self._http2 = _http2_stack_of(library, flavour)
         self._addressed = node_transport is not None
-        self._tls = TlsContext(http, verify=verify, cert=cert, trust_env=trust_env)
+        verify, cert = options.verify, options.cert
+        self._tls = TlsContext(http, verify=verify, cert=cert, trust_env=options.trust_env)
         self._ages: WeakValueDictionary[str, IdleAge] = WeakValueDictionary()
         if node_transport is None:
-            load: Callable[[], object] = getattr(stack, "load", lambda: None)
-            load()  # else the first call would, while an event loop waits for it
+            # Else the first call would load them, while an event loop waits for it.
+            _ = library.errors
+            head_parser()
         # What is wrong with the options is to be told now, not at the first call.
         if verify is not True or cert is not None:
             self._tls()
@@ -197,3 +201,28 @@ class Children(Generic[ChildT]):
             request.method, url, headers=request.headers, stream=body, extensions=extensions
         )
         return made
+
+
+def _stack_of(library: Library, flavour: Flavour) -> Callable[..., Any]:
+    # Loaded where it is wanted: threads need no anyio, and tasks no lock.
+    if flavour == "sync":
+        from rpcguard._connections.sync import SyncExchange
+
+        return functools.partial(library.derive(SyncExchange, "BaseTransport"), library)
+    from rpcguard._connections.aio import AsyncExchange
+
+    return functools.partial(library.derive(AsyncExchange, "AsyncBaseTransport"), library)
+
+
+def _http2_stack_of(library: Library, flavour: Flavour) -> Callable[..., Any]:
+    try:
+        if flavour == "sync":
+            from rpcguard._connections.http2.sync import SyncHttp2Exchange
+
+            return functools.partial(library.derive(SyncHttp2Exchange, "BaseTransport"), library)
+        from rpcguard._connections.http2.aio import AsyncHttp2Exchange
+    except ModuleNotFoundError as missing:
+        if missing.name != "h2":
+            raise
+        raise ImportError("http2=True needs h2: pip install 'rpcguard[http2]'") from missing
+    return functools.partial(library.derive(AsyncHttp2Exchange, "AsyncBaseTransport"), library)

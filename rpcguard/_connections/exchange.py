@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 import time
-from importlib import import_module
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rpcguard._connections.dial import Destination
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from rpcguard._connections.library import Library
     from rpcguard._connections.stack import Waiter
     from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._wire.head import ResponseHead
@@ -32,12 +32,6 @@ SocketOption = (
 )
 
 _NO_TIMEOUTS: Mapping[str, float | None] = MappingProxyType({})
-CORE_ERRORS = (
-    *("TimeoutException", "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"),
-    *("NetworkError", "ConnectError", "ReadError", "WriteError", "ProxyError"),
-    *("UnsupportedProtocol", "ProtocolError", "LocalProtocolError", "RemoteProtocolError"),
-)
-"""The errors of httpcore that are told as those of httpx which have the same name."""
 _REQUEST_TIMEOUT = 408  # RFC 9110 §15.5.9
 _NONE = -1.0
 """Seconds of idleness that no connection is below."""
@@ -66,32 +60,15 @@ def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
 class Exchange:
     """Requests and responses of httpx on connections of our own, and their errors.
 
-    A subclass names the libraries: `_http` is httpx or httpx2, `_core` httpcore or httpcore2, or
-    the name of it. Of the latter only the errors and the interface of a network stream are used.
+    `library` is httpx or httpx2, whose errors are raised. Of the core below it only the errors and
+    the interface of a network stream are used.
     """
 
-    _http: ClassVar[ModuleType]
-    _core: ClassVar[Any]
     _event: ClassVar[type[Waiter]]
-    _errors: ClassVar[dict[type, Callable[[str], Exception]]]
-
-    @classmethod
-    def _bind(cls) -> None:
-        """Make the classes that need the libraries, with the first stack: httpcore loads slowly."""
-        if isinstance(cls._core, str):
-            cls._core = import_module(cls._core)
-        errors = {getattr(cls._core, name): getattr(cls._http, name) for name in CORE_ERRORS}
-        cls._errors = {**errors, StackClosed: cls._http.ConnectError}
-
-    @classmethod
-    def load(cls) -> None:
-        """Load what calls will need, which takes time."""
-        if "_errors" not in cls.__dict__:
-            cls._bind()
-        head_parser()
 
     def __init__(
         self,
+        library: Library,
         *,
         scheme: str,
         host: str,
@@ -104,7 +81,7 @@ class Exchange:
         clock: Callable[[], float] = time.monotonic,
         idle_age: IdleAge | None = None,
     ) -> None:
-        self.load()
+        self._http, self._core, self._errors = library.http, library.core, library.errors
         self._tls = scheme == "https"
         self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
         self._address = f"{host}:{port}" if uds is None else uds

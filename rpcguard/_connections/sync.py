@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
 from rpcguard._connections.handshake import in_handshake
@@ -14,9 +12,11 @@ from rpcguard._connections.sync_stream import Lookup, SyncStream, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import ModuleType
+
+    import httpx
 
     from rpcguard._connections.http11 import HTTP11Connection, Sending
+    from rpcguard._connections.library import Library
     from rpcguard._connections.stack import Slot
     from rpcguard._wire.head import ResponseHead
 
@@ -90,20 +90,23 @@ class SyncBody:
 
 
 class SyncExchange(Exchange):
-    """Sends requests to one node from any thread; see `ConnectionStack`."""
+    """A LIFO stack of kept HTTP/1.1 connections to one node.
+
+    It always dials its own address; the request's URL gives the target and, for https, the TLS
+    name unless `sni_hostname` does, and a connection made for one name never serves another.
+    `limits` count for this node; calls wait in line for `timeout["pool"]`. A timeout mapping may
+    shrink while it is used; its `clamp(timeout)`, if there is one, bounds every read and write.
+    `ssl_context` may be a function, which is asked for each connection. Times are seconds of
+    `clock`. Raises what `httpx.HTTPTransport` raises; a kept connection that had ended is told by a
+    `StaleConnection` as the cause. Thread-safe; whoever made it closes it.
+    """
 
     _event = threading.Event
-    _body: ClassVar[type[SyncBody]]
-    _stream: ClassVar[type[SyncStream]]
 
-    @classmethod
-    def _bind(cls) -> None:
-        super()._bind()
-        cls._body = type("Body", (SyncBody, cls._http.SyncByteStream), {})
-        cls._stream = type("Stream", (SyncStream, cls._core.NetworkStream), {"core": cls._core})
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, library: Library, **options: Any) -> None:
+        super().__init__(library, **options)
+        self._body = library.derive(SyncBody, "SyncByteStream")
+        self._stream = library.derive_stream(SyncStream, "NetworkStream")
         self._lock = threading.Lock()
         self._lookup = Lookup()
 
@@ -217,7 +220,8 @@ class SyncExchange(Exchange):
 
     def _connected(self, timeout: float | None) -> SyncStream:
         try:
-            return self._stream(connect(self._destination, self._lookup, timeout))
+            made: SyncStream = self._stream(connect(self._destination, self._lookup, timeout))
+            return made
         except TimeoutError as error:
             raise self._core.ConnectTimeout(str(error)) from error
         except OSError as error:
@@ -245,22 +249,6 @@ class SyncExchange(Exchange):
         for connection in doomed:
             connection.close()
         self._catch_up()
-
-
-class ConnectionStack(SyncExchange, httpx.BaseTransport):
-    """A LIFO stack of kept HTTP/1.1 connections to one node.
-
-    It always dials its own address; the request's URL gives the target and, for https, the TLS
-    name unless `sni_hostname` does, and a connection made for one name never serves another.
-    `limits` count for this node; calls wait in line for `timeout["pool"]`. A timeout mapping may
-    shrink while it is used; its `clamp(timeout)`, if there is one, bounds every read and write.
-    `ssl_context` may be a function, which is asked for each connection. Times are seconds of
-    `clock`. Raises what `httpx.HTTPTransport` raises; a kept connection that had ended is told by a
-    `StaleConnection` as the cause. Thread-safe; whoever made it closes it.
-    """
-
-    _http: ClassVar[ModuleType] = httpx
-    _core: ClassVar[Any] = "httpcore"
 
 
 def _drive(

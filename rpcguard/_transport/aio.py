@@ -12,7 +12,7 @@ from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._text import logger
-from rpcguard._transport.base import LONGEST_LOOK, Shell
+from rpcguard._transport.base import TransportBase
 from rpcguard._transport.bodies import (
     BODY_TOO_LONG,
     AsyncGuardedBody,
@@ -21,35 +21,42 @@ from rpcguard._transport.bodies import (
     whole_of,
 )
 from rpcguard._transport.loops import LoopChildren, current_loop, wait_for
+from rpcguard._transport.misplaced import misplaced
+from rpcguard._transport.opening import LONGEST_LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
+    from rpcguard._connections.children import Flavour
+    from rpcguard._connections.library import Library
     from rpcguard._core.call.call import Call
     from rpcguard._core.call.steps import Step
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
     from rpcguard._telemetry.spans import AnySpan
+    from rpcguard._transport.opening import Opening
 
 _STOP_TIMEOUT = 1.0  # seconds that closing waits for the background; it is not needed any more
 _POLL = 0.001  # seconds: the first list mostly comes within some milliseconds
 _LONGEST_POLL = 0.02  # seconds: how late a list that took long is seen
 
 
-class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
-    """Drive calls in the task that makes them."""
+class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
+    """A transport whose calls are driven in the task that makes them."""
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        http = cls._http
-        consumed = {"consumed": http.StreamConsumed}
-        cls._one_shot = type("Body", (AsyncOneShotBody, http.AsyncByteStream), consumed)
-        cls._guarded = type("Body", (AsyncGuardedBody, http.AsyncByteStream), {})
-
-    _flavour = "aio"
     _homes: dict[Any, LoopChildren]
+
+    @property
+    def _flavour(self) -> Flavour:
+        return "aio"
+
+    def _open_with(self, library: Library) -> Opening:
+        return self._opening_of(
+            library.derive(AsyncOneShotBody, "AsyncByteStream"),
+            library.derive(AsyncGuardedBody, "AsyncByteStream"),
+        )
 
     def _start_without_children(self) -> None:
         self._homes = {}
@@ -79,31 +86,31 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
 
     def handle_request(self, request: object) -> NoReturn:
         """Refuse a client that makes calls in threads: raise `TypeError`."""
-        raise self._misplaced("a Client", "Transport, or use it in an AsyncClient")
+        raise misplaced(type(self), "a Client", "Transport, or use it in an AsyncClient")
 
     def __enter__(self) -> NoReturn:
         """Refuse a client that makes calls in threads: raise `TypeError`."""
         self.handle_request(None)
 
     async def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
-        service, call, body = self._prepare(request)
+        service, call, body = self._opening.open(request)
         try:
             if not service.ready:
                 longest = self._policies.membership.first_snapshot_timeout
                 left = min(longest, call.left)
                 await wait_for(service, lambda: service.ready or service.closed, left)
                 if service.closed:
-                    raise self._refuse(service)
-            if self._is_stale(service):
+                    raise self._opening.refuse(service)
+            if self._opening.is_stale(service):
                 left = min(LONGEST_LOOK, call.left)
-                await wait_for(service, lambda: not self._is_stale(service), left)
+                await wait_for(service, lambda: not self._opening.is_stale(service), left)
             home = await self._home()
             if self._direct and service.ready and not service.met:
                 return await self._send_direct(request, service, home, call, observer)
             return await self._drive(request, service, home, call, body, observer)
         except BaseException as error:
             call.end()
-            self._disprove(service, error)
+            self._opening.disprove(service, error)
             raise
 
     async def _drive(
@@ -126,7 +133,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 else:
                     step = steps.send(result)
         except StopIteration as end:
-            return self._hand_out(call, end.value, service)
+            return self._opening.hand_out(call, end.value, service)
 
     async def _take(
         self, step: Step, request: httpx.Request, body: Any, home: LoopChildren, observer: AnySpan
@@ -134,7 +141,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
-            child = self._child_of(home.children, live, scheme, request.url)
+            child = self._kept.of_node(home.children, live, scheme, request.url)
             outgoing = self._make.request(
                 request,
                 body,
@@ -146,7 +153,7 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._mark(outgoing, request.url, step.lease)
+                self._opening.mark(outgoing, request.url, step.lease)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             return await self._read(step)
@@ -196,13 +203,13 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         call: Call,
         observer: AnySpan,
     ) -> httpx.Response:
-        child = self._direct_child(home.children, request.url)
+        child = self._kept.of_host(home.children, request.url)
         outgoing: Any = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
-            self._keep_from_strangers(outgoing)
+            self._opening.keep_from_strangers(outgoing)
             response = attempt.received(await child.handle_async_request(outgoing))
         call.hand_out()
-        response.stream = self._guarded(response.stream, service, call)
+        response.stream = self._opening.guarded(response.stream, service, call)
         return response
 
     async def _home(self) -> LoopChildren:
@@ -233,9 +240,9 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         the transport was closed before.
         """
         found = self._service(service.lower())
-        await _until(lambda: (found.ready and self._ruled(found)) or found.closed, timeout)
-        if not found.ready or not self._ruled(found):
-            raise self._not_ready(found, timeout)
+        await _until(lambda: (found.ready and self._opening.ruled(found)) or found.closed, timeout)
+        if not found.ready or not self._opening.ruled(found):
+            raise self._opening.not_ready(found, timeout)
 
     async def aclose(self) -> None:
         """Refuse new calls, let those in flight finish, then close everything.
@@ -243,20 +250,17 @@ class AsyncShell(Shell["httpx.AsyncBaseTransport"]):
         Calls and streams that are not done within `drain_timeout` are cut, and at once in a
         cancelled scope. Any task, loop or thread may call, more than once.
         """
-        self._closed = True
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        services = list(self._services.values())
-        for service in services:
-            service.close()
+        services = self._services.close()
         try:
             await _until(lambda: not any(one.calls for one in services), self._drain_timeout)
         finally:
-            self._cut = True
+            self._kept.cut = True
             with anyio.CancelScope(shield=True):
                 await self._close_homes()
-                if self._lanes is not None:
-                    self._lanes.rules.stop()
+                if self._rules is not None:
+                    self._rules.stop()
                 stopped = self._following.stop()
                 if stopped is not None:
                     await _until(stopped.done, _STOP_TIMEOUT)

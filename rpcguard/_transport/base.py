@@ -1,4 +1,4 @@
-"""What the transports of both kinds and both flavours share: options, services, children."""
+"""What a transport is made of, and what its user sees of it and says to it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import sys
 import threading
 import warnings
 import weakref
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from rpcguard._checks import is_amount, is_registry, require
-from rpcguard._connections.children import PORTS, SCHEMES, Children, ChildT
+from rpcguard._connections.children import ChildOptions, Children, ChildT
 from rpcguard._core.balancing.least_loaded import LeastLoaded
-from rpcguard._core.call.call import Call
-from rpcguard._core.call.plan import CallPlan, always, read_options
-from rpcguard._core.nodes.view import ConnectionCounts
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
@@ -24,68 +20,50 @@ from rpcguard._core.policies.overload import OverloadPolicy
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
-from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
-from rpcguard._core.service.service import Service
-from rpcguard._core.service.views import why_no_node
 from rpcguard._discovery.background import background
 from rpcguard._discovery.following import Subscriptions, view_of
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.log import EventLog
-from rpcguard._text import logger
-from rpcguard._transport.lanes import Lanes, keep_from_strangers, with_environment
-from rpcguard._transport.services import CrowdWarning, idle_services
-from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard._transport.given import given_registry
+from rpcguard._transport.kept import KeptChildren, counts_of
+from rpcguard._transport.lanes import Lanes, with_environment
+from rpcguard._transport.opening import Opening
+from rpcguard._transport.services import ServiceTable
+from rpcguard.errors import InvalidRegistryURL
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from types import ModuleType
 
     import httpx
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from rpcguard._connections.children import Flavour
+    from rpcguard._connections.library import Library
     from rpcguard._core.balancing.base import Balancer
-    from rpcguard._core.call.steps import Handout
-    from rpcguard._core.nodes.live import Lease, LiveNode
+    from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
-    from rpcguard._core.nodes.view import NodeView, RouteView, ServiceView
+    from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
     from rpcguard._core.policies.routing import Routing
-    from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
+    from rpcguard._core.service.service import Service
     from rpcguard._core.service.views import PickRecord
-    from rpcguard.errors import Overloaded
+    from rpcguard._transport.given import given_registry
+from rpcguard._transport.kept import ChildKey
     from rpcguard.registries.base import Registry
 
-
-ENVIRONMENT = "RPCGUARD_REGISTRY"
 SWEEP_EVERY = 1.0
 """Seconds between two looks at the idle connections: as late is one closed that has expired."""
-MOST_ORIGINS = 256
-"""Hosts called directly whose connections are kept track of: their names may come from anywhere."""
-ChildKey = tuple["LiveNode | None", str]
 
 
-LONGEST_LOOK = 1.0
-"""Seconds that a call waits for a list after its process was stopped: a registry that does not
-answer in that time leaves it the old one."""
+class TransportBase(Generic[ChildT]):
+    """What the transports of both kinds and both libraries have in common.
 
-
-class Shell(Generic[ChildT]):
-    """Hold what a transport is made of; `rpcguard.Transport` has the options.
-
-    A subclass says which library it serves (`_http`), how calls are driven, and what the children
-    are: `_stack` for HTTP/1.1, and those for HTTP/2 by `_flavour`.
+    It holds the parts together: `ServiceTable`, `Opening`, `KeptChildren`; a driver below it
+    carries calls out. It is also the effects of its services: they keep it alive, so that a
+    response that is still read keeps the connections that it is read from.
     """
-
-    _http: ClassVar[ModuleType]
-    _stack: ClassVar[Callable[..., Any]]
-    _flavour: ClassVar[Literal["sync", "aio"]]
-    _one_shot: ClassVar[Callable[..., Any]]
-    _guarded: ClassVar[Callable[..., Any]]
-    _no_available_node: ClassVar[type[Exception]]
-    _transport_closed: ClassVar[type[Exception]]
-    _overloaded: ClassVar[type[Overloaded]]
 
     def __init__(
         self,
@@ -115,6 +93,40 @@ class Shell(Generic[ChildT]):
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
+        """Make a transport; nothing is connected to before the first call.
+
+        Args:
+            registry: Registry URL or object; None reads `RPCGUARD_REGISTRY`, so that a program
+                says nothing of where it runs.
+            balancer: Makes one balancer per service and priority; the default, the less loaded of
+                two, fits calls of like length.
+            retry: What is sent again, and how often; by default twice at most, where it is safe.
+            ejection: When a failing node is left out, and how it comes back.
+            slow_start: The ramp of new and restored nodes; 120 s or 200 good calls.
+            offline: How a node's own word that it leaves is taken; for 30 s.
+            membership: How the registry is asked, and how far it is believed.
+            routing: Which nodes a call may go to: lanes, routes, shares; None looks at no lane.
+            zone: How far calls stay in their own zone; by default `RPCGUARD_ZONE`, if that is set.
+            overload: How much is asked of a service at most; by default without limit.
+            drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
+            unknown_service: "error", or "direct": a host that the registry does not know is called
+                as an ordinary URL. An error by default: a typo is not to go to strangers.
+            names: What services are called in the registry where no URL can spell it, such as
+                `{"orders": "SHOP@@Orders"}`; by default what the URL says.
+            node_transport: Makes the child transport of a node; without it rpcguard makes its own,
+                to which the options below apply.
+            verify: TLS to the nodes, as in `httpx.HTTPTransport`: True checks certificates.
+            cert: The client's certificate, as there.
+            trust_env: Whether `SSL_CERT_FILE` and the like count, as there.
+            http1: Whether HTTP/1.1 is spoken, as there.
+            http2: Whether HTTP/2 is spoken, as there; needs the extra `http2`.
+            limits: `httpx.Limits` per node; 100 connections, kept for 4 s, below the 5 s of
+                common servers.
+            local_address: From where is connected, as there.
+            socket_options: Of the connections, as there.
+            tracer_provider: Where spans go; OpenTelemetry's global one by default.
+            meter_provider: Where metrics go; the global one by default.
+        """
         known = unknown_service in ("error", "direct")
         require("unknown_service", unknown_service, "error or direct", known)
         require("drain_timeout", drain_timeout, "seconds, 0 or more", is_amount(drain_timeout))
@@ -134,11 +146,7 @@ class Shell(Generic[ChildT]):
         )
         self._drain_timeout = drain_timeout
         self._direct = unknown_service == "direct"
-        self._make: Children[ChildT] = Children(
-            self._http,
-            self._stack,
-            flavour=self._flavour,
-            node_transport=node_transport,
+        options = ChildOptions(
             verify=verify,
             cert=cert,
             trust_env=trust_env,
@@ -148,39 +156,79 @@ class Shell(Generic[ChildT]):
             local_address=local_address,
             socket_options=socket_options,
         )
-        self._closed = False
-        self._cut = False
+        library = self._library
+        self._make: Children[ChildT] = Children(
+            library, self._flavour, options, node_transport=node_transport
+        )
+        self._http = library.http
+        self._kept = KeptChildren(self._make, library)
+        self._start(given_registry(registry), names or {}, tracer_provider, meter_provider)
+
+    def _start(
+        self,
+        registry: str | Registry,
+        names: Mapping[str, str],
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+    ) -> None:
         self._forking = threading.RLock()
-        self._naming = threading.RLock()  # a handler of the log may call through this transport
         self._pid = os.getpid()
-        self._services: dict[str, Service] = {}
-        self._crowd = CrowdWarning(self._policies.membership.max_services)
         _made.add(self)
-        self._met: set[str] = set()  # names of forgotten services that the registry has known
-        given = os.environ.get(ENVIRONMENT) if registry is None else registry
-        if not given:
-            raise InvalidRegistryURL(
-                f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
-            )
-        require("registry", given, "a URL or an object with `fetch`", is_registry(given))
         # Here, since it takes a third of the time that importing rpcguard may take.
         from rpcguard._telemetry.telemetry import Telemetry
 
+        policies = self._policies
         self._journal = EventLog()
         self._telemetry = Telemetry(
             self, tracer_provider=tracer_provider, meter_provider=meter_provider
         )
         self._following = Subscriptions(
-            given,
-            policy=self._policies.membership,
-            names=names or {},
+            registry,
+            policy=policies.membership,
+            names=names,
             on_refresh=self._telemetry.refreshed,
         )
-        self._lanes = None if routing is None else Lanes(routing, given, self._telemetry.routes)
         weakref.finalize(self, self._following.stop).atexit = False
-        if self._lanes is not None:
-            weakref.finalize(self, self._lanes.rules.stop).atexit = False
+        self._lanes = self._rules = None
+        if policies.routing is not None:
+            self._lanes = Lanes(policies.routing, registry, self._telemetry.routes)
+            self._rules = self._lanes.rules
+            weakref.finalize(self, self._rules.stop).atexit = False
+        self._services = ServiceTable(policies, self, self._following, self._rules)
+        self._opening = self._open_with(self._library)
         self._start_without_children()
+
+    def _opening_of(self, one_shot: type[Any], guarded: type[Any]) -> Opening:
+        # What it calls is of a table, not of this: a bound method would keep a dropped transport.
+        here = weakref.ref(self)
+
+        def find(name: str) -> Service:
+            transport = here()
+            assert transport is not None  # it is in the middle of this call
+            return transport._service(name)
+
+        return Opening(
+            self._library,
+            type(self),
+            self._policies,
+            find,
+            self._following,
+            self._telemetry,
+            self._lanes,
+            one_shot=one_shot,
+            guarded=guarded,
+        )
+
+    @property
+    def _library(self) -> Library:
+        raise NotImplementedError
+
+    @property
+    def _flavour(self) -> Flavour:
+        raise NotImplementedError
+
+    def _open_with(self, library: Library) -> Opening:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         kind, registry = type(self), self._following.registry
@@ -194,6 +242,10 @@ class Shell(Generic[ChildT]):
         if used and not self._closed and not sys.is_finalizing():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
+    @property
+    def _closed(self) -> bool:
+        return self._services.closed
+
     # What the user sees and says
 
     def nodes(self, service: str) -> list[NodeView]:
@@ -202,7 +254,7 @@ class Shell(Generic[ChildT]):
 
     def services(self) -> list[ServiceView]:
         """Show the services that were called so far, and how their registry does."""
-        return [view_of(service, self._following) for service in list(self._services.values())]
+        return [view_of(service, self._following) for service in self._services]
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""
@@ -224,61 +276,15 @@ class Shell(Generic[ChildT]):
         """Take back a mark or an ejection; the node goes through slow start."""
         self._service(service.lower()).mark_online(node)
 
-    # Services
-
     def _service(self, name: str) -> Service:
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        service = self._services.get(name)
-        return self._new_service(name) if service is None or service.forgotten else service
+        return self._services(name)
 
-    def _new_service(self, name: str) -> Service:
-        name = name.removesuffix(".") or name  # "orders.": the root of DNS, and the same host
-        with self._naming:
-            service = self._services.get(name)
-            if service is None or service.forgotten:
-                service = self._make_service(name)
-        return service
-
-    def _make_service(self, name: str) -> Service:
-        self._make_room()
-        made = Service(name, policies=self._policies, effects=self)
-        made.met = name in self._met
-        made.same_again = self._following.by_port
-        # Followed first: an interrupt would leave a service that is waited for in vain.
-        self._follow(made)
-        service = self._services.get(name)
-        if service is None or service.forgotten:
-            self._services[name] = made
-            return made
-        self._follow(service)  # a handler of the log has called it in the middle of this
-        return service
-
-    def _follow(self, service: Service) -> None:
-        if self._closed:
-            service.close()
-            return
-        if self._lanes is not None:
-            self._lanes.rules.follow(service)
-        self._following.follow(service)
-
-    def _make_room(self) -> None:
-        for idle in idle_services(self._services.values(), self._policies.membership.max_services):
-            if idle.forget():
-                self._services.pop(idle.name, None)
-                if idle.met:
-                    self._met.add(idle.name)
-                self._following.forget(idle.name)
-                self._crowd.forgotten(idle)
-                if self._lanes is not None:
-                    self._lanes.rules.forget(idle.name)
+    # Children, which the driver keeps
 
     def _connections(self, live: LiveNode) -> ConnectionCounts | None:
-        keys = (live, "http"), (live, "https")
-        children = [family.get(key) for family in self._families() for key in keys]
-        found = [getattr(child, "counts", None) for child in children]
-        counts = [one for one in found if isinstance(one, ConnectionCounts)]  # not a user's own
-        return sum(counts, ConnectionCounts(0, 0, 0)) if counts else None
+        return counts_of(self._families(), live)
 
     def _families(self) -> list[dict[ChildKey, Any]]:
         raise NotImplementedError
@@ -289,73 +295,22 @@ class Shell(Generic[ChildT]):
     def _part_with_children(self) -> object:
         raise NotImplementedError
 
+    # A fork
+
     def renew_locks(self) -> None:
         """Drop the locks that a thread of the parent may have held at a fork."""
-        self._forking, self._naming = threading.RLock(), threading.RLock()
+        self._forking = threading.RLock()
+        self._services.renew_locks()
 
     def _start_over_after_fork(self) -> None:
-        # The parent's threads are gone, its locks may be held for ever and its sockets are still
-        # the parent's: keep them untouched, take the lists over and begin anew.
+        # The parent's threads are gone and its sockets are still the parent's: keep them
+        # untouched, take the lists over and begin anew.
         with self._forking:
             if self._pid == os.getpid():
                 return
-            self._inherited = self._services, self._part_with_children()
-            self._services = {name: service.heir() for name, service in self._services.items()}
-            self._following.renew()
-            if self._lanes is not None:
-                self._lanes.rules.renew()
-            for service in self._services.values():
-                self._follow(service)
+            self._inherited = self._part_with_children()
+            self._services.start_over()
             self._pid = os.getpid()
-
-    def _disprove(self, service: Service, error: BaseException) -> None:
-        """Ask for the list anew after a call that could not connect, by any of its tries."""
-        failures = self._http.ConnectError, self._http.ConnectTimeout
-        if isinstance(error, failures) and service.known and not self._closed:
-            self._following.ask_again(service.name)
-
-    def _is_stale(self, service: Service) -> bool:
-        """Tell whether the list of a service is asked for just now, after a stop of this process.
-
-        The first call after that would go to nodes that may have left long ago.
-        """
-        if not self._following.is_overdue(service.name):
-            return False
-        self._following.ask_again(service.name)
-        return not service.closed
-
-    def _refuse(self, service: Service) -> Exception:
-        return self._transport_closed(
-            f"the transport is closed; the call to service {service.name!r} was not sent"
-        )
-
-    def _no_node(self, service: Service, ask: Ask | None) -> Exception:
-        if service.full:
-            words = "each node that can be used has as many calls as one may have"
-            return self._overload(service, Rejection("max_per_node", words, SHORT_PAUSE))
-        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
-        wanted = "" if ask is None else ask.wanted
-        if ask is not None and ask.aim is not None and ask.aim.entry is not None:
-            self._telemetry.routes.failed(service.name, ask.aim.entry.route.name)
-        return self._no_available_node(
-            f"service {service.name!r} has no available node{wanted}: {why}"
-        )
-
-    def _no_list(self, service: Service) -> str:
-        trouble = self._following.trouble(service.name)
-        said = f" ({trouble})" if trouble else ""
-        return f"no list from {self._following.registry!r}{said}"
-
-    def _ruled(self, service: Service) -> bool:
-        """Tell whether the rules that a service must have are there."""
-        return self._lanes is None or self._lanes.ruled(service.name)
-
-    def _not_ready(self, service: Service, timeout: float) -> Exception:
-        name = repr(service.name)
-        if self._closed:
-            return self._transport_closed(f"the transport is closed; no list of service {name}")
-        missing = "no rules" if service.ready else self._no_list(service)
-        return RegistryError(f"service {name}: {missing} after {timeout} s")
 
     # What services ask for
 
@@ -375,160 +330,23 @@ class Shell(Generic[ChildT]):
             finally:
                 self._journal.record(event)
 
-    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
-        """Give each service with its nodes by state and the age of its list, for the gauges."""
-        if self._closed or self._pid != os.getpid():
-            return  # after a fork the locks may be held for ever
-        for name, service in list(self._services.items()):
-            if service.known:
-                yield name, service.states(), self._following.age(name)
-
     def probe(self, service: Service, live: LiveNode) -> None:
         """Probe a node in the background."""
         background().spawn(probe, weakref.ref(service), live)
 
-    # Calls
-
-    def _misplaced(self, client: str, transport: str) -> TypeError:
-        ours = "rpcguard.httpx2" if self._http.__name__ == "httpx2" else "rpcguard"
-        return TypeError(
-            f"{ours}.{type(self).__name__} is not for {client}, which needs {transport};"
-            " nothing was sent"
-        )
-
-    def _check_library(self, request: Any) -> None:
-        if isinstance(request, self._http.Request):
-            return
-        other = type(request).__module__.partition(".")[0]
-        ours = "rpcguard.httpx2" if other == "httpx2" else "rpcguard"
-        name = type(self).__name__
-        client = name.replace("Transport", "Client")
-        raise self._misplaced(f"a client of {other}", f"{ours}.{name} in {other}.{client}")
-
-    def _prepare(self, request: httpx.Request) -> tuple[Service, Call, Any]:
-        self._check_library(request)
-        url, extensions = request.url, request.extensions
-        host = url.host
-        if url.scheme not in SCHEMES or not host:
-            raise self._http.UnsupportedProtocol(
-                f"{str(url)!r} is not http://service/path, nor https"
-            )
-        if self._following.by_port:
-            host = f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[url.scheme]]}"
-        service, retry, ask = self._service(host), self._policies.retry, None
-        options = extensions.get("rpcguard")
-        if self._lanes is not None:
-            service, ask = self._lanes.choose(service, request, options, self._service)
-        if url.scheme == "https":
-            service.secure()
-        body, replayable = self._body_of(request)
-        plan = CallPlan(
-            method=request.method,
-            keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
-            attempts=retry.attempts,
-            timeouts=extensions.get("timeout", {}),
-            replayable=replayable,
-            ask=ask,
-        )
-        if options is not None:
-            plan = replace(plan, **read_options(options, service.clock(), retry))
-        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
-        if not call.begin():
-            if service.forgotten:
-                return self._prepare(request)
-            raise self._refuse(service)
-        if service.limiter is not None:
-            self._admit(service, call)
-        return service, call, body
-
-    def _admit(self, service: Service, call: Call) -> None:
-        rejection = service.admit()
-        if rejection is not None:
-            call.end()
-            raise self._overload(service, rejection)
-
-    def _overload(self, service: Service, rejection: Rejection) -> Exception:
-        limit, words, retry_after = rejection
-        self._telemetry.rejected(service.name, limit)
-        error = self._overloaded(
-            f"service {service.name!r}: the call was not sent, since {words} ({limit});"
-            f" try again after {retry_after:g} s, or raise the limit in OverloadPolicy"
-        )
-        error.service, error.limit, error.retry_after = service.name, limit, retry_after
-        return error
-
-    def _mark(self, outgoing: Any, url: httpx.URL, lease: Lease) -> None:
-        if self._lanes is not None and lease.routed is not None:
-            self._lanes.send(outgoing, url.host, lease.routed)
-        zone = self._policies.zone.zone
-        if zone is not None:
-            self._telemetry.routes.zoned(url.host, own=lease.live.node.zone == zone)
-
-    def _keep_from_strangers(self, outgoing: Any) -> None:
-        keep_from_strangers(outgoing, self._policies.routing)
-
-    def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
-        if isinstance(request.stream, self._http.ByteStream):
-            return request.stream, always
-        body = self._one_shot(request.stream)
-        return body, lambda: not body.touched
-
-    def _hand_out(self, call: Call, answer: Handout, service: Service) -> httpx.Response:
-        response: Any = answer.reply
-        response.extensions["rpcguard"] = call.info
-        if response.is_closed and not answer.complete:
-            # A child that answers by itself, a mock say, has nothing left that anybody closes.
-            service.release(answer.lease)
-        if response.is_closed or answer.complete:
-            call.end()
-        else:
-            response.stream = self._guarded(response.stream, service, call, answer.lease)
-        handed: httpx.Response = response
-        return handed
-
-    def _denied(self, service: Service, reason: str) -> None:
-        logger.debug("service %s: no retry: %s", service.name, reason)
-        self._telemetry.denied(service.name, reason)
-
-    def _direct_child(self, children: dict[ChildKey, ChildT], url: httpx.URL) -> ChildT:
-        scheme, host = SCHEMES[url.scheme], url.raw_host.decode("ascii")
-        port = url.port or PORTS[scheme]
-        key = None, f"{scheme}://{host}:{port}"
-        child = children.get(key)
-        if child is None:
-            _drop_unused(children)
-            child = children.setdefault(key, self._make.direct(scheme, host, port))
-        return child
-
-    def _child_of(
-        self, children: dict[ChildKey, ChildT], live: LiveNode, scheme: str, url: httpx.URL
-    ) -> ChildT:
-        child = children.get((live, scheme))
-        if child is None:
-            made = self._make.child(live.node, scheme, url.host)
-            child = children.setdefault((live, scheme), made)
-        if self._cut:
-            raise self._transport_closed("the transport was closed before the call was answered")
-        return child
+    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
+        """Give each service with its nodes by state and the age of its list, for the gauges."""
+        if self._closed or self._pid != os.getpid():
+            return  # after a fork the locks may be held for ever
+        yield from self._services.census()
 
 
-_made: weakref.WeakSet[Shell[Any]] = weakref.WeakSet()
+_made: weakref.WeakSet[TransportBase[Any]] = weakref.WeakSet()
 
 
 def _renew_locks() -> None:
-    for shell in list(_made):
-        shell.renew_locks()
+    for transport in list(_made):
+        transport.renew_locks()
 
 
 os.register_at_fork(after_in_child=_renew_locks)
-
-
-def _drop_unused(children: dict[ChildKey, Any]) -> None:
-    """Part with direct hosts to which nothing is open, once there are many."""
-    origins = [key for key in list(children) if key[0] is None]
-    if len(origins) < MOST_ORIGINS:
-        return
-    for key in origins:
-        child = children.get(key)
-        if child is not None and child.counts == ConnectionCounts(0, 0, 0):
-            children.pop(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,15 +24,14 @@ def whole_of(stream: Any) -> bytes | None:
 class SyncOneShotBody:
     """Send a body that cannot be sent twice, and remember whether it was begun."""
 
-    consumed: ClassVar[type[Exception]]
-
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, consumed: type[Exception]) -> None:
         self._stream = stream
+        self._consumed = consumed
         self.touched: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
         if self.touched:
-            raise self.consumed
+            raise self._consumed
         self.touched = True
         yield from self._stream
 
@@ -99,15 +98,14 @@ class SyncResumedBody:
 class AsyncOneShotBody:
     """Send a body that cannot be sent twice, and remember whether it was begun."""
 
-    consumed: ClassVar[type[Exception]]
-
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, consumed: type[Exception]) -> None:
         self._stream = stream
+        self._consumed = consumed
         self.touched: bool = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.touched:
-            raise self.consumed
+            raise self._consumed
         self.touched = True
         parts = aiter(self._stream)
         try:

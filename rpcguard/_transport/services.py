@@ -1,16 +1,22 @@
-"""Which services are forgotten: their names may come from URLs that somebody else chooses."""
+"""The services of one transport: made at their first call, followed, forgotten, taken over."""
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from rpcguard._core.service.service import Service
 from rpcguard._text import logger, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from rpcguard._core.service.service import Service
+    from rpcguard._core.nodes.node import State
+    from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.service.effects import Effects
+    from rpcguard._discovery.following import Subscriptions
+    from rpcguard._discovery.rules import Rules
 
 _MOST_STRANGERS: Final = 256
 """Services that the registry does not know: kept only so that their absence is not asked for
@@ -55,3 +61,113 @@ class CrowdWarning:
                 plain(service.name),
                 self._most,
             )
+
+
+class ServiceTable:
+    """The services that one transport calls, by name; thread-safe.
+
+    `following` and `rules` are told which to follow; they are stopped by who made them. Once
+    `closed`, a service that is asked for is made and refuses its calls.
+    """
+
+    def __init__(
+        self,
+        policies: Policies,
+        effects: Effects,
+        following: Subscriptions,
+        rules: Rules | None,
+    ) -> None:
+        self.closed: bool = False
+        self._policies = policies
+        self._effects = effects
+        self._following = following
+        self._rules = rules
+        self._naming = threading.RLock()  # a handler of the log may call through the transport
+        self._services: dict[str, Service] = {}
+        self._inherited: object = None
+        self._met: set[str] = set()  # names of forgotten services that the registry has known
+        self._crowd = CrowdWarning(policies.membership.max_services)
+
+    def __len__(self) -> int:
+        return len(self._services)
+
+    def __iter__(self) -> Iterator[Service]:
+        return iter(list(self._services.values()))
+
+    def __call__(self, name: str) -> Service:
+        """Give a service by name; it is followed from its first call on."""
+        service = self._services.get(name)
+        return self._new(name) if service is None or service.forgotten else service
+
+    def _new(self, name: str) -> Service:
+        name = name.removesuffix(".") or name  # "orders.": the root of DNS, and the same host
+        with self._naming:
+            service = self._services.get(name)
+            if service is None or service.forgotten:
+                service = self._make(name)
+        return service
+
+    def _make(self, name: str) -> Service:
+        self._make_room()
+        made = Service(name, policies=self._policies, effects=self._effects)
+        made.met = name in self._met
+        made.same_again = self._following.by_port
+        # Followed first: an interrupt would leave a service that is waited for in vain.
+        self._follow(made)
+        service = self._services.get(name)
+        if service is None or service.forgotten:
+            self._services[name] = made
+            return made
+        self._follow(service)  # a handler of the log has called it in the middle of this
+        return service
+
+    def _follow(self, service: Service) -> None:
+        if self.closed:
+            service.close()
+            return
+        if self._rules is not None:
+            self._rules.follow(service)
+        self._following.follow(service)
+
+    def _make_room(self) -> None:
+        most = self._policies.membership.max_services
+        for idle in idle_services(self._services.values(), most):
+            if idle.forget():
+                self._services.pop(idle.name, None)
+                if idle.met:
+                    self._met.add(idle.name)
+                self._following.forget(idle.name)
+                self._crowd.forgotten(idle)
+                if self._rules is not None:
+                    self._rules.forget(idle.name)
+
+    def close(self) -> list[Service]:
+        """Refuse new calls of every service, those to come included; give those that are there."""
+        self.closed = True
+        services = list(self)
+        for service in services:
+            service.close()
+        return services
+
+    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
+        """Give each service with its nodes by state and the age of its list, for the gauges."""
+        for service in self:
+            if service.known:
+                yield service.name, service.states(), self._following.age(service.name)
+
+    def renew_locks(self) -> None:
+        """Drop the lock that a thread of the parent may have held at a fork."""
+        self._naming = threading.RLock()
+
+    def start_over(self) -> None:
+        """Take the lists over in a forked child; the parent's services are kept untouched.
+
+        Their locks may be held for ever, and their sockets are still the parent's.
+        """
+        self._inherited = self._services
+        self._services = {name: service.heir() for name, service in self._services.items()}
+        self._following.renew()
+        if self._rules is not None:
+            self._rules.renew()
+        for service in self:
+            self._follow(service)

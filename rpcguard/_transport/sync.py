@@ -14,7 +14,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
 from rpcguard._text import logger
-from rpcguard._transport.base import LONGEST_LOOK, SWEEP_EVERY, Shell
+from rpcguard._transport.base import SWEEP_EVERY, TransportBase
 from rpcguard._transport.bodies import (
     BODY_TOO_LONG,
     SyncGuardedBody,
@@ -22,29 +22,43 @@ from rpcguard._transport.bodies import (
     SyncResumedBody,
     whole_of,
 )
+from rpcguard._transport.misplaced import misplaced
+from rpcguard._transport.opening import LONGEST_LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
+    from rpcguard._connections.children import Flavour
+    from rpcguard._connections.library import Library
     from rpcguard._core.call.call import Call
     from rpcguard._core.call.steps import Step
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
     from rpcguard._telemetry.spans import AnySpan
-    from rpcguard._transport.base import ChildKey
+    from rpcguard._transport.kept import ChildKey
+    from rpcguard._transport.opening import Opening
 
 _STOP_TIMEOUT = 1.0  # seconds that closing waits for the background; it is not needed any more
-_POLL = 0.01  # seconds between looks for calls that have ended
+_POLL = 0.01
 """Seconds between two looks for rules that a start waits for."""
 
 
-class SyncShell(Shell["httpx.BaseTransport"]):
-    """Drive calls in the thread that makes them."""
+class SyncDriver(TransportBase["httpx.BaseTransport"]):
+    """A transport whose calls are driven in the thread that makes them."""
 
-    _flavour = "sync"
     _children: dict[ChildKey, httpx.BaseTransport]
+
+    @property
+    def _flavour(self) -> Flavour:
+        return "sync"
+
+    def _open_with(self, library: Library) -> Opening:
+        return self._opening_of(
+            library.derive(SyncOneShotBody, "SyncByteStream"),
+            library.derive(SyncGuardedBody, "SyncByteStream"),
+        )
 
     def _start_without_children(self) -> None:
         self._children = {}
@@ -60,13 +74,6 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         children = self._children
         self._start_without_children()
         return children
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        http = cls._http
-        consumed = {"consumed": http.StreamConsumed}
-        cls._one_shot = type("Body", (SyncOneShotBody, http.SyncByteStream), consumed)
-        cls._guarded = type("Body", (SyncGuardedBody, http.SyncByteStream), {})
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request to a node of the service that its URL names.
@@ -85,28 +92,29 @@ class SyncShell(Shell["httpx.BaseTransport"]):
 
     def handle_async_request(self, request: object) -> NoReturn:
         """Refuse a client that makes calls in tasks: raise `TypeError`."""
-        raise self._misplaced("an AsyncClient", "AsyncTransport")
+        raise misplaced(type(self), "an AsyncClient", "AsyncTransport")
 
     def __aenter__(self) -> NoReturn:
         """Refuse a client that makes calls in tasks: raise `TypeError`."""
         self.handle_async_request(None)
 
     def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
-        service, call, body = self._prepare(request)
+        service, call, body = self._opening.open(request)
         try:
             if not service.ready:
                 longest = self._policies.membership.first_snapshot_timeout
                 service.wait_ready(min(longest, call.left))
                 if service.closed:
-                    raise self._refuse(service)
-            if self._is_stale(service):
-                service.wait_for(lambda: not self._is_stale(service), min(LONGEST_LOOK, call.left))
+                    raise self._opening.refuse(service)
+            if self._opening.is_stale(service):
+                left = min(LONGEST_LOOK, call.left)
+                service.wait_for(lambda: not self._opening.is_stale(service), left)
             if self._direct and service.ready and not service.met:
                 return self._send_direct(request, service, call, observer)
             return self._drive(request, service, call, body, observer)
         except BaseException as error:
             call.end()
-            self._disprove(service, error)
+            self._opening.disprove(service, error)
             raise
 
     def _drive(
@@ -123,7 +131,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 else:
                     step = steps.send(result)
         except StopIteration as end:
-            return self._hand_out(call, end.value, service)
+            return self._opening.hand_out(call, end.value, service)
 
     def _start_sweeping(self) -> None:
         swept = background().spawn(_sweep, weakref.ref(self))
@@ -145,7 +153,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
             scheme = scheme_of(live.node, request.url.scheme)
             if self._stop_sweeping is None:
                 self._start_sweeping()
-            child = self._child_of(self._children, live, scheme, request.url)
+            child = self._kept.of_node(self._children, live, scheme, request.url)
             outgoing = self._make.request(
                 request,
                 body,
@@ -157,7 +165,7 @@ class SyncShell(Shell["httpx.BaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._mark(outgoing, request.url, step.lease)
+                self._opening.mark(outgoing, request.url, step.lease)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             return self._read(step)
@@ -205,13 +213,13 @@ class SyncShell(Shell["httpx.BaseTransport"]):
     def _send_direct(
         self, request: httpx.Request, service: Service, call: Call, observer: AnySpan
     ) -> httpx.Response:
-        child = self._direct_child(self._children, request.url)
+        child = self._kept.of_host(self._children, request.url)
         outgoing: Any = self._make.direct_request(request, call.limit_direct())
         with observer.attempt(outgoing, None) as attempt:
-            self._keep_from_strangers(outgoing)
+            self._opening.keep_from_strangers(outgoing)
             response = attempt.received(child.handle_request(outgoing))
         call.hand_out()
-        response.stream = self._guarded(response.stream, service, call)
+        response.stream = self._opening.guarded(response.stream, service, call)
         return response
 
     def retire(self, live: LiveNode) -> None:
@@ -229,10 +237,10 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         """
         found, end = self._service(service.lower()), time.monotonic() + timeout
         if not found.wait_ready(timeout) or not found.ready:
-            raise self._not_ready(found, timeout)
-        while not self._ruled(found):  # seldom waited for, and told by another thread
+            raise self._opening.not_ready(found, timeout)
+        while not self._opening.ruled(found):  # seldom waited for, and told by another thread
             if self._closed or time.monotonic() >= end:
-                raise self._not_ready(found, timeout)
+                raise self._opening.not_ready(found, timeout)
             time.sleep(_POLL)
 
     def close(self) -> None:
@@ -241,27 +249,24 @@ class SyncShell(Shell["httpx.BaseTransport"]):
         Calls and streams that are not done within `drain_timeout` are cut. Any thread may call,
         more than once.
         """
-        self._closed = True
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        services = list(self._services.values())
-        for service in services:
-            service.close()
+        services = self._services.close()
         end = time.monotonic() + self._drain_timeout
         for service in services:
             service.wait_idle(max(end - time.monotonic(), 0.0))
-        self._cut = True
+        self._kept.cut = True
         if self._stop_sweeping is not None:
             self._stop_sweeping()
-        if self._lanes is not None:
-            self._lanes.rules.stop()
+        if self._rules is not None:
+            self._rules.stop()
         stopped = self._following.stop()
         _close_all(self._children)
         if stopped is not None:
             concurrent.futures.wait([stopped], _STOP_TIMEOUT)
 
 
-async def _sweep(transport: weakref.ref[SyncShell]) -> None:
+async def _sweep(transport: weakref.ref[SyncDriver]) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY)
         here = transport()

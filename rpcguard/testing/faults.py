@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from rpcguard._checks import is_amount, is_whole, require
-from rpcguard._transport.base import Shell
+from rpcguard._transport.kept import KeptChildren
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,23 +83,23 @@ def faults(
         "cut": cut,
     }
     told = Faults(every, delay)
-    names = ("_child_of", "_direct_child")
-    before = {name: getattr(Shell, name) for name in names}
+    names = ("of_node", "of_host")
+    before = {name: getattr(KeptChildren, name) for name in names}
     for name, find in before.items():
-        setattr(Shell, name, _between(find, told, transport))
+        setattr(KeptChildren, name, _between(find, told, transport))
     try:
         yield told
     finally:
         for name, find in before.items():
-            setattr(Shell, name, find)
+            setattr(KeptChildren, name, find)
 
 
 def _between(find: Callable[..., Any], told: Faults, only: object) -> Callable[..., Any]:
-    def found(shell: Any, *about: Any) -> Any:
-        child = find(shell, *about)
-        if only is not None and shell is not only:
+    def found(kept: Any, *about: Any) -> Any:
+        child = find(kept, *about)
+        if only is not None and kept is not getattr(only, "_kept", None):
             return child
-        return FaultyChild(child, shell._http, told)
+        return FaultyChild(child, kept.library.http, told)
 
     return found
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.call.info import Attempt, CallInfo
 from rpcguard._core.nodes.node import Node
-from rpcguard._transport.aio import AsyncShell
-from rpcguard._transport.sync import SyncShell
+from rpcguard._transport.aio import AsyncDriver
+from rpcguard._transport.sync import SyncDriver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +42,8 @@ def mocked() -> Iterator[None]:
             response = await original.handle_async_request(request)
             return _told(response, request, began)
 
-        _replace(closing, SyncShell, "handle_request", handle_request)
-        _replace(closing, AsyncShell, "handle_async_request", handle_async_request)
+        _replace(closing, SyncDriver, "handle_request", handle_request)
+        _replace(closing, AsyncDriver, "handle_async_request", handle_async_request)
         yield
 
 

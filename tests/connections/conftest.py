@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,12 +21,17 @@ import httpx2
 import pytest
 import trustme
 
-import rpcguard.httpx2
-from rpcguard._connections.aio import AsyncConnectionStack
-from rpcguard._connections.sync import ConnectionStack
+from rpcguard._connections.aio import AsyncExchange
+from rpcguard._connections.sync import SyncExchange
+from rpcguard._httpx import HTTPX
+from rpcguard.httpx2 import HTTPX2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
+
+    from rpcguard._connections.library import Library
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE = 5.0
@@ -139,15 +145,19 @@ class Flavour:
     kind: str
     http: ModuleType
     core: ModuleType
-    stacks: tuple[type, type]
+    library: Library
 
     @property
     def sync(self) -> bool:
         return self.kind == "sync"
 
     @property
-    def stack(self) -> type:
-        return self.stacks[not self.sync]
+    def stack(self) -> Callable[..., Any]:
+        """The connections of one node, of this library and kind."""
+        ours, theirs = (SyncExchange, "BaseTransport")
+        if not self.sync:
+            ours, theirs = (AsyncExchange, "AsyncBaseTransport")
+        return partial(self.library.derive(ours, theirs), self.library)
 
     @property
     def own(self) -> type:
@@ -156,12 +166,8 @@ class Flavour:
 
 
 LIBRARIES = {
-    "httpx": (httpx, httpcore, (ConnectionStack, AsyncConnectionStack)),
-    "httpx2": (
-        httpx2,
-        httpcore2,
-        (rpcguard.httpx2.ConnectionStack, rpcguard.httpx2.AsyncConnectionStack),
-    ),
+    "httpx": (httpx, httpcore, HTTPX),
+    "httpx2": (httpx2, httpcore2, HTTPX2),
 }
 FLAVOURS = {
     f"{kind}-{name}": Flavour(kind, *modules)

@@ -8,7 +8,8 @@ import threading
 import httpx
 import pytest
 
-from rpcguard._connections.aio import AsyncConnectionStack
+from rpcguard._connections.aio import AsyncExchange
+from rpcguard._httpx import HTTPX
 
 
 @pytest.fixture(params=["asyncio-httpx", "asyncio-httpx2"])
@@ -91,7 +92,8 @@ def test_uvloop(make_node, certified, trusting) -> None:
     node = make_node(mirror, tls=certified("orders"))
 
     async def call() -> None:
-        stack = AsyncConnectionStack(
+        stack = AsyncExchange(
+            HTTPX,
             scheme="https",
             host="localhost",
             port=node.port,

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from rpcguard._connections import dial, exchange, http11, socket_stream, stack, sync, sync_stream
-from rpcguard._connections.sync import ConnectionStack
+from rpcguard._connections.sync import SyncExchange
+from rpcguard._httpx import HTTPX
 from tests.support.interrupts import Interrupter
 
 OURS = {
@@ -28,7 +29,8 @@ def test_an_interrupt_at_each_step(make_node, warm, until) -> None:
     node = make_node()
     lost = []
     for nth in range(1000):
-        transport = ConnectionStack(
+        transport = HTTPX.derive(SyncExchange, "BaseTransport")(
+            HTTPX,
             scheme="http",
             host="127.0.0.1",
             port=node.port,
@@ -63,8 +65,12 @@ def test_many_threads_share_a_stack(make_node, until) -> None:
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
 
     node = make_node(echo)
-    transport = ConnectionStack(
-        scheme="http", host="127.0.0.1", port=node.port, limits=httpx.Limits(max_connections=8)
+    transport = HTTPX.derive(SyncExchange, "BaseTransport")(
+        HTTPX,
+        scheme="http",
+        host="127.0.0.1",
+        port=node.port,
+        limits=httpx.Limits(max_connections=8),
     )
     wrong: list[object] = []
 

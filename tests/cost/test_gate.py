@@ -13,10 +13,10 @@ import pytest
 
 import rpcguard
 from benchmarks.lib.nodes import nodes
-from rpcguard._connections.aio import AsyncConnectionStack
+from rpcguard._connections.aio import AsyncExchange
 from rpcguard._connections.exchange import Exchange
 from rpcguard._connections.socket_stream import SocketStream
-from rpcguard._connections.sync import ConnectionStack
+from rpcguard._connections.sync import SyncExchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +166,7 @@ def test_a_call_inspects_one_connection(kind, few, monkeypatch):
         inspected.append(stream)
         return ask(stream)
 
-    for swept in (ConnectionStack, AsyncConnectionStack):  # which looks at all, once a second
+    for swept in (SyncExchange, AsyncExchange):  # which looks at all, once a second
         monkeypatch.setattr(swept, "sweep", lambda _: None)
     monkeypatch.setattr(SocketStream, "ended", counted)
     count(kind, few, in_flight=10, calls=1000)

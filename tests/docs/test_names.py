@@ -16,7 +16,7 @@ import pytest
 import rpcguard
 import rpcguard.provider
 import rpcguard.testing
-from rpcguard._transport.base import Shell
+from rpcguard._transport.base import TransportBase
 from tests.docs.blocks import ROOT, all_blocks, pages
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def test_keywords_exist():
             continue
         taken = inspect.signature(target).parameters
         if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
-            taken = inspect.signature(Shell.__init__).parameters
+            taken = inspect.signature(TransportBase.__init__).parameters
         given = [keyword.arg for keyword in node.keywords if keyword.arg]
         lost += [(where, name) for name in given if name not in taken]
     assert lost == []
@@ -204,7 +204,9 @@ def test_the_table_of_options_is_complete():
     table = page[page.index("| option") : page.index(":::")]
     rows = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
     listed = [name for row in rows for name in SPAN.findall(row)]
-    options = [name for name in inspect.signature(Shell.__init__).parameters if name != "self"]
+    options = [
+        name for name in inspect.signature(TransportBase.__init__).parameters if name != "self"
+    ]
     assert sorted(listed) == sorted(options)
 
 

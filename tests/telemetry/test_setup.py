@@ -137,7 +137,7 @@ def test_a_forked_child_reports_no_list_that_it_inherited():
         transport.wait_ready("orders", timeout=5)
         names = lambda: "rpcguard.nodes" in str(reader.get_metrics_data())
         print("parent", names(), flush=True)
-        service = transport._services["orders"]
+        service = transport._services("orders")
         service._lock.acquire()
         pid = os.fork()
         if not pid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -30,11 +30,11 @@ from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from types import ModuleType
+    from collections.abc import AsyncIterator
 
     import httpx
 
+    from rpcguard._connections.library import Library
     from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._wire.h2_headers import Fields
 
@@ -107,15 +107,11 @@ class AsyncHttp2Exchange(AsyncExchange):
     to a fresh one. Belongs to the event loop of its first request.
     """
 
-    _h2_body: ClassVar[type[AsyncHttp2Body]]
-
-    @classmethod
-    def _bind(cls) -> None:
-        super()._bind()
-        cls._h2_body = type("Body", (AsyncHttp2Body, cls._http.AsyncByteStream), {})
-
-    def __init__(self, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any) -> None:
-        super().__init__(scheme=scheme, limits=limits, **options)
+    def __init__(
+        self, library: Library, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any
+    ) -> None:
+        super().__init__(library, scheme=scheme, limits=limits, **options)
+        self._h2_body = library.derive(AsyncHttp2Body, "AsyncByteStream")
         self._scheme = scheme
         self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
         self._http1_names: set[str | None] = set()
@@ -335,10 +331,3 @@ class AsyncHttp2Exchange(AsyncExchange):
         if expected and not self._books.opens(place.name):
             late.__cause__ = HandshakeFailed("TCP stood, and the node did not begin HTTP/2")
         return late
-
-
-@functools.cache
-def made_for(http: ModuleType) -> Callable[..., Any]:
-    """Make the class for httpx or httpx2."""
-    members = {"_http": http, "_core": "httpcore" + http.__name__.removeprefix("httpx")}
-    return type("Http2Connections", (AsyncHttp2Exchange, http.AsyncBaseTransport), members)

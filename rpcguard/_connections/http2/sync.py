@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.exchange import StaleConnection, timeouts
 from rpcguard._connections.http2.calls import (
@@ -24,11 +24,11 @@ from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
+    from collections.abc import Iterator
 
     import httpx
 
+    from rpcguard._connections.library import Library
     from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._wire.h2_headers import Fields
     from rpcguard._wire.h2_streams import Http2Stream
@@ -118,15 +118,11 @@ class SyncHttp2Exchange(SyncExchange):
     each other's locks on every frame.
     """
 
-    _h2_body: ClassVar[type[SyncHttp2Body]]
-
-    @classmethod
-    def _bind(cls) -> None:
-        super()._bind()
-        cls._h2_body = type("Body", (SyncHttp2Body, cls._http.SyncByteStream), {})
-
-    def __init__(self, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any) -> None:
-        super().__init__(scheme=scheme, limits=limits, **options)
+    def __init__(
+        self, library: Library, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any
+    ) -> None:
+        super().__init__(library, scheme=scheme, limits=limits, **options)
+        self._h2_body = library.derive(SyncHttp2Body, "SyncByteStream")
         self._scheme = scheme
         self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
         self._http1_names: set[str | None] = set()
@@ -326,10 +322,3 @@ class SyncHttp2Exchange(SyncExchange):
         for connection in doomed:
             connection.close()
         super()._reap()
-
-
-@functools.cache
-def made_for(http: ModuleType) -> Callable[..., Any]:
-    """Make the class for httpx or httpx2."""
-    members = {"_http": http, "_core": "httpcore" + http.__name__.removeprefix("httpx")}
-    return type("Http2Connections", (SyncHttp2Exchange, http.BaseTransport), members)

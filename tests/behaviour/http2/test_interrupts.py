@@ -18,6 +18,7 @@ from rpcguard._connections.http2 import (
     sync_channel,
     sync_connection,
 )
+from rpcguard._httpx import HTTPX
 from rpcguard._wire import h2_arrivals, h2_headers, h2_session, h2_streams
 from tests.support.calls import eventually
 from tests.support.interrupts import Interrupter
@@ -39,7 +40,8 @@ def test_an_interrupt_at_each_step(make_h2, warm):
     node = make_h2()
     lost = []
     for nth in range(3000):
-        transport = sync.made_for(httpx)(
+        transport = HTTPX.derive(sync.SyncHttp2Exchange, "BaseTransport")(
+            HTTPX,
             scheme="http",
             host="127.0.0.1",
             port=node.port,

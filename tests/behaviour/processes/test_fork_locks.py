@@ -51,11 +51,11 @@ def client():
 def test_every_lock_may_be_held_at_a_fork(client):
     """Each lock of the parent is held by a thread that the child does not have."""
     transport = client._transport
-    service = transport._services["orders"]
+    service = transport._services("orders")
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with service._lock, transport._naming, transport._forking:
+        with service._lock, transport._services._naming, transport._forking:
             held.set()
             go.wait(PATIENCE)
 
@@ -79,7 +79,7 @@ def test_every_lock_may_be_held_at_a_fork(client):
 def test_an_answer_of_the_parent_may_be_dropped_in_the_child(client):
     """What the child collects as garbage waits for no lock of the parent."""
     transport = client._transport
-    service = transport._services["orders"]
+    service = transport._services("orders")
     lease = service.pick(repeatable=True)
     assert service.begin()
     held = [lease]

@@ -47,7 +47,7 @@ def leaks(transport, name: str) -> list[str]:
 
 
 def _left(transport, name: str) -> list[str]:
-    service = transport._services.get(name)
+    service = next((one for one in transport._services if one.name == name), None)
     if service is None:
         return []
     kept = {

@@ -1,0 +1,25 @@
+"""Which registry a transport was given, by its user or by the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rpcguard._checks import is_registry, require
+from rpcguard.errors import InvalidRegistryURL
+
+if TYPE_CHECKING:
+    from rpcguard.registries.base import Registry
+
+ENVIRONMENT = "RPCGUARD_REGISTRY"
+
+
+def given_registry(registry: str | Registry | None) -> str | Registry:
+    """Give the registry that is meant; raise `InvalidRegistryURL` where none is."""
+    given = os.environ.get(ENVIRONMENT) if registry is None else registry
+    if not given:
+        raise InvalidRegistryURL(
+            f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
+        )
+    require("registry", given, "a URL or an object with `fetch`", is_registry(given))
+    return given

@@ -1,0 +1,214 @@
+"""From a request to a call, and from a call to a response."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._connections.children import PORTS, SCHEMES
+from rpcguard._core.call.call import Call
+from rpcguard._core.call.plan import CallPlan, always, read_options
+from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
+from rpcguard._core.service.views import why_no_node
+from rpcguard._text import logger
+from rpcguard._transport.lanes import Lanes, keep_from_strangers
+from rpcguard._transport.misplaced import wrong_library
+from rpcguard.errors import RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from rpcguard._connections.library import Library
+    from rpcguard._core.call.steps import Handout
+    from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.service.asks import Ask
+    from rpcguard._core.service.service import Service
+    from rpcguard._discovery.following import Subscriptions
+    from rpcguard._telemetry.telemetry import Telemetry
+
+
+LONGEST_LOOK = 1.0
+"""Seconds that a call waits for a list after its process was stopped: a registry that does not
+answer in that time leaves it the old one."""
+
+
+class Opening:
+    """What opens the calls of one transport and hands out their responses; thread-safe.
+
+    `kind` is the class of the transport, `find` gives a service by the host of a URL. `one_shot` and `guarded` are the bodies of the
+    driver's kind, derived from those of the caller's library.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        kind: type,
+        policies: Policies,
+        find: Callable[[str], Service],
+        following: Subscriptions,
+        telemetry: Telemetry,
+        lanes: Lanes | None,
+        *,
+        one_shot: Callable[..., Any],
+        guarded: Callable[..., Any],
+    ) -> None:
+        self._library, self._http = library, library.http
+        self._kind = kind
+        self._policies = policies
+        self._find = find
+        self._following = following
+        self._telemetry = telemetry
+        self._lanes = lanes
+        self._one_shot = one_shot
+        self.guarded: Callable[..., Any] = guarded
+
+    def open(self, request: httpx.Request) -> tuple[Service, Call, Any]:
+        """Find the service of a request and begin a call of it; give its body too.
+
+        Raises what the user gets where nothing is to be sent: a URL without a service, a limit
+        that is met, a transport that is closed.
+        """
+        if not isinstance(request, self._http.Request):
+            raise wrong_library(self._kind, request)
+        url, extensions = request.url, request.extensions
+        host = url.host
+        if url.scheme not in SCHEMES or not host:
+            raise self._http.UnsupportedProtocol(
+                f"{str(url)!r} is not http://service/path, nor https"
+            )
+        if self._following.by_port:
+            host = f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[url.scheme]]}"
+        service, retry, ask = self._find(host), self._policies.retry, None
+        options = extensions.get("rpcguard")
+        if self._lanes is not None:
+            service, ask = self._lanes.choose(service, request, options, self._find)
+        if url.scheme == "https":
+            service.secure()
+        body, replayable = self._body_of(request)
+        plan = CallPlan(
+            method=request.method,
+            keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
+            attempts=retry.attempts,
+            timeouts=extensions.get("timeout", {}),
+            replayable=replayable,
+            ask=ask,
+        )
+        if options is not None:
+            plan = replace(plan, **read_options(options, service.clock(), retry))
+        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
+        if not call.begin():
+            if service.forgotten:
+                return self.open(request)
+            raise self.refuse(service)
+        if service.limiter is not None:
+            self._admit(service, call)
+        return service, call, body
+
+    def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
+        if isinstance(request.stream, self._http.ByteStream):
+            return request.stream, always
+        body = self._one_shot(request.stream, self._http.StreamConsumed)
+        return body, lambda: not body.touched
+
+    def mark(self, outgoing: Any, url: httpx.URL, lease: Lease) -> None:
+        """Put the call's mark on an attempt, and count whether it stays in the own zone."""
+        if self._lanes is not None and lease.routed is not None:
+            self._lanes.send(outgoing, url.host, lease.routed)
+        zone = self._policies.zone.zone
+        if zone is not None:
+            self._telemetry.routes.zoned(url.host, own=lease.live.node.zone == zone)
+
+    def keep_from_strangers(self, outgoing: Any) -> None:
+        """Take marks out of a request to a host that the registry does not know."""
+        keep_from_strangers(outgoing, self._policies.routing)
+
+    def hand_out(self, call: Call, answer: Handout, service: Service) -> httpx.Response:
+        """Make the response that the user gets; its stream gives the node back."""
+        response: Any = answer.reply
+        response.extensions["rpcguard"] = call.info
+        if response.is_closed and not answer.complete:
+            # A child that answers by itself, a mock say, has nothing left that anybody closes.
+            service.release(answer.lease)
+        if response.is_closed or answer.complete:
+            call.end()
+        else:
+            response.stream = self.guarded(response.stream, service, call, answer.lease)
+        handed: httpx.Response = response
+        return handed
+
+    # What the user is told where there is no response
+
+    def refuse(self, service: Service) -> Exception:
+        """Give the error of a call that came after the transport was closed."""
+        return self._library.transport_closed(
+            f"the transport is closed; the call to service {service.name!r} was not sent"
+        )
+
+    def not_ready(self, service: Service, timeout: float) -> Exception:
+        """Give the error of a wait for a list, or for rules, that did not come."""
+        name = repr(service.name)
+        if service.closed:
+            words = f"the transport is closed; no list of service {name}"
+            return self._library.transport_closed(words)
+        missing = "no rules" if service.ready else self._no_list(service)
+        return RegistryError(f"service {name}: {missing} after {timeout} s")
+
+    def ruled(self, service: Service) -> bool:
+        """Tell whether the rules that a service must have are there."""
+        return self._lanes is None or self._lanes.ruled(service.name)
+
+    def is_stale(self, service: Service) -> bool:
+        """Tell whether the list of a service is asked for just now, after a stop of this process.
+
+        The first call after that would go to nodes that may have left long ago.
+        """
+        if not self._following.is_overdue(service.name):
+            return False
+        self._following.ask_again(service.name)
+        return not service.closed
+
+    def disprove(self, service: Service, error: BaseException) -> None:
+        """Ask for the list anew after a call that could not connect, by any of its tries."""
+        failures = self._http.ConnectError, self._http.ConnectTimeout
+        if isinstance(error, failures) and service.known and not service.closed:
+            self._following.ask_again(service.name)
+
+    def _no_node(self, service: Service, ask: Ask | None) -> Exception:
+        if service.full:
+            words = "each node that can be used has as many calls as one may have"
+            return self._overload(service, Rejection("max_per_node", words, SHORT_PAUSE))
+        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
+        wanted = "" if ask is None else ask.wanted
+        if ask is not None and ask.aim is not None and ask.aim.entry is not None:
+            self._telemetry.routes.failed(service.name, ask.aim.entry.route.name)
+        return self._library.no_available_node(
+            f"service {service.name!r} has no available node{wanted}: {why}"
+        )
+
+    def _no_list(self, service: Service) -> str:
+        trouble = self._following.trouble(service.name)
+        said = f" ({trouble})" if trouble else ""
+        return f"no list from {self._following.registry!r}{said}"
+
+    def _denied(self, service: Service, reason: str) -> None:
+        logger.debug("service %s: no retry: %s", service.name, reason)
+        self._telemetry.denied(service.name, reason)
+
+    def _admit(self, service: Service, call: Call) -> None:
+        rejection = service.admit()
+        if rejection is not None:
+            call.end()
+            raise self._overload(service, rejection)
+
+    def _overload(self, service: Service, rejection: Rejection) -> Exception:
+        limit, words, retry_after = rejection
+        self._telemetry.rejected(service.name, limit)
+        error = self._library.overloaded(
+            f"service {service.name!r}: the call was not sent, since {words} ({limit});"
+            f" try again after {retry_after:g} s, or raise the limit in OverloadPolicy"
+        )
+        error.service, error.limit, error.retry_after = service.name, limit, retry_after
+        return error
