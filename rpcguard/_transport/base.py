@@ -9,7 +9,7 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from rpcguard._checks import is_amount, is_registry, require
+from rpcguard._checks import is_amount, require
 from rpcguard._connections.children import ChildOptions, Children, ChildT
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.policies.bundle import Policies
@@ -29,7 +29,6 @@ from rpcguard._transport.kept import KeptChildren, counts_of
 from rpcguard._transport.lanes import Lanes, with_environment
 from rpcguard._transport.opening import Opening
 from rpcguard._transport.services import ServiceTable
-from rpcguard.errors import InvalidRegistryURL
 
 if TYPE_CHECKING:
     import ssl
@@ -49,8 +48,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.service import Service
     from rpcguard._core.service.views import PickRecord
-    from rpcguard._transport.given import given_registry
-from rpcguard._transport.kept import ChildKey
+    from rpcguard._transport.kept import ChildKey
     from rpcguard.registries.base import Registry
 
 SWEEP_EVERY = 1.0

@@ -38,8 +38,8 @@ answer in that time leaves it the old one."""
 class Opening:
     """What opens the calls of one transport and hands out their responses; thread-safe.
 
-    `kind` is the class of the transport, `find` gives a service by the host of a URL. `one_shot` and `guarded` are the bodies of the
-    driver's kind, derived from those of the caller's library.
+    `kind` is the class of the transport, `find` gives a service by the host of a URL. `one_shot`
+    and `guarded` are the bodies of the driver's kind, derived from those of the caller's library.
     """
 
     def __init__(

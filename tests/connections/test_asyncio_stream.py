@@ -92,7 +92,7 @@ def test_uvloop(make_node, certified, trusting) -> None:
     node = make_node(mirror, tls=certified("orders"))
 
     async def call() -> None:
-        stack = AsyncExchange(
+        stack = HTTPX.derive(AsyncExchange, "AsyncBaseTransport")(
             HTTPX,
             scheme="https",
             host="localhost",

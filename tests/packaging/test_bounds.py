@@ -20,7 +20,7 @@ import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, SettingsFrame
 
-from rpcguard._connections.exchange import CORE_ERRORS
+from rpcguard._connections.library import CORE_ERRORS
 from rpcguard._wire.h2_settings import CONNECTION_WINDOW, STREAM_WINDOW, h2_connection
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]

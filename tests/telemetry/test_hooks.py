@@ -72,7 +72,7 @@ def test_a_hook_that_raises_costs_the_caller_nothing(where, status, monkeypatch,
                 assert response.status_code == status
                 assert response.read() == b"ok"
         assert [view.in_flight for view in transport.nodes("orders")] == [0, 0]
-        assert transport._services["orders"].calls == 0
+        assert transport._services("orders").calls == 0
     assert set(seen) == {"Bearer mine"}
     assert caplog.text.count("telemetry failed, and the call went on") <= 1
 

@@ -38,7 +38,7 @@ async def test_all_that_wait_are_woken_and_none_polls():
             for _ in range(100):
                 group.start_soon(call)
             await anyio.wait_all_tasks_blocked()
-            service = transport._services["orders"]
+            service = transport._services("orders")
             assert len(service._sleepers) == 100
             registry.may = True
         assert got == [200] * 100
