@@ -48,7 +48,7 @@ class Patient(Listing):
     opened = False
 
     async def fetch(self, service: str) -> Snapshot:
-        while service == "orders-c2" and not self.opened:
+        while service == "orders-c2" and not self.opened:  # noqa: ASYNC110 (by another loop)
             await anyio.sleep(0.01)
         return await super().fetch(service)
 
