@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
     from tests.support.servers.base import Server
 
-# trio minds that httpcore leaves the iterator of a body which a node refuses on its way.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"
-)
-
 KINDS = ("sync", "asyncio", "trio")
 
 
