@@ -12,6 +12,14 @@ def _case(names: str, *parts: Part) -> Scenario:
 
 
 CASES = {
+    "a leaving node that the cap had kept in use was found dead, and not known to be down": _case(
+        "acde",
+        Begin(0.365, method="POST", fates=("goaway after",)),
+        Begin(1.577, fates=("502", "refused stream")),
+        Mood(1.635, "a", "cut off"),
+        Begin(2.196, fates=("reset", "leaving soon")),
+        Begin(2.3, fates=("sermant leaving", "nack"), timeout=0.1),
+    ),
     "a node that asks to be left alone until a date was judged by another clock": _case(
         "ab", Begin(0.1, fates=("pause until",))
     ),
@@ -23,7 +31,11 @@ CASES = {
         Begin(34.0, fates=("bad certificate",)),
     ),
     "a probe ejected a node that had just left the list, and so the next of its name": _case(
-        "a", Mood(1.0, "a", "dead"), Listing(2.0, ()), Begin(30.0), Begin(30.5)
+        "abc",
+        Mood(1.0, "a", "dead"),
+        Mood(1.0, "b", "dead"),
+        Listing(2.0, ()),
+        *(Begin(30.0 + at) for at in range(6)),
     ),
     "an answer was drained into the time of the next attempt": _case(
         "abcd",

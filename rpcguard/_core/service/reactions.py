@@ -275,8 +275,9 @@ class Reactions:
         held_back = live.health == "well" and live.held_back
         if held_back or live.health != "well":
             self._roster.blacklist.condemn(live, now)
-        happening: Happening = "found_dead" if held_back else "probe_down"
-        self.standing.turn(live, happening, now, "a probe failed", code="connect")
+        if held_back:
+            self.standing.turn(live, "found_dead", now, "a probe failed", code="connect")
+        self.standing.turn(live, "probe_down", now, "a probe failed", code="connect")
 
     def _patience(self, live: LiveNode, now: float) -> float | None:
         if self._roster.needs_proof(live):
