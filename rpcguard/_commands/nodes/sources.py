@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STATUS = "status+"
 PAGES = ("status+http", "status+https")
+_GLANCE = 0.01
+"""Seconds between two looks at what a registry has said so far: it is told as soon as it is."""
 READY_TIMEOUT = 5.0
 """Seconds for the first list, as a transport waits."""
 _CALL_TIMEOUT = 5.0
@@ -72,11 +74,24 @@ async def source(url: str, service: str, *, call: str | None = None) -> AsyncIte
         transport = AsyncTransport(url, balancer=RoundRobin, retry=RetryPolicy(attempts=1))
         await stack.enter_async_context(transport)
         own = OwnList(transport, service.lower())
-        await transport.wait_ready(service, timeout=READY_TIMEOUT)
+        await _first_list(transport, service)
         if call is not None:
             calling = asyncio.ensure_future(own.call(call))
             stack.push_async_callback(_end, calling)
         yield own
+
+
+async def _first_list(transport: AsyncTransport, service: str) -> None:
+    """Wait for a list; raise `RegistryError` as soon as the registry is known to give none."""
+    waiting = asyncio.ensure_future(transport.wait_ready(service, timeout=READY_TIMEOUT))
+    try:
+        while not (await asyncio.wait({waiting}, timeout=_GLANCE))[0]:
+            for about in transport.services():
+                if about.trouble is not None and not about.ready:
+                    raise RegistryError(f"service {service!r}: no list ({about.trouble})")
+        await waiting
+    finally:
+        waiting.cancel()
 
 
 class OwnList:

@@ -102,6 +102,15 @@ async def test_a_wrong_url_of_a_page_is_told(url):
             pass
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "file:///no/such.json"])
+async def test_a_registry_in_trouble_is_told_without_waiting(url, monkeypatch):
+    """What a registry says at the first question ends the command, however patient it is."""
+    monkeypatch.setattr("rpcguard._commands.nodes.sources.READY_TIMEOUT", 3600.0)
+    with pytest.raises(rpcguard.RegistryError, match=r"refused|No such file"):
+        async with source(url, "orders"):
+            pass
+
+
 async def test_without_calls_nothing_is_called(server):
     """A watch is a bystander unless told otherwise."""
     async with source(f"static://127.0.0.1:{server.server_port}", "orders") as opened:
