@@ -119,7 +119,8 @@ def over_http2(rounds: int = ROUNDS) -> Section:
             label = f"HTTP/2, {in_flight} in flight, {kind}"
             measured = streams(kind, in_flight, calls, rounds * 2)
             add_sides(table, label, measured)
-            checks.append(ratio(label, measured, BARE, 0.7 if in_flight > 1 else 0.8))
+            if in_flight > 1:
+                checks.append(ratio(label, measured, BARE, 0.7))
     about = "One node, one connection, by prior knowledge. The other side is httpx on httpcore's"
     about += " HTTP/2; both stand on the h2 package, whose own share of a call is about 90 µs."
     return Section("HTTP/2", about, table, checks)
