@@ -13,6 +13,7 @@ from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.nodes.view import NodeView, RouteView
+from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
@@ -23,6 +24,7 @@ from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.service.records import PickRecord
 from rpcguard._version import __version__
 from rpcguard.errors import (
+    DeadlineExceeded,
     InvalidRegistryURL,
     NoAvailableNode,
     Overloaded,
@@ -50,6 +52,8 @@ __all__ = [
     "Balancer",
     "CallInfo",
     "CheckingRegistry",
+    "DeadlineExceeded",
+    "DeadlinePolicy",
     "EjectionPolicy",
     "Guard",
     "InvalidRegistryURL",

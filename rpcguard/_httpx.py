@@ -7,13 +7,14 @@ import httpx
 from rpcguard._connections.library import Library
 from rpcguard._transport.aio import AsyncDriver
 from rpcguard._transport.sync import SyncDriver
-from rpcguard.errors import NoAvailableNode, Overloaded, TransportClosed
+from rpcguard.errors import DeadlineExceeded, NoAvailableNode, Overloaded, TransportClosed
 
 HTTPX = Library(
     httpx,
     core="httpcore",
     no_available_node=NoAvailableNode,
     overloaded=Overloaded,
+    deadline_exceeded=DeadlineExceeded,
     transport_closed=TransportClosed,
 )
 """What makes these transports those of httpx."""

@@ -31,6 +31,13 @@ class Overloaded(RpcguardError, httpx.PoolTimeout):  # noqa: N818
     retry_after: float = 0.0
 
 
+class DeadlineExceeded(RpcguardError, httpx.PoolTimeout):  # noqa: N818
+    """Report a call that was not sent, since its time was up before.
+
+    Its own deadline, or that of the request that it is made for. Nothing has run.
+    """
+
+
 class TransportClosed(RpcguardError, httpx.TransportError):  # noqa: N818
     """Report a call on a transport that is closing or closed.
 

@@ -15,7 +15,18 @@ from rpcguard._transport.sync import SyncDriver
 # The drivers are written once and typed for httpx; here they serve httpx2, whose classes have the
 # same interface and are not related.
 
-__all__ = ["AsyncTransport", "NoAvailableNode", "Overloaded", "Transport", "TransportClosed"]
+__all__ = [
+    "AsyncTransport",
+    "DeadlineExceeded",
+    "NoAvailableNode",
+    "Overloaded",
+    "Transport",
+    "TransportClosed",
+]
+
+
+class DeadlineExceeded(errors.DeadlineExceeded, httpx2.PoolTimeout):  # type: ignore[misc]
+    """Report a call that was not sent, since its time was up; an `httpx2.PoolTimeout` too."""
 
 
 class NoAvailableNode(errors.NoAvailableNode, httpx2.ConnectError):  # type: ignore[misc]
@@ -35,6 +46,7 @@ HTTPX2 = Library(
     core="httpcore2",
     no_available_node=NoAvailableNode,
     overloaded=Overloaded,
+    deadline_exceeded=DeadlineExceeded,
     transport_closed=TransportClosed,
 )
 """What makes these transports those of httpx2."""

@@ -30,7 +30,7 @@ class Library:
     first use may be made twice, and is then the same to whoever uses it.
 
     `http` is the library, `core` the name of the httpcore below it, which is loaded on first use:
-    it takes long. The three errors are rpcguard's own, which derive from the library's.
+    it takes long. The four errors are rpcguard's own, which derive from the library's.
     """
 
     def __init__(
@@ -40,11 +40,13 @@ class Library:
         core: str,
         no_available_node: type[errors.NoAvailableNode],
         overloaded: type[errors.Overloaded],
+        deadline_exceeded: type[errors.DeadlineExceeded],
         transport_closed: type[errors.TransportClosed],
     ) -> None:
         self.http: ModuleType = http
         self.no_available_node: type[errors.NoAvailableNode] = no_available_node
         self.overloaded: type[errors.Overloaded] = overloaded
+        self.deadline_exceeded: type[errors.DeadlineExceeded] = deadline_exceeded
         self.transport_closed: type[errors.TransportClosed] = transport_closed
         self._core_name = core
         self._derived: dict[tuple[type, str], Any] = {}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 HEADER = "baggage"
 
@@ -22,6 +26,18 @@ def with_member(header: str, key: str, value: str | None) -> str:
     if value is not None:
         kept.append(f"{key}={quote(value, safe='')}")
     return ",".join(kept)
+
+
+def set_member(headers: MutableMapping[str, str], key: str, value: str | None) -> None:
+    """Set a member in the headers of a request, or for None take it out."""
+    given = headers.get(HEADER)
+    if given is None and value is None:
+        return
+    header = with_member(given or "", key, value)
+    if header:
+        headers[HEADER] = header
+    else:
+        del headers[HEADER]
 
 
 def _name(part: str) -> str:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
+from rpcguard._context.hops import served
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -65,7 +67,8 @@ def current_lane(default: str | None = None) -> str | None:
 def detached() -> Iterator[None]:
     """Let the calls of a block have nothing of the request that they were started by.
 
-    For background work that is no part of the answer.
+    Neither its lane nor its deadline. For background work that is no part of the answer; where a
+    task goes on after the request has been answered, the deadline has ended anyway.
     """
-    with lane(None):
+    with lane(None), served(None, retried=False):
         yield

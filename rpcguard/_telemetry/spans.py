@@ -10,6 +10,7 @@ from opentelemetry import context as otel
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from rpcguard._core.call.timeouts import Timeouts
 from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.routes import attributes_of
 
@@ -216,6 +217,8 @@ class AttemptSpan:
         attributes["rpcguard.node.id"] = node.id
         attributes["rpcguard.attempt"] = step.number
         attributes |= attributes_of(step.lease.routed)
+        if isinstance(step.timeouts, Timeouts):
+            attributes["rpcguard.deadline.left"] = round(step.timeouts.left, 3)
         if step.number > 1:
             attributes["http.request.resend_count"] = step.number - 1
         return attributes

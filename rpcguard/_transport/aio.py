@@ -153,7 +153,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._opening.mark(outgoing, request.url, step.lease)
+                self._opening.mark(outgoing, request.url, step)
                 return attempt.received(await child.handle_async_request(outgoing))
         if type(step) is Read:
             return await self._read(step)

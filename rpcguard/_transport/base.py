@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
+    from rpcguard._core.policies.deadline import DeadlinePolicy
     from rpcguard._core.policies.routing import Routing
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.service import Service
@@ -75,6 +76,7 @@ class TransportBase(Generic[ChildT]):
         membership: MembershipPolicy | None = None,
         routing: Routing | None = None,
         zone: ZonePolicy | None = None,
+        deadline: DeadlinePolicy | None = None,
         overload: OverloadPolicy | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
@@ -105,6 +107,7 @@ class TransportBase(Generic[ChildT]):
             membership: How the registry is asked, and how far it is believed.
             routing: Which nodes a call may go to: lanes, routes, shares; None looks at no lane.
             zone: How far calls stay in their own zone; by default `RPCGUARD_ZONE`, if that is set.
+            deadline: What the next hop is told of the time that is left; None tells nothing.
             overload: How much is asked of a service at most; by default without limit.
             drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
             unknown_service: "error", or "direct": a host that the registry does not know is called
@@ -137,6 +140,7 @@ class TransportBase(Generic[ChildT]):
             membership=membership or MembershipPolicy(),
             routing=routing,
             zone=zone,
+            deadline=deadline,
             overload=overload or OverloadPolicy(),
             balancer=balancer,
             probes=node_transport is None,

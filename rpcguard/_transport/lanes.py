@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import baggage
 from opentelemetry import context as otel
 
-from rpcguard._context.baggage import HEADER, member, with_member
+from rpcguard._context.baggage import HEADER, member, set_member
 from rpcguard._context.lane import UNHEARD, current_lane
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.routing.marks import first_mark
@@ -118,7 +118,7 @@ class Lanes:
         """Put a call's mark into the headers of an attempt, or take what is none of it out."""
         self._counts.sent(service, routed)
         headers = outgoing.headers = outgoing.headers.copy()
-        _set_member(headers, self.routing.lane_baggage, routed.lane)
+        set_member(headers, self.routing.lane_baggage, routed.lane)
         for name in self.routing.write:
             if routed.lane is not None:
                 headers[name] = routed.lane
@@ -138,20 +138,9 @@ def keep_from_strangers(outgoing: Any, routing: Routing | None) -> None:
     if member(headers.get(HEADER, ""), key) is None and not any(name in headers for name in names):
         return
     headers = outgoing.headers = headers.copy()
-    _set_member(headers, key, None)
+    set_member(headers, key, None)
     for name in names:
         headers.pop(name, None)
-
-
-def _set_member(headers: Any, key: str, value: str | None) -> None:
-    given = headers.get(HEADER)
-    if given is None and value is None:
-        return
-    header = with_member(given or "", key, value)
-    if header:
-        headers[HEADER] = header
-    else:
-        del headers[HEADER]
 
 
 def _of_baggage(key: str) -> str | None:

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.children import PORTS, SCHEMES
+from rpcguard._context.hops import is_retried
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, always, read_options
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.views import why_no_node
 from rpcguard._text import logger
+from rpcguard._transport.deadlines import Deadlines
+from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
 from rpcguard._transport.misplaced import wrong_library
 from rpcguard.errors import RegistryError
@@ -21,8 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from rpcguard._connections.library import Library
-    from rpcguard._core.call.steps import Handout
-    from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.call.steps import Handout, Send
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service
@@ -62,6 +64,8 @@ class Opening:
         self._following = following
         self._telemetry = telemetry
         self._lanes = lanes
+        deadline = policies.deadline
+        self._deadlines = None if deadline is None else Deadlines(deadline)
         self._one_shot = one_shot
         self.guarded: Callable[..., Any] = guarded
 
@@ -98,6 +102,10 @@ class Opening:
         )
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
+        if self._deadlines is not None and not self._deadlines.limit(plan, service.clock()):
+            words = f"the call to service {service.name!r} was not sent: its time was up before"
+            raise self._library.deadline_exceeded(words)
+        plan.retried_above = is_retried()
         call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
         if not call.begin():
             if service.forgotten:
@@ -113,8 +121,11 @@ class Opening:
         body = self._one_shot(request.stream, self._http.StreamConsumed)
         return body, lambda: not body.touched
 
-    def mark(self, outgoing: Any, url: httpx.URL, lease: Lease) -> None:
-        """Put the call's mark on an attempt, and count whether it stays in the own zone."""
+    def mark(self, outgoing: Any, url: httpx.URL, step: Send) -> None:
+        """Tell a node of the call's lane and deadline; count whether it is in the own zone."""
+        lease = step.lease
+        if self._deadlines is not None:
+            self._deadlines.send(outgoing, step)
         if self._lanes is not None and lease.routed is not None:
             self._lanes.send(outgoing, url.host, lease.routed)
         zone = self._policies.zone.zone
@@ -124,6 +135,7 @@ class Opening:
     def keep_from_strangers(self, outgoing: Any) -> None:
         """Take marks out of a request to a host that the registry does not know."""
         keep_from_strangers(outgoing, self._policies.routing)
+        keep_retries_from_strangers(outgoing)
 
     def hand_out(self, call: Call, answer: Handout, service: Service) -> httpx.Response:
         """Make the response that the user gets; its stream gives the node back."""

@@ -165,7 +165,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._opening.mark(outgoing, request.url, step.lease)
+                self._opening.mark(outgoing, request.url, step)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             return self._read(step)

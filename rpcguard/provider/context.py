@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._context.baggage import HEADER, member
+from rpcguard._context.hops import RETRY_HEADER, RETRY_MEMBER, Due, seconds_of, served
+from rpcguard._context.hops import arrive as arrive_at_hop
 from rpcguard._context.lane import BASE, UNHEARD, arrive, arrived_with, is_mark
 
 if TYPE_CHECKING:
@@ -20,25 +23,45 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 """Who is trusted by default: this machine, where a sidecar may be."""
 
+_TIMEOUTS: Final = ("x-envoy-expected-rq-timeout-ms", "grpc-timeout")
+"""What Envoy writes toward the upstream, and what gRPC callers write."""
+
 
 class Context:
     """What is read of requests, and whose word counts.
 
     `trust` are the networks of peers, such as `["10.0.0.0/8"]`, whose marks are taken; those of
     everybody else are ignored, also where they stand in baggage that an instrumentation has read.
-    `headers` are looked at first, then the member `baggage` of W3C baggage.
+    `headers` are looked at first, then the member `baggage` of W3C baggage; `timeouts` are the
+    headers that say how long the caller waits.
     """
 
     def __init__(
-        self, *, trust: Iterable[str | Network], headers: Iterable[str], baggage: str
+        self,
+        *,
+        trust: Iterable[str | Network],
+        headers: Iterable[str],
+        baggage: str,
+        timeouts: Iterable[str],
     ) -> None:
-        if isinstance(trust, str) or isinstance(headers, str):
-            raise ValueError("trust and headers must be several texts, such as a list of them")
+        if any(isinstance(one, str) for one in (trust, headers, timeouts)):
+            raise ValueError("trust, headers and timeouts must be lists of texts, not one")
         if not is_mark(baggage):
             raise ValueError(f"baggage must be the name of a member, not {baggage!r}")
         self._trust = tuple(_network(one) for one in trust)
         self._headers = tuple(name.lower() for name in headers)
+        self._timeouts = tuple(name.lower() for name in timeouts)
         self._baggage = baggage
+
+    def due_of(self, peer: str | None, headers: Mapping[str, str]) -> tuple[Due | None, bool]:
+        """Give by when a request is due, and whether it may be the second of one call."""
+        if peer is not None and not self._trusts(peer):
+            return None, False
+        read = (seconds_of(name, headers[name]) for name in self._timeouts if name in headers)
+        seconds = next((one for one in read if one is not None), None)
+        told = headers.get(RETRY_HEADER), member(headers.get(HEADER, ""), RETRY_MEMBER)
+        due = None if seconds is None else Due(time.monotonic() + seconds)
+        return due, "1" in told
 
     def mark_of(self, peer: str | None, headers: Mapping[str, str]) -> str | None:
         """Give the mark of a request; None takes marks off, `UNHEARD` is no word.
@@ -77,8 +100,11 @@ class ContextASGI(Context):
 
     A mark comes in the member `baggage` of W3C baggage, or in one of `headers` such as
     `["x-mse-tag"]`, and only from peers in the networks of `trust`; by default that is this
-    machine. It ends with the request, but for tasks that the request has started. What a request
-    brings is used by transports with a `Routing`. Raises `ValueError` for what is no network.
+    machine. It ends with the request, but for tasks that the request has started. So does the
+    deadline that one of `timeouts` tells, in milliseconds, which ends for those tasks too; and the
+    word that a hop above tries again, after which calls are sent again only where nothing of them
+    can have run. Marks are used by transports with a `Routing`, deadlines by those with a
+    `DeadlinePolicy`. Raises `ValueError` for what is no network.
     """
 
     def __init__(
@@ -88,8 +114,9 @@ class ContextASGI(Context):
         trust: Iterable[str | Network] = _LOOPBACK,
         headers: Iterable[str] = (),
         baggage: str = "rpcguard.lane",
+        timeouts: Iterable[str] = _TIMEOUTS,
     ) -> None:
-        super().__init__(trust=trust, headers=headers, baggage=baggage)
+        super().__init__(trust=trust, headers=headers, baggage=baggage, timeouts=timeouts)
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -102,7 +129,9 @@ class ContextASGI(Context):
             key, text = bytes(name).decode("latin-1").lower(), bytes(value).decode("latin-1")
             headers[key] = f"{headers[key]},{text}" if key in headers else text
         client = scope.get("client")
-        with arrived_with(self.mark_of(client[0] if client else None, headers)):
+        peer = client[0] if client else None
+        due, retried = self.due_of(peer, headers)
+        with arrived_with(self.mark_of(peer, headers)), served(due, retried=retried):
             await self.app(scope, receive, send)
 
 
@@ -119,8 +148,9 @@ class ContextWSGI(Context):
         trust: Iterable[str | Network] = _LOOPBACK,
         headers: Iterable[str] = (),
         baggage: str = "rpcguard.lane",
+        timeouts: Iterable[str] = _TIMEOUTS,
     ) -> None:
-        super().__init__(trust=trust, headers=headers, baggage=baggage)
+        super().__init__(trust=trust, headers=headers, baggage=baggage, timeouts=timeouts)
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -131,18 +161,23 @@ class ContextWSGI(Context):
             if key.startswith("HTTP_")
         }
         # Servers give an empty address for the peer of a unix socket.
-        mark = self.mark_of(environ.get("REMOTE_ADDR") or None, headers)
+        peer = environ.get("REMOTE_ADDR") or None
+        due, retried = self.due_of(peer, headers)
         context = contextvars.copy_context()
-        context.run(arrive, mark)
-        return _InContext(context, context.run(self.app, environ, start_response))
+        context.run(arrive, self.mark_of(peer, headers))
+        context.run(arrive_at_hop, due, retried=retried)
+        return _InContext(context, context.run(self.app, environ, start_response), due)
 
 
 class _InContext:
     """The body of an answer, made in the context of its request."""
 
-    def __init__(self, context: contextvars.Context, parts: Iterable[bytes]) -> None:
+    def __init__(
+        self, context: contextvars.Context, parts: Iterable[bytes], due: Due | None
+    ) -> None:
         self._context = context
         self._parts = parts
+        self._due = due
 
     def __iter__(self) -> Iterator[bytes]:
         parts = self._context.run(iter, self._parts)
@@ -151,7 +186,9 @@ class _InContext:
             yield part  # type: ignore[misc]
 
     def close(self) -> None:
-        """Close the app's own body, where it can be closed."""
+        """Close the app's own body, where it can be closed, and end the request's deadline."""
+        if self._due is not None:
+            self._due.open = False
         close = getattr(self._parts, "close", None)
         if close is not None:
             self._context.run(close)

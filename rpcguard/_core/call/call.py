@@ -58,6 +58,7 @@ class Call:
         "_policy",
         "_repeatable",
         "_routed",
+        "_seen",
         "_sent",
         "_service",
         "_spent",
@@ -83,6 +84,7 @@ class Call:
         self._repeatable = plan.repeatable(self._policy)
         self._timeouts: dict[str, Any] = {}
         self._routed: Routed | None = None
+        self._seen = False
         self._unsent: UnsentTries | None = None
         self._spent = 0
         self._no_node = no_node
@@ -145,6 +147,7 @@ class Call:
             if not self._is_unwanted(done):
                 break
             tried = (*tried, lease.live)
+            self._seen |= done.verdict.safety not in (Safety.UNCONNECTED, Safety.UNSENT)
             delay = self._pay(done)
             following = self._follow(tried, done, delay)
             if following is None:
@@ -170,6 +173,7 @@ class Call:
         if before is not None:
             self._sent.resent_because = before.outcome
             self._sent.fresh = before.stale or self._service.same_again
+            self._sent.again = self._seen
         try:
             reply: Reply = yield self._sent
         except Exception as error:
@@ -309,8 +313,11 @@ class Call:
 
     def _forbidden(self, verdict: Verdict, delay: float) -> str | None:
         plan = self._plan
-        if verdict.safety in (Safety.MAYBE, Safety.NEVER) and not self._repeatable:
+        seen = verdict.safety in (Safety.MAYBE, Safety.NEVER)
+        if seen and not self._repeatable:
             return "not_idempotent"
+        if seen and plan.retried_above:
+            return "retried_above"
         if not plan.replayable():
             return "not_replayable"
         if self.left <= delay + SHORTEST:

@@ -26,7 +26,7 @@ class CallPlan:
     `idempotent` None leaves it to the method, `prefetch_unknown` None to the policy. `replayable`
     tells at any moment whether the body can be sent (again). `until` is the deadline on the
     service's clock, `ask` what the call asks for by lanes and routes, None where they are not
-    looked at.
+    looked at. `retried_above` says that a hop above already tries again what this call is for.
     """
 
     method: str
@@ -39,6 +39,7 @@ class CallPlan:
     prefetch_unknown: bool | None = None
     replayable: Callable[[], bool] = always
     ask: Ask | None = None
+    retried_above: bool = False
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""

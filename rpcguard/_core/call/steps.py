@@ -44,6 +44,8 @@ class Send:
     """Whether the call may be made again should its connection break off."""
     fresh: bool = False
     """Whether it needs a new connection: a kept one has just been found at its end."""
+    again: bool = False
+    """Whether an attempt before it may have been processed."""
     settled: Settled | None = None
     """What the attempt came to for its node; None while nothing is known yet."""
 

@@ -32,6 +32,11 @@ class Timeouts(dict[str, Any]):
         """Give what is left of a timeout, never nothing."""
         return self._some(self._given.get(key, default))
 
+    @property
+    def left(self) -> float:
+        """Give the seconds that are left of the attempt; infinite where nothing is cut."""
+        return self.until - self._clock()
+
     def clamp(self, timeout: float | None) -> float | None:
         """Cut a timeout to what is left of the attempt; 0 or less when its time is up."""
         if self.until == math.inf:

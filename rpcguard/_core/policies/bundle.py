@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rpcguard._checks import require
 from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
@@ -38,7 +39,8 @@ class Policies:
 
     `probes` says whether nodes are probed by TCP, `exact` whether an error of connecting surely is
     one; what `ejection` and `retry` say of that goes before it. `routing` None means that lanes are
-    not looked at. Raises `ValueError` naming the field that is of another kind.
+    not looked at, `deadline` None that deadlines stay here. Raises `ValueError` naming the field
+    that is of another kind.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -47,6 +49,7 @@ class Policies:
     offline: OfflinePolicy = field(default_factory=OfflinePolicy)
     membership: MembershipPolicy = field(default_factory=MembershipPolicy)
     routing: Routing | None = None
+    deadline: DeadlinePolicy | None = None
     zone: ZonePolicy = field(default_factory=ZonePolicy)
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded
@@ -57,8 +60,10 @@ class Policies:
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             require(name, value, f"of the class {kind.__name__}", isinstance(value, kind))
-        good = self.routing is None or isinstance(self.routing, Routing)
-        require("routing", self.routing, "of the class Routing or None", good)
+        for name, kind in (("routing", Routing), ("deadline", DeadlinePolicy)):
+            value = getattr(self, name)
+            good = value is None or isinstance(value, kind)
+            require(name, value, f"of the class {kind.__name__} or None", good)
         wanted = "what makes balancers: pass the class, LeastLoaded, not LeastLoaded()"
         require("balancer", self.balancer, wanted, callable(self.balancer))
         if self.ejection.probe is not None:

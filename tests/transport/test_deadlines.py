@@ -1,0 +1,245 @@
+"""Deadlines and retry marks go from hop to hop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+import rpcguard
+from rpcguard import DeadlinePolicy, Node, RetryPolicy, Snapshot
+from rpcguard._context.hops import Due, due_at, is_retried, seconds_of, served
+from rpcguard.provider import ContextASGI, ContextWSGI
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HEADER = "x-envoy-expected-rq-timeout-ms"
+PATIENT = RetryPolicy(budget_floor=1000.0)
+
+
+class Listing:
+    """Any service has two nodes; hosts with a dot are nobody's."""
+
+    async def fetch(self, service: str) -> Snapshot:
+        nodes = [Node("10.0.0.1", 80, id="one"), Node("10.0.0.2", 80, id="two")]
+        return Snapshot(() if "." in service else nodes, known="." not in service)
+
+
+class Hops:
+    """A chain of apps, each of which calls the next through a transport of its own."""
+
+    def __init__(
+        self, count: int, deadline: DeadlinePolicy | None, last: Callable[..., int]
+    ) -> None:
+        self.seen: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        self.last = last
+        self.clients = [self._client(number, deadline) for number in range(count)]
+
+    def _client(self, number: int, deadline: DeadlinePolicy | None) -> httpx.Client:
+        app = ContextWSGI(lambda environ, start: self._serve(number, environ, start))
+        transport = rpcguard.Transport(
+            Listing(),
+            node_transport=lambda _: httpx.WSGITransport(app),
+            deadline=deadline,
+            retry=PATIENT,
+        )
+        return httpx.Client(transport=transport, base_url=f"http://hop{number}", timeout=20.0)
+
+    def _serve(self, number: int, environ: Any, start: Any) -> Any:
+        self.seen[number].append({**environ, "left": due_at(), "retried": is_retried()})
+        if number + 1 < len(self.clients):
+            status = self.clients[number + 1].get("/").status_code
+        else:
+            status = self.last(environ)
+        start(f"{status} said", [])
+        return [b"ok"]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+
+@pytest.fixture
+def hops() -> Iterator[Callable[..., Hops]]:
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            count: int, deadline: DeadlinePolicy | None, last: Callable[..., int] = lambda _: 200
+        ) -> Hops:
+            made = Hops(count, deadline, last)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def test_a_deadline_goes_over_three_hops_and_shrinks(hops: Callable[..., Hops]) -> None:
+    """Each hop is told what is left, in whole milliseconds."""
+    chain = hops(3, DeadlinePolicy(margin=0.1))
+    chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 5.0}})
+    told = [int(seen[0][f"HTTP_{HEADER.upper().replace('-', '_')}"]) for seen in chain.seen]
+    assert told[0] <= 5000
+    assert told[0] - 100 >= told[1] >= told[2] + 100
+    assert told[2] > 0
+
+
+def test_without_a_policy_nothing_is_told(hops: Callable[..., Hops]) -> None:
+    """Neither deadlines nor retries."""
+    chain = hops(2, None, last=lambda _: 503)
+    chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 5.0}})
+    told = [key for seen in chain.seen for one in seen for key in one if key.startswith("HTTP_X_")]
+    assert told == []
+    assert len(chain.seen[-1]) == 4
+
+
+def test_hops_that_retry_do_not_multiply(hops: Callable[..., Hops]) -> None:
+    """Of three hops above a dead end the one next to it retries, the others once for a new way."""
+    loud, quiet = hops(3, None, lambda _: 503), hops(3, DeadlinePolicy(), lambda _: 503)
+    for chain, most in ((loud, 8), (quiet, 4)):
+        chain.clients[0].get("/")
+        assert len(chain.seen[-1]) == most
+    assert [one["retried"] for one in quiet.seen[0]] == [False, True]
+
+
+def test_a_retry_after_a_refused_connection_is_no_retry(hops: Callable[..., Hops]) -> None:
+    """Nothing of it can have run, so nobody below has to hold back."""
+    sent: list[httpx.Headers] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers)
+        if len(sent) == 1:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(503 if len(sent) == 2 else 200)
+
+    transport = rpcguard.Transport(
+        Listing(),
+        node_transport=lambda _: httpx.MockTransport(handle),
+        deadline=DeadlinePolicy(),
+        retry=RetryPolicy(attempts=3, budget_floor=1000.0, exact=True),
+    )
+    with httpx.Client(transport=transport) as client:
+        client.get("http://orders/")
+    assert [one.get("x-rpcguard-retry") for one in sent[:2]] == [None, None]
+    for one in sent[2:]:
+        assert one["x-rpcguard-retry"] == "1"
+        assert one["baggage"] == "rpcguard.retry=1"
+
+
+def test_what_is_tried_again_above_is_not_tried_again_here(hops: Callable[..., Hops]) -> None:
+    """But for what provably did not run."""
+    chain = hops(1, DeadlinePolicy(), last=lambda _: 503)
+    with served(None, retried=True):
+        chain.clients[0].get("/")
+    assert len(chain.seen[0]) == 1
+
+
+def test_a_call_whose_time_is_up_is_not_sent(hops: Callable[..., Hops]) -> None:
+    """It may be repeated: nothing has run."""
+    chain = hops(1, DeadlinePolicy())
+    with (
+        served(Due(time.monotonic() - 1.0), retried=False),
+        pytest.raises(rpcguard.DeadlineExceeded, match="its time was up") as caught,
+    ):
+        chain.clients[0].get("/")
+    assert isinstance(caught.value, httpx.PoolTimeout)
+    assert chain.seen == [[]]
+    chain.clients[0].get("/")
+
+
+def test_the_users_own_header_stays(hops: Callable[..., Hops]) -> None:
+    """Whoever says it himself knows better."""
+    chain = hops(1, DeadlinePolicy(total=5.0))
+    chain.clients[0].get("/", headers={HEADER: "7"})
+    assert chain.seen[0][0]["HTTP_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS"] == "7"
+
+
+def test_a_policy_gives_calls_their_deadlines(hops: Callable[..., Hops]) -> None:
+    """For calls that say none; the lesser one counts."""
+    chain = hops(1, DeadlinePolicy(total=3.0, attempt=2.0))
+    chain.clients[0].get("/")
+    chain.clients[0].get("/", extensions={"rpcguard": {"attempt_timeout": 1.0}})
+    told = [int(one["HTTP_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS"]) for one in chain.seen[0]]
+    assert 1000 < told[0] <= 2000
+    assert told[1] <= 1000
+
+
+def test_background_work_has_no_deadline_after_the_answer() -> None:
+    """A task that the request has started goes on, in its lane, and not in its time."""
+    seen: list[float | None] = []
+
+    async def app(scope: Any, _: Any, __: Any) -> None:
+        seen.append(due_at())
+        tasks.append(asyncio.create_task(later()))
+
+    async def later() -> None:
+        await over.wait()
+        seen.append(due_at())
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def main() -> None:
+        global over
+        over = asyncio.Event()
+        scope = {"type": "http", "headers": [(HEADER.encode(), b"5000")], "client": ("::1", 1)}
+        await ContextASGI(app)(scope, None, None)
+        over.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert seen[0] is not None
+    assert seen[1] is None
+
+
+over: asyncio.Event
+
+
+@pytest.mark.parametrize("peer", ["203.0.113.9", "10.0.0.1"])
+def test_an_outsider_sets_no_deadline(peer: str) -> None:
+    """Else anybody could make calls fail, or keep them from being tried again."""
+    seen: list[Any] = []
+
+    async def app(*_: Any) -> None:
+        seen.append((due_at(), is_retried()))
+
+    headers = [(HEADER.encode(), b"1"), (b"x-rpcguard-retry", b"1")]
+    scope = {"type": "http", "headers": headers, "client": (peer, 1)}
+    asyncio.run(ContextASGI(app)(scope, None, None))
+    assert seen == [(None, False)]
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "seconds"),
+    [
+        *[("grpc-timeout", f"2{unit}", 2 * size) for unit, size in
+          (("H", 3600), ("M", 60), ("S", 1), ("m", 1e-3), ("u", 1e-6), ("n", 1e-9))],
+        ("grpc-timeout", "99999999m", 99999.999),
+        ("grpc-timeout", "123456789m", None),
+        ("grpc-timeout", "5", None),
+        ("grpc-timeout", "-5S", None),
+        ("grpc-timeout", "5 S", None),
+        ("grpc-timeout", "", None),
+        (HEADER, "1500", 1.5),
+        (HEADER, " 1500 ", 1.5),
+        (HEADER, "1.5", None),
+        (HEADER, "1500ms", None),
+        (HEADER, "9" * 400, None),
+        (HEADER, "٣", None),
+    ],
+)  # fmt: skip
+def test_what_headers_say_is_read_strictly(header: str, value: str, seconds: float | None) -> None:
+    """Every unit of gRPC, and nothing that only looks like a number."""
+    assert seconds_of(header, value) == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"total": 0}, {"attempt": -1}, {"write": "a b"}, {"margin": -1}, {"mark_retries": 1}]
+)
+def test_a_wrong_policy_names_the_field(fields: dict[str, Any]) -> None:
+    """As every policy."""
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        DeadlinePolicy(**fields)
