@@ -19,7 +19,7 @@ GROUP = "rpcguard.registries"
 
 @runtime_checkable
 class Registry(Protocol):
-    """Give the current list of a service when asked.
+    """What gives the current list of a service when asked.
 
     A registry lives in the discovery thread: every method runs on its event loop, and a registry
     object may be asked for several services at once. An object that also has `aclose` is closed
@@ -33,7 +33,7 @@ class Registry(Protocol):
 
 @runtime_checkable
 class WatchableRegistry(Registry, Protocol):
-    """Push a new list whenever it changes."""
+    """A registry that pushes a new list whenever it changes."""
 
     def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield the whole list first and after each change; end or raise when the stream breaks."""
@@ -46,7 +46,7 @@ class WatchableRegistry(Registry, Protocol):
 
 @runtime_checkable
 class CheckingRegistry(Registry, Protocol):
-    """Tell of one node more than the list does, which may come out of a cache of the server.
+    """A registry that knows more of one node than its list, which may be out of a cache.
 
     Asked once for each ejection of a node, about a few nodes at a time.
     """

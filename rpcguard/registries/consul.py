@@ -155,7 +155,7 @@ class ConsulRegistry:
 
 
 class _Pace:
-    """Hold queries to one every `_PERIOD` seconds, after a burst."""
+    """A pace of one query every `_PERIOD` seconds, after a burst."""
 
     def __init__(self) -> None:
         self._due = 0.0

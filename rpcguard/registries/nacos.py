@@ -49,7 +49,7 @@ _DEFAULT_CLUSTER: Final = "DEFAULT"
 
 @dataclass(frozen=True, slots=True)
 class _API:
-    """Name what differs between the generations of the API."""
+    """What differs between the generations of the API."""
 
     list: str
     login: str
@@ -64,7 +64,7 @@ _V1: Final = _API("/v1/ns/instance/list", "/v1/auth/login", "clusters", "")
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """Hold what either generation says of a service; `lies` if `healthy` is not to be believed."""
+    """What either generation says of a service; `lies` if `healthy` is not to be believed."""
 
     hosts: object
     interval: float | None = None

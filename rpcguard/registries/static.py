@@ -19,7 +19,7 @@ _UNKNOWN: Final = Snapshot((), known=False, max_age=math.inf)
 
 
 class StaticRegistry:
-    """Answer from a list that never changes.
+    """A registry of lists that never change.
 
     Nodes alone answer for every service; a mapping of service to nodes answers for those, their
     names in any case, and any other service is unknown. URL forms: `static://h1:80,h2:80` and

@@ -19,7 +19,7 @@ _LONGEST_REASON: Final = 200  # characters: an error may carry the page of a pro
 
 
 class SilenceError(RegistryError):
-    """Report a stream that has said nothing for too long; it may be broken or just quiet."""
+    """A stream has said nothing for too long; it may be broken or just quiet."""
 
 
 @contextmanager
@@ -58,7 +58,7 @@ async def read_body(response: httpx.Response, limit: int, shown: str) -> bytes:
 
 
 class Lines:
-    """Give an answer that goes on and on, line by line, without the line ends.
+    """An answer that goes on and on, line by line, without the line ends.
 
     An async iterator, to be closed by `aclose` however it ended; no generator, so it can be left at
     any line. Ends with the body. Raises `SilenceError` when nothing comes for the idle time, and
@@ -131,7 +131,7 @@ class Lines:
 
 
 class _Body:
-    """Collect a body, unpacked, up to a limit: httpx unpacks a chunk before its size is known."""
+    """A body, unpacked, up to a limit: httpx unpacks a chunk before its size is known."""
 
     def __init__(self, limit: int, *, packed: bool) -> None:
         self.data = bytearray()

@@ -10,7 +10,7 @@ _MOST_PLACES: Final = 1024  # faults that are remembered; names of nodes come fr
 
 
 class FaultLog:
-    """Warn of a fault once, and again only when it has changed or was gone in between.
+    """Warnings of faults, each once, and again when it has changed or was gone in between.
 
     Remembers the faults of the last thousand places. Thread-safe.
     """

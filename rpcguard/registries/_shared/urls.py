@@ -23,7 +23,7 @@ RIGHT = "static://10.0.0.1:8080"
 
 @dataclass(frozen=True, slots=True)
 class RegistryURL:
-    """Hold the parts of a registry URL; `repr` never shows user, password or options.
+    """The parts of a registry URL; `repr` never shows user, password or options.
 
     `hosts` are (host, port) pairs in the order given, lowered and without brackets; `path` is as
     written, still percent-encoded; `query` has the options, decoded, and `raw_query` as written.

@@ -19,11 +19,11 @@ _RANKS: Final = ("up", "draining", "down")
 
 
 class ExpiredError(Exception):
-    """Tell that the history which is asked for is gone."""
+    """The history that is asked for is gone."""
 
 
 class EndpointSlices:
-    """Keep the slices of one service by name, and the version they have."""
+    """The slices of one service by name, and the version they have."""
 
     def __init__(self, document: object) -> None:
         items = map(mapping, listed(mapping(document), "items"))

@@ -133,7 +133,7 @@ class XdsRegistry:
 
 @dataclass(slots=True)
 class _Held:
-    """Hold what is known of one resource: its last good version, and why a later one was none."""
+    """What is known of one resource: its last good version, and why a later one was none."""
 
     snapshot: Snapshot
     version: str = ""
@@ -142,7 +142,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
-    """Hold one endpoint with what its locality says of it."""
+    """One endpoint with what its locality says of it."""
 
     entry: Object
     locality: Object = field(default_factory=dict)

@@ -26,7 +26,7 @@ _QUICK = 0.1
 
 
 class Capped:
-    """Be a socket that takes no more at once than an answer may have.
+    """A socket that takes no more at once than an answer may have.
 
     kazoo receives with the size that the server has announced, up to 2 GB, and believes any.
     """
@@ -47,7 +47,7 @@ class Capped:
 
 
 class Threads(SequentialThreadingHandler):  # type: ignore[misc]
-    """Run kazoo's threads, which are daemons, without a part in the exit of the interpreter."""
+    """kazoo's threads, which are daemons, without a part in the exit of the interpreter."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def _refusal(hosts: list[tuple[str, int]]) -> str | None:
 
 
 class Session:
-    """Hold the kazoo client of one process, begun on first use; thread-safe."""
+    """The kazoo client of one process, begun on first use; thread-safe."""
 
     def __init__(self, new_client: Callable[[], KazooClient]) -> None:
         self.pid: int = os.getpid()

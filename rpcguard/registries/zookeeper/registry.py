@@ -203,7 +203,7 @@ class ZooKeeperRegistry:
 
 
 class _Bell:
-    """Wake a task from kazoo's threads; keep which znodes have changed."""
+    """What wakes a task from kazoo's threads, with the znodes that have changed."""
 
     def __init__(self) -> None:
         current = lowlevel.current_token()
@@ -233,7 +233,7 @@ class _Bell:
 
 
 class _Branch:
-    """Read the znodes of one service, only what has changed since the last time.
+    """The znodes of one service, of which only what has changed is read again.
 
     With a bell every read leaves watches behind. Not thread-safe.
     """
