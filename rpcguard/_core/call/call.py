@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 _TOO_MANY_REQUESTS = 429
 """RFC 6585 §4: the node bounds what it takes."""
 
+# Bytes of an answer that is thrown away: a new connection costs more than to read so few.
 _DRAINED = 65536
-DRAIN_TIME = 0.1
-_DIGITS = 19
+DRAIN_TIME = 0.1  # seconds that draining may take: the retry waits for it
+_DIGITS = 19  # of a length that is believed: more are no length of anything
 
 
 class Call:

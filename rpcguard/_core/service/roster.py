@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.slow_start import SlowStart
     from rpcguard._core.service.stages import Leg
 
-_RAMP_STEPS = 500
-_SHOWN = 50
+_RAMP_STEPS = 500  # a ramp is brought up to date so often, in steps nobody sees
+_SHOWN = 50  # nodes that are out, in an explanation: more are not read
 _UNSEEN, _DRAINED, _DEAD = 2.5, 2.75, 3.0
 """Ranks in panic, behind those of nodes that leave (0), fail (1) and cannot be reached (2)."""
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.router import Foreseen, Router
     from rpcguard._core.service.turns import Counted
 
-_CHUNK = 64
+_CHUNK = 64  # changes of a list that are made under the lock at a time; a pick waits no longer
 
 Denial = Literal["budget", "no_other_node", "throttled"]
 

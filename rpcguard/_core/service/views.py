@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.service import Service
 
-_SHOWN = 10
+_SHOWN = 10  # nodes in an error, with their reasons: more are not read
 
 
 def view(
