@@ -123,11 +123,7 @@ class _Change(ast.NodeTransformer):
         self.told: tuple[int, str, str] | None = None
 
     def visit(self, node: ast.AST) -> ast.AST:
-        if (
-            isinstance(node, ast.FunctionDef)
-            and node.name.startswith("__")
-            and node.name != "__init__"
-        ):
+        if _is_special(node):
             return node
         self.seen += 1
         if self.seen == self.number:
@@ -162,11 +158,7 @@ class _Numbered(ast.NodeVisitor):
         self.nodes: list[ast.AST] = []
 
     def visit(self, node: ast.AST) -> None:
-        if (
-            isinstance(node, ast.FunctionDef)
-            and node.name.startswith("__")
-            and node.name != "__init__"
-        ):
+        if _is_special(node):
             return
         self.nodes.append(node)
         self.generic_visit(node)

@@ -43,34 +43,45 @@ CANNOT_CONNECT: Final = Trip("connect", "cannot connect")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EjectionPolicy:
-    """Set when a failing node is ejected and how it comes back; all times in seconds.
+    """When a failing node is ejected and how it comes back; all times in seconds.
 
-    A node trips at once when it cannot be connected to, after `consecutive` blamed failures in a
-    row, or when `failure_rate` of at least `min_calls` calls within `window` failed. It stays out
-    for `duration` · 2ⁿ, at most `max_duration`, spread by ±`jitter`; n falls by one with each
-    `forgive_after` good calls in a row. At most `max_share` of the nodes not proven dead are out
-    on judgement. Nodes that could not be connected to are probed by a TCP connect every
-    `probe_interval`, doubling to `probe_max_interval`, each given `probe_timeout`, and come back
-    when a probe succeeds. `probe=None` probes unless `node_transport` is given, since a custom
-    transport may not use TCP at all; without probes every ejection ends by its duration.
-    `enforce=False` decides and counts but ejects nothing.
+    A node trips at once when it cannot be connected to. It stays out for `duration` · 2ⁿ; n grows
+    with each ejection and falls only by proven health. Blame goes by the stage that failed: what a
+    TCP connect would call well again, while TLS fails, is not probed and ends by its time.
     """
 
     consecutive: int = 5
+    """Failures in a row after which a node is out: Envoy's default."""
     failure_rate: float = 0.5
+    """Or this share of its calls within `window`, dead kept connections among them."""
     min_calls: int = 10
+    """Calls within `window` below which a rate says nothing."""
     window: float = 10.0
+    """Seconds over which calls are counted, and for which judging stops when most nodes fail."""
     duration: float = 5.0
+    """Seconds of the first ejection; 1 is too short once callers of a frozen node have a queue."""
     max_duration: float = 300.0
+    """Seconds that an ejection lasts at most."""
     jitter: float = 0.2
+    """Share by which its length is spread, so that many callers do not come back at once."""
     forgive_after: int = 20
+    """Good calls in a row that undo one doubling: time alone proves nothing."""
     max_share: float = 0.5
+    """At most this share of the nodes that are not proven dead is out on judgement."""
     probe: bool | None = None
+    """Whether nodes that could not be connected to are probed by a TCP connect. None does unless
+    `node_transport` is given, which may not use TCP; without, every ejection ends by its time."""
     probe_interval: float = 1.0
+    """Seconds to the second probe, and between those of a node that said that it leaves."""
     probe_max_interval: float = 60.0
+    """Seconds between two probes at most; they double up to it."""
     probe_timeout: float = 1.0
+    """Seconds that a probe may take."""
     odd_one_out: bool = True
+    """Whether a node is out that gives ten answers or more such as 404, and none below 400, where
+    the others give hardly any: a wrong application under its address."""
     enforce: bool = True
+    """False decides and tells, and ejects nothing."""
 
     def __post_init__(self) -> None:
         for name in ("consecutive", "min_calls", "forgive_after"):

@@ -19,29 +19,29 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipPolicy:
-    """Set how the registry is asked and how far it is believed; all times in seconds.
-
-    The first call of a service waits up to `first_snapshot_timeout`. A registry that pushes is
-    asked again in full every `resync_interval`, one that is polled every `poll_interval` or as
-    the registry advises. A list that is empty, or by more than `shrink_share` shorter than
-    `shrink_hold` ago, is doubted: what it drops stays for `shrink_hold`, as the last resort while
-    what is listed is usable. On the word of an empty list nodes that answer stay for `empty_hold`.
-    `cache_dir` keeps the last good snapshots on disk for a cold start without a registry.
-
-    `allowed_networks` are the only networks in which a node may be, such as `["10.0.0.0/8"]`; None
-    allows any. Whatever the registry lists elsewhere is left out with a warning, and so is a node
-    that is named by a host name, `localhost` included: a name may lead anywhere, and elsewhere at
-    the next look. An IPv4 address in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address.
-    """
+    """How the registry is asked, and how far it is believed; all times in seconds."""
 
     first_snapshot_timeout: float = 5.0
+    """Seconds that the first call of a service waits for its list; later ones never do."""
     poll_interval: float = 5.0
+    """Seconds between two polls, unless the registry pushes or advises another pause."""
     resync_interval: float = 60.0
+    """Seconds after which a registry that pushes is asked in full as well."""
     shrink_hold: float = 60.0
+    """Seconds within which losses count as one, and for which doubted nodes are kept, as the last
+    resort while listed ones are usable: a minute is what most registries take to be whole again."""
     shrink_share: float = 0.5
+    """A list that became shorter by more than this share is doubted."""
     empty_hold: float = 3600.0
+    """Seconds for which nodes that answer are kept on the word of an empty list. Over plain HTTP a
+    call or a probe has to be answered each minute, since addresses are given to others."""
     cache_dir: str | Path | None = None
+    """Where the last good lists are kept, for a cold start without a registry; None for nowhere."""
     allowed_networks: Iterable[str | Network] | None = None
+    """The only networks in which a node may be, such as `["10.0.0.0/8"]`; None allows any. Whatever
+    is listed elsewhere is left out with a warning, and so is a node that is named by a host name,
+    `localhost` included: a name may lead anywhere, and elsewhere at the next look. An IPv4 address
+    in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address."""
     max_services: int = 2048
     """Services that a transport follows at once, for names may come from URLs that somebody else
     chooses: one more, and the one that was called longest ago is forgotten, with a warning."""

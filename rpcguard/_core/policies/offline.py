@@ -9,19 +9,23 @@ from rpcguard._checks import require_bools, require_positive, require_shares
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflinePolicy:
-    """Set how a node's own word that it leaves is taken; all times in seconds.
+    """How a node's own word that it leaves is taken; all times in seconds.
 
-    A mark lives `ttl`, or what the signal asks for, at most `max_ttl`; a `Retry-After` is followed
-    for at most `max_retry_after`. Marks cover at most `max_share` of a service, and never its last
-    usable node. `enforce=False` counts the signals and marks nothing. None of this bounds what the
-    user marks by `mark_offline`, nor does a signal shorten it.
+    None of this bounds what the user marks by `mark_offline`, nor does a signal shorten it.
     """
 
     ttl: float = 30.0
+    """Seconds of a mark that asks for no time of its own: longer than most restarts, and a good
+    probe ends it sooner."""
     max_ttl: float = 120.0
+    """Seconds that a signal may ask for at most."""
     max_retry_after: float = 60.0
+    """Seconds for which a `Retry-After` is followed at most: many send an hour and mean a pause."""
     max_share: float = 0.5
+    """Marks cover at most this share of a service, one node at least, and never the last usable
+    one. At the cap the oldest mark whose node answers again gives way to a new one."""
     enforce: bool = True
+    """False counts the signals and marks nothing."""
 
     def __post_init__(self) -> None:
         require_positive(self, "ttl", "max_ttl", "max_retry_after")
