@@ -45,7 +45,7 @@ STATES = {
 Point = tuple[float, float]
 GOOD = Verdict("200", failed=False, safety=Safety.NEVER, blame="none", good=True)
 BAD = Verdict("500", failed=True, safety=Safety.MAYBE, blame="failure")
-REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNSENT, blame="connect")
+REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNCONNECTED, blame="connect")
 LEAVING = replace(GOOD, notice=Notice("signal", "X-RpcGuard-Offline"))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SIZES = (3, 10, 100, 1_000, 10_000)
 GOOD = Verdict("200", failed=False, safety=Safety.NEVER, blame="none", good=True)
-REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNSENT, blame="connect")
+REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNCONNECTED, blame="connect")
 
 
 class Silence:

@@ -676,3 +676,13 @@ def test_a_wrong_policy_is_refused_by_name(field, value):
     """A value that makes no sense is refused when the policy is made, naming field and value."""
     with pytest.raises(ValueError, match=f"{field} must be .*{value}"):
         EjectionPolicy(**{field: value})
+
+
+@pytest.mark.parametrize(("listed", "frozen"), [(3, True), (4, False), (5, False)])
+def test_judging_stops_when_more_than_half_fail(listed, frozen):
+    """At exactly half the fault may still be the nodes' own; beyond it, it is what they share."""
+    stage = Stage(*ids(listed), ejection=EjectionPolicy(max_share=0.25))
+    stage.on("n0", SICK, 5)
+    stage.on("n1", SICK, 5)
+    assert ("frozen" in stage.kinds()) is frozen
+    assert (stage.states()["n0"] == "ejected") is not frozen
