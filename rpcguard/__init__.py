@@ -19,8 +19,9 @@ from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.overload import Adaptive, OverloadPolicy, Throttle
 from rpcguard._core.policies.retry import RetryPolicy
-from rpcguard._core.policies.routing import Guard, Route, Routing, ZonePolicy
+from rpcguard._core.policies.routing import Guard, Route, Routing
 from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.service.records import PickRecord
 from rpcguard._version import __version__
 from rpcguard.errors import (

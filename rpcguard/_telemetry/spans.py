@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,11 +10,12 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from rpcguard._core.call.timeouts import Timeouts
+from rpcguard._telemetry.bodies import ObservedBody
 from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.routes import attributes_of
+from rpcguard._telemetry.words import described, error_name, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
     from contextvars import Token
 
     import httpx
@@ -29,7 +29,6 @@ QUIET = "suppress_instrumentation"
 """The context key that keeps the instrumentation of others from making spans of their own."""
 
 _PORTS = {"http": 80, "https": 443}
-_SECRETS = re.compile(r"(?<=[?&])(AWSAccessKeyId|Signature|sig|X-Goog-Signature)=[^&#]*")
 _EVENTS = {"ejected": "rpcguard.ejected", "offline": "rpcguard.offline"}
 _OF_CALL = ("http.response.status_code", "error.type")
 
@@ -126,7 +125,7 @@ class CallSpan:
         """Take in that the call failed or, as far as `error` is no `Exception`, was given up."""
         if self._attempt is not None:
             self._attempt.finish()
-        self._record({"error.type": _name(error)} if isinstance(error, Exception) else {})
+        self._record({"error.type": error_name(error)} if isinstance(error, Exception) else {})
 
     def end(self, attempt: AttemptSpan) -> None:
         """Take in that the body of the answer is closed."""
@@ -205,7 +204,7 @@ class AttemptSpan:
 
     def _attributes(self) -> dict[str, Any]:
         request, step = self._observer.request, self._step
-        names = {"server.address": request.url.host, "url.full": _redacted(request.url)}
+        names = {"server.address": request.url.host, "url.full": redacted(request.url)}
         attributes = {**self._observer.attributes, **names}
         if attributes["http.request.method"] == "_OTHER":
             attributes["http.request.method_original"] = request.method
@@ -241,7 +240,7 @@ class AttemptSpan:
         if response.is_closed:  # the child read it itself
             self.note_end()
             return response
-        stream: Any = Body(response.stream, self)
+        stream: Any = ObservedBody(response.stream, self)
         response.stream = stream
         return response
 
@@ -257,7 +256,7 @@ class AttemptSpan:
         self._seconds = time.perf_counter() - self._began
         if isinstance(error, Exception):
             self._error = error
-            self.outcome["error.type"] = _name(error)
+            self.outcome["error.type"] = error_name(error)
 
     def closed(self) -> None:
         """Take in that the body is closed."""
@@ -288,58 +287,12 @@ class AttemptSpan:
             return
         span.set_attributes(self.outcome)
         if "error.type" in self.outcome:
-            span.set_status(Status(StatusCode.ERROR, _described(self._error)))
+            span.set_status(Status(StatusCode.ERROR, described(self._error)))
         settled = self._step.settled if self._step is not None else None
         if settled is not None and settled.change in _EVENTS:
             attributes = {"rpcguard.node.reason": settled.reason or ""}
             span.add_event(_EVENTS[settled.change], attributes, end)
         span.end(end)
-
-
-class Body:
-    """Pass on an answer's body of either kind, and tell its attempt of its end."""
-
-    __slots__ = ("_attempt", "_parts", "_stream")
-
-    def __init__(self, stream: Any, attempt: AttemptSpan) -> None:
-        self._stream = stream
-        self._attempt = attempt
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._stream
-        except Exception as error:
-            self._attempt.note_end(error)
-            raise
-
-    def close(self) -> None:
-        """Close the stream."""
-        try:
-            self._attempt.closed()
-        finally:
-            self._stream.close()
-
-    # Not a generator: one more of them would have to be closed when it is left early.
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._parts = self._stream.__aiter__()
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            part: bytes = await self._parts.__anext__()
-        except StopAsyncIteration:
-            raise
-        except Exception as error:
-            self._attempt.note_end(error)
-            raise
-        return part
-
-    async def aclose(self) -> None:
-        """Close the stream."""
-        try:
-            self._attempt.closed()
-        finally:
-            await self._stream.aclose()
 
 
 AnySpan = CallSpan | NoSpan
@@ -357,23 +310,3 @@ def _inject(outgoing: httpx.Request, here: Context) -> None:
             raise
 
     hooks.tell(inject)
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return f"{prefix}{kind.__qualname__}"
-
-
-def _described(error: Exception | None) -> str | None:
-    # A status code says enough, and a protocol error may quote a header with a secret in it.
-    if error is None or "ProtocolError" in type(error).__name__:
-        return None
-    return str(error)
-
-
-def _redacted(url: httpx.URL) -> str:
-    if url.userinfo:
-        url = url.copy_with(username="REDACTED", password="REDACTED")
-    full = str(url)
-    return _SECRETS.sub(r"\1=REDACTED", full) if "?" in full else full

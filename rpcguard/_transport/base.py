@@ -18,12 +18,13 @@ from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.overload import OverloadPolicy
 from rpcguard._core.policies.retry import RetryPolicy
-from rpcguard._core.policies.routing import ZonePolicy
 from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._discovery.background import background
 from rpcguard._discovery.following import Subscriptions, view_of
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.log import EventLog
+from rpcguard._transport.forks import renew_at_fork
 from rpcguard._transport.given import given_registry
 from rpcguard._transport.kept import KeptChildren, counts_of
 from rpcguard._transport.lanes import Lanes, with_environment
@@ -175,7 +176,7 @@ class TransportBase(Generic[ChildT]):
     ) -> None:
         self._forking = threading.RLock()
         self._pid = os.getpid()
-        _made.add(self)
+        renew_at_fork(self)
         # Here, since it takes a third of the time that importing rpcguard may take.
         from rpcguard._telemetry.telemetry import Telemetry
 
@@ -341,14 +342,3 @@ class TransportBase(Generic[ChildT]):
         if self._closed or self._pid != os.getpid():
             return  # after a fork the locks may be held for ever
         yield from self._services.census()
-
-
-_made: weakref.WeakSet[TransportBase[Any]] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    for transport in list(_made):
-        transport.renew_locks()
-
-
-os.register_at_fork(after_in_child=_renew_locks)

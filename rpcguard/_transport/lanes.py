@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import httpx
 
     from rpcguard._core.nodes.routed import Routed
-    from rpcguard._core.policies.routing import Routing, ZonePolicy
+    from rpcguard._core.policies.routing import Routing
+    from rpcguard._core.policies.zone import ZonePolicy
     from rpcguard._core.routing.marks import LaneMark, Place
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service

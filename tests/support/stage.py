@@ -22,7 +22,7 @@ from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict, cancelled
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.retry import RetryPolicy
-from rpcguard._core.policies.routing import Routing, ZonePolicy
+from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.service.service import Service
 from rpcguard._planning.fleet import GOOD, REFUSED, SICK
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.view import NodeView
+    from rpcguard._core.policies.routing import Routing
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
 

@@ -13,8 +13,9 @@ from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.overload import OverloadPolicy
 from rpcguard._core.policies.retry import RetryPolicy
-from rpcguard._core.policies.routing import Routing, ZonePolicy
+from rpcguard._core.policies.routing import Routing
 from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.policies.zone import ZonePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node
-    from rpcguard._core.policies.routing import ZonePolicy
+    from rpcguard._core.policies.zone import ZonePolicy
 
 _SAY: Final = 1.0 / 32.0
 """The say that an answer has in the caller's mean latency: that of the last hundred or so."""

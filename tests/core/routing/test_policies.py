@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 
-from rpcguard._core.policies.routing import Conditions, Guard, Route, Routing, ZonePolicy
+from rpcguard._core.policies.routing import Conditions, Guard, Route, Routing
+from rpcguard._core.policies.zone import ZonePolicy
 
 
 def test_a_route_is_frozen_with_its_conditions() -> None:
