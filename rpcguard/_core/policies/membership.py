@@ -8,7 +8,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from os import PathLike
 from typing import TYPE_CHECKING, Final, cast
 
-from rpcguard._checks import is_whole, require, require_amounts, require_positive, require_shares
+from rpcguard._checks import (
+    is_amount,
+    is_whole,
+    require,
+    require_amounts,
+    require_positive,
+    require_shares,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +49,10 @@ class MembershipPolicy:
     is listed elsewhere is left out with a warning, and so is a node that is named by a host name,
     `localhost` included: a name may lead anywhere, and elsewhere at the next look. An IPv4 address
     in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address."""
+    overprovision: float = 0.0
+    """How much more than its part a level of priority bears: with 1.4, Envoy's value, it begins to
+    give calls to the next one when less than 1 / 1.4 of its weight is usable. With 0 it keeps them
+    all while it has a node (RFC 2782), so that a standby site stays one."""
     max_services: int = 2048
     """Services that a transport follows at once, for names may come from URLs that somebody else
     chooses: one more, and the one that was called longest ago is forgotten, with a warning."""
@@ -54,6 +65,9 @@ class MembershipPolicy:
         require_amounts(self, "first_snapshot_timeout", "shrink_hold", "empty_hold")
         require_positive(self, "poll_interval", "resync_interval")
         require_shares(self, "shrink_share")
+        over = self.overprovision
+        good = is_amount(over) and (over == 0 or over >= 1)
+        require("overprovision", over, "0, or a number of at least 1", good)
         for name in ("max_services", "cache_files"):
             value = getattr(self, name)
             require(name, value, "a whole number above 0", is_whole(value, least=1))

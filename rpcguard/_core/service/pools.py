@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._core.nodes.live import weight_of
 from rpcguard._core.routing.cells import ONE_CELL
+from rpcguard._core.service.levels import Spread
 from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Rank, Stage
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.routing.cells import CellKey
     from rpcguard._core.routing.table import Table
+    from rpcguard._core.service.stages import Level
     from rpcguard._core.service.zones import Zones
 
 Alone = Callable[[Callable[[], Any]], Any]
@@ -45,7 +47,12 @@ class Pools:
     """
 
     def __init__(
-        self, new_balancer: Callable[[], Balancer], rng: Random, *, zones: Zones | None = None
+        self,
+        new_balancer: Callable[[], Balancer],
+        rng: Random,
+        *,
+        zones: Zones | None = None,
+        overprovision: float = 0.0,
     ) -> None:
         self.table: Table | None = None
         self.cells: dict[CellKey, Cell] = {}
@@ -59,6 +66,7 @@ class Pools:
         self._places: dict[LiveNode, Pool] = {}
         self._tempered: set[Pool] = set()
         self._fenced = False
+        self._spread = Spread(overprovision, rng.random) if overprovision else None
         self.whole: Leg | None = None
 
     def __len__(self) -> int:
@@ -301,7 +309,11 @@ class Pools:
     def _pick_of(
         self, stage: Stage, now: float, tried: Collection[LiveNode], *, again: bool
     ) -> LiveNode | None:
-        for own, others in stage.levels:
+        levels: Sequence[Level] = stage.levels
+        if self._spread is not None and len(levels) > 1 and not again:
+            pools = (pool for pool in self._pools.values() if pool.cell in stage.cells)
+            levels = self._spread.order(levels, pools)
+        for own, others, _ in levels:
             if own and others and self.zones is not None and not again:
                 live = self._pick_near(self.zones, own, others, now, tried)
             else:

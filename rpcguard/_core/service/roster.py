@@ -59,7 +59,12 @@ class Roster:
         self.emptied: bool = False
         self.secured: bool = False
         self._left = left
-        self.pools: Pools = Pools(policies.balancer, rng, zones=zones_of(policies.zone))
+        self.pools: Pools = Pools(
+            policies.balancer,
+            rng,
+            zones=zones_of(policies.zone),
+            overprovision=policies.membership.overprovision,
+        )
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
     @property

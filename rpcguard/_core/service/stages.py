@@ -81,6 +81,7 @@ class Level(NamedTuple):
 
     own: tuple[Pool, ...]
     others: tuple[Pool, ...]
+    priority: Rank = (False, 0)
 
 
 class Stage:
@@ -106,8 +107,8 @@ class Stage:
         self.fallback: str | None = fallback
         self.least: float = least
         self.levels: tuple[Level, ...] = tuple(_levels(pools))
-        level = self.levels[0] if len(self.levels) == 1 else ((), ())
-        pools = (*level[0], *level[1])
+        single = self.levels[0] if len(self.levels) == 1 else Level((), ())
+        pools = (*single.own, *single.others)
         self.only: Pool | None = pools[0] if len(pools) == 1 and not least else None
 
     @property
@@ -163,4 +164,4 @@ def _levels(pools: Iterable[Pool]) -> Iterator[Level]:
     for priority in sorted({pool.priority for pool in pools}):
         level = [pool for pool in pools if pool.priority == priority]
         own = tuple(pool for pool in level if pool.own)
-        yield Level(own, tuple(pool for pool in level if not pool.own))
+        yield Level(own, tuple(pool for pool in level if not pool.own), priority)
