@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rpcguard._context.lane import detached, lane
 from rpcguard._core.balancing.base import Balancer
 from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.balancing.least_requests import LeastRequests
 from rpcguard._core.balancing.random import Random
 from rpcguard._core.balancing.round_robin import RoundRobin
 from rpcguard._core.call.info import Attempt, CallInfo
@@ -59,6 +60,7 @@ __all__ = [
     "Guard",
     "InvalidRegistryURL",
     "LeastLoaded",
+    "LeastRequests",
     "LiveNode",
     "MembershipPolicy",
     "NoAvailableNode",

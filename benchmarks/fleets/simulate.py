@@ -68,9 +68,9 @@ def without_failure_cost() -> Iterator[None]:
     kept = LiveNode.fail
 
     def fail(live: LiveNode, seconds: float, now: float, window: float) -> None:
-        before = live.latency, live.stamp
+        before = live.stand_back, live.failing
         kept(live, seconds, now, window)
-        live.latency, live.stamp = before
+        live.stand_back, live.failing = before
         live.observe(seconds, now)
 
     LiveNode.fail = fail  # type: ignore[method-assign]

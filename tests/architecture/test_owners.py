@@ -6,9 +6,13 @@ import ast
 import re
 
 from rpcguard._core.nodes.live import LiveNode
+from rpcguard._core.nodes.load import NodeLoad
 from tests.support.rooms import PACKAGE, modules, parsed
 
 CORE = PACKAGE / "_core"
+FIELDS = {*LiveNode.__slots__, *NodeLoad.__slots__}
+OWN = {"nodes/live.py", "nodes/load.py"}
+"""Where a node writes its own fields, as `self`."""
 NAMES = {"live", "first", "second", "other", "one", "two", "near", "far", "node"}
 """What a variable that holds a live node is called; `lease.live` is one as well."""
 
@@ -48,25 +52,23 @@ def written(tree: ast.AST) -> set[str]:
     return {
         target.attr
         for target in _targets(tree)
-        if isinstance(target, ast.Attribute)
-        and target.attr in LiveNode.__slots__
-        and _is_live(target.value)
+        if isinstance(target, ast.Attribute) and target.attr in FIELDS and _is_live(target.value)
     }
 
 
 def test_each_field_has_an_owner():
     """The docstring names one for every field, and none that is no field."""
-    assert set(owners()) == set(LiveNode.__slots__)
+    assert set(owners()) == FIELDS
     for place in owners().values():
         assert (CORE / place).is_file(), place
 
 
 def test_only_its_owner_writes_a_field():
-    """No other file assigns it; `live.py` itself makes a node and counts what happens to it."""
+    """No other file assigns it; the node itself counts what happens to it."""
     trespasses = {
         (name, field)
         for name, path in modules()
-        if path != CORE / "nodes/live.py"
+        if path not in {CORE / own for own in OWN}
         for field in written(parsed(path))
         if CORE / owners()[field] != path
     }
@@ -75,6 +77,6 @@ def test_only_its_owner_writes_a_field():
 
 def test_owners_do_write():
     """An owner that writes nothing would be a name on the wrong door."""
-    elsewhere = {field: place for field, place in owners().items() if place != "nodes/live.py"}
+    elsewhere = {field: place for field, place in owners().items() if place not in OWN}
     for field, place in elsewhere.items():
         assert field in written(parsed(CORE / place)), (field, place)

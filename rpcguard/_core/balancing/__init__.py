@@ -3,14 +3,35 @@
 The problem: callers do not know of each other. If all of them take the node that looks best, it is
 the worst a moment later; if they take turns, a slow node gets as much as a fast one.
 
-The idea: draw two, take the less loaded (the power of two choices, Mitzenmacher 2001), with load as
-in Finagle's peak EWMA: latency times calls in flight. Ties go by turns, so that idle traffic is
-spread as evenly as by round robin. A warming node is thinned, that is refused some of its turns;
-dividing its load instead starves it (facts: at one call in flight it got 2 to 13 % of its share).
-A failure costs load, or the node that fails fastest would attract the most.
+The idea: draw two by weight (the power of two choices, Mitzenmacher 2001) and compare their calls
+in flight per weight. Where one is less loaded even with this call than the other is without, it
+wins. Else they are as loaded as calls allow, and turns decide: the node with fewer picks for its
+weight. Comparing (in flight + 1) ÷ weight alone gave the lighter of 100:1 nothing at one call in
+flight, and half of the calls where it was drawn by weight and compared without it.
+
+What is known of answers comes on top, and only where it is knowledge:
+
+* A slow answer is no slow node. The node lets 5 turns pass, four times as many after each further
+  one, up to 64; good ones take that back as fast. So one answer of 5 s is forgiven within five
+  rounds, and a caller that calls a node every ten seconds learns from one answer all the same. A
+  peak that decays by time shut nodes out for half a minute.
+* A late answer, of more than 1.8 times the usual, costs up to two turns: a caller of few calls has
+  none in flight to compare, and a node of three times the latency is to get less.
+* A slow node is one whose average is apart from the others' by more than three standard errors of
+  what calls differ. Its calls count as so many as it is slower. Nearer differences are noise, and
+  following them made the p99 of calls of mixed length twice that of least requests. The average is
+  the geometric one, which a few long calls do not move.
+* A failing node, from the second failure in a row, lets 256 turns pass, and so does one that says
+  429 again and again. What is refused at once leaves its load behind for as long as a good answer
+  would have taken: else the node that refuses looks idle, and of two it gets all calls.
+* A node that owes answers without a word is as slow as it has been silent, times what it owes.
+* A cold node cannot lose by its load, or it would never get warm: it gets what its ramp allows.
+  The chance is set so that its share is ramp ÷ (others + ramp) at any number of nodes. Dividing its
+  load by the ramp instead starved it; plain thinning gave it up to twice its share.
 
 What must always hold: a pick is O(1) at any number of nodes and allocates next to nothing; shares
-follow weights; whatever made a node look bad fades, so that it is tried again.
+follow weights; whatever made a node look bad is forgotten after turns or seconds, whichever is
+first, so that it is tried again.
 
 Imports: `nodes` only. A balancer runs under its service's lock and needs none of its own. A
 newcomer gets wrong: looking at all nodes, which is right for ten and 60 ms for ten thousand.

@@ -57,6 +57,11 @@ class Verdict:
     judged: bool = False
     """It has failed by the user's word."""
 
+    @property
+    def answered(self) -> bool:
+        """Tell whether the node answered, with whatever status."""
+        return self.outcome.isdigit()
+
 
 _CANCELLED = Verdict("cancelled", failed=True, safety=Safety.NEVER, blame="none")
 

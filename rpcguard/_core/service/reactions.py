@@ -118,9 +118,8 @@ class Reactions:
         live, trial = lease.live, lease.on_trial
         if not verdict.failed:
             live.count(seconds)
-            live.observe(seconds, now)
-        elif verdict.outcome == "cancelled" and seconds > live.latency > 0.0:
-            live.observe(seconds, now)
+        if verdict.answered or verdict.outcome == "cancelled":
+            live.dismiss(seconds, now, throttled=verdict.outcome == "429")
         if verdict.odd and not lease.keyed and not live.gone:
             self._answered_oddly(live, now, trial=trial)
         elif trial:
@@ -227,7 +226,7 @@ class Reactions:
     def unmark(self, live: LiveNode, now: float) -> None:
         """Take back an offline mark and an ejection, on the user's word."""
         self.standing.excuse_cap(live)
-        live.forget_load(now)
+        live.start_over(now)
         self.standing.turn(live, "unsaid", now, "marked online")
         self.standing.turn(live, "excused", now, "marked online")
 

@@ -187,7 +187,7 @@ class Standing:
             roster.blacklist.discard(live)
             live.held_back = False
         if live.health == "well" != health or happening == "restarted":
-            live.forget_load(now)
+            live.start_over(now)
         self.reassess(live, now, reason, code=code, warm=warm)
 
     def reassess(

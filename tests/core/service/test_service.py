@@ -426,15 +426,17 @@ def test_defaults_need_no_injection():
 
 
 def test_a_cancelled_call_that_took_long_says_that_the_node_is_slow():
-    """What a caller waited for in vain counts as latency, if it is longer than the usual one."""
+    """What a caller waited for in vain counts where it was longer than usual, and only there."""
     stage = Stage("a", "b")
-    for seconds, verdict in ((0.1, GOOD), (3.0, cancelled())):
+    for seconds, verdict in [(0.1, GOOD)] * 40 + [(3.0, cancelled())]:
         lease = stage.lease("a")
         stage.clock.advance(seconds)
         stage.end(lease, verdict)
-    assert stage.view("a").load == pytest.approx(3.0)
-    stage.end(stage.lease("a"), cancelled())
-    assert stage.view("a").load == pytest.approx(3.0)
+    slower = stage.view("a").load
+    assert slower > 0.105
+    for _ in range(20):
+        stage.end(stage.lease("a"), cancelled())
+    assert stage.view("a").load == slower
 
 
 # Threads and size

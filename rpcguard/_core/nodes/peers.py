@@ -1,0 +1,63 @@
+"""What a node's answers are compared with: those of the others."""
+
+from __future__ import annotations
+
+import math
+
+LEAST_LATENCY = 0.001
+"""Seconds below which one latency is as good as another: the caller's own noise is that large."""
+
+_LATE = 1.8
+"""Of a node that is slow as such, an answer is good that took less than so many times the usual: of
+exponential ones two in three when it is well, one in ten when it is ten times slower."""
+
+_SLOW, _SPREADS = 2.0, 2.5
+"""A slow answer took more than twice the usual and e to the 2.5 spreads: of exponential answers one
+in a hundred. At 1.5 spreads one in ten stood back for nothing, and the p99 of a rolling release
+rose by a quarter."""
+
+_APART, _SURE = 1.5, 0.53
+"""A node is slow as such when its average is this far from the others': three standard errors of
+an average over 32 answers. Nearer ones are left to the count of calls in flight, which is what
+spreads calls of mixed length best."""
+
+_OWED = 8.0
+"""So many usual latencies of owed answers without a word make a silent node. One in a thousand of
+exponential ones is so late; at 5 nodes with long and short calls were taken for frozen."""
+
+_OWED_SPREADS = 2.1
+"""The same in spreads, where long and short calls are mixed; both meet at the exponential."""
+
+
+class Peers:
+    """The usual latency of the nodes of one pool, and what is late, slow or silent beside it.
+
+    In seconds; owned by the balancer, which shares one among the nodes that it was given. Without
+    knowledge nothing is late.
+    """
+
+    __slots__ = ("apart", "late", "silent", "slow", "spread", "usual")
+
+    def __init__(self) -> None:
+        self.usual: float = 0.0
+        self.spread: float = 0.0
+        self.late: float = math.inf
+        self.slow: float = math.inf
+        self.apart: float = math.inf
+        self.silent: float = math.inf
+
+    def expect(self, usual: float, spread: float) -> None:
+        """Say when a node that owes answers is silent."""
+        self.usual = max(usual, LEAST_LATENCY)
+        self.spread = spread
+        self.silent = self.usual * max(_OWED, math.exp(_OWED_SPREADS * spread))
+
+    def compare(self) -> None:
+        """Say from when on an answer, or a node's average, is slow beside what is expected."""
+        self.late = self.usual * _LATE
+        self.slow = self.usual * max(_SLOW, math.exp(_SPREADS * self.spread))
+        self.apart = self.usual * max(_APART, math.exp(_SURE * self.spread))
+
+
+NO_PEERS = Peers()
+"""Of a node that no balancer compares: nothing is ever late."""
