@@ -1,0 +1,48 @@
+"""What each node gets: by its weight, whatever is in flight, and after one slow answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpcguard import LeastLoaded, LeastRequests
+from rpcguard._core.policies.bundle import Policies
+from rpcguard._planning.fleet import FleetProvider, Simulation, exponential
+
+WEIGHTS = [(3, 1), (10, 1), (100, 1), (4, 1, 1)]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+@pytest.mark.parametrize("in_flight", [1, 10, 100])
+@pytest.mark.parametrize("balancer", [LeastLoaded, LeastRequests])
+def test_shares_follow_the_weights_at_any_number_of_calls(balancer, in_flight, weights):
+    """Each share of 10,000 calls is within a fifth of its weight's share, or within one point."""
+    providers = {
+        f"n{at}": FleetProvider(exponential(0.01), workers=999) for at in range(len(weights))
+    }
+    run = Simulation(providers, policies=Policies(balancer=balancer))
+    run.list_nodes(**{f"n{at}": {"weight": weight} for at, weight in enumerate(weights)})
+    span = 100.0 / in_flight
+    run.keep_in_flight(in_flight, span)
+    run.run(span + 1)
+    for at, weight in enumerate(weights):
+        fair = weight / sum(weights)
+        assert run.share(f"n{at}") == pytest.approx(fair, abs=max(0.2 * fair, 0.01))
+
+
+@pytest.mark.parametrize(("size", "rate"), [(2, 20), (10, 200)])
+@pytest.mark.parametrize("first", [0.1, 1.0, 5.0])
+def test_one_slow_answer_is_forgiven(size, rate, first):
+    """The first call of a node is slow: three seconds after its answer it has half its share."""
+    providers = {f"n{at}": FleetProvider(exponential(0.01), workers=999) for at in range(size)}
+    served = []
+
+    def once(_, rng):
+        served.append(1)
+        return first if len(served) == 1 else rng.expovariate(100.0)
+
+    providers["n0"].seconds = once
+    run = Simulation(providers)
+    run.list_nodes()
+    run.arrive(rate, first + 20)
+    run.run(first + 21)
+    assert run.share("n0", since=first + 4) * size > 0.5
