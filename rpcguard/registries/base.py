@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rpcguard.errors import InvalidRegistryURL
+from rpcguard.registries._shared.nodes import nodes_from_json as nodes_from_json
 from rpcguard.registries._shared.urls import RIGHT, SCHEME
 
 if TYPE_CHECKING:

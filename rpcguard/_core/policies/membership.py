@@ -39,6 +39,9 @@ class MembershipPolicy:
     resort while listed ones are usable: a minute is what most registries take to be whole again."""
     shrink_share: float = 0.5
     """A list that became shorter by more than this share is doubted."""
+    confirm_after: float | None = None
+    """Seconds after which a doubted node that is left out again is gone, although others are
+    listed; None waits for the whole `shrink_hold`, for a registry that is broken repeats itself."""
     empty_hold: float = 3600.0
     """Seconds for which nodes that answer are kept on the word of an empty list. Over plain HTTP a
     call or a probe has to be answered each minute, since addresses are given to others."""
@@ -64,6 +67,9 @@ class MembershipPolicy:
             object.__setattr__(self, "allowed_networks", _networks(self.allowed_networks))
         require_amounts(self, "first_snapshot_timeout", "shrink_hold", "empty_hold")
         require_positive(self, "poll_interval", "resync_interval")
+        patience = self.confirm_after
+        good = patience is None or is_amount(patience)
+        require("confirm_after", patience, "seconds or None", good)
         require_shares(self, "shrink_share")
         over = self.overprovision
         good = is_amount(over) and (over == 0 or over >= 1)

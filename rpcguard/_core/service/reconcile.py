@@ -121,6 +121,7 @@ def compare(
     current: Mapping[str, Listed],
     snapshot: Snapshot,
     *,
+    now: float,
     lost: int,
     policy: MembershipPolicy,
     pause: Callable[[], None] = lambda: None,
@@ -133,6 +134,7 @@ def compare(
     Args:
         current: The live list by node id.
         snapshot: What the registry says.
+        now: The time by the clock of the service.
         lost: By how many nodes the list has become shorter lately.
         policy: How far the registry is believed.
         pause: Called now and then, so that a long list does not keep other threads waiting.
@@ -160,6 +162,7 @@ def compare(
             else _left_out(current, named, pause)
         )
         _drop(result, missing, lost=lost, serving=serving, policy=policy)
+        result.removed += _confirmed(result, missing, now, policy)
     return result
 
 
@@ -206,3 +209,14 @@ def _drop(
     loss = max(result.shorter, result.shorter + lost)
     doubted = result.emptied or loss > policy.shrink_share * (serving + loss)
     (result.doubted if doubted else result.removed).extend(fresh)
+
+
+def _confirmed(
+    result: Changes, missing: list[Listed], now: float, policy: MembershipPolicy
+) -> list[str]:
+    """Give the doubted nodes that are still left out after the time that a user waits for that."""
+    patience = policy.confirm_after
+    if patience is None or result.emptied:
+        return []
+    doubted = ((old.node.id, old.doubted_at) for old in missing if not old.leaving)
+    return [name for name, since in doubted if since is not None and now - since >= patience]

@@ -277,7 +277,9 @@ class Service(Turns):
         roster = self._roster
         now, policy = self.clock(), self.policies.membership
         current, lost = self._alone(lambda: (dict(roster.nodes), self._losses.recent(now)))
-        changes = compare(current, snapshot, lost=lost, policy=policy, pause=_let_others_run)
+        changes = compare(
+            current, snapshot, now=now, lost=lost, policy=policy, pause=_let_others_run
+        )
         apply, warm = self._reactions.apply, self.ready
         for part in changes.parts(_CHUNK):
             self._alone(partial(apply, part, self.clock(), self.wall(), warm=warm))

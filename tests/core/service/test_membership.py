@@ -478,18 +478,41 @@ def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
     assert stage.listed() == {*names[:14], *ids(20, "x")}
 
 
+@pytest.mark.parametrize(("patience", "kept"), [(None, True), (5.0, False)])
+def test_who_trusts_the_registry_more_waits_less(patience, kept):
+    """With `confirm_after` a doubted node that is left out again is gone before the hold ends."""
+    stage = Stage("a", "b", "c", "d", membership=MembershipPolicy(confirm_after=patience))
+    stage.list("a")
+    assert stage.listed() == {"a", "b", "c", "d"}
+    stage.clock.advance(4.0)
+    stage.list("a")
+    assert stage.listed() == {"a", "b", "c", "d"}
+    stage.clock.advance(1.0)
+    stage.list("a")
+    assert stage.listed() == ({"a", "b", "c", "d"} if kept else {"a"})
+
+
+def test_an_empty_list_is_not_confirmed():
+    """On the word of an empty list nodes stay for `empty_hold`, however often it is repeated."""
+    stage = Stage("a", "b", membership=MembershipPolicy(confirm_after=1.0))
+    for _ in range(3):
+        stage.list()
+        stage.clock.advance(2.0)
+    assert stage.listed() == {"a", "b"}
+
+
 def test_what_a_snapshot_changes_is_news_once():
     """Only what no snapshot before has said is news."""
     stage = Stage("a", "b")
     current = stage.service._roster.nodes
     policy = MembershipPolicy()
-    assert not compare(current, Snapshot(nodes("a", "b")), lost=0, policy=policy)
-    doubted = compare(current, Snapshot(), lost=0, policy=policy)
+    assert not compare(current, Snapshot(nodes("a", "b")), now=0.0, lost=0, policy=policy)
+    doubted = compare(current, Snapshot(), now=0.0, lost=0, policy=policy)
     assert sorted(doubted.doubted) == ["a", "b"]
     assert (doubted.shorter, doubted.emptied) == (2, True)
     stage.list()
-    assert not compare(current, Snapshot(), lost=2, policy=policy)
-    again = compare(current, Snapshot(nodes("a")), lost=2, policy=policy)
+    assert not compare(current, Snapshot(), now=0.0, lost=2, policy=policy)
+    again = compare(current, Snapshot(nodes("a")), now=0.0, lost=2, policy=policy)
     assert ([node.id for node in again.trusted], again.shorter) == (["a"], -1)
 
 
