@@ -49,12 +49,12 @@ def stranger() -> None:
         transport.mark_offline("orders", "10.0.0.9:80")
 
 
-DRAINED = {"orders": [rpcguard.Node("10.0.0.1", 80, id="orders-1", status="draining")]}
+DRAINED = {"orders": [rpcguard.Node("10.0.0.1", 80, id="orders-1", weight=0)]}
 CASES = {
     "no list": (lambda: get(broken()), "is the registry up?"),
     "unknown": (lambda: get("static:///billing=10.0.0.1:80"), "its name right?"),
     "empty": (lambda: get(StaticRegistry({"orders": []})), "lists no node of it"),
-    "drained": (lambda: get(StaticRegistry(DRAINED)), "orders-1 draining: drained by the registry"),
+    "drained": (lambda: get(StaticRegistry(DRAINED)), "orders-1 draining: weight 0"),
     "closed": (closed, "the transport is closed; the call to service 'orders' was not sent"),
     "unready": (unready, "service 'orders': no list from"),
     "bad url": (lambda: rpcguard.Transport("static://"), "a right one looks like"),
