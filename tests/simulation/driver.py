@@ -76,7 +76,7 @@ class Flight:
     def _plan(self) -> CallPlan:
         begin, retry = self.begin, self.world.policies.retry
         once = begin.body == "once"
-        self.body: Any = _OneShot(_Once()) if once else _Once()
+        self.body: Any = _OneShot(_Once(), httpx.StreamConsumed) if once else _Once()
         plan = CallPlan(
             method=begin.method,
             keyed=begin.keyed,
