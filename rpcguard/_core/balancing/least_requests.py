@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
 
 _SAMPLE = 9
-"""Nodes that are asked for what is usual: their median is off by a fifth of the spread at most."""
+"""Nodes that are asked for what is usual: enough that one slow node of them does not matter."""
 
 _SOONEST, _REFRESH = 8, 128
-"""Picks until what is usual is learned anew: soon at first, then seldom, since it costs 10 µs."""
+"""Picks until what is usual is learned anew: soon at first, then seldom, to keep a pick cheap."""
 
 _CREDIT = 4.0
-"""Turns of the lighter node that are made up for. More lets a node that comes back be flooded; with
-16 the busiest node of a rolling release had 5 % more, with 1 weights were off by a tenth."""
+"""Turns of the lighter node that are made up for. More lets a node that comes back be flooded: with
+16 the busiest node of a rolling release had 4 % more."""
 
 _FAILURE_PEAK = 5.0
 """Seconds that a call on a failing node counts as, however fast it fails: linkerd's base penalty.

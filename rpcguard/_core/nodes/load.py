@@ -11,8 +11,7 @@ COLD_CALLS = 30
 compilers are cold. Half as many again as the slowest starts that we played took."""
 
 FIRST_STAND_BACK = 5.0
-"""Turns that a node lets pass after one slow answer, which is to be forgiven within five rounds.
-With 4 the p99 of a fleet with one slow node was 4 % higher."""
+"""Turns that a node lets pass after one slow answer, which is to be forgiven within five rounds."""
 
 STAND_BACK = 64.0
 """Turns that a slow node lets pass at most: to try it costs one call in 65 of its share."""

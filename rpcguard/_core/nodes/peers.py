@@ -13,8 +13,7 @@ exponential ones two in three when it is well, one in ten when it is ten times s
 
 _SLOW, _SPREADS = 2.0, 2.5
 """A slow answer took more than twice the usual and e to the 2.5 spreads: of exponential answers one
-in a hundred. At 1.5 spreads one in ten stood back for nothing, and the p99 of a rolling release
-rose by a quarter."""
+in a thousand. At 1.5 spreads one in twelve stood back for nothing."""
 
 _APART, _SURE = 1.5, 0.53
 """A node is slow as such when its average is this far from the others': three standard errors of
@@ -22,8 +21,8 @@ an average over 32 answers. Nearer ones are left to the count of calls in flight
 spreads calls of mixed length best."""
 
 _OWED = 8.0
-"""So many usual latencies of owed answers without a word make a silent node. One in a thousand of
-exponential ones is so late; at 5 nodes with long and short calls were taken for frozen."""
+"""So many usual latencies of owed answers without a word make a silent node: of exponential answers
+one in a hundred is so late."""
 
 _OWED_SPREADS = 2.1
 """The same in spreads, where long and short calls are mixed; both meet at the exponential."""
