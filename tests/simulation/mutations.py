@@ -124,7 +124,7 @@ MUTATIONS = [
     Mutation(
         "only idempotent calls run again",
         "_core.call.call",
-        "if verdict.safety in (Safety.MAYBE, Safety.NEVER) and not self._repeatable:",
+        "if seen and not self._repeatable:",
         "if False:",
     ),
     Mutation(
@@ -229,7 +229,7 @@ MUTATIONS = [
     Mutation(
         "only a stale connection allows the same node",
         "_core.service.service",
-        "again = same_node and not tried[-1].gone",
+        "again = (same_node or (self.same_again and not free)) and not tried[-1].gone",
         "again = not tried[-1].gone",
     ),
     Mutation(
@@ -241,8 +241,8 @@ MUTATIONS = [
     Mutation(
         "slow start is suspended when half is new",
         "_core.service.pools",
-        "if cell.warming * 2.0 >= cell.weight:",
-        "if False:",
+        "return cell.warming * 2.0 >= cell.weight",
+        "return False",
     ),
     Mutation(
         "a low priority waits for the high one",

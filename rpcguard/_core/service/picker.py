@@ -135,6 +135,13 @@ class Picker:
         self._records.append((live, now, proof, compared, tried, excluded, None))
         return lease
 
+    def lease_again(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease:
+        """Claim the last node once more, of which only the connection had ended."""
+        lease = self.lease(tried[-1], now, (), tried)
+        if ask is not None and self.router is not None:
+            lease.routed = self.router.routed(ask, None, first=False)
+        return lease
+
     def _prove(
         self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
     ) -> Lease:

@@ -186,7 +186,7 @@ class Service(Turns):
         instead = tried[-1] if same_node and again and tried[-1].in_pool else None
         lease = self._pick(now, tried, ask, instead=instead)
         if lease is None and again:
-            lease = self._picker.lease(tried[-1], now, (), tried)
+            lease = self._picker.lease_again(now, tried, ask)
         if lease is None:
             return "no_other_node"
         if not free:

@@ -371,3 +371,16 @@ def test_lanes_that_are_not_looked_at_are_told_once() -> None:
     stage.list(*fleet(new=3, metadata={"dubbo.tag": "grey"}))
     said = [event.reason for event in stage.told if event.kind == "overlooked"]
     assert said == ["2 of 8 nodes are in lanes, which are not looked at"]
+
+
+def test_a_call_that_goes_to_its_node_again_keeps_its_mark() -> None:
+    """Only the connection had ended; the node is told of the lane as it was before."""
+    stage = Stage(*fleet(old=0, new=1, metadata={"lane": "c2"}), routing=Routing())
+    ask = stage.ask(mark="c2")
+    first = stage.pick(ask=ask)
+    stage.service.settle(first, SICK)
+    again = stage.service.pick_again((first.live,), same_node=True, ask=ask)
+    assert not isinstance(again, str)
+    assert again.live is first.live
+    assert again.routed is not None
+    assert again.routed.lane == "c2"
