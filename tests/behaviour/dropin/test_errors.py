@@ -81,13 +81,13 @@ async def test_an_empty_service(make_caller):
 @each(FLAVOURS)
 async def test_drained_nodes(make_caller):
     """The error gives each node's reason, up to ten of them."""
-    nodes = [Node("10.0.0.1", port, status="draining") for port in range(1, 15)]
+    nodes = [Node("10.0.0.1", port, weight=0) for port in range(1, 15)]
     caller = make_caller(listing=StaticRegistry({"orders": nodes}))
     with pytest.raises(rpcguard.NoAvailableNode) as caught:
         await caller.call()
     message = str(caught.value)
-    assert "10.0.0.1:1 draining: drained by the registry; 10.0.0.1:2" in message
-    assert message.count("drained by the registry") == 10
+    assert "10.0.0.1:1 draining: weight 0; 10.0.0.1:2" in message
+    assert message.count("draining: weight 0") == 10
     assert message.endswith("; and 4 more")
 
 

@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 
+import rpcguard
 from rpcguard import Node
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import BOTH_CHILDREN, each, listed, registry
@@ -30,7 +31,8 @@ async def test_name_and_certificate_are_the_services(make_node, make_caller, cer
 async def test_a_wrong_certificate_is_refused(names, make_node, make_caller, certified, trusting):
     """A node that shows another name is an ejected node, and the next one is asked."""
     wrong, right = make_node(tls=certified(*names)), make_node(tls=certified("orders"))
-    caller = make_caller(wrong, right, verify=trusting, client=HTTPS)
+    exact = rpcguard.RetryPolicy(exact=True)
+    caller = make_caller(wrong, right, verify=trusting, client=HTTPS, retry=exact)
     response = await caller.call(method="POST", content=b"secret")
     assert response.text == "ok"
     assert wrong.seen == []
