@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _RECORDS: Final = 64
 """How many picks are remembered: enough to see a pattern, and no memory to speak of."""
 
+TRIAL: Final = "half-open, and its trial is due"
+LEAST_BAD: Final = "nothing is eligible, and it is the least bad"
+SAME: Final = "the last node once more: only its connection had ended"
+"""Why a node was picked, for `explain`, where nothing was drawn."""
+
 
 class Picker:
     """Picks nodes of one service, and remembers how.
@@ -54,7 +59,7 @@ class Picker:
         for leg in self.router.legs(ask, now, again=bool(tried)):
             lease = self.pick(now, tried, repeatable=repeatable, leg=leg, instead=instead)
             if lease is not None:
-                stage = self._roster.pools.stage
+                stage = self._roster.draws.stage
                 lease.routed = self.router.routed(ask, stage, first=not tried)
                 self._records[-1] = (*self._records[-1][:-1], lease.routed)
                 return lease
@@ -76,24 +81,24 @@ class Picker:
         if now >= self._standing.next_tick:
             self._reactions.tick(now)
         roster = self._roster
-        pools = roster.pools
+        pools, draws = roster.pools, roster.draws
         leg = leg or pools.whole or pools.prepare_whole()
         passed = self.passed_over
         if roster.blacklist.waiting and not tried:  # a retry may be the last one
             live = roster.trial(leg, now, passed, patient=not repeatable)
             if live is not None:
-                lease = self._prove(live, now, ((live, live.load(0.0, now)),), tried)
+                lease = self._prove(live, now, ((live, live.load(0.0, now)),), tried, why=TRIAL)
                 lease.trial = roster.blacklist.begin_trial(live)
                 return lease
         live = (
-            pools.pick_again(leg, now, (*passed, *tried)) if tried else pools.pick(leg, now, passed)
+            draws.pick_again(leg, now, (*passed, *tried)) if tried else draws.pick(leg, now, passed)
         )
         if instead is not None and (live is None or live.streak > instead.streak):
-            return self.lease(instead, now, (), tried)
+            return self.lease(instead, now, (), tried, why=SAME)
         if live is None:
             return self._pick_in_panic(leg, now, tried)
         self._panics = False
-        return self.lease(live, now, pools.compared, tried)
+        return self.lease(live, now, draws.compared, tried, why=draws.why)
 
     def _pick_in_panic(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
         live = self._roster.least_bad(leg, (*self.passed_over, *tried))
@@ -102,7 +107,7 @@ class Picker:
         if not self._roster.eligible and not self._panics:
             self._panics = True
             self._standing.emit("panic", live, f"nothing is eligible; {live.reason}")
-        return self._prove(live, now, (), tried)
+        return self._prove(live, now, (), tried, why=LEAST_BAD)
 
     def pick_nested(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease | None:
         """Pick amid another change of the list, which may be half done: the least busy node.
@@ -124,6 +129,7 @@ class Picker:
         compared: Compared,
         tried: tuple[LiveNode, ...],
         *,
+        why: str = "",
         proof: bool = False,
     ) -> Lease:
         """Claim a node for an attempt."""
@@ -132,20 +138,26 @@ class Picker:
         if excluded is None:
             excluded = self._roster.list_excluded()
         # Not the lease: kept here, it would not be missed where it is dropped.
-        self._records.append((live, now, proof, compared, tried, excluded, None))
+        self._records.append((live, now, proof, why, compared, tried, excluded, None))
         return lease
 
     def lease_again(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease:
         """Claim the last node once more, of which only the connection had ended."""
-        lease = self.lease(tried[-1], now, (), tried)
+        lease = self.lease(tried[-1], now, (), tried, why=SAME)
         if ask is not None and self.router is not None:
             lease.routed = self.router.routed(ask, None, first=False)
         return lease
 
     def _prove(
-        self, live: LiveNode, now: float, compared: Compared, tried: tuple[LiveNode, ...]
+        self,
+        live: LiveNode,
+        now: float,
+        compared: Compared,
+        tried: tuple[LiveNode, ...],
+        *,
+        why: str,
     ) -> Lease:
-        return self.lease(live, now, compared, tried, proof=True)
+        return self.lease(live, now, compared, tried, why=why, proof=True)
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""

@@ -1,37 +1,27 @@
-"""The eligible nodes of a service, each in one pool of a balancer, and how one is picked."""
+"""The eligible nodes of a service, each in one pool of a balancer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._core.nodes.live import weight_of
 from rpcguard._core.routing.cells import ONE_CELL
-from rpcguard._core.service.levels import Spread
-from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Rank, Stage
+from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from random import Random
 
     from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.routing.cells import CellKey
     from rpcguard._core.routing.table import Table
-    from rpcguard._core.service.stages import Level
+    from rpcguard._core.service.stages import Rank
     from rpcguard._core.service.zones import Zones
 
 Alone = Callable[[Callable[[], Any]], Any]
-Compared = tuple[tuple["LiveNode", float], ...]
-
-_ZONE_TRIES: Final = 16
-"""Draws in which a retry looks for another zone: a fleet of which one node of 16 is elsewhere."""
-
-_PAIR: Final = 2
-"""Candidates of a retry: one may have gone down together with the node that has just failed."""
 
 _AT_ONCE: Final = 64
 """Nodes that are moved while the lock is held: a tenth of a millisecond."""
@@ -41,32 +31,20 @@ class Pools:
     """All pools of one service.
 
     Not thread-safe: it lives under the lock of its service. Every listed node has its place in one
-    pool, and is in the pool's balancer while it is eligible. `compared` is what the last pick
-    compared and `stage` where it found its node. `changed` counts what makes legs stale; `whole` is
-    the leg of a call that may go to any node, None after such a change.
+    pool, and is in the pool's balancer while it is eligible. `changed` counts what makes legs
+    stale; `whole` is the leg of a call that may go to any node, None after such a change.
     """
 
-    def __init__(
-        self,
-        new_balancer: Callable[[], Balancer],
-        rng: Random,
-        *,
-        zones: Zones | None = None,
-        overprovision: float = 0.0,
-    ) -> None:
+    def __init__(self, new_balancer: Callable[[], Balancer], *, zones: Zones | None = None) -> None:
         self.table: Table | None = None
         self.cells: dict[CellKey, Cell] = {}
-        self.compared: Compared = ()
-        self.stage: Stage | None = None
         self.changed: int = 0
         self._new_balancer = new_balancer
-        self._random = rng.random
         self.zones: Zones | None = zones
         self._pools: dict[PoolKey, Pool] = {}
         self._places: dict[LiveNode, Pool] = {}
         self._tempered: set[Pool] = set()
         self._fenced = False
-        self._spread = Spread(overprovision, rng.random) if overprovision else None
         self.whole: Leg | None = None
 
     def __len__(self) -> int:
@@ -254,6 +232,14 @@ class Pools:
         """Tell whether any node that can be picked is warming."""
         return bool(self._tempered)
 
+    def pools_of(self, stage: Stage) -> Iterator[Pool]:
+        """Give the pools of a stage, those that run empty with them."""
+        return (pool for pool in self._pools.values() if pool.cell in stage.cells)
+
+    def rank_of(self, live: LiveNode) -> Rank:
+        """Give the priority of a listed node."""
+        return self._places[live].priority
+
     def nodes_of(self, stage: Stage) -> list[str]:
         """Give the ids of the nodes of a stage that can be picked."""
         return [
@@ -286,120 +272,6 @@ class Pools:
             if len(pool.balancer) and pool.cell in chosen and not self._beyond(pool)
         ]
         return Stage(chosen, pools, group=group, fallback=fallback, least=least)
-
-    def pick(
-        self, leg: Leg, now: float, tried: Collection[LiveNode], *, again: bool = False
-    ) -> LiveNode | None:
-        """Pick an eligible node: of the first stage, and the lowest priority, that has one.
-
-        `again` is for a retry, which wants another zone rather than the caller's own.
-        """
-        for stage in leg.stages:
-            pool = stage.only
-            if pool is not None:
-                live = pool.balancer.pick(now, tried)
-                self.compared = pool.balancer.considered
-            else:
-                live = self._pick_of(stage, now, tried, again=again) if stage.fit else None
-            if live is not None:
-                self.stage = stage
-                return live
-        return None
-
-    def _pick_of(
-        self, stage: Stage, now: float, tried: Collection[LiveNode], *, again: bool
-    ) -> LiveNode | None:
-        levels: Sequence[Level] = stage.levels
-        if self._spread is not None and len(levels) > 1 and not again:
-            pools = (pool for pool in self._pools.values() if pool.cell in stage.cells)
-            levels = self._spread.order(levels, pools)
-        for own, others, _ in levels:
-            if own and others and self.zones is not None and not again:
-                live = self._pick_near(self.zones, own, others, now, tried)
-            else:
-                live = self._draw(others, now, tried) or self._draw(own, now, tried)
-            if live is not None:
-                return live
-        return None
-
-    def _pick_near(
-        self,
-        zones: Zones,
-        own: Sequence[Pool],
-        others: Sequence[Pool],
-        now: float,
-        tried: Collection[LiveNode],
-    ) -> LiveNode | None:
-        near, near_compared = self._draw(own, now, tried), self.compared
-        far, far_compared = self._draw(others, now, tried), self.compared
-        if near is None or far is None:
-            live, self.compared = (far, far_compared) if near is None else (near, near_compared)
-            return live
-        here, there = zones.load(near_compared, now), zones.load(far_compared, now)
-        if zones.spills(here, there):
-            self.compared = (*far_compared, *near_compared)
-            return far
-        self.compared = (*near_compared, *far_compared)
-        return near
-
-    def _draw(
-        self, pools: Sequence[Pool], now: float, tried: Collection[LiveNode]
-    ) -> LiveNode | None:
-        for pool in pools if len(pools) < _PAIR else self._by_weight(pools):
-            live = pool.balancer.pick(now, tried)
-            if live is not None:
-                self.compared = pool.balancer.considered
-                return live
-        return None
-
-    def _by_weight(self, pools: Sequence[Pool]) -> Iterable[Pool]:
-        left = self._random() * sum(pool.weight - pool.lacking for pool in pools)
-        for first in pools:
-            left -= first.weight - first.lacking
-            if left < 0.0:
-                break
-        # The others follow, since what was drawn may have nothing but nodes that were tried.
-        return chain((first,), (pool for pool in pools if pool is not first))
-
-    def pick_again(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
-        """Pick an untried node, of another zone than the last one if a few draws give one.
-
-        Of two it is one that has not failed since its last good answer, and then the one that was
-        heard of last, by an answer or as a new node: the node that has just failed may not be the
-        only one that is gone.
-        """
-        zone = tried[-1].node.zone
-        drawn: list[tuple[LiveNode, Compared, Stage | None]] = []
-        elsewhere: list[tuple[LiveNode, Compared, Stage | None]] = []
-        for one in islice(self._draw_all(leg, now, tried), _ZONE_TRIES):
-            drawn.append(one)
-            if zone is None or one[0].node.zone != zone:
-                elsewhere.append(one)
-            if len(elsewhere) == _PAIR:
-                break
-        if not drawn:
-            return None
-        best = max(elsewhere or drawn[:_PAIR], key=_promise)
-        live, self.compared, self.stage = best
-        return live
-
-    def _draw_all(
-        self, leg: Leg, now: float, tried: tuple[LiveNode, ...]
-    ) -> Iterator[tuple[LiveNode, Compared, Stage | None]]:
-        # One after the other, each once, with what was compared; of one stage and one priority.
-        passed: list[LiveNode] = [*tried]
-        first: tuple[Rank, Stage | None] | None = None
-        while (live := self.pick(leg, now, passed, again=True)) is not None:
-            found = self._places[live].priority, self.stage
-            first = first or found
-            if found != first:
-                return
-            yield live, self.compared, self.stage
-            passed.append(live)
-
-
-def _promise(drawn: tuple[LiveNode, Compared, Stage | None]) -> tuple[bool, float]:
-    return not drawn[0].streak, drawn[0].heard_at
 
 
 def _is_offered(live: LiveNode) -> bool:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 Compared = tuple[tuple["LiveNode", float], ...]
 Exclusions = tuple[tuple[str, str], ...]
 Taken = tuple[
-    "LiveNode", float, bool, Compared, tuple["LiveNode", ...], Exclusions, "Routed | None"
+    "LiveNode", float, bool, str, Compared, tuple["LiveNode", ...], Exclusions, "Routed | None"
 ]
-"""What is kept of a pick: the node, when, whether it is to prove itself, what was compared, what
-had been tried, who was out, and what lanes and routes made of it."""
+"""What is kept of a pick: the node, when, whether it is to prove itself, why it was picked, what
+was compared, what had been tried, who was out, and what lanes and routes made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class PickRecord:
     `excluded` the nodes that could not be picked, each with the reason (the first 50). `panic` is
     true where nothing was eligible. `route` is the route that took the call, `lane` its mark,
     `group` the nodes among which was picked and `fallback` why, where they are others than it was
-    meant for; all None where lanes are not looked at.
+    meant for; all None where lanes are not looked at. `why` is a short reason, and empty where a
+    balancer tells none.
     """
 
     at: float
@@ -43,6 +44,7 @@ class PickRecord:
     lane: str | None = None
     group: str | None = None
     fallback: str | None = None
+    why: str = ""
 
 
 def explained(taken: Iterable[Taken]) -> list[PickRecord]:
@@ -55,9 +57,10 @@ def explained(taken: Iterable[Taken]) -> list[PickRecord]:
             tried=tuple(live.node.id for live in tried),
             excluded=excluded,
             panic=proof and not compared,
+            why=why,
             **_told(routed),
         )
-        for picked, at, proof, compared, tried, excluded, routed in taken
+        for picked, at, proof, why, compared, tried, excluded, routed in taken
     ]
 
 

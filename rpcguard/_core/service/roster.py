@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rpcguard._core.nodes.live import LiveNode, weight_of
 from rpcguard._core.service.blacklist import Blacklist
+from rpcguard._core.service.draws import Draws
 from rpcguard._core.service.marks import OfflineMarks
 from rpcguard._core.service.pools import Pools
 from rpcguard._core.service.zones import zones_of
@@ -59,12 +60,8 @@ class Roster:
         self.emptied: bool = False
         self.secured: bool = False
         self._left = left
-        self.pools: Pools = Pools(
-            policies.balancer,
-            rng,
-            zones=zones_of(policies.zone),
-            overprovision=policies.membership.overprovision,
-        )
+        self.pools: Pools = Pools(policies.balancer, zones=zones_of(policies.zone))
+        self.draws: Draws = Draws(self.pools, rng, overprovision=policies.membership.overprovision)
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
     @property
@@ -227,7 +224,7 @@ class Roster:
             rank = hopeless, place, *badness
             if rank < best_rank and not (hopeless and hopeful):
                 best, best_rank = live, rank
-                self.pools.stage = leg.last[place]
+                self.draws.stage = leg.last[place]
         return best
 
     def _badness(self, live: LiveNode) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ import pytest
 
 from rpcguard import Node, SlowStart, ZonePolicy
 from rpcguard._core.policies.routing import Routing
+from rpcguard._core.service.draws import NEAR, SPILLED
 from tests.support.stage import REFUSED, Stage
 from tests.support.zones import CASES, ZoneCase, ZoneOutcome, play
 
@@ -68,6 +69,15 @@ def test_few_calls_stay_at_home_from_the_first_on() -> None:
     for _ in range(60):
         stage.clock.advance(3.0)
         assert went(stage, 1) == {"a": 1}
+    assert stage.service.explain()[-1].why == NEAR
+
+
+def test_explain_says_that_the_own_zone_was_busier() -> None:
+    """Of a node at home with a pile of calls and ten idle ones elsewhere it is one elsewhere."""
+    stage = Stage(*listed(1, 10), zone=at_a())
+    for _ in range(40):
+        stage.pick()
+    assert SPILLED in {record.why for record in stage.service.explain()}
 
 
 def test_load_spills() -> None:

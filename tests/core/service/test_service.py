@@ -12,10 +12,13 @@ from collections import Counter
 import pytest
 
 from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, SlowStart, Snapshot
+from rpcguard._core.balancing.least_requests import LESS, SOUND, TURN
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.nodes.window import RollingCounts
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.budget import RetryBudget
+from rpcguard._core.service.draws import RETRY
+from rpcguard._core.service.picker import LEAST_BAD, TRIAL
 from rpcguard._core.service.service import Service
 from tests.support.stage import (
     GOOD,
@@ -330,12 +333,14 @@ def test_explain_tells_of_the_last_picks():
     assert all(load > 0 for _, load in record.candidates)
     assert record.excluded == (("c", "marked by the caller"),)
     assert (record.tried, record.panic) == ((), False)
-    assert last.tried == (first.live.node.id,)
+    assert record.why in {LESS, TURN, SOUND}
+    assert (last.tried, last.why) == ((first.live.node.id,), RETRY)
     stage.end(second)
     for name in ("a", "b"):
         stage.service.mark_offline(name, None)
     stage.pick()
     assert stage.service.explain()[-1].panic
+    assert stage.service.explain()[-1].why == LEAST_BAD
     for _ in range(100):
         stage.pick()
     assert len(stage.service.explain()) == 64
@@ -348,6 +353,7 @@ def test_a_trial_is_not_told_as_panic():
     stage.clock.advance(5)
     assert stage.call() == "n0"
     record = stage.service.explain()[-1]
+    assert record.why == TRIAL
     assert not record.panic
     assert record.candidates[0][0] == "n0"
 
