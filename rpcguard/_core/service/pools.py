@@ -71,6 +71,7 @@ class Pools:
             cell = self.cells.get(key.cell)
             if cell is None:
                 cell = self.cells[key.cell] = Cell(key.cell)
+                self._stale()  # even of nodes that are drained: one may be the last resort
             pool = self._pools[key] = Pool(key, cell, self._new_balancer())
         self._places[live] = pool
         pool.members += 1
