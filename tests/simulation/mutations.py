@@ -100,7 +100,7 @@ MUTATIONS = [
     Mutation(
         "a retry goes to an untried node",
         "_core.service.picker",
-        "pools.pick_again(leg, now, (*passed, *tried)) if tried else",
+        "draws.pick_again(leg, now, (*passed, *tried)) if tried else",
         "pools.pick(leg, now, ()) if tried else",
     ),
     Mutation(
@@ -282,9 +282,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a retry prefers another zone",
-        "_core.service.pools",
-        "if zone is None or one[0].node.zone != zone:",
-        "if zone is None or one[0].node.zone == zone:",
+        "_core.service.draws",
+        "if zone is None or one.live.node.zone != zone:",
+        "if zone is None or one.live.node.zone == zone:",
     ),
     Mutation(
         "only the trial of a half-open node counts as its trial",
