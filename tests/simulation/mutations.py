@@ -101,7 +101,7 @@ MUTATIONS = [
         "a retry goes to an untried node",
         "_core.service.picker",
         "draws.pick_again(leg, now, (*passed, *tried)) if tried else",
-        "pools.pick(leg, now, ()) if tried else",
+        "draws.pick(leg, now, ()) if tried else",
     ),
     Mutation(
         "a retry is paid from the budget",
