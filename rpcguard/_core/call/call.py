@@ -11,6 +11,7 @@ from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep
 from rpcguard._core.call.timeouts import SHORTEST, Timeouts
 from rpcguard._core.call.tries import UnsentTries
 from rpcguard._core.outcomes.exceptions import classify_exception
+from rpcguard._core.outcomes.lengths import declared_length, is_short
 from rpcguard._core.outcomes.responses import (
     CROSSED,
     EARLY,
@@ -40,7 +41,6 @@ _TOO_MANY_REQUESTS = 429
 # Bytes of an answer that is thrown away: a new connection costs more than to read so few.
 _DRAINED = 65536
 DRAIN_TIME = 0.1  # seconds that draining may take: the retry waits for it
-_DIGITS = 19  # of a length that is believed: more are no length of anything
 
 
 class Call:
@@ -203,7 +203,7 @@ class Call:
             return _Done(verdict, reply=reply)
         whole = False
         try:
-            whole = yield Read(reply, self._policy.prefetch, _length(raw) is None)
+            whole = yield Read(reply, self._policy.prefetch, declared_length(raw) is None)
         except Exception as error:
             whole = True
             return _Done(self._break_off(lease, error), error=error)
@@ -223,7 +223,7 @@ class Call:
                 self._hurry()
                 drain = self.left - delay > DRAIN_TIME + SHORTEST  # else the retry would be late
                 try:
-                    yield Discard(done.reply, drain and _is_short(done.reply.headers.raw, _DRAINED))
+                    yield Discard(done.reply, drain and is_short(done.reply.headers.raw, _DRAINED))
                 finally:
                     self._service.release(lease)
             if delay:
@@ -269,7 +269,7 @@ class Call:
             return False
         if reply.status_code == 101:
             return False
-        length, asked = _length(raw), self._plan.prefetch_unknown
+        length, asked = declared_length(raw), self._plan.prefetch_unknown
         if length is not None:
             return length <= limit
         return (self._policy.prefetch_unknown if asked is None else asked) and is_undivided(raw)
@@ -341,20 +341,3 @@ class _Done:
     reply: Reply | None = None
     error: Exception | None = None
     complete: bool = False
-
-
-def _is_short(raw: Headers, limit: int) -> bool:
-    length = _length(raw)
-    return length is not None and length <= limit
-
-
-def _length(raw: Headers) -> float | None:
-    """Give the bytes of a body; None where its head does not say, infinite for nonsense."""
-    length = None
-    for name, value in raw:
-        kind = name.lower()
-        if kind == b"content-length":
-            length = int(value) if value.isdigit() and len(value) <= _DIGITS else math.inf
-        elif kind == b"transfer-encoding":
-            return None  # the length beside it means nothing (RFC 9112 §6.3)
-    return length

@@ -6,8 +6,8 @@ import pytest
 
 from rpcguard import EjectionPolicy, MembershipPolicy, Node, Snapshot
 from rpcguard._core.nodes.live import Lease
+from rpcguard._core.service import listing
 from rpcguard._core.service import reconcile as membership_module
-from rpcguard._core.service import service as service_module
 from rpcguard._core.service.reconcile import compare
 from tests.support.stage import (
     GOOD,
@@ -447,7 +447,7 @@ def test_a_node_struck_off_while_the_snapshot_is_read_is_listed_again(monkeypatc
         while held:
             stage.end(held.pop(), REFUSED)
 
-    monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
+    monkeypatch.setattr(listing, "_let_others_run", fail_meanwhile)
     monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 30)
     changed = [
         *nodes(*names[20:21], weight=2.0),
@@ -472,7 +472,7 @@ def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
         stage.clock.advance(61)
         stage.picked(1)
 
-    monkeypatch.setattr(service_module, "_let_others_run", fail_meanwhile)
+    monkeypatch.setattr(listing, "_let_others_run", fail_meanwhile)
     monkeypatch.setattr(membership_module, "_PAUSE_EVERY", 20)
     stage.list(*names[:14], *ids(20, "x"))
     assert stage.listed() == {*names[:14], *ids(20, "x")}
