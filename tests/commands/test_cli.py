@@ -149,7 +149,8 @@ def test_a_command_loads_only_what_it_needs():
     [
         (
             "rpcguard ",
-            {"demo", "nodes", "offline", "online", "plan-release", "-h", "--help", "--version"},
+            {"demo", "nodes", "offline", "online", "plan-release", "routes"}
+            | {"-h", "--help", "--version"},
         ),
         ("rpcguard nodes --w", {"--watch"}),
         ("rpcguard nodes zoo", {"zookeeper://", "zookeeper+tls://"}),

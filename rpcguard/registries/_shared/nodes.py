@@ -51,8 +51,7 @@ def nodes_from_json(
     if len(entries) > MOST_NODES:
         raise ValueError(f"a list of {len(entries)} nodes is too long, the most is {MOST_NODES}")
     nodes: dict[str, Node] = {}
-    bad: list[str] = []
-    ignored: list[str] = []
+    bad, ignored = FirstOf(), FirstOf()
     for entry in entries:
         try:
             node = node_from_json(read(entry) if read is not None else entry, ignored=ignored)
@@ -60,18 +59,31 @@ def nodes_from_json(
                 raise ValueError(f"id {node.id!r} is listed twice")
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             bad.append(str(error)[:_LONGEST_FAULT])
-    if bad and not nodes:
-        raise ValueError(f"none of {len(bad)} nodes can be used, first: {bad[0]}")
+    if bad.count and not nodes:
+        raise ValueError(f"none of {bad.count} nodes can be used, first: {bad.first}")
     told = [
-        f"{len(some)} {what}, first: {some[0]}"
+        f"{some.count} {what}, first: {some.first}"
         for some, what in ((bad, "bad nodes left out"), (ignored, "odd fields ignored"))
-        if some
+        if some.count
     ]
     (faults or FaultLog()).report(where, "; ".join(told) or None)
     return list(nodes.values())
 
 
-def node_from_json(entry: object, *, ignored: list[str] | None = None) -> Node:
+class FirstOf:
+    """Faults of one kind: how many, and the first; a list may have nothing else in it."""
+
+    def __init__(self) -> None:
+        self.count: int = 0
+        self.first: str = ""
+
+    def append(self, fault: str) -> None:
+        """Count one more."""
+        self.first = self.first or fault
+        self.count += 1
+
+
+def node_from_json(entry: object, *, ignored: FirstOf | None = None) -> Node:
     """Read one JSON node; raise `ValueError` or `TypeError` without an address to call.
 
     A number as `id`, `zone`, `version` or value of `metadata` is taken as text, and a number as
@@ -82,11 +94,11 @@ def node_from_json(entry: object, *, ignored: list[str] | None = None) -> Node:
     for name in ("host", "port"):
         if entry.get(name) is None:
             raise ValueError(f"{name} is missing")
-    fields: dict[str, Any] = dict(_optional(entry, [] if ignored is None else ignored))
+    fields: dict[str, Any] = dict(_optional(entry, FirstOf() if ignored is None else ignored))
     return Node(entry["host"], entry["port"], **fields)
 
 
-def _optional(entry: Mapping[str, object], ignored: list[str]) -> Iterator[tuple[str, object]]:
+def _optional(entry: Mapping[str, object], ignored: FirstOf) -> Iterator[tuple[str, object]]:
     for name, read in _FIELDS.items():
         value = entry.get(name)
         if value is None:

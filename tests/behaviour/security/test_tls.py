@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from rpcguard import Node
+from rpcguard import Node, Transport
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import FLAVOURS, Caller, each
 from tests.support.library import http
@@ -67,12 +67,9 @@ async def test_a_registry_cannot_turn_tls_off(make_node, make_caller, trusting):
 
 def test_old_protocols_are_off():
     """The context that is made without one has TLS 1.2 as the least, and checks names."""
-    from rpcguard._connections.children import Children
-
-    made = Children(
-        http, object, flavour="sync", node_transport=None, verify=True, cert=None, trust_env=False,
-        http1=True, http2=False, limits=None, local_address=None, socket_options=None,
-    )._tls()  # fmt: skip
+    transport = Transport("static://127.0.0.1:1")
+    made = transport._make._tls()
+    transport.close()
     assert made.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert made.verify_mode is ssl.CERT_REQUIRED
     assert made.check_hostname
