@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import math
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.etcd import registry as etcd
 from rpcguard.registries.etcd.layouts import LAYOUTS as ETCD_LAYOUTS
 from rpcguard.registries.eureka import EurekaRegistry
-from rpcguard.registries.file import FileRegistry
+from rpcguard.registries.file import FileRegistry, _FileState
 from rpcguard.registries.http import HttpRegistry
 from rpcguard.registries.kubernetes import registry as kubernetes
 from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, ExpiredError
@@ -65,7 +65,21 @@ class Target:
     words: tuple[str, ...] = field(default=(), repr=False)
 
 
-def _fetching(make: Callable[[], Any], *documents: Any, attribute: str = "_client") -> Run:
+async def _fetch(registry: Any) -> Any:
+    return await registry.fetch("orders")
+
+
+async def _fetch_all(registry: HttpRegistry) -> Any:
+    # Without the question that services share: it belongs to an event loop.
+    return registry._snapshot(await registry._ask(registry._target, None), "orders")
+
+
+def _fetching(
+    make: Callable[[], Any],
+    *documents: Any,
+    attribute: str = "_client",
+    fetch: Callable[[Any], Coroutine[Any, Any, Any]] = _fetch,
+) -> Run:
     """Ask an adapter whose answers are the input's."""
     client = Client()
     registry = make()
@@ -78,7 +92,7 @@ def _fetching(make: Callable[[], Any], *documents: Any, attribute: str = "_clien
         client.draw = draw = Draw(data)
         client.template = draw.choice(good)
         try:
-            stand.take(finished(registry.fetch("orders")))
+            stand.take(finished(fetch(registry)))
         except RegistryError as error:
             _look_at(error)
 
@@ -101,10 +115,12 @@ def _file(stand: Stand, data: bytes) -> None:
     registry = _a_file()
     registry._path = File(written(Draw(data), _SERVICES))  # type: ignore[assignment]
     try:
-        snapshot = registry._read("orders")
+        state = _FileState(content=registry._read())
+        stand.take(registry._list(state, "orders"))
     except (OSError, ValueError):  # what `fetch` and `watch` take for a broken file
         return
-    stand.take(snapshot)
+    except RegistryError as error:
+        _look_at(error)
 
 
 @cache
@@ -430,7 +446,7 @@ TARGETS: dict[str, Target] = {
     "http": _adapter(
         _either(
             _fetching(lambda: HttpRegistry("http://h/{service}"), *_HTTP),
-            _fetching(lambda: HttpRegistry("http://h/all"), *_HTTP),
+            _fetching(lambda: HttpRegistry("http://h/all"), *_HTTP, fetch=_fetch_all),
         ),
         *_HTTP,
     ),
