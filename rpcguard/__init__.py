@@ -14,6 +14,7 @@ from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.nodes.view import NodeView, RouteView
+from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adaptive",
+    "Affinity",
     "AsyncTransport",
     "Attempt",
     "Balancer",

@@ -95,6 +95,9 @@ class Instruments:
         self.zone_picks: metrics.Counter = count(
             "rpcguard.zone.picks", "{attempt}", "Attempts inside and outside of the caller's zone."
         )
+        self.affinity: metrics.Counter = count(
+            "rpcguard.affinity", "{attempt}", "Attempts by whether their key got its home."
+        )
         self.marks: metrics.Counter = count(
             "rpcguard.marks", "{mark}", "Marks of calls, by where they stood."
         )

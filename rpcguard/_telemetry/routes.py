@@ -50,6 +50,13 @@ class RouteCounts:
         told.zone_picks.add(1, attributes)
 
     @told
+    def pinned(self, service: str, place: str) -> None:
+        """Count an attempt by whether its key got the node that it belongs to."""
+        told = self._instruments
+        attributes = {"server.address": told.name(service), "rpcguard.affinity.result": place}
+        told.affinity.add(1, attributes)
+
+    @told
     def refreshed(self, outcome: str) -> None:
         """Count what came of asking for a document of rules: changed, same, rejected, failed."""
         self._instruments.rules.add(1, {"rpcguard.rules.outcome": outcome})

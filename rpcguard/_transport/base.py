@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
+    from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.deadline import DeadlinePolicy
     from rpcguard._core.policies.routing import Routing
     from rpcguard._core.service.effects import Event
@@ -79,6 +80,7 @@ class TransportBase(Generic[ChildT]):
         zone: ZonePolicy | None = None,
         deadline: DeadlinePolicy | None = None,
         overload: OverloadPolicy | None = None,
+        affinity: Affinity | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
         names: Mapping[str, str] | None = None,
@@ -110,6 +112,7 @@ class TransportBase(Generic[ChildT]):
             zone: How far calls stay in their own zone; by default `RPCGUARD_ZONE`, if that is set.
             deadline: What the next hop is told of the time that is left; None tells nothing.
             overload: How much is asked of a service at most; by default without limit.
+            affinity: Which calls belong together and go to one node; None looks at no key.
             drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
             unknown_service: "error", or "direct": a host that the registry does not know is called
                 as an ordinary URL. An error by default: a typo is not to go to strangers.
@@ -143,6 +146,7 @@ class TransportBase(Generic[ChildT]):
             zone=zone,
             deadline=deadline,
             overload=overload or OverloadPolicy(),
+            affinity=affinity,
             balancer=balancer,
             probes=node_transport is None,
             exact=node_transport is None,

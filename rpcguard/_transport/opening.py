@@ -16,6 +16,7 @@ from rpcguard._transport.deadlines import Deadlines
 from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
 from rpcguard._transport.misplaced import wrong_library
+from rpcguard._transport.pins import Pins
 from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Opening:
         self._lanes = lanes
         deadline = policies.deadline
         self._deadlines = None if deadline is None else Deadlines(deadline)
+        self._pins = None if policies.affinity is None else Pins(policies.affinity)
         self._one_shot = one_shot
         self.guarded: Callable[..., Any] = guarded
 
@@ -102,6 +104,8 @@ class Opening:
         )
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
+        if self._pins is not None:
+            plan.ask = self._pins.pin(request, options, plan.ask)
         if self._deadlines is not None and not self._deadlines.limit(plan, service.clock()):
             words = f"the call to service {service.name!r} was not sent: its time was up before"
             raise self._library.deadline_exceeded(words)
@@ -122,7 +126,7 @@ class Opening:
         return body, lambda: not body.touched
 
     def mark(self, outgoing: Any, url: httpx.URL, step: Send) -> None:
-        """Tell a node of the call's lane and deadline; count whether it is in the own zone."""
+        """Tell a node of the call's lane and deadline; count whether it is near, and its key's."""
         lease = step.lease
         if self._deadlines is not None:
             self._deadlines.send(outgoing, step)
@@ -131,6 +135,8 @@ class Opening:
         zone = self._policies.zone.zone
         if zone is not None:
             self._telemetry.routes.zoned(url.host, own=lease.live.node.zone == zone)
+        if self._pins is not None:
+            self._telemetry.routes.pinned(url.host, lease.keyed or "none")
 
     def keep_from_strangers(self, outgoing: Any) -> None:
         """Take marks out of a request to a host that the registry does not know."""

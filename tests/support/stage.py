@@ -26,6 +26,7 @@ from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.service.service import Service
 from rpcguard._planning.fleet import GOOD, REFUSED, SICK
+from rpcguard._transport.pins import Pins
 from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.view import NodeView
+    from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.routing import Routing
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
@@ -90,6 +92,7 @@ class Stage:
         routing: Routing | None = None,
         zone: ZonePolicy | None = None,
         overload: OverloadPolicy | None = None,
+        affinity: Affinity | None = None,
         balancer: type[LeastLoaded | RoundRobin] = LeastLoaded,
         seed: int = 1,
     ) -> None:
@@ -108,6 +111,7 @@ class Stage:
                 routing=routing,
                 zone=zone or ZonePolicy(),
                 overload=overload or OverloadPolicy(),
+                affinity=affinity,
                 balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),
@@ -145,6 +149,14 @@ class Stage:
         router = self.service.router
         facts = Facts(request, mark=mark, baggage={}.get, options=options)
         return None if router is None else router.ask(facts)
+
+    def keyed(self, key: str | bytes | None, **headers: str) -> Ask:
+        """Give what a call with a key asks for."""
+        policy = self.service.policies.affinity
+        assert policy is not None
+        options = {} if key is None else {"key": key}
+        request = httpx.Request("GET", "http://orders/v1/42", headers=headers)
+        return Pins(policy).pin(request, options, self.ask(**headers))
 
     def pick(self, *, repeatable: bool = True, ask: Ask | None = None) -> Lease:
         """Pick a node; there must be one."""

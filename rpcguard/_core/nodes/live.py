@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Health = Literal["well", "ejected", "half_open", "unreachable", "dead"]
 """What a node's attempts and probes say of it; see the table in `service/standing.py`."""
 
+Keyed = Literal["home", "moved"]
+"""Whether a keyed call got the node that its key belongs to, or another one."""
+
 Word = Literal["staying", "leaving", "overdue", "down", "pausing"]
 """What a node says of itself, and how far that is checked; see the same table."""
 
@@ -48,6 +51,7 @@ class LiveNode(NodeLoad):
         service/pools.py: in_pool
         service/blacklist.py: level, trial
         service/standing.py: health, word, stood, probing, probed_at, held_back, event
+        service/homes.py: seed
         balancing/least_requests.py: turns, peers
 
     What balancers compare is told in `NodeLoad`.
@@ -57,7 +61,8 @@ class LiveNode(NodeLoad):
     `event` is what last happened to it, as words and the time. `heard_at` is the time of its last
     answer below 500, or of its listing. `answers`
     counts those of a window once some were odd, `odd_run` the odd ones since the last good one.
-    `left` takes the leases that are dropped while they are held.
+    `left` takes the leases that are dropped while they are held. `seed` is the hash of the id, once
+    a keyed call came.
     """
 
     __slots__ = (
@@ -80,6 +85,7 @@ class LiveNode(NodeLoad):
         "probing",
         "reason",
         "recent",
+        "seed",
         "state",
         "stood",
         "streak",
@@ -123,6 +129,7 @@ class LiveNode(NodeLoad):
         self.gone: bool = False
         self.event: tuple[str, float] | None = None
         self.times: array[float] | None = None
+        self.seed: int | None = None
 
     @property
     def leaving(self) -> bool:
@@ -257,9 +264,9 @@ class Lease:
     `proof` is true for the trial of a half-open node and for a pick in panic: there a success
     restores the node; `trial` is then what the node knows its one trial by. `paid_at` is when the
     budget paid for a retry. `routed` is what lanes and routes made of it, None where they are not
-    looked at, and `keyed` where a key of the call has chosen the node, so that its answers do not
-    tell what an ordinary one's would. `owes` until the node has answered, `held` until it is given
-    back.
+    looked at, and `keyed` is set where a key of the call has chosen the node, so that its answers
+    do not tell what an ordinary one's would. `owes` until the node has answered, `held` until it is
+    given back.
 
     One that is dropped while it is held, wherever an interrupt or the garbage collector took it
     from, leaves word in the node's `left`; it takes no lock, since its thread may hold any.
@@ -274,7 +281,7 @@ class Lease:
         self.trial: object | None = None
         self.paid_at: float | None = None
         self.routed: Routed | None = None
-        self.keyed: bool = False
+        self.keyed: Keyed | None = None
         self.owes: bool = False
         self.held: bool = False
 

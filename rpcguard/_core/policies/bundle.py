@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rpcguard._checks import require
 from rpcguard._core.balancing.least_loaded import LeastLoaded
+from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
@@ -33,6 +34,8 @@ _KINDS = {
     "overload": OverloadPolicy,
 }
 
+_OPTIONAL = {"routing": Routing, "deadline": DeadlinePolicy, "affinity": Affinity}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
@@ -40,8 +43,8 @@ class Policies:
 
     `probes` says whether nodes are probed by TCP, `exact` whether an error of connecting surely is
     one; what `ejection` and `retry` say of that goes before it. `routing` None means that lanes are
-    not looked at, `deadline` None that deadlines stay here. Raises `ValueError` naming the field
-    that is of another kind.
+    not looked at, `deadline` None that deadlines stay here, `affinity` None that no call has a key.
+    Raises `ValueError` naming the field that is of another kind.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -51,6 +54,7 @@ class Policies:
     membership: MembershipPolicy = field(default_factory=MembershipPolicy)
     routing: Routing | None = None
     deadline: DeadlinePolicy | None = None
+    affinity: Affinity | None = None
     zone: ZonePolicy = field(default_factory=ZonePolicy)
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded
@@ -61,7 +65,7 @@ class Policies:
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             require(name, value, f"of the class {kind.__name__}", isinstance(value, kind))
-        for name, kind in (("routing", Routing), ("deadline", DeadlinePolicy)):
+        for name, kind in _OPTIONAL.items():
             value = getattr(self, name)
             good = value is None or isinstance(value, kind)
             require(name, value, f"of the class {kind.__name__} or None", good)

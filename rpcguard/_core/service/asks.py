@@ -13,14 +13,16 @@ class Ask:
     """What one call asks for: its mark, and the routes that match it by the rules of a table.
 
     Made for each call without a lock; `aim` is filled in under that of the service. `anywhere` is
-    for a service all of whose nodes are those of the lane.
+    for a service all of whose nodes are those of the lane. `key` is the hash of the call's key,
+    None where it has none.
     """
 
-    __slots__ = ("_facts", "aim", "anywhere", "mark", "matched", "table")
+    __slots__ = ("_facts", "aim", "anywhere", "key", "mark", "matched", "table")
 
     def __init__(self, table: Table, facts: Facts, *, anywhere: bool = False) -> None:
         self.anywhere: bool = anywhere
         self.aim: Aim | None = None
+        self.key: int | None = None
         self.table: Table = table
         self.mark: str | None = facts.mark
         self.matched: list[Entry] = [] if anywhere else table.matching(facts)
@@ -42,7 +44,7 @@ class Ask:
         return f"{route}{lane}"
 
     def value(self, key: str) -> str | None:
-        """Give what decides on a sticky share; None where the call lacks it."""
+        """Give what decides on a sticky share, or is the key; None where the call lacks it."""
         return self._facts.get(key)
 
 

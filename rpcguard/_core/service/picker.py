@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from rpcguard._core.service.homes import HOME, MOVED
 from rpcguard._core.service.records import explained
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.service.asks import Ask
+    from rpcguard._core.service.homes import Homes
     from rpcguard._core.service.reactions import Reactions
     from rpcguard._core.service.records import Compared, PickRecord, Taken
     from rpcguard._core.service.roster import Roster
@@ -29,12 +32,20 @@ class Picker:
     """Picks nodes of one service, and remembers how.
 
     Not thread-safe: it lives under the lock of its service. `router` is None where lanes are not
-    looked at; then every call may go to any node. `passed_over` are nodes that no pick may use at
+    looked at; then every call may go to any node. `homes` is None where no call has a key.
+    `passed_over` are nodes that no pick may use at
     the moment, since they have as many calls as one may have.
     """
 
-    def __init__(self, roster: Roster, reactions: Reactions, router: Router | None) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        reactions: Reactions,
+        router: Router | None,
+        homes: Homes | None = None,
+    ) -> None:
         self.router: Router | None = router
+        self._homes = homes
         self._roster = roster
         self._reactions = reactions
         self._standing = reactions.standing
@@ -52,12 +63,15 @@ class Picker:
         instead: LiveNode | None = None,
     ) -> Lease | None:
         """Pick an untried node as lanes and routes want it; None when the call may use none."""
+        pick = self.pick
+        if self._homes is not None and ask.key is not None:
+            pick = partial(self._pick_keyed, self._homes, ask.key)
         if self.router is None:
-            return self.pick(now, tried, repeatable=repeatable, instead=instead)
+            return pick(now, tried, repeatable=repeatable, instead=instead)
         if now >= self._standing.next_tick:
             self._reactions.tick(now)  # legs are of what is there after it
         for leg in self.router.legs(ask, now, again=bool(tried)):
-            lease = self.pick(now, tried, repeatable=repeatable, leg=leg, instead=instead)
+            lease = pick(now, tried, repeatable=repeatable, leg=leg, instead=instead)
             if lease is not None:
                 stage = self._roster.draws.stage
                 lease.routed = self.router.routed(ask, stage, first=not tried)
@@ -87,9 +101,7 @@ class Picker:
         if roster.blacklist.waiting and not tried:  # a retry may be the last one
             live = roster.trial(leg, now, passed, patient=not repeatable)
             if live is not None:
-                lease = self._prove(live, now, ((live, live.load(0.0, now)),), tried, why=TRIAL)
-                lease.trial = roster.blacklist.begin_trial(live)
-                return lease
+                return self._try_out(live, now)
         live = (
             draws.pick_again(leg, now, (*passed, *tried)) if tried else draws.pick(leg, now, passed)
         )
@@ -99,6 +111,50 @@ class Picker:
             return self._pick_in_panic(leg, now, tried)
         self._panics = False
         return self.lease(live, now, draws.compared, tried, why=draws.why)
+
+    def _pick_keyed(
+        self,
+        homes: Homes,
+        key: int,
+        now: float,
+        tried: tuple[LiveNode, ...],
+        *,
+        repeatable: bool,
+        leg: Leg | None = None,
+        instead: LiveNode | None = None,
+    ) -> Lease | None:
+        """Pick as `pick` does, by a key: its home, or the next that can take the call.
+
+        The trial of a half-open node is made by a key that belongs there: no other one has to move.
+        """
+        if now >= self._standing.next_tick:
+            self._reactions.tick(now)
+        roster, passed = self._roster, self.passed_over
+        leg = leg or roster.pools.whole or roster.pools.prepare_whole()
+        if roster.blacklist.waiting and not tried:
+            home = homes.home(leg.stages[0], key)
+            live = roster.trial(leg, now, passed, patient=not repeatable, only=home)
+            if live is not None and live is home:
+                lease = self._try_out(live, now)
+                lease.keyed = "home"
+                return lease
+        found = homes.choose(leg, key, (*passed, *tried))
+        if instead is not None and (found is None or found.live.streak > instead.streak):
+            return self.lease(instead, now, (), tried, why=SAME)
+        if found is None:
+            return self._pick_in_panic(leg, now, tried)
+        self._panics = False
+        roster.draws.stage = found.stage
+        compared = ((found.live, found.live.load(0.0, now)),)
+        why = HOME if found.keyed == "home" else MOVED
+        lease = self.lease(found.live, now, compared, tried, why=why)
+        lease.keyed = found.keyed
+        return lease
+
+    def _try_out(self, live: LiveNode, now: float) -> Lease:
+        lease = self._prove(live, now, ((live, live.load(0.0, now)),), (), why=TRIAL)
+        lease.trial = self._roster.blacklist.begin_trial(live)
+        return lease
 
     def _pick_in_panic(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
         live = self._roster.least_bad(leg, (*self.passed_over, *tried))

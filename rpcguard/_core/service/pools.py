@@ -241,6 +241,12 @@ class Pools:
         """Give the priority of a listed node."""
         return self._places[live].priority
 
+    def members(self, stage: Stage) -> Iterator[tuple[LiveNode, Rank]]:
+        """Give the listed nodes of a stage, those that are out included, with their priorities."""
+        for live, pool in self._places.items():
+            if pool.cell in stage.cells and not self._beyond(pool):
+                yield live, pool.priority
+
     def nodes_of(self, stage: Stage) -> list[str]:
         """Give the ids of the nodes of a stage that can be picked."""
         return [

@@ -191,15 +191,24 @@ class Roster:
         return min(ends, min(map(self.held_until, self.doubted), default=math.inf))
 
     def trial(
-        self, leg: Leg, now: float, tried: Collection[LiveNode], *, patient: bool
+        self,
+        leg: Leg,
+        now: float,
+        tried: Collection[LiveNode],
+        *,
+        patient: bool,
+        only: LiveNode | None = None,
     ) -> LiveNode | None:
-        """Give a half-open node its one live call, unless something else keeps it out as well."""
+        """Give a half-open node its one live call, unless something else keeps it out as well.
+
+        `only` is the one node that may be given, where the call cannot prove others.
+        """
         for ejection in self.blacklist.trials(now, patient=patient):
             live = ejection.live
             wanted = live.state == "ejected" and live.node.status == "up"
             if not wanted or not self.pools.is_first(leg, live):
                 continue
-            if live not in tried and live.word == "staying":
+            if live not in tried and live.word == "staying" and only in (None, live):
                 return live
         return None
 

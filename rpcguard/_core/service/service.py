@@ -12,6 +12,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, cancelled
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
+from rpcguard._core.service.homes import homes_of
 from rpcguard._core.service.limit import Limiter
 from rpcguard._core.service.listing import Listing
 from rpcguard._core.service.picker import Picker
@@ -61,7 +62,8 @@ class Service(Listing):
         self._budget = RetryBudget(policies.retry, clock())
         overload = policies.overload
         self.limiter: Limiter | None = Limiter(overload, clock(), self.rng) if overload else None
-        self._picker = Picker(self._roster, self._reactions, self.router)
+        homes = homes_of(policies.affinity, self._roster.pools)
+        self._picker = Picker(self._roster, self._reactions, self.router, homes)
 
     def begin(self, call: Counted | None = None) -> bool:
         """Count a call in; False once the service is closed."""
