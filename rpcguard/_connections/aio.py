@@ -290,7 +290,7 @@ async def _drive(
         await parts.aclose()  # left early: collected as garbage it would be too late
 
 
-async def _parts_of(sending: Sending, request: httpx.Request) -> Any:
+async def _parts_of(sending: Sending, request: httpx.Request) -> AsyncGenerator[Any, None]:
     if sending.body is not None:
         yield sending.body
         return

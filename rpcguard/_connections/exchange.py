@@ -122,7 +122,8 @@ class Exchange:
 
     def _sending(self, request: httpx.Request) -> Sending:
         """Write the request; raises `LocalProtocolError` for what HTTP/1.1 cannot say."""
-        extensions, stream = request.extensions, request.stream
+        extensions = request.extensions
+        stream: Any = request.stream  # of a class that is known when it runs
         traced = "trace" in extensions
         if not request.method.isascii() or "target" in extensions:
             made = self._core_request(request)  # checks both, in httpcore's words

@@ -48,10 +48,10 @@ def argo(plan: ReleasePlan, row: PlanRow) -> dict[str, Any]:
 
 def batches(plan: ReleasePlan, row: PlanRow) -> dict[str, Any]:
     """Write batches with intervals, as release consoles ask for them."""
-    canary = bool(plan.rollout.canary) and len(row.batches) > 1
-    rest = row.batches[1:] if canary else row.batches
+    canary = row.batches[:1] if plan.rollout.canary and len(row.batches) > 1 else ()
+    rest = row.batches[len(canary) :]
     return {
-        "canary": len(row.batches[0].nodes) if canary else 0,
+        "canary": sum(len(batch.nodes) for batch in canary),
         "watch_seconds": plan.rollout.watch if canary else 0.0,
         "batches": [len(batch.nodes) for batch in rest],
         "interval_seconds": plan.rollout.between,

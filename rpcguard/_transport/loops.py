@@ -46,9 +46,10 @@ class LoopChildren:
         else:
             import trio
 
+            home: weakref.ref[LoopChildren] = weakref.ref(self)
             scope = anyio.CancelScope()
             self._stop_sweeping[:] = [scope.cancel]
-            trio.lowlevel.spawn_system_task(_sweep_on_trio, weakref.ref(self), scope)
+            trio.lowlevel.spawn_system_task(_sweep_on_trio, home, scope)
 
     @property
     def ended(self) -> bool:

@@ -35,9 +35,11 @@ class BodyReader(Protocol):
 
     def feed(self, data: bytes) -> bytes:
         """Take what came, and give the content in it."""
+        ...
 
     def end(self, *, clean: bool) -> None:
         """Take the end of the connection; raises `RemoteViolation` where it comes too early."""
+        ...
 
 
 class LengthBody:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rpcguard._connections.asyncio_stream import AsyncioStream
 
 if TYPE_CHECKING:
-    from rpcguard._connections.asyncio_stream import AsyncioStream
     from rpcguard._connections.socket_stream import SocketStream
     from rpcguard._wire.h2_session import Http2Session
     from rpcguard._wire.h2_streams import Http2Stream
+
+StreamT = TypeVar("StreamT", bound="SocketStream")
 
 _PLAIN, _DECRYPTED = 64 * 1024, 2**30
 """Bytes of one read: what a socket holds by default, about; of TLS all that is decrypted, for no
@@ -20,7 +23,7 @@ _ROUNDS = 8
 """Reads before others have their turn: half a MiB, a few milliseconds of the event loop."""
 
 
-class Channel:
+class Channel(Generic[StreamT]):
     """What threads and tasks share of a connection's bytes; a subclass knows how to wait.
 
     `push` hands bytes over and never waits: what was pushed belongs to the connection, so a call
@@ -29,7 +32,7 @@ class Channel:
     """
 
     def __init__(self, stream: Any, session: Http2Session) -> None:
-        self.stream: SocketStream = stream
+        self.stream: StreamT = stream
         self.session = session
         self.closed: bool = False
         self._unsent = bytearray()
@@ -133,10 +136,8 @@ class Channel:
         self.abort()
 
 
-class AsyncioChannel(Channel):
+class AsyncioChannel(Channel[AsyncioStream]):
     """A channel on an event loop of asyncio, which reads whether anybody waits or not."""
-
-    stream: AsyncioStream
 
     def __init__(self, stream: Any, session: Http2Session) -> None:
         super().__init__(stream, session)

@@ -7,20 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 from rpcguard._connections.http2.channels import Channel
+from rpcguard._connections.sync_stream import SyncStream
 
 if TYPE_CHECKING:
-    from rpcguard._connections.sync_stream import SyncStream
     from rpcguard._wire.h2_streams import Http2Stream
 
 
-class SyncChannel(Channel):
+class SyncChannel(Channel[SyncStream]):
     """A channel that is read whenever a write must wait.
 
     Else both ends could wait for each other: a node that answers while it is sent to stops reading
     when nobody takes its answer.
     """
-
-    stream: SyncStream
 
     def wait(self, stream: Http2Stream, timeout: float | None) -> None:
         """Read once, unless the seconds pass before there is anything; the stream may have news."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from rpcguard._connections.http2.channels import Channel
+from rpcguard._connections.trio_stream import TrioStream
 
 if TYPE_CHECKING:
     from rpcguard._wire.h2_session import Http2Session
     from rpcguard._wire.h2_streams import Http2Stream
 
 
-class TrioChannel(Channel):
+class TrioChannel(Channel[TrioStream]):
     """A channel on trio.
 
     Whoever waits for news of its stream reads, if nobody does, until it has them, its time is up or

@@ -98,6 +98,12 @@ class LiveNode(NodeLoad):
         "word",
     )
 
+    # Written here as well, so declared here as well.
+    turns: float
+    waiting_since: float
+    unanswered: int
+    in_flight: int
+
     def __init__(self, node: Node, now: float) -> None:
         super().__init__(weight_of(node), now)
         self.node: Node = node

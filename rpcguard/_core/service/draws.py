@@ -114,6 +114,7 @@ class Draws:
 
     def _by_weight(self, pools: Sequence[Pool]) -> Iterable[Pool]:
         left = self._random() * sum(pool.weight - pool.lacking for pool in pools)
+        first = pools[0]
         for first in pools:
             left -= first.weight - first.lacking
             if left < 0.0:

@@ -43,6 +43,8 @@ class Listing(Turns):
     decides which nodes a call may go to; it is None where lanes are not looked at.
     """
 
+    closed: bool
+
     def __init__(
         self,
         name: str,

@@ -194,7 +194,8 @@ class Standing:
         self, live: LiveNode, now: float, reason: str, *, code: str = "", warm: bool = True
     ) -> None:
         """Derive where a node stands, and do and tell what follows from that."""
-        before, live.stood = live.stood, (live.health, live.word)
+        before = live.stood
+        live.stood = (live.health, live.word)
         self._roster.place(live)
         if self.is_probed(live):
             self.start_probe(live, now)

@@ -27,8 +27,10 @@ class EndpointSlices:
 
     def __init__(self, document: object) -> None:
         items = map(mapping, listed(mapping(document), "items"))
-        self.by_name = {str(part(item, "metadata").get("name")): item for item in items}
-        self.version = self._version_of(document)
+        self.by_name: dict[str, Mapping[str, object]] = {
+            str(part(item, "metadata").get("name")): item for item in items
+        }
+        self.version: str = self._version_of(document)
 
     def take(self, line: bytes) -> bool:
         """Take in an event: whether it changed a slice; raise `ValueError` for what is none."""

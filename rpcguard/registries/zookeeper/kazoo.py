@@ -46,7 +46,7 @@ class Capped:
         return received
 
 
-class Threads(SequentialThreadingHandler):  # type: ignore[misc]
+class _Threads(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's threads, which are daemons, without a part in the exit of the interpreter."""
 
     def __init__(self, limit: int) -> None:
@@ -98,7 +98,7 @@ class Session:
         if connected.wait(min(timeout, _QUICK)):
             return client
         # kazoo goes on trying in silence; what every server refuses is told at once.
-        refusal = _refusal(list(client.hosts))
+        refusal = _refusal(list(client.hosts or ()))
         if refusal is not None or not connected.wait(max(0.0, timeout - _QUICK)):
             # One that met nonsense has given up, the next has not. Its end may take a while.
             threading.Thread(target=self.end, args=(client,), daemon=True).start()

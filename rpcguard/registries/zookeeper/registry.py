@@ -31,7 +31,7 @@ try:
     )
     from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
 
-    from rpcguard.registries.zookeeper.kazoo import Session, Threads
+    from rpcguard.registries.zookeeper.kazoo import Session, _Threads
 except ModuleNotFoundError as _missing:
     raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
 
@@ -190,7 +190,7 @@ class ZooKeeperRegistry:
         return KazooClient(
             hosts=self._hosts,
             timeout=self._session_timeout,
-            handler=Threads(self._max_bytes),
+            handler=_Threads(self._max_bytes),
             auth_data=[("digest", self._credentials)] if self._credentials else None,
             connection_retry=_RECONNECT,
             logger=_quiet,

@@ -148,7 +148,7 @@ class DubboInterface(Layout):
     __slots__ = ()
 
     root = "dubbo"
-    folders = ("/providers", "/configurators")
+    folders: ClassVar[tuple[str, ...]] = ("/providers", "/configurators")
     has_data = False
 
     def chosen(self, znodes: list[Znode], left_out: Counter[str] | None = None) -> list[object]:
