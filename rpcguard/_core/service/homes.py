@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rpcguard._core.balancing.rendezvous import distance, hash_of, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable
 
     from rpcguard._core.nodes.live import Keyed, LiveNode
     from rpcguard._core.policies.affinity import Affinity
@@ -18,6 +19,13 @@ HOME: Final = "the home of its key"
 MOVED: Final = "the next for its key, since the home is out, busy, warming or tried"
 """Why a node was picked for a key, for `explain`."""
 
+_REMEMBERED: Final = 4096
+"""Keys of which the way is remembered: a megabyte. Where 1,000 nodes are listed, finding it takes a
+hundred times as long as looking it up."""
+
+_FIRST: Final = 8
+"""Nodes of a key's walk that are remembered: who passes over more of them looks at all."""
+
 
 class Homed(NamedTuple):
     """What was chosen for a key."""
@@ -27,72 +35,125 @@ class Homed(NamedTuple):
     keyed: Keyed
 
 
+class _Known(NamedTuple):
+    """What is remembered of a key: its home, and the first nodes of its walk."""
+
+    home: LiveNode | None
+    first: tuple[LiveNode, ...]
+
+
 class Homes:
     """The homes of the keys of one service.
 
-    Not thread-safe: it lives under the lock of its service. Nothing is remembered of a key. A key
-    has its home among all listed nodes of its group, so that it comes back when the node does.
+    Not thread-safe: it lives under the lock of its service. A key has its home among all listed
+    nodes of its group, so that it comes back when the node does. What is remembered of the last
+    keys only saves time, and is forgotten when the list changes.
     """
 
     def __init__(self, policy: Affinity, pools: Pools) -> None:
         self._policy = policy
         self._pools = pools
+        self._known: dict[tuple[Stage, int], _Known] = {}
+        self._moves = pools.moves
 
     def home(self, stage: Stage, key: int) -> LiveNode | None:
         """Give the listed node that a key belongs to; None where there is none."""
-        return _nearest(self._near(stage, key))
+        return self._know(stage, key).home
 
     def choose(self, leg: Leg, key: int, excluded: Collection[LiveNode]) -> Homed | None:
         """Choose a node that can be picked; None where each is excluded or out."""
         for stage in leg.stages:
             if not stage.eligible or not stage.fit:
                 continue
-            near = list(self._near(stage, key))
-            usable = [one for one in near if one.live.in_pool and one.live not in excluded]
-            if usable:
-                live = self._walk(usable, key)
-                return Homed(live, stage, "home" if live is _nearest(near) else "moved")
+            known = self._know(stage, key)
+            live = self._walk(stage, known.first, key, excluded)
+            if live is None:
+                listed = [live for *_, live in sorted(self._near(stage, key))]
+                live = self._walk(stage, listed, key, excluded)
+                live = live or self._least_busy(listed, key, excluded)
+            if live is not None:
+                return Homed(live, stage, "home" if live is known.home else "moved")
         return None
 
-    def _near(self, stage: Stage, key: int) -> Iterator[_Near]:
-        for live, rank in self._pools.members(stage):
-            if live.weight:
-                if live.seed is None:
-                    live.seed = hash_of(live.node.id)
-                yield _Near(rank, distance(live.seed, key, live.weight), live.seed, live)
+    def _know(self, stage: Stage, key: int) -> _Known:
+        if self._moves != self._pools.moves:
+            self._known.clear()
+            self._moves = self._pools.moves
+        known = self._known.get((stage, key))
+        if known is None:
+            near = self._near(stage, key)
+            # By priority alone: a node that the registry has dropped for a moment stays a home.
+            home = min(near, key=lambda one: (one[0][1], one[1]), default=None)
+            first = tuple([live for *_, live in nsmallest(_FIRST, near)])
+            known = _Known(None if home is None else home[-1], first)
+            if len(self._known) >= _REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[stage, key] = known
+        return known
 
-    def _walk(self, usable: list[_Near], key: int) -> LiveNode:
+    def _near(self, stage: Stage, key: int) -> list[tuple[Rank, float, str, LiveNode]]:
+        """Give the listed nodes as they are compared: by priority, and how far from the key.
+
+        The ids, of which there is one each, keep nodes themselves from being compared.
+        """
+        return [
+            (rank, distance(_seed_of(live), key, live.weight), live.node.id, live)
+            for live, rank in self._pools.members(stage)
+            if live.weight
+        ]
+
+    def _walk(
+        self, stage: Stage, nodes: Iterable[LiveNode], key: int, excluded: Collection[LiveNode]
+    ) -> LiveNode | None:
         """Go from the key to the first node that is warm enough and has room for a call."""
-        first = min(one.rank for one in usable)
-        level = [one for one in usable if one.rank == first]
-        walk = [one for one in level if one.takes(key)] or level
-        room = self._policy.balance * sum(one.live.in_flight for one in level)
-        room /= sum(one.live.effective_weight for one in level)
-        for one in sorted(walk, key=lambda one: one.distance):
-            live = one.live
-            if live.in_flight + 1 <= max(self._policy.least, room * live.effective_weight):
+        level: Rank | None = None
+        room: float | None = None
+        for live in nodes:
+            if not live.in_pool or live in excluded:
+                continue
+            rank = self._pools.rank_of(live)
+            level = rank if level is None else level
+            if rank != level:
+                return None  # a standby is for a level that is out, not for one that is busy
+            if not _takes(live, key):
+                continue
+            if live.in_flight < self._policy.least:
                 return live
-        # Each has its part, as where all are equally busy and the bound is tight.
-        return min((one.live for one in walk), key=lambda live: live.in_flight / live.weight)
+            room = self._room(stage, level) if room is None else room
+            if live.in_flight + 1 <= room * live.effective_weight:
+                return live
+        return None
+
+    def _room(self, stage: Stage, level: Rank) -> float:
+        """Give how many calls a node of a level may have, for a weight of 1."""
+        members = self._pools.members(stage)
+        nodes = [live for live, rank in members if rank == level and live.in_pool]
+        calls = sum(live.in_flight for live in nodes)
+        return self._policy.balance * calls / sum(live.effective_weight for live in nodes)
+
+    def _least_busy(
+        self, listed: list[LiveNode], key: int, excluded: Collection[LiveNode]
+    ) -> LiveNode | None:
+        """Choose where no node has room, as where the bound is tight and all are equally busy."""
+        usable = [live for live in listed if live.in_pool and live not in excluded]
+        if not usable:
+            return None
+        level = self._pools.rank_of(usable[0])
+        usable = [live for live in usable if self._pools.rank_of(live) == level]
+        warm = [live for live in usable if _takes(live, key)]
+        return min(warm or usable, key=lambda live: live.in_flight / live.weight)
 
 
-class _Near(NamedTuple):
-    """A listed node, and how far it is from a key."""
-
-    rank: Rank
-    distance: float
-    seed: int
-    live: LiveNode
-
-    def takes(self, key: int) -> bool:
-        """Tell whether the node is warm enough for the key: its keys move to it one by one."""
-        return self.live.ramp >= 1.0 or turn(self.seed, key) < self.live.ramp
+def _seed_of(live: LiveNode) -> int:
+    seed = live.seed
+    if seed is None:
+        seed = live.seed = hash_of(live.node.id)
+    return seed
 
 
-def _nearest(near: Iterator[_Near] | list[_Near]) -> LiveNode | None:
-    # By priority alone: a node that the registry has dropped for a moment stays a home.
-    best = min(near, key=lambda one: (one.rank[1], one.distance), default=None)
-    return None if best is None else best.live
+def _takes(live: LiveNode, key: int) -> bool:
+    """Tell whether a node is warm enough for a key: its keys move to it one by one."""
+    return live.ramp >= 1.0 or turn(_seed_of(live), key) < live.ramp
 
 
 def homes_of(policy: Affinity | None, pools: Pools) -> Homes | None:

@@ -31,14 +31,16 @@ class Pools:
     """All pools of one service.
 
     Not thread-safe: it lives under the lock of its service. Every listed node has its place in one
-    pool, and is in the pool's balancer while it is eligible. `changed` counts what makes legs
-    stale; `whole` is the leg of a call that may go to any node, None after such a change.
+    pool, and is in the pool's balancer while it is eligible. `moves` counts places given and taken
+    away, `changed` what makes legs stale; `whole` is the leg of a call that may go to any node,
+    None after such a change.
     """
 
     def __init__(self, new_balancer: Callable[[], Balancer], *, zones: Zones | None = None) -> None:
         self.table: Table | None = None
         self.cells: dict[CellKey, Cell] = {}
         self.changed: int = 0
+        self.moves: int = 0
         self._new_balancer = new_balancer
         self.zones: Zones | None = zones
         self._pools: dict[PoolKey, Pool] = {}
@@ -74,6 +76,7 @@ class Pools:
                 self._stale()  # even of nodes that are drained: one may be the last resort
             pool = self._pools[key] = Pool(key, cell, self._new_balancer())
         self._places[live] = pool
+        self.moves += 1
         pool.members += 1
         if self.zones is not None:
             self.zones.see(live.node, 1)
@@ -84,6 +87,7 @@ class Pools:
         """Take a node's place away."""
         self.take_out(live)
         pool = self._places.pop(live)
+        self.moves += 1
         pool.members -= 1
         if self.zones is not None:
             self.zones.see(live.node, -1)

@@ -10,7 +10,7 @@ import pytest
 from rpcguard import Affinity, Node, Route, Routing, SlowStart, ZonePolicy
 from rpcguard._core.balancing.rendezvous import hash_of
 from rpcguard._core.service.homes import HOME, MOVED
-from tests.support.stage import GOOD, REFUSED, Stage, ids, nodes
+from tests.support.stage import GOOD, NOT_FOUND, REFUSED, Stage, ids, nodes
 
 KEYS = [f"user:{number}" for number in range(600)]
 COLD = SlowStart(window=0.0)
@@ -139,6 +139,40 @@ def test_a_trial_is_made_by_a_key_of_the_node() -> None:
     assert homes(stage) == before
 
 
+def test_a_key_finds_its_node_behind_many_that_are_out() -> None:
+    """With most nodes out each key goes where it would go if only the others were listed."""
+    left = staged("n3", "n9", "n27")
+    stage = staged(*ids(30), *nodes("standby", priority=1))
+    homes(stage)
+    for name in set(ids(30)) - {"n3", "n9", "n27"}:
+        stage.service.mark_offline(name, 30.0)
+    assert homes(stage) == homes(left)
+
+
+def test_what_is_remembered_of_keys_changes_nothing() -> None:
+    """After thousands of other keys, and after a change of weight, a key is where the hash says."""
+    stage, fresh = staged(*ids(4)), staged(*nodes("n0", weight=4.0), *ids(4)[1:])
+    before = homes(stage)
+    homes(stage, [f"other-{number}" for number in range(5000)])
+    assert homes(stage) == before
+    stage.list(*nodes("n0", weight=4.0), *ids(4)[1:])
+    assert homes(stage) == homes(fresh) != before
+
+
+def test_of_two_trials_that_are_due_a_key_makes_its_own() -> None:
+    """Whichever node was ejected first: a key never goes to one that is not its home."""
+    stage = staged(*ids(4), probes=False)
+    before = homes(stage)
+    one_each = {node: key for key, node in before.items()}
+    for name in ("n0", "n1"):
+        stage.end(stage.pick(ask=stage.keyed(one_each[name])), REFUSED)
+    stage.clock.advance(60.0)
+    for name in ("n1", "n0"):
+        lease = stage.pick(ask=stage.keyed(one_each[name]))
+        assert lease.on_trial
+        assert stage.end(lease) == name
+
+
 @pytest.mark.parametrize("how", ["offline", "draining"])
 def test_a_node_that_leaves_is_passed_over(how: str) -> None:
     """Keys of a node that is marked or drained go elsewhere until it is back."""
@@ -189,6 +223,17 @@ def test_a_retry_goes_to_the_next_of_the_key() -> None:
         stage.service.mark_offline(gone, 30.0)
         assert home(stage, key) == second
         stage.service.mark_online(gone)
+
+
+def test_a_session_that_gets_404_is_no_sign_of_a_broken_node() -> None:
+    """Only calls without a key may find the odd one out: a key may ask one node for what is not."""
+    stage = staged(*ids(4))
+    odd = home(stage, "lost")
+    others = [key for key, node in homes(stage, KEYS[:20]).items() if node != odd]
+    for _ in range(40):
+        homes(stage, others)
+        stage.end(stage.pick(ask=stage.keyed("lost")), NOT_FOUND)
+    assert stage.states()[odd] == "available"
 
 
 def test_without_a_key_the_balancer_picks() -> None:
@@ -259,7 +304,11 @@ def test_groups_come_first() -> None:
 
 def test_priorities_come_first() -> None:
     """A standby has no key while a node of the first level can serve, however busy that is."""
-    stage = staged("a", "b", *nodes("c", priority=1))
+    stage = staged("a", "b", *nodes("c", priority=1), affinity=Affinity(balance=1.0, least=1))
+    for key in KEYS[:20]:
+        lease = stage.pick(ask=stage.keyed(key))
+        assert lease.keyed == "home"
+        stage.end(lease)
     leases = [stage.pick(ask=stage.keyed("hot")) for _ in range(50)]
     assert {lease.live.node.id for lease in leases} == {"a", "b"}
 
