@@ -147,11 +147,14 @@ class Judge:
 
     def broke(self, flight: Flight, fate: Fate) -> None:
         """Note that the body of an answer broke off."""
+        failed = flight.fate.status >= 500
         flight.fate = self._fates[flight.leases[-1]] = fate
         flight.permitted = self._permitted(flight, fate)
         if flight.state == "reading" and flight.permitted:
             size = flight.exchange.length
-            if size is None or not 0 < size <= self._retry.prefetch or flight.plan.attempts == 1:
+            if failed:
+                flight.permitted = False  # a failure is handed out as it comes, there is no other
+            elif size is None or not 0 < size <= self._retry.prefetch or flight.plan.attempts == 1:
                 flight.permitted = False  # it was too long to be kept, so it had to be handed out
             elif not _repeatable(flight):
                 flight.permitted = False
@@ -283,6 +286,8 @@ class Judge:
         if first:
             demand(not tried, "a first attempt comes after others")
         else:
+            if flight.permitted is False:  # calls that began while a body was read pay for more
+                flight.permitted = self._permitted(flight, flight.fate)
             demand(flight.permitted is not False, "after %s the call went on", flight.fate)
             demand(list(tried) == [one.live for one in flight.leases[:-1]], "nodes are forgotten")
             if flight.spent:
