@@ -131,7 +131,7 @@ class Picker:
             self._reactions.tick(now)
         roster, passed = self._roster, self.passed_over
         leg = leg or roster.pools.whole or roster.pools.prepare_whole()
-        if roster.blacklist.waiting and not tried:
+        if not tried and roster.blacklist.waiting:
             home = homes.home(leg.stages[0], key)
             live = roster.trial(leg, now, passed, patient=not repeatable, only=home)
             if live is not None and live is home:
