@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 
-import httpx
 import pytest
 from opentelemetry import propagate
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
-import rpcguard
 from rpcguard._telemetry.hooks import Hooks
+from tests.support.library import Transport, http
 
 GIVEN = {"authorization": "Bearer mine"}
 
@@ -56,17 +55,17 @@ def test_a_hook_that_raises_costs_the_caller_nothing(where, status, monkeypatch,
     """Each call has its answer, its node is free, its headers went out, and one line tells."""
     seen = []
 
-    def node(request: httpx.Request) -> httpx.Response:
+    def node(request: http.Request) -> http.Response:
         seen.append(request.headers.get("authorization"))
-        return httpx.Response(status, stream=httpx.ByteStream(b"ok"))
+        return http.Response(status, stream=http.ByteStream(b"ok"))
 
-    transport = rpcguard.Transport(
+    transport = Transport(
         "static://10.0.0.1:1,10.0.0.2:1",
-        node_transport=lambda _: httpx.MockTransport(node),
+        node_transport=lambda _: http.MockTransport(node),
         **broken(where, monkeypatch),
     )
     caplog.set_level(logging.WARNING, "rpcguard")
-    with httpx.Client(transport=transport, base_url="http://orders", headers=GIVEN) as client:
+    with http.Client(transport=transport, base_url="http://orders", headers=GIVEN) as client:
         for _ in range(4):
             with client.stream("GET", "/") as response:
                 assert response.status_code == status

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import anyio
-import httpx
 import pytest
 
 import rpcguard
+from tests.support.library import AsyncTransport, http
 from tests.support.telemetry import InOrder
 
 NODES = 24
 
 
-class Orders(httpx.AsyncBaseTransport):
+class Orders(http.AsyncBaseTransport):
     """The connections of one node: a call to `/slow` waits, one to `/lost` is refused."""
 
     begun = 0
@@ -20,19 +20,19 @@ class Orders(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request):
         if request.url.path == "/lost":
-            raise httpx.ConnectError("refused")
+            raise http.ConnectError("refused")
         Orders.begun += 1
         if Orders.begun == NODES:
             Orders.all_there.set()
         await Orders.go_on.wait()
-        return httpx.Response(200)
+        return http.Response(200)
 
 
 @pytest.mark.parametrize("flavour", ["async-asyncio"], indirect=True)
 async def test_a_good_call_beside_an_ejection_has_no_event(recorded, flavour):
     """Of 24 good calls in flight and one that ejects a node, only that one tells of it."""
     Orders.begun, Orders.go_on, Orders.all_there = 0, anyio.Event(), anyio.Event()
-    transport = rpcguard.AsyncTransport(
+    transport = AsyncTransport(
         "static://" + ",".join(f"10.0.0.{number}:80" for number in range(1, NODES + 1)),
         balancer=InOrder,
         node_transport=lambda _node: Orders(),
@@ -40,13 +40,13 @@ async def test_a_good_call_beside_an_ejection_has_no_event(recorded, flavour):
         **recorded.options,
     )
     async with (
-        httpx.AsyncClient(transport=transport, base_url="http://orders") as client,
+        http.AsyncClient(transport=transport, base_url="http://orders") as client,
         anyio.create_task_group() as group,
     ):
         for _ in range(NODES):
             group.start_soon(client.get, "/slow")
         await Orders.all_there.wait()
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(http.ConnectError):
             await client.get("/lost")
         Orders.go_on.set()
     told = {

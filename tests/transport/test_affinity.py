@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-import rpcguard
 from rpcguard import Affinity, Route, Routing
+from tests.support.library import AsyncTransport, Transport, http
 
 if TYPE_CHECKING:
     from rpcguard import Node
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 URL = "static:///orders=10.0.0.1:80,10.0.0.2:80,10.0.0.3:80,10.0.0.4:80"
 
 
-def child(node: Node) -> httpx.MockTransport:
+def child(node: Node) -> http.MockTransport:
     """Answer with the id of the node."""
-    return httpx.MockTransport(lambda _: httpx.Response(200, text=node.id))
+    return http.MockTransport(lambda _: http.Response(200, text=node.id))
 
 
-def went(client: httpx.Client, url: str = "/", **options: Any) -> set[str]:
+def went(client: http.Client, url: str = "/", **options: Any) -> set[str]:
     """Give the nodes of some calls that are alike."""
     return {client.get(url, **options).text for _ in range(12)}
 
@@ -38,10 +37,8 @@ def keyed(key: object) -> dict[str, Any]:
 )
 def test_a_session_stays_on_one_node(routing: Routing | None) -> None:
     """By header, and by the key of the call before it, with and without routes."""
-    with rpcguard.Transport(
-        URL, node_transport=child, affinity=Affinity(), routing=routing
-    ) as transport:
-        client = httpx.Client(transport=transport, base_url="http://orders")
+    with Transport(URL, node_transport=child, affinity=Affinity(), routing=routing) as transport:
+        client = http.Client(transport=transport, base_url="http://orders")
         homes = [went(client, headers={"X-Session-ID": f"s{number}"}) for number in range(20)]
         assert {len(home) for home in homes} == {1}
         assert len(set.union(*homes)) == 4
@@ -58,12 +55,12 @@ def test_a_session_stays_on_one_node(routing: Routing | None) -> None:
 async def test_cookies_and_queries_are_keys_too() -> None:
     """Of calls on asyncio, with a client's own cookie jar."""
     for by in ("cookie.sid", "query.sid"):
-        async with rpcguard.AsyncTransport(
+        async with AsyncTransport(
             URL,
             node_transport=lambda node: child(node),
             affinity=Affinity(by=by),
         ) as transport:
-            client = httpx.AsyncClient(
+            client = http.AsyncClient(
                 transport=transport, base_url="http://orders", cookies={"sid": "s7"}
             )
             nodes = {(await client.get("/?sid=s7")).text for _ in range(12)}
@@ -73,13 +70,13 @@ async def test_cookies_and_queries_are_keys_too() -> None:
 def test_homes_are_counted() -> None:
     """Attempts at home, elsewhere since the home is out, and without a key."""
     reader = InMemoryMetricReader()
-    with rpcguard.Transport(
+    with Transport(
         URL,
         node_transport=child,
         affinity=Affinity(),
         meter_provider=MeterProvider(metric_readers=[reader]),
     ) as transport:
-        client = httpx.Client(transport=transport, base_url="http://orders")
+        client = http.Client(transport=transport, base_url="http://orders")
         home = client.get("/", extensions=keyed("a")).text
         transport.mark_offline("orders", home)
         assert client.get("/", extensions=keyed("a")).text != home
@@ -99,4 +96,4 @@ def test_homes_are_counted() -> None:
 def test_what_is_no_policy_is_refused() -> None:
     """A header's name alone is no policy."""
     with pytest.raises(ValueError, match="affinity must be of the class Affinity or None"):
-        rpcguard.Transport(URL, affinity="header.x-session-id")  # type: ignore[arg-type]
+        Transport(URL, affinity="header.x-session-id")  # type: ignore[arg-type]

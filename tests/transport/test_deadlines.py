@@ -7,13 +7,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 import rpcguard
 from rpcguard import DeadlinePolicy, Node, RetryPolicy, Snapshot
 from rpcguard._context.hops import Due, due_at, is_retried, seconds_of, served
 from rpcguard.provider import ContextASGI, ContextWSGI
+from tests.support.library import Transport, http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,15 +40,15 @@ class Hops:
         self.last = last
         self.clients = [self._client(number, deadline) for number in range(count)]
 
-    def _client(self, number: int, deadline: DeadlinePolicy | None) -> httpx.Client:
+    def _client(self, number: int, deadline: DeadlinePolicy | None) -> http.Client:
         app = ContextWSGI(lambda environ, start: self._serve(number, environ, start))
-        transport = rpcguard.Transport(
+        transport = Transport(
             Listing(),
-            node_transport=lambda _: httpx.WSGITransport(app),
+            node_transport=lambda _: http.WSGITransport(app),
             deadline=deadline,
             retry=PATIENT,
         )
-        return httpx.Client(transport=transport, base_url=f"http://hop{number}", timeout=20.0)
+        return http.Client(transport=transport, base_url=f"http://hop{number}", timeout=20.0)
 
     def _serve(self, number: int, environ: Any, start: Any) -> Any:
         self.seen[number].append({**environ, "left": due_at(), "retried": is_retried()})
@@ -108,21 +108,21 @@ def test_hops_that_retry_do_not_multiply(hops: Callable[..., Hops]) -> None:
 
 def test_a_retry_after_a_refused_connection_is_no_retry(hops: Callable[..., Hops]) -> None:
     """Nothing of it can have run, so nobody below has to hold back."""
-    sent: list[httpx.Headers] = []
+    sent: list[http.Headers] = []
 
-    def handle(request: httpx.Request) -> httpx.Response:
+    def handle(request: http.Request) -> http.Response:
         sent.append(request.headers)
         if len(sent) == 1:
-            raise httpx.ConnectError("refused")
-        return httpx.Response(503 if len(sent) == 2 else 200)
+            raise http.ConnectError("refused")
+        return http.Response(503 if len(sent) == 2 else 200)
 
-    transport = rpcguard.Transport(
+    transport = Transport(
         Listing(),
-        node_transport=lambda _: httpx.MockTransport(handle),
+        node_transport=lambda _: http.MockTransport(handle),
         deadline=DeadlinePolicy(),
         retry=RetryPolicy(attempts=3, budget_floor=1000.0, exact=True),
     )
-    with httpx.Client(transport=transport) as client:
+    with http.Client(transport=transport) as client:
         client.get("http://orders/")
     assert [one.get("x-rpcguard-retry") for one in sent[:2]] == [None, None]
     for one in sent[2:]:
@@ -146,7 +146,7 @@ def test_a_call_whose_time_is_up_is_not_sent(hops: Callable[..., Hops]) -> None:
         pytest.raises(rpcguard.DeadlineExceeded, match="its time was up") as caught,
     ):
         chain.clients[0].get("/")
-    assert isinstance(caught.value, httpx.PoolTimeout)
+    assert isinstance(caught.value, http.PoolTimeout)
     assert chain.seen == [[]]
     chain.clients[0].get("/")
 

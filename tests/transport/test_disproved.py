@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
-import rpcguard
 from rpcguard import MembershipPolicy, Node, Snapshot
 from tests.support.calls import eventually
+from tests.support.library import Transport, http
 
 OLD = [Node("10.0.0.1", 1), Node("10.0.0.2", 1)]
 NEW = [Node("10.0.0.3", 1), Node("10.0.0.4", 1)]
@@ -33,18 +32,18 @@ def registry():
 def client(registry):
     """A client to whom only the new nodes answer, once `registry` has replaced the old ones."""
 
-    def node_transport(node: Node) -> httpx.MockTransport:
-        def answer(request: httpx.Request) -> httpx.Response:
+    def node_transport(node: Node) -> http.MockTransport:
+        def answer(request: http.Request) -> http.Response:
             if node in OLD and registry.listed is NEW:
-                raise httpx.ConnectError("refused", request=request)
-            return httpx.Response(200)
+                raise http.ConnectError("refused", request=request)
+            return http.Response(200)
 
-        return httpx.MockTransport(answer)
+        return http.MockTransport(answer)
 
-    transport = rpcguard.Transport(
+    transport = Transport(
         registry, node_transport=node_transport, membership=MembershipPolicy(poll_interval=3600.0)
     )
-    with httpx.Client(transport=transport, base_url="http://orders") as client:
+    with http.Client(transport=transport, base_url="http://orders") as client:
         client.get("/")
         yield client
 
@@ -58,7 +57,7 @@ def test_all_nodes_replaced_just_after_a_poll(registry, client):
         nonlocal failed
         try:
             return client.get("/").status_code == 200
-        except httpx.ConnectError:
+        except http.ConnectError:
             failed += 1
             return False
 
@@ -72,7 +71,7 @@ def test_a_call_that_fails_otherwise_asks_for_nothing(registry, client, monkeypa
     asked = []
     monkeypatch.setattr(client._transport._following, "ask_again", asked.append)
     client.get("/")
-    with pytest.raises(httpx.UnsupportedProtocol):
+    with pytest.raises(http.UnsupportedProtocol):
         client.get("ftp://orders/")
     assert asked == []
 

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 import pytest
 from opentelemetry import baggage
 from opentelemetry import context as otel
@@ -20,6 +19,7 @@ from opentelemetry import context as otel
 import rpcguard
 from rpcguard import Node, Route, Routing, Snapshot
 from rpcguard._context.lane import UNHEARD, arrived_with
+from tests.support.library import NoAvailableNode, Transport, http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,23 +57,23 @@ class Calls:
     """A client whose nodes answer with their id and what they were sent."""
 
     def __init__(self, registry: Any = None, **options: Any) -> None:
-        self.sent: list[tuple[str, httpx.Headers]] = []
-        self.answers: Callable[[str, httpx.Request], httpx.Response] = self._answer
-        self.transport = rpcguard.Transport(
+        self.sent: list[tuple[str, http.Headers]] = []
+        self.answers: Callable[[str, http.Request], http.Response] = self._answer
+        self.transport = Transport(
             registry or Listing(orders=NODES), node_transport=self._child, **options
         )
-        self.client = httpx.Client(transport=self.transport, base_url="http://orders")
+        self.client = http.Client(transport=self.transport, base_url="http://orders")
 
-    def _child(self, node: Node) -> httpx.BaseTransport:
-        def handle(request: httpx.Request) -> httpx.Response:
+    def _child(self, node: Node) -> http.BaseTransport:
+        def handle(request: http.Request) -> http.Response:
             self.sent.append((node.id, request.headers))
             return self.answers(node.id, request)
 
-        return httpx.MockTransport(handle)
+        return http.MockTransport(handle)
 
     @staticmethod
-    def _answer(node: str, _: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, text=node)
+    def _answer(node: str, _: http.Request) -> http.Response:
+        return http.Response(200, text=node)
 
     def get(self, url: str = "/", *, lane: Any = ..., **options: Any) -> str:
         """Call, and give the node that answered."""
@@ -155,8 +155,8 @@ def test_a_mark_goes_out_with_each_attempt(calls: Callable[..., Calls]) -> None:
     assert request.headers["baggage"] == "user=alice"
     assert "x-mse-tag" not in request.headers
 
-    def refuse(node: str, _: httpx.Request) -> httpx.Response:
-        return httpx.Response(503 if node == "lane" else 200, text=node)
+    def refuse(node: str, _: http.Request) -> http.Response:
+        return http.Response(503 if node == "lane" else 200, text=node)
 
     one.answers = refuse
     one.sent.clear()
@@ -229,9 +229,9 @@ def test_a_lane_that_must_not_be_left_says_why(calls: Callable[..., Calls]) -> N
     )
     one.get(lane="c2")
     one.transport.mark_offline("orders", "lane")
-    with pytest.raises(rpcguard.NoAvailableNode, match=r"of lane 'c2'.*lane offline: marked"):
+    with pytest.raises(NoAvailableNode, match=r"of lane 'c2'.*lane offline: marked"):
         one.get(lane="c2")
-    with pytest.raises(rpcguard.NoAvailableNode, match=r"of route 'r' of lane 'c2'"):
+    with pytest.raises(NoAvailableNode, match=r"of route 'r' of lane 'c2'"):
         one.get("/r")
 
 
@@ -307,7 +307,7 @@ def test_a_redirect_to_a_direct_host_takes_no_mark_along(
     routing = Routing(read=["x-mse-tag"], write=["x-mse-tag"])
     one = calls(routing=routing, unknown_service="direct")
     url = f"http://127.0.0.1:{stranger.server_port}/"
-    one.answers = lambda *_: httpx.Response(302, headers={"location": url})
+    one.answers = lambda *_: http.Response(302, headers={"location": url})
     one.client.get("/", headers={"x-mse-tag": "c2"}, follow_redirects=True)
     assert one.sent[0][0] == "lane"
     (headers,) = stranger.seen  # type: ignore[attr-defined]
@@ -412,9 +412,9 @@ def test_rules_beside_a_list_need_a_document() -> None:
     """A registry without documents has no room for them; the error says so."""
     for registry in ("static://10.0.0.1:80", Listing()):
         with pytest.raises(ValueError, match="must be beside a registry"):
-            rpcguard.Transport(registry, routing=Routing(source="registry"))
+            Transport(registry, routing=Routing(source="registry"))
     with pytest.raises(rpcguard.InvalidRegistryURL, match="names no file"):
-        rpcguard.Transport("static://10.0.0.1:80", routing=Routing(source="file:///etc/"))
+        Transport("static://10.0.0.1:80", routing=Routing(source="file:///etc/"))
 
 
 def test_rules_that_fail_calls_need_leave(

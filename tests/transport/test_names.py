@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ssl
 
-import httpx
 import pytest
 
-import rpcguard
 from rpcguard import Node, Snapshot
 from rpcguard._wire.tls import TlsSession
+from tests.support.library import Transport, http
 
 
 class Asked:
@@ -31,7 +30,7 @@ class Asked:
 def test_a_map_gives_names_that_no_url_can_spell(given):
     """The registry hears its own name, callers and views go on with theirs."""
     registry = Asked()
-    with rpcguard.Transport(registry, names={given: "SHOP@@OrderService"}) as transport:
+    with Transport(registry, names={given: "SHOP@@OrderService"}) as transport:
         transport.wait_ready("orders", timeout=5)
         transport.wait_ready("bills", timeout=5)
         assert [view.name for view in transport.services()] == ["orders", "bills"]
@@ -41,14 +40,14 @@ def test_a_map_gives_names_that_no_url_can_spell(given):
 def test_a_name_that_is_none_is_an_error():
     """An empty name would stand for a call without a host."""
     with pytest.raises(ValueError, match="names must be names of services, not ''"):
-        rpcguard.Transport(Asked(), names={"": "Orders"})
+        Transport(Asked(), names={"": "Orders"})
 
 
 def test_a_dot_at_the_end_is_no_part_of_a_name(make_node):
     """`http://orders./` and `http://orders/` are calls to one service."""
     node = make_node()
     registry = f"static:///orders=127.0.0.1:{node.port}"
-    with httpx.Client(transport=rpcguard.Transport(registry)) as client:
+    with http.Client(transport=Transport(registry)) as client:
         for host in ("orders.", "orders", "ORDERS."):
             assert client.get(f"http://{host}/").status_code == 200
         transport = client._transport

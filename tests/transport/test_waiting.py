@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import anyio
-import httpx
 import pytest
 
-import rpcguard
 from rpcguard import Node, Snapshot
+from tests.support.library import AsyncTransport, http
 
 pytestmark = pytest.mark.anyio
 
@@ -27,9 +26,9 @@ class Late:
 async def test_all_that_wait_are_woken_and_none_polls():
     """A hundred calls wait; each sleeps on an event, and all go on when the list is there."""
     registry, got = Late(), []
-    answers = httpx.MockTransport(lambda _: httpx.Response(200))
-    transport = rpcguard.AsyncTransport(registry, node_transport=lambda _: answers)
-    async with httpx.AsyncClient(transport=transport, base_url="http://orders") as client:
+    answers = http.MockTransport(lambda _: http.Response(200))
+    transport = AsyncTransport(registry, node_transport=lambda _: answers)
+    async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
 
         async def call() -> None:
             got.append((await client.get("/")).status_code)

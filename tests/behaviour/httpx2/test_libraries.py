@@ -48,9 +48,13 @@ BOUND = {
     "tests/core/outcomes/test_outcomes.py": "holds one table against both libraries",
     "tests/behaviour/dropin/test_errors.py": "holds the errors of both against their bases",
     "tests/behaviour/http2/proxies.py": "speaks to the proxies beside the calls",
+    "tests/behaviour/frameworks/test_tools.py": "is about tools that are made for httpx",
+    "tests/behaviour/http2/test_interrupts.py": "is about signals",
     "tests/connections/conftest.py": "runs each test on both",
+    "tests/connections/test_idle.py": "makes contexts for httpx, beside calls on both",
     "tests/connections/test_asyncio_stream.py": "compares with httpx",
     "tests/connections/test_interrupts.py": "is about signals",
+    "tests/transport/test_misplaced.py": "puts transports of one into clients of the other",
     **LEFT_OUT,
 }
 
