@@ -12,7 +12,7 @@ from rpcguard._checks import require
 from rpcguard._connections.contexts import TlsContext
 from rpcguard._connections.idle_age import IdleAge
 from rpcguard._text import logger
-from rpcguard._wire.head import head_parser
+from rpcguard._wire.parsers import head_parser
 
 if TYPE_CHECKING:
     import ssl

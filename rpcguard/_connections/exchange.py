@@ -13,7 +13,7 @@ from rpcguard._connections.http11 import HTTP11Connection, Sending
 from rpcguard._connections.idle_age import IdleAge
 from rpcguard._connections.stack import Slot, Stack, StackClosed
 from rpcguard._core.outcomes.responses import CROSSED, EARLY
-from rpcguard._wire.head import head_parser
+from rpcguard._wire.parsers import head_parser
 from rpcguard._wire.request import HeaderBlock, request_line
 from rpcguard._wire.violations import LocalViolation
 

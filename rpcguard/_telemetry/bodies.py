@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from rpcguard._telemetry.spans import AttemptSpan
+
+class Observed(Protocol):
+    """What wants to know of the end of a body."""
+
+    def note_end(self, error: BaseException | None = None) -> None:
+        """Note that it is over; `error` says by what."""
+        ...
+
+    def closed(self) -> None:
+        """Note that it is closed."""
+        ...
 
 
 class ObservedBody:
@@ -15,7 +25,7 @@ class ObservedBody:
 
     __slots__ = ("_attempt", "_parts", "_stream")
 
-    def __init__(self, stream: Any, attempt: AttemptSpan) -> None:
+    def __init__(self, stream: Any, attempt: Observed) -> None:
         self._stream = stream
         self._attempt = attempt
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from rpcguard._core.call.steps import Send
-    from rpcguard._telemetry.telemetry import Telemetry
+    from rpcguard._telemetry.recorder import Recorder
 
 QUIET = "suppress_instrumentation"
 """The context key that keeps the instrumentation of others from making spans of their own."""
@@ -81,9 +81,9 @@ class CallSpan:
 
     __slots__ = ("_attempt", "_began", "_count", "attributes", "here", "request", "telemetry")
 
-    def __init__(self, telemetry: Telemetry, request: httpx.Request, here: Context) -> None:
+    def __init__(self, telemetry: Recorder, request: httpx.Request, here: Context) -> None:
         url, method = request.url, request.method
-        self.telemetry: Telemetry = telemetry
+        self.telemetry: Recorder = telemetry
         self.request: httpx.Request = request
         self.here: Context = here
         self.attributes: dict[str, Any] = {

@@ -11,6 +11,7 @@ from opentelemetry import metrics, trace
 
 from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.metrics import SCHEMA_URL, instruments_of
+from rpcguard._telemetry.recorder import Recorder
 from rpcguard._telemetry.routes import RouteCounts
 from rpcguard._telemetry.spans import NO_SPAN, QUIET, CallSpan, NoSpan
 from rpcguard._version import __version__
@@ -36,7 +37,7 @@ _ASK_EVERY = 0.05  # seconds: how late a provider that was set up meanwhile is s
 _METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
 
 
-class Telemetry:
+class Telemetry(Recorder):
     """Observe the calls of one transport and count what happens to its lists.
 
     The providers are the global ones by default; where they are set later, what comes 0.05 s after

@@ -10,7 +10,7 @@ from rpcguard._context.hops import is_retried
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, always, read_options
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
-from rpcguard._core.service.views import why_no_node
+from rpcguard._core.service.no_node import why_no_node
 from rpcguard._text import logger
 from rpcguard._transport.deadlines import Deadlines
 from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.node import State
     from rpcguard._core.policies.bundle import Policies
-    from rpcguard._core.service.effects import Effects
+    from rpcguard._core.service.service import Effects
     from rpcguard._discovery.following import Subscriptions
     from rpcguard._discovery.rules import Rules
 

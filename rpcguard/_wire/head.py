@@ -1,18 +1,12 @@
-"""The head of an answer, and the seam at which parsers are exchanged."""
+"""The head of an answer."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 MOST_FIELDS = 5000
 """Header fields of one head: curl's limit too. 100 KB hold 25,000, at a second of CPU time."""
-
-PARSER = "RPCGUARD_PARSER"
-"""The environment variable that selects the parser: `h11`, or `llhttp` where it is installed."""
 
 
 @dataclass(slots=True)
@@ -33,17 +27,3 @@ class ResponseHead:
 
 HeadParser = Callable[[bytes], ResponseHead]
 """Take a head apart, from its first byte to its empty line; raises `RemoteViolation`."""
-
-
-def head_parser() -> HeadParser:
-    """Give the parser that the environment asks for; llhttp where that is installed."""
-    asked: Any = os.environ.get(PARSER) or "llhttp"
-    if asked not in ("h11", "llhttp"):
-        raise ValueError(f"{PARSER} must be h11 or llhttp, not {asked!r}")
-    if asked == "llhttp" and platform.python_implementation() == "CPython":
-        from rpcguard._wire.llhttp import parse_head
-
-        return parse_head
-    from rpcguard._wire.h11_heads import parse_head as parse_by_h11
-
-    return parse_by_h11

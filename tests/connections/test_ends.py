@@ -297,7 +297,7 @@ async def test_a_dropped_answer_gives_its_connection_up(make_node, make_caller, 
 
 def test_ssl_alerts_are_no_answer(make_node, flavours) -> None:
     """A node that speaks TLS on a plain connection is refused by its first byte."""
-    from rpcguard._wire.head import head_parser
+    from rpcguard._wire.parsers import head_parser
     from rpcguard._wire.response import ResponseReader
     from rpcguard._wire.violations import RemoteViolation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -147,3 +148,15 @@ def tally(rows: Sequence[Row]) -> str:
     """Count nodes by state, in words."""
     count = Counter(row.state for row in rows)
     return ", ".join(f"{count[state]} {state}" for state in reversed(STATES) if count[state])
+
+
+def clock() -> str:
+    """Give the time of day."""
+    return time.strftime("%H:%M:%S")
+
+
+def trouble(fault: str | None) -> str:
+    """Tell what is wrong with the source of a list, in one line."""
+    if fault is None:
+        return "the list is kept up to date again"
+    return f"the list is not kept up to date: {printable(' '.join(fault.split()))}"

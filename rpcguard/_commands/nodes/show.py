@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from rpcguard._commands.nodes.rows import changes, printable
+from rpcguard._commands.nodes.rows import changes, clock, trouble
 from rpcguard._text import percent, seconds
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class JsonLines:
             print(json.dumps(look.views), flush=True)
         if look.trouble != self._trouble:
             self._trouble = look.trouble
-            print(f"rpcguard: {trouble(look)}", file=sys.stderr, flush=True)
+            print(f"rpcguard: {trouble(look.trouble)}", file=sys.stderr, flush=True)
 
 
 class PlainLines:
@@ -88,7 +87,7 @@ class PlainLines:
             for name, news in changes(last.rows, look.rows):
                 print(f"{clock()}  {name}  {news}")
         if look.trouble != last_trouble:
-            print(f"{clock()}  {trouble(look)}")
+            print(f"{clock()}  {trouble(look.trouble)}")
         sys.stdout.flush()
 
 
@@ -98,18 +97,6 @@ def print_aligned(lines: list[tuple[str, ...]]) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip())
-
-
-def clock() -> str:
-    """Give the time of day."""
-    return time.strftime("%H:%M:%S")
-
-
-def trouble(look: Look) -> str:
-    """Tell what is wrong with the source of a list, in one line."""
-    if look.trouble is None:
-        return "the list is kept up to date again"
-    return f"the list is not kept up to date: {printable(' '.join(look.trouble.split()))}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

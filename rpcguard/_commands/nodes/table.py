@@ -11,8 +11,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rpcguard._commands.nodes.rows import STATES, RecentChanges, changes, printable, tally
-from rpcguard._commands.nodes.show import clock, trouble
+from rpcguard._commands.nodes.rows import (
+    STATES,
+    RecentChanges,
+    changes,
+    clock,
+    printable,
+    tally,
+    trouble,
+)
 from rpcguard._text import percent, seconds
 
 if TYPE_CHECKING:
@@ -108,7 +115,7 @@ def _head(look: Look) -> Text:
     head = Text.assemble((look.service, "bold"), f"  {count}: {tally(look.rows)}  ")
     head.append(printable(look.registry), "dim")
     if look.trouble is not None:
-        head.append(f"\n{trouble(look)}", "red")
+        head.append(f"\n{trouble(look.trouble)}", "red")
     head.no_wrap, head.overflow = True, "ellipsis"
     return head
 

@@ -6,11 +6,12 @@ import logging
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.service.service import Service
 
 Kind = Literal[
     "baseless",
@@ -47,26 +48,15 @@ class Event:
     code: str = ""
 
 
-class Effects(Protocol):
-    """Do the I/O that a service asks for; called outside its lock, from any thread."""
-
-    def emit(self, event: Event) -> None:
-        """Log and count an event."""
-        ...
-
-    def probe(self, service: Service, live: LiveNode) -> None:
-        """Start to probe a node in the background, until `Service.probed` says that it is done."""
-        ...
-
-    def retire(self, live: LiveNode) -> None:
-        """Close what the transport keeps for a node that has left and is idle."""
-        ...
-
-
 class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
     """What is to be done once the lock of a service is given back."""
 
-    def deliver(self, service: Service, effects: Effects) -> None:
+    def deliver(
+        self,
+        emit: Callable[[Event], None],
+        probe: Callable[[LiveNode], None],
+        retire: Callable[[LiveNode], None],
+    ) -> None:
         """Hand everything over: what must happen before what is only told.
 
         A failure of one effect, such as a log handler that raises, costs neither the others nor the
@@ -76,11 +66,11 @@ class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
         for item in sorted(self, key=_urgency):
             try:
                 if isinstance(item, Event):
-                    effects.emit(item)
+                    emit(item)
                 elif item[0] == "probe":
-                    effects.probe(service, item[1])
+                    probe(item[1])
                 else:
-                    effects.retire(item[1])
+                    retire(item[1])
             except Exception as error:
                 # Not by the log, which may be what fails: as `logging` itself does it.
                 if logging.raiseExceptions and sys.stderr is not None:

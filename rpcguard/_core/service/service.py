@@ -6,7 +6,7 @@ import random
 import time
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, cancelled
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rpcguard._core.outcomes.verdict import Verdict
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.service.asks import Ask
-    from rpcguard._core.service.effects import Effects
+    from rpcguard._core.service.effects import Event
     from rpcguard._core.service.limit import Rejection
     from rpcguard._core.service.records import PickRecord
     from rpcguard._core.service.turns import Counted
@@ -34,6 +34,22 @@ if TYPE_CHECKING:
 _CHUNK = 64  # changes of a list that are made under the lock at a time; a pick waits no longer
 
 Denial = Literal["budget", "no_other_node", "throttled"]
+
+
+class Effects(Protocol):
+    """Do the I/O that a service asks for; called outside its lock, from any thread."""
+
+    def emit(self, event: Event) -> None:
+        """Log and count an event."""
+        ...
+
+    def probe(self, service: Service, live: LiveNode) -> None:
+        """Start to probe a node in the background, until `Service.probed` says that it is done."""
+        ...
+
+    def retire(self, live: LiveNode) -> None:
+        """Close what the transport keeps for a node that has left and is idle."""
+        ...
 
 
 class Service(Listing):
@@ -269,7 +285,8 @@ class Service(Listing):
     def _deliver(self) -> None:
         self._catch_up()
         outbox = self._alone(self._swap_outbox)
-        outbox.deliver(self, self._effects)
+        effects = self._effects
+        outbox.deliver(effects.emit, partial(effects.probe, self), effects.retire)
 
     def _swap_outbox(self) -> Outbox:
         outbox, self._standing.outbox = self._standing.outbox, Outbox()

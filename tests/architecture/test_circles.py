@@ -1,0 +1,53 @@
+"""No file imports, by way of others, itself: not even for types."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import rpcguard
+
+ROOT = Path(rpcguard.__file__).parent
+
+
+def files() -> dict[str, ast.Module]:
+    """Parse every file of the package, by the name that it is imported by."""
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text())
+    return found
+
+
+def imports(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Give the files that each file imports, for types or lazily as well."""
+    graph: dict[str, set[str]] = {name: set() for name in trees}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                graph[name] |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                whole = (f"{node.module}.{one.name}" for one in node.names)
+                graph[name] |= {one if one in trees else node.module for one in whole}
+        graph[name] = {one for one in graph[name] if one in trees and one != name}
+    return graph
+
+
+def test_there_is_no_circle() -> None:
+    """Whoever reads a file finds what it stands on further down, all the way."""
+    graph = imports(files())
+    assert sum(map(len, graph.values())) > len(graph)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_a_circle_is_seen() -> None:
+    """Two files that import each other, one of them for types alone, are one."""
+    trees = {"a": ast.parse("import b"), "b": ast.parse("if X:\n    from a import c")}
+    with pytest.raises(CycleError):
+        TopologicalSorter(imports(trees)).prepare()
