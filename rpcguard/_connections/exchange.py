@@ -8,10 +8,11 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rpcguard._connections.books import StackClosed
 from rpcguard._connections.dial import Destination
 from rpcguard._connections.http11 import HTTP11Connection, Sending
 from rpcguard._connections.idle_age import IdleAge
-from rpcguard._connections.stack import Slot, Stack, StackClosed
+from rpcguard._connections.stack import Slot, Stack
 from rpcguard._core.outcomes.responses import CROSSED, EARLY
 from rpcguard._wire.parsers import head_parser
 from rpcguard._wire.request import HeaderBlock, request_line
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from rpcguard._connections.books import Waiter
     from rpcguard._connections.library import Library
-    from rpcguard._connections.stack import Waiter
     from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._wire.head import ResponseHead
 

@@ -6,7 +6,7 @@ import functools
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._connections.stack import StackClosed
+from rpcguard._connections.books import StackClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rpcguard._connections.books import Books, Kept, StackClosed
 from rpcguard._core.nodes.view import ConnectionCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpcguard._connections.books import Waiter
 
-class KeptConnection(Protocol):
-    """What the books need of a connection, whatever is spoken on it."""
 
-    name: str | None
-    expires: float
-    idle_since: float
+class KeptConnection(Kept, Protocol):
+    """What the books need of a connection that carries one call at a time."""
 
     def close(self) -> object:
         """Close it."""
-
-
-class Waiter(Protocol):
-    """What a waiting call sleeps on: `threading.Event` or `anyio.Event`."""
-
-    def set(self) -> object:
-        """Wake whoever waits."""
-
-
-class StackClosed(Exception):  # noqa: N818
-    """The connections of a node were closed; nothing was sent."""
 
 
 class Slot:
@@ -53,7 +40,7 @@ class Slot:
         self.event: Any = None
 
 
-class Stack:
+class Stack(Books[Slot, KeptConnection]):
     """The books of a LIFO stack of connections with an upper limit and a queue.
 
     The last one returned is the first one used, so load decides how many stay warm and the bottom
@@ -71,28 +58,20 @@ class Stack:
         clock: Callable[[], float],
         event: Callable[[], Waiter],
     ) -> None:
-        self._max = math.inf if max_connections is None else max_connections
-        self._max_idle = math.inf if max_idle is None else max_idle
-        self._expiry = math.inf if keepalive_expiry is None else keepalive_expiry
-        self._clock = clock
-        self._event = event
-        self._idle: deque[KeptConnection] = deque()
-        self._waiting: OrderedDict[Slot, None] = OrderedDict()
+        super().__init__(
+            max_connections=max_connections,
+            max_idle=max_idle,
+            keepalive_expiry=keepalive_expiry,
+            clock=clock,
+            event=event,
+        )
         self.in_use: set[Slot] = set()
-        self.dropped: deque[Slot] = deque()
-        self.doomed: list[KeptConnection] = []
-        self.closed: bool = False
 
     @property
     def counts(self) -> ConnectionCounts:
         """How many there are now."""
         in_use = max(len(self.in_use) - len(self.dropped), 0)
         return ConnectionCounts(len(self._idle), in_use, len(self._waiting))
-
-    @property
-    def idle(self) -> list[Any]:
-        """The connections that no call uses, the one that was used last at the end."""
-        return list(self._idle)
 
     def request(self, slot: Slot) -> bool:
         """Grant the slot and return True, or put it in line; `slot.event` tells when to look."""
@@ -122,13 +101,11 @@ class Stack:
         connection, slot.connection = slot.connection, None
         if connection is not None:
             if keep and not self.closed:
-                connection.idle_since = now = self._clock()
-                connection.expires = now + self._expiry
-                self._idle.append(connection)
+                self._lay_by(connection)
             else:
                 self.doomed.append(connection)
         if self._waiting:
-            self._serve()
+            self.serve()
         if len(self._idle) > self._max_idle:
             self.doomed.append(self._idle.popleft())
 
@@ -149,9 +126,10 @@ class Stack:
 
     def adopt(self, connection: KeptConnection) -> None:
         """Take in a connection that was opened elsewhere, for the next call that asks."""
-        connection.idle_since = now = self._clock()
-        connection.expires = now + self._expiry
-        (self.doomed if self.closed else self._idle).append(connection)
+        if self.closed:
+            self.doomed.append(connection)
+        else:
+            self._lay_by(connection)
 
     def discard(self, connection: KeptConnection) -> bool:
         """Doom a connection if it is idle; tell whether it was."""
@@ -160,25 +138,6 @@ class Stack:
         self._idle.remove(connection)
         self.doomed.append(connection)
         return True
-
-    def close_idle(self) -> None:
-        """Doom every idle connection."""
-        self.doomed.extend(self._idle)
-        self._idle.clear()
-
-    def close(self) -> list[Any]:
-        """Refuse all further claims, send the queue away and return the connections in use."""
-        self.closed = True
-        self.close_idle()
-        for slot in self._waiting:
-            slot.event.set()
-        self._waiting.clear()
-        return [slot.connection for slot in self.in_use if slot.connection is not None]
-
-    def reap(self) -> list[Any]:
-        """Take over the duty to close what is doomed."""
-        doomed, self.doomed = self.doomed, []
-        return doomed
 
     def _grant(self, slot: Slot) -> bool:
         connection = self._pop(slot)
@@ -204,10 +163,5 @@ class Stack:
                 return connection
         return None
 
-    def _serve(self) -> None:
-        while self._waiting:
-            slot = next(iter(self._waiting))
-            if not self._grant(slot):
-                return
-            del self._waiting[slot]
-            slot.event.set()
+    def _in_use(self) -> list[Any]:
+        return [slot.connection for slot in self.in_use if slot.connection is not None]

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from rpcguard._connections.books import StackClosed
 from rpcguard._connections.http2.places import Place, PlaceBooks
-from rpcguard._connections.stack import StackClosed
 from rpcguard._core.nodes.view import ConnectionCounts
 from rpcguard.testing import ManualClock
 

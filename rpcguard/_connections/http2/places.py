@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rpcguard._connections.stack import StackClosed
+from rpcguard._connections.books import Books, Kept, StackClosed
 from rpcguard._core.nodes.view import ConnectionCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpcguard._connections.books import Waiter
 
-class Shareable(Protocol):
+
+class Shareable(Kept, Protocol):
     """A connection as far as the books look at it."""
 
-    name: str | None
-    """The TLS name that it was verified for; None without TLS."""
     calls: int
     """How many places are taken; kept by the books."""
-    expires: float
-    """When it is closed if it stays idle; kept by the books."""
-    idle_since: float
-    """When its last call ended; kept by the books."""
 
     @property
     def usable(self) -> bool:
@@ -77,7 +72,7 @@ class Place:
         self.event: Any = None
 
 
-class PlaceBooks:
+class PlaceBooks(Books[Place, Shareable]):
     """Who sits on which connection, who opens one, who waits, with an upper limit.
 
     A connection serves only the TLS name that it was verified for. While one is being opened, or
@@ -94,31 +89,23 @@ class PlaceBooks:
         max_idle: int | None,
         keepalive_expiry: float | None,
         clock: Callable[[], float],
-        event: Callable[[], Any],
+        event: Callable[[], Waiter],
     ) -> None:
-        self._max = math.inf if max_connections is None else max_connections
-        self._max_idle = math.inf if max_idle is None else max_idle
-        self._expiry = math.inf if keepalive_expiry is None else keepalive_expiry
-        self._clock = clock
-        self._event = event
-        self._idle: deque[Shareable] = deque()
+        super().__init__(
+            max_connections=max_connections,
+            max_idle=max_idle,
+            keepalive_expiry=keepalive_expiry,
+            clock=clock,
+            event=event,
+        )
         self._busy: list[Shareable] = []
         self._opening: dict[str | None, Place] = {}
-        self._waiting: OrderedDict[Place, None] = OrderedDict()
-        self.dropped: deque[Place] = deque()
-        self.doomed: list[Any] = []
-        self.closed: bool = False
 
     @property
     def counts(self) -> ConnectionCounts:
         """Count the connections that are there now, and the calls in line."""
         busy = len(self._busy) + len(self._opening)
         return ConnectionCounts(len(self._idle), busy, len(self._waiting))
-
-    @property
-    def idle(self) -> list[Any]:
-        """The connections that no call uses."""
-        return list(self._idle)
 
     def request(self, place: Place) -> bool:
         """Grant the place and return True, or put it in line; `place.event` tells when to look."""
@@ -182,15 +169,6 @@ class PlaceBooks:
         if len(self._idle) > self._max_idle:
             self.doomed.append(self._idle.popleft())
 
-    def serve(self) -> None:
-        """Give out the places that have come free; call it when the room of a connection grows."""
-        while self._waiting:
-            place = next(iter(self._waiting))
-            if not self._grant(place):
-                return
-            del self._waiting[place]
-            place.event.set()
-
     def expire(self) -> None:
         """Doom what has been idle for too long, or has ended meanwhile."""
         now, idle = self._clock(), self._idle
@@ -199,25 +177,6 @@ class PlaceBooks:
         for ended in [one for one in idle if not one.usable]:
             idle.remove(ended)
             self.doomed.append(ended)
-
-    def close_idle(self) -> None:
-        """Doom every idle connection."""
-        self.doomed.extend(self._idle)
-        self._idle.clear()
-
-    def close(self) -> list[Any]:
-        """Refuse all further places, send the line away and return the connections in use."""
-        self.closed = True
-        self.close_idle()
-        for place in self._waiting:
-            place.event.set()
-        self._waiting.clear()
-        return list(self._busy)
-
-    def reap(self) -> list[Any]:
-        """Take over the duty to close what is doomed."""
-        doomed, self.doomed = self.doomed, []
-        return doomed
 
     def _grant(self, place: Place) -> bool:
         connection = self._with_room(place)
@@ -252,9 +211,7 @@ class PlaceBooks:
     def _rest(self, connection: Shareable) -> None:
         self._busy.remove(connection)
         if connection.usable and not self.closed:
-            connection.idle_since = now = self._clock()
-            connection.expires = now + self._expiry
-            self._idle.append(connection)
+            self._lay_by(connection)
         else:
             self.doomed.append(connection)
 
@@ -262,3 +219,6 @@ class PlaceBooks:
         self.serve()
         for place in self._waiting:
             place.event.set()  # what it waits for, and for how long, may have changed
+
+    def _in_use(self) -> list[Any]:
+        return list(self._busy)
