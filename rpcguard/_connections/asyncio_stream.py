@@ -123,23 +123,17 @@ class AsyncioStream(SocketStream):
         timeout: float | None = None,
     ) -> AsyncioStream:
         """Do the TLS handshake within `timeout` seconds; the stream is closed when it fails."""
-        try:
+        with self.handshaking():
             if self._chunks or self._over:
                 raise self.core.ConnectError("the node spoke in plain before the TLS handshake")
             self._silence()
             self.begin_tls(ssl_context, server_hostname)
-            async with asyncio.timeout(timeout):
-                while not self.shake_hands():
-                    await _ready(self._loop, self._socket, writing=not self.flush())
-        except TimeoutError as error:
-            self.close()
-            raise self.core.ConnectTimeout("the TLS handshake timed out") from error
-        except (OSError, self.core.ReadError, self.core.WriteError) as error:
-            self.close()
-            raise self.core.ConnectError(str(error)) from error
-        except BaseException:
-            self.close()
-            raise
+            try:
+                async with asyncio.timeout(timeout):
+                    while not self.shake_hands():
+                        await _ready(self._loop, self._socket, writing=not self.flush())
+            except TimeoutError as error:
+                raise self.core.ConnectTimeout("the TLS handshake timed out") from error
         return self
 
     def close(self) -> None:

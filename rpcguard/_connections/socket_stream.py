@@ -7,6 +7,7 @@ in plain fails that handshake, and an end without close_notify is told from a wh
 
 from __future__ import annotations
 
+import contextlib
 import select
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from rpcguard._wire.tls import TlsSession
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Iterator
     from types import ModuleType
 
 READ_SIZE = 65536
@@ -123,6 +125,18 @@ class SocketStream:
         if self._unread:
             raise self.core.ConnectError("the node spoke in plain before the TLS handshake")
         self._tls = TlsSession(context, server_hostname)
+
+    @contextlib.contextmanager
+    def handshaking(self) -> Iterator[None]:
+        """Close the stream when a handshake fails, and say so in httpcore's words."""
+        try:
+            yield
+        except (OSError, self.core.ReadError, self.core.WriteError) as error:
+            self.close()
+            raise self.core.ConnectError(str(error)) from error
+        except BaseException:  # a timeout, or whoever waits is cancelled
+            self.close()
+            raise
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; False while an answer of the peer is missing."""

@@ -72,19 +72,13 @@ class SyncStream(SocketStream):
     ) -> SyncStream:
         """Do the TLS handshake within `timeout` seconds; the stream is closed when it fails."""
         end = None if timeout is None else time.monotonic() + timeout
-        try:
+        with self.handshaking():
             self.begin_tls(ssl_context, server_hostname)
             while not self.shake_hands():
                 left = None if end is None else end - time.monotonic()
                 wanted = _READING if self.flush() else _READING | _WRITING
                 if not _wait([self._socket], wanted, left):
                     raise self.core.ConnectTimeout("the TLS handshake timed out")
-        except (OSError, self.core.ReadError, self.core.WriteError) as error:
-            self.close()
-            raise self.core.ConnectError(str(error)) from error
-        except BaseException:
-            self.close()
-            raise
         return self
 
     def cut(self) -> None:

@@ -66,23 +66,17 @@ class TrioStream(SocketStream):
         timeout: float | None = None,
     ) -> TrioStream:
         """Do the TLS handshake within `timeout` seconds; the stream is closed when it fails."""
-        try:
+        with self.handshaking():
             self.begin_tls(ssl_context, server_hostname)
-            with trio.fail_after(math.inf if timeout is None else timeout):
-                while not self.shake_hands():
-                    waits = [trio.lowlevel.wait_readable]
-                    if not self.flush():
-                        waits.append(trio.lowlevel.wait_writable)
-                    await _first(self._socket, waits)
-        except trio.TooSlowError as error:
-            self.close()
-            raise self.core.ConnectTimeout("the TLS handshake timed out") from error
-        except (OSError, self.core.ReadError, self.core.WriteError) as error:
-            self.close()
-            raise self.core.ConnectError(str(error)) from error
-        except BaseException:
-            self.close()
-            raise
+            try:
+                with trio.fail_after(math.inf if timeout is None else timeout):
+                    while not self.shake_hands():
+                        waits = [trio.lowlevel.wait_readable]
+                        if not self.flush():
+                            waits.append(trio.lowlevel.wait_writable)
+                        await _first(self._socket, waits)
+            except trio.TooSlowError as error:
+                raise self.core.ConnectTimeout("the TLS handshake timed out") from error
         return self
 
     def close(self) -> None:
