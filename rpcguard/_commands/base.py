@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 """Exit statuses as shells and argparse have them; 130 is 128 + SIGINT."""
@@ -69,6 +70,19 @@ def seconds(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
     return value
+
+
+@contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """End the command with one line where rpcguard fails; a wrong URL is wrong usage."""
+    from rpcguard.errors import InvalidRegistryURL, RpcguardError
+
+    try:
+        yield
+    except InvalidRegistryURL as error:
+        raise CommandError(one_line(error), status=USAGE) from error
+    except RpcguardError as error:
+        raise CommandError(one_line(error)) from error
 
 
 def one_line(error: Exception) -> str:

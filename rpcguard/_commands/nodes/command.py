@@ -5,7 +5,14 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from rpcguard._commands.base import USAGE, CommandError, add_command, one_line, seconds, statuses
+from rpcguard._commands.base import (
+    USAGE,
+    CommandError,
+    add_command,
+    seconds,
+    statuses,
+    told_in_one_line,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -71,13 +78,12 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.nodes.run import run_nodes
-    from rpcguard.errors import InvalidRegistryURL, RpcguardError
 
     if options.call is not None:
         _check_call(options)
     if options.ready_for is not None:
         return _ready(options)
-    try:
+    with told_in_one_line():
         run_nodes(
             options.registry,
             options.service,
@@ -85,20 +91,15 @@ def _run(options: argparse.Namespace) -> int:
             as_json=options.json,
             call=options.call,
         )
-    except InvalidRegistryURL as error:
-        raise CommandError(one_line(error), status=USAGE) from error
-    except RpcguardError as error:
-        raise CommandError(one_line(error)) from error
     return 0
 
 
 def _ready(options: argparse.Namespace) -> int:
     from rpcguard._commands.nodes.run import wait_until_ready
-    from rpcguard.errors import InvalidRegistryURL, RpcguardError
 
     if options.ready_for < 1:
         raise CommandError("--ready-for needs a number of nodes, 1 or more", status=USAGE)
-    try:
+    with told_in_one_line():
         against = wait_until_ready(
             options.registry,
             options.service,
@@ -107,10 +108,6 @@ def _ready(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             call=options.call,
         )
-    except InvalidRegistryURL as error:
-        raise CommandError(one_line(error), status=USAGE) from error
-    except RpcguardError as error:
-        raise CommandError(one_line(error)) from error
     if against:
         raise CommandError(f"{options.ready_for} more may not leave now: {'; '.join(against)}")
     print(f"{options.ready_for} more may leave now")

@@ -11,9 +11,9 @@ from rpcguard._commands.base import (
     USAGE,
     CommandError,
     add_command,
-    one_line,
     seconds,
     statuses,
+    told_in_one_line,
 )
 
 if TYPE_CHECKING:
@@ -122,17 +122,13 @@ def _cold(text: str) -> tuple[float, float]:
 
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.plan.run import plan_and_print
-    from rpcguard.errors import InvalidRegistryURL, RpcguardError
 
     if options.report is not None and options.report.suffix != ".html":
         raise CommandError(f"--report writes .html, not {options.report.name!r}", status=USAGE)
     if (options.nodes is None) == (options.service is None):
         raise CommandError("give URL and SERVICE, or --nodes N", status=USAGE)
     try:
-        return 0 if plan_and_print(options) else FAILED
-    except InvalidRegistryURL as error:
-        raise CommandError(one_line(error), status=USAGE) from error
-    except RpcguardError as error:
-        raise CommandError(one_line(error)) from error
+        with told_in_one_line():
+            return 0 if plan_and_print(options) else FAILED
     except ValueError as error:
         raise CommandError(str(error), status=USAGE) from error

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rpcguard._commands.base import USAGE, CommandError, add_command, one_line, statuses
+from rpcguard._commands.base import (
+    USAGE,
+    CommandError,
+    add_command,
+    one_line,
+    statuses,
+    told_in_one_line,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -49,17 +56,15 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.routes.run import Wanted, show_routes
-    from rpcguard.errors import InvalidRegistryURL, RpcguardError
 
     headers = dict(_header(text) for text in options.header)
     wanted = Wanted(options.method, options.path, headers, options.lane, options.key)
     try:
-        found = show_routes(
-            options.registry, options.service, options.rules, wanted, as_json=options.json
-        )
-    except InvalidRegistryURL as error:
-        raise CommandError(one_line(error), status=USAGE) from error
-    except (RpcguardError, OSError, ValueError) as error:
+        with told_in_one_line():
+            found = show_routes(
+                options.registry, options.service, options.rules, wanted, as_json=options.json
+            )
+    except (OSError, ValueError) as error:
         raise CommandError(one_line(error)) from error
     return 0 if found else 1
 
