@@ -8,6 +8,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._files import FileStamp, stamp_of
 from rpcguard._text import logger
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class TlsContext:
             logger.warning("renewed TLS files cannot be used yet: %r", error)
         return made
 
-    def _stamp(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in self._files]
+    def _stamp(self) -> list[FileStamp | None]:
+        return [stamp_of(path) for path in self._files]
 
 
 def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
@@ -92,11 +93,3 @@ def _files(verify: Any, cert: Any) -> list[str]:
         if isinstance(verify, ssl.SSLContext)
         else [path for path in given if isinstance(path, str)]
     )
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -16,6 +16,7 @@ from anyio import to_thread
 
 from rpcguard._core.routing.documents import MOST_BYTES, routes_of
 from rpcguard._discovery.background import background as background
+from rpcguard._files import signature_of
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
@@ -80,10 +81,7 @@ class DocumentFile:
             found = self._path.stat()
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError("it is not a regular file")
-            # Two writes within one tick of the file system's clock look alike: a young file is read
-            # once more when it has settled.
-            settled = time.time_ns() - found.st_mtime_ns > 1_000_000_000
-            seen = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, settled
+            seen = signature_of(found)
             if seen == self._seen:
                 return None
             with self._path.open("rb") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,6 +13,7 @@ from anyio import to_thread
 from anyio.lowlevel import RunVar
 from cachetools import LRUCache
 
+from rpcguard._files import signature_of
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.snapshot import Snapshot
 
 _EXAMPLE: Final = "file:///etc/services.json?interval=0.5"
-_SETTLED_NS: Final = 1_000_000_000
-"""Age from which two writes cannot have one time: file systems tick in 10 ms, NFS in a second."""
-
 T = TypeVar("T")
 
 
@@ -182,11 +179,7 @@ class FileRegistry:
             raise RegistryError(f"{where}: {error}") from error
 
     def _signature(self) -> tuple[int, ...]:
-        found = self._path.stat()
-        # Two writes within one tick of the file system's clock look alike. A young file therefore
-        # has a signature of its own: it is read once more when it has settled.
-        settled = time.time_ns() - found.st_mtime_ns > _SETTLED_NS
-        return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, settled)
+        return signature_of(self._path.stat())
 
     def _read(self) -> Services:
         if not stat.S_ISREG(self._path.stat().st_mode):

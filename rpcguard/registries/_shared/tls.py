@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from rpcguard._files import FileStamp, stamp_of
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import reason
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 TLS_OPTIONS: Final = ("ca", "cert", "key")
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
+
+Stamp = tuple[FileStamp | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class TLSFiles:
     def stamp(self) -> Stamp:
         """Give what is another value once one of the files was renewed."""
         trusted = self.ca or os.environ.get("SSL_CERT_FILE")
-        return tuple(_stamp(file) for file in (trusted, self.cert, self.key) if file)
+        return tuple(stamp_of(file) for file in (trusted, self.cert, self.key) if file)
 
     def context(self) -> ssl.SSLContext:
         """Load the files; raise `RegistryError` where one cannot be used."""
@@ -58,15 +60,6 @@ class TLSFiles:
         except (OSError, ValueError) as error:
             raise RegistryError(f"{self}: {reason(error)}") from error
         return context
-
-
-def _stamp(file: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(file)
-    except OSError:
-        return None
-    # The inode too: what is renewed by a rename may well be as old and as long as before.
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _no_password() -> str:
