@@ -40,8 +40,8 @@ class SyncOneShotBody:
         self._stream.close()
 
 
-class SyncGuardedBody:
-    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+class GuardedBody:
+    """What an answer's body that is handed out holds until its end."""
 
     def __init__(
         self,
@@ -56,12 +56,24 @@ class SyncGuardedBody:
         self._call = call
         self._open = True
 
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, Exception) and self._lease:
+            self._call.break_off(self._lease, error)
+
+    def _give_back(self) -> None:
+        if self._lease is not None:
+            self._service.release(self._lease)
+        self._call.end()
+
+
+class SyncGuardedBody(GuardedBody):
+    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
         except BaseException as error:
-            if isinstance(error, Exception) and self._lease:
-                self._call.break_off(self._lease, error)
+            self._note(error)
             self.close()
             raise
 
@@ -73,9 +85,7 @@ class SyncGuardedBody:
         try:
             self._stream.close()
         finally:
-            if self._lease is not None:
-                self._service.release(self._lease)
-            self._call.end()
+            self._give_back()
 
 
 class SyncResumedBody:
@@ -120,29 +130,15 @@ class AsyncOneShotBody:
         await self._stream.aclose()
 
 
-class AsyncGuardedBody:
+class AsyncGuardedBody(GuardedBody):
     """Stream an answer's body: its end gives the node back, its failure counts against it."""
-
-    def __init__(
-        self,
-        stream: Any,
-        service: Service,
-        call: Call,
-        lease: Lease | None = None,
-    ) -> None:
-        self._stream = stream
-        self._service = service
-        self._lease = lease
-        self._call = call
-        self._open = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
                 yield chunk
         except BaseException as error:
-            if isinstance(error, Exception) and self._lease:
-                self._call.break_off(self._lease, error)
+            self._note(error)
             await self.aclose()
             raise
 
@@ -152,9 +148,7 @@ class AsyncGuardedBody:
             return
         self._open = False
         # Before anything is awaited, so that a cancelled scope cannot skip it.
-        if self._lease is not None:
-            self._service.release(self._lease)
-        self._call.end()
+        self._give_back()
         await self._stream.aclose()
 
 
