@@ -19,16 +19,28 @@ _WARM: Final = 0x9E3779B97F4A7C15
 
 
 def hash_of(text: str | bytes) -> int:
-    """Give the 64 bits of a key or a node id, the same in every process; a text by its UTF-8."""
+    """Give the 64 bits of a key, the same in every process; a text by its UTF-8."""
+    return _hash(text, b"")
+
+
+def seed_of(node_id: str) -> int:
+    """Give the 64 bits of a node's id: others than those of a key with the same text.
+
+    Of equal ones the finalizer would make 0 each time, and such a key were as far as can be.
+    """
+    return _hash(node_id, b"node")
+
+
+def _hash(text: str | bytes, person: bytes) -> int:
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return int.from_bytes(blake2b(raw, digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(raw, digest_size=8, person=person).digest(), "big")
 
 
 def distance(seed: int, key: int, weight: float) -> float:
     """Give how far a node is from a key; the key belongs to the nearest one.
 
     An exponential variable of the rate `weight`: each node is the nearest to its part of the keys,
-    and a node that comes or goes moves only keys of its own. `seed` is the hash of the node's id.
+    and a node that comes or goes moves only keys of its own. `seed` is the node's `seed_of`.
     """
     return -log((_mixed(seed ^ key) + 0.5) / _HASHES) / weight
 

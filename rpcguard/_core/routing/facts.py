@@ -34,13 +34,15 @@ class Facts:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Give the headers by lower-case names, those of one name joined by commas."""
+        """Give the headers by lower-case names, those of one name joined, bare of outer space."""
         headers = self._headers
         if headers is None:
             headers = self._headers = {}
             for raw, value in self._request.headers.raw:
-                name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
-                headers[name] = f"{headers[name]}, {text}" if name in headers else text
+                name, text = raw.decode("latin-1").lower(), _text(value).strip(" \t")
+                comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
+                both = (headers.get(name, ""), text)
+                headers[name] = comma.join(filter(None, both))  # an empty one adds nothing
         return headers
 
     def get(self, key: str) -> str | None:
@@ -71,8 +73,16 @@ class Facts:
             return self.mark
         option = self._options.get("key" if kind == "key" else name)
         if isinstance(option, bytes):
-            return option.decode("latin-1")
+            return _text(option)
         return None if option is None else str(option)
+
+
+def _text(raw: bytes) -> str:
+    """Read what is UTF-8 as that, as httpx writes it, and all else byte by byte."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _cookie(header: str, wanted: str) -> str | None:

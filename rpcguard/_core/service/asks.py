@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.routing.facts import Facts
     from rpcguard._core.routing.table import Entry, Table
 
@@ -14,15 +15,16 @@ class Ask:
 
     Made for each call without a lock; `aim` is filled in under that of the service. `anywhere` is
     for a service all of whose nodes are those of the lane. `key` is the hash of the call's key,
-    None where it has none.
+    None where it has none, and `home` the node it belongs to, once that was looked for.
     """
 
-    __slots__ = ("_facts", "aim", "anywhere", "key", "mark", "matched", "table")
+    __slots__ = ("_facts", "aim", "anywhere", "home", "key", "mark", "matched", "table")
 
     def __init__(self, table: Table, facts: Facts, *, anywhere: bool = False) -> None:
         self.anywhere: bool = anywhere
         self.aim: Aim | None = None
         self.key: int | None = None
+        self.home: LiveNode | None = None
         self.table: Table = table
         self.mark: str | None = facts.mark
         self.matched: list[Entry] = [] if anywhere else table.matching(facts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rpcguard._core.balancing.rendezvous import distance, hash_of, turn
+from rpcguard._core.balancing.rendezvous import distance, seed_of, turn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from rpcguard._core.nodes.live import Keyed, LiveNode
+    from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.service.pools import Pools
     from rpcguard._core.service.stages import Leg, Rank, Stage
@@ -20,8 +20,8 @@ MOVED: Final = "the next for its key, since the home is out, busy, warming or tr
 """Why a node was picked for a key, for `explain`."""
 
 _REMEMBERED: Final = 4096
-"""Keys of which the way is remembered: a megabyte. Where 1,000 nodes are listed, finding it takes a
-hundred times as long as looking it up."""
+"""Keys of which the way is remembered: 1.4 MB at 20 nodes. Where 1,000 nodes are listed, finding it
+takes a hundred times as long as looking it up."""
 
 _FIRST: Final = 8
 """Nodes of a key's walk that are remembered: who passes over more of them looks at all."""
@@ -32,7 +32,6 @@ class Homed(NamedTuple):
 
     live: LiveNode
     stage: Stage
-    keyed: Keyed
 
 
 class _Known(NamedTuple):
@@ -60,6 +59,16 @@ class Homes:
         """Give the listed node that a key belongs to; None where there is none."""
         return self._know(stage, key).home
 
+    def nearer(self, stage: Stage, key: int, live: LiveNode, than: LiveNode | None) -> bool:
+        """Tell whether a key would go to a node that is out, were it well, before another one."""
+        if than is None:
+            return True
+        here, there = (
+            (self._pools.rank_of(one), distance(_seed_of(one), key, one.weight))
+            for one in (live, than)
+        )
+        return here < there
+
     def choose(self, leg: Leg, key: int, excluded: Collection[LiveNode]) -> Homed | None:
         """Choose a node that can be picked; None where each is excluded or out."""
         for stage in leg.stages:
@@ -72,7 +81,7 @@ class Homes:
                 live = self._walk(stage, listed, key, excluded)
                 live = live or self._least_busy(listed, key, excluded)
             if live is not None:
-                return Homed(live, stage, "home" if live is known.home else "moved")
+                return Homed(live, stage)
         return None
 
     def _know(self, stage: Stage, key: int) -> _Known:
@@ -115,7 +124,7 @@ class Homes:
             level = rank if level is None else level
             if rank != level:
                 return None  # a standby is for a level that is out, not for one that is busy
-            if not _takes(live, key):
+            if not _takes(live, key) and self._has_warm(stage, level):
                 continue
             if live.in_flight < self._policy.least:
                 return live
@@ -124,12 +133,17 @@ class Homes:
                 return live
         return None
 
+    def _has_warm(self, stage: Stage, level: Rank) -> bool:
+        """Tell whether others of a level can stand in for its cold nodes; else these take all."""
+        members = self._pools.members(stage)
+        return any(live.ramp >= 1.0 for live, rank in members if rank == level and live.in_pool)
+
     def _room(self, stage: Stage, level: Rank) -> float:
         """Give how many calls a node of a level may have, for a weight of 1."""
         members = self._pools.members(stage)
         nodes = [live for live, rank in members if rank == level and live.in_pool]
         calls = sum(live.in_flight for live in nodes)
-        return self._policy.balance * calls / sum(live.effective_weight for live in nodes)
+        return float(self._policy.balance) * calls / sum(live.effective_weight for live in nodes)
 
     def _least_busy(
         self, listed: list[LiveNode], key: int, excluded: Collection[LiveNode]
@@ -147,7 +161,7 @@ class Homes:
 def _seed_of(live: LiveNode) -> int:
     seed = live.seed
     if seed is None:
-        seed = live.seed = hash_of(live.node.id)
+        seed = live.seed = seed_of(live.node.id)
     return seed
 
 

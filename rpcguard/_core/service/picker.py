@@ -10,9 +10,9 @@ from rpcguard._core.service.homes import HOME, MOVED
 from rpcguard._core.service.records import explained
 
 if TYPE_CHECKING:
-    from rpcguard._core.nodes.live import Lease, LiveNode
+    from rpcguard._core.nodes.live import Keyed, Lease, LiveNode
     from rpcguard._core.service.asks import Ask
-    from rpcguard._core.service.homes import Homes
+    from rpcguard._core.service.homes import Homed, Homes
     from rpcguard._core.service.reactions import Reactions
     from rpcguard._core.service.records import Compared, PickRecord, Taken
     from rpcguard._core.service.roster import Roster
@@ -33,8 +33,8 @@ class Picker:
 
     Not thread-safe: it lives under the lock of its service. `router` is None where lanes are not
     looked at; then every call may go to any node. `homes` is None where no call has a key.
-    `passed_over` are nodes that no pick may use at
-    the moment, since they have as many calls as one may have.
+    `passed_over` are nodes that no pick may use at the moment, since they have as many calls as one
+    may have.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Picker:
         """Pick an untried node as lanes and routes want it; None when the call may use none."""
         pick = self.pick
         if self._homes is not None and ask.key is not None:
-            pick = partial(self._pick_keyed, self._homes, ask.key)
+            pick = partial(self._pick_keyed, self._homes, ask)
         if self.router is None:
             return pick(now, tried, repeatable=repeatable, instead=instead)
         if now >= self._standing.next_tick:
@@ -101,12 +101,12 @@ class Picker:
         if roster.blacklist.waiting and not tried:  # a retry may be the last one
             live = roster.trial(leg, now, passed, patient=not repeatable)
             if live is not None:
-                return self._try_out(live, now)
+                return self._try_out(live, leg, now)
         live = (
             draws.pick_again(leg, now, (*passed, *tried)) if tried else draws.pick(leg, now, passed)
         )
         if instead is not None and (live is None or live.streak > instead.streak):
-            return self.lease(instead, now, (), tried, why=SAME)
+            return self._same_again(instead, now, tried)
         if live is None:
             return self._pick_in_panic(leg, now, tried)
         self._panics = False
@@ -115,7 +115,7 @@ class Picker:
     def _pick_keyed(
         self,
         homes: Homes,
-        key: int,
+        ask: Ask,
         now: float,
         tried: tuple[LiveNode, ...],
         *,
@@ -123,38 +123,56 @@ class Picker:
         leg: Leg | None = None,
         instead: LiveNode | None = None,
     ) -> Lease | None:
-        """Pick as `pick` does, by a key: its home, or the next that can take the call.
-
-        The trial of a half-open node is made by a key that belongs there: no other one has to move.
-        """
+        """Pick as `pick` does, by a key: its home, or the next that can take the call."""
         if now >= self._standing.next_tick:
             self._reactions.tick(now)
-        roster, passed = self._roster, self.passed_over
-        leg = leg or roster.pools.whole or roster.pools.prepare_whole()
-        if not tried and roster.blacklist.waiting:
-            home = homes.home(leg.stages[0], key)
-            live = roster.trial(leg, now, passed, patient=not repeatable, only=home)
-            if live is not None and live is home:
-                lease = self._try_out(live, now)
-                lease.keyed = "home"
-                return lease
-        found = homes.choose(leg, key, (*passed, *tried))
-        if instead is not None and (found is None or found.live.streak > instead.streak):
-            return self.lease(instead, now, (), tried, why=SAME)
-        if found is None:
-            return self._pick_in_panic(leg, now, tried)
-        self._panics = False
-        roster.draws.stage = found.stage
-        compared = ((found.live, found.live.load(0.0, now)),)
-        why = HOME if found.keyed == "home" else MOVED
-        lease = self.lease(found.live, now, compared, tried, why=why)
-        lease.keyed = found.keyed
+        leg = leg or self._roster.pools.whole or self._roster.pools.prepare_whole()
+        key = ask.key or 0
+        found = homes.choose(leg, key, (*self.passed_over, *tried))
+        ask.home = homes.home(leg.stages[0] if found is None else found.stage, key)
+        lease = None
+        if self._roster.blacklist.waiting and not tried:
+            lease = self._try_for_key(homes, key, leg, now, found, patient=not repeatable)
+        worse = found is None or (instead is not None and found.live.streak > instead.streak)
+        if lease is None and instead is not None and worse:
+            lease = self._same_again(instead, now, tried)
+        if lease is None and found is not None:
+            self._panics = False
+            self._roster.draws.stage = found.stage
+            compared = ((found.live, found.live.load(0.0, now)),)
+            why = HOME if found.live is ask.home else MOVED
+            lease = self.lease(found.live, now, compared, tried, why=why)
+        if lease is None:
+            lease = self._pick_in_panic(leg, now, tried)
+        if lease is not None:
+            lease.keyed = _keyed(ask, lease.live)
         return lease
 
-    def _try_out(self, live: LiveNode, now: float) -> Lease:
+    def _try_for_key(
+        self,
+        homes: Homes,
+        key: int,
+        leg: Leg,
+        now: float,
+        found: Homed | None,
+        *,
+        patient: bool,
+    ) -> Lease | None:
+        """Try a half-open node out by a key that would go there: no other one has to move."""
+        than = None if found is None else found.live
+        fit = partial(homes.nearer, leg.stages[0], key, than=than)
+        live = self._roster.trial(leg, now, self.passed_over, patient=patient, fit=fit)
+        return None if live is None else self._try_out(live, leg, now)
+
+    def _try_out(self, live: LiveNode, leg: Leg, now: float) -> Lease:
+        self._roster.draws.stage = leg.stages[0]  # the only one of which nodes are tried out
         lease = self._prove(live, now, ((live, live.load(0.0, now)),), (), why=TRIAL)
         lease.trial = self._roster.blacklist.begin_trial(live)
         return lease
+
+    def _same_again(self, live: LiveNode, now: float, tried: tuple[LiveNode, ...]) -> Lease:
+        self._roster.draws.stage = None
+        return self.lease(live, now, (), tried, why=SAME)
 
     def _pick_in_panic(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
         live = self._roster.least_bad(leg, (*self.passed_over, *tried))
@@ -199,9 +217,11 @@ class Picker:
 
     def lease_again(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease:
         """Claim the last node once more, of which only the connection had ended."""
-        lease = self.lease(tried[-1], now, (), tried, why=SAME)
+        lease = self._same_again(tried[-1], now, tried)
         if ask is not None and self.router is not None:
             lease.routed = self.router.routed(ask, None, first=False)
+        if ask is not None and ask.key is not None:
+            lease.keyed = _keyed(ask, tried[-1])
         return lease
 
     def _prove(
@@ -218,3 +238,7 @@ class Picker:
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
         return explained(self._records)
+
+
+def _keyed(ask: Ask, live: LiveNode) -> Keyed:
+    return "home" if live is ask.home else "moved"

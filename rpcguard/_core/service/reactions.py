@@ -120,7 +120,7 @@ class Reactions:
             live.count(seconds)
         if verdict.answered or verdict.outcome == "cancelled":
             live.dismiss(seconds, now, throttled=verdict.outcome == "429")
-        if verdict.odd and not lease.keyed and not live.gone:
+        if verdict.odd and (trial or not lease.keyed) and not live.gone:
             self._answered_oddly(live, now, trial=trial)
         elif trial:
             self._roster.blacklist.end_trial(live)

@@ -15,7 +15,7 @@ from rpcguard._core.service.zones import zones_of
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from random import Random
     from typing import Any
 
@@ -197,18 +197,18 @@ class Roster:
         tried: Collection[LiveNode],
         *,
         patient: bool,
-        only: LiveNode | None = None,
+        fit: Callable[[LiveNode], bool] | None = None,
     ) -> LiveNode | None:
         """Give a half-open node its one live call, unless something else keeps it out as well.
 
-        `only` is the one node that may be given, where the call cannot prove others.
+        `fit` tells of a node whether the call may prove it; without it any may be proved.
         """
         for ejection in self.blacklist.trials(now, patient=patient):
             live = ejection.live
             wanted = live.state == "ejected" and live.node.status == "up"
             if not wanted or not self.pools.is_first(leg, live):
                 continue
-            if live not in tried and live.word == "staying" and only in (None, live):
+            if live not in tried and live.word == "staying" and (fit is None or fit(live)):
                 return live
         return None
 
