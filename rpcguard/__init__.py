@@ -13,7 +13,7 @@ from rpcguard._core.call.info import Attempt, CallInfo
 from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._core.nodes.view import NodeView, RouteView
+from rpcguard._core.nodes.view import NodeView, RouteView, ServiceView
 from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
@@ -43,7 +43,6 @@ from rpcguard.registries.base import (
 )
 
 if TYPE_CHECKING:
-    from rpcguard._core.nodes.view import ServiceView
     from rpcguard._httpx import AsyncTransport, Transport
     from rpcguard._status.app import asgi_status, wsgi_status
     from rpcguard._status.server import StatusServer, start_status_server
@@ -104,7 +103,6 @@ __all__ = [
 # page most programs have no use.
 _ON_FIRST_USE = {
     "AsyncTransport": "rpcguard._httpx",
-    "ServiceView": "rpcguard._core.nodes.view",
     "Transport": "rpcguard._httpx",
     "StatusServer": "rpcguard._status.server",
     "asgi_status": "rpcguard._status.app",

@@ -6,7 +6,7 @@ import httpx
 
 
 class RpcguardError(Exception):
-    """Be the common base of every error that rpcguard itself raises."""
+    """The common base of every error that rpcguard itself raises."""
 
 
 class NoAvailableNode(RpcguardError, httpx.ConnectError):  # noqa: N818

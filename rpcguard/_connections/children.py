@@ -45,7 +45,7 @@ def scheme_of(node: Node, asked: str) -> str:
 
 
 class NodeRequest:
-    """Be the request of one attempt, as far as a node's connections look at it.
+    """The request of one attempt, as far as a node's connections look at it.
 
     A request of httpx takes several times as long to make. The headers are the caller's own:
     whoever adds to them replaces them by a copy.

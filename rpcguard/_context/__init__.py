@@ -8,6 +8,6 @@ variables: a task that is started copies them (`asyncio.create_task`, `asyncio.t
 The lowest room: middlewares of the provider's half write here and transports read, so neither
 imports the other. Nothing here knows of services, nodes or httpx.
 
-What is easily got wrong: a task that outlives its request keeps what it copied. A lane may live on
-in it; `detached()` drops all of it.
+Imports: `errors` and below. A newcomer gets wrong: a task that outlives its request keeps
+what it copied. A lane may live on in it; `detached()` drops all of it.
 """

@@ -30,7 +30,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.
 
 
 class GaugeSource(Protocol):
-    """Be a transport, as far as the gauges go."""
+    """A transport, as far as the gauges go."""
 
     def census(self) -> Iterable[tuple[str, Mapping[State, int], float | None]]:
         """Give each service with its nodes by state and the seconds since its registry answered."""

@@ -34,7 +34,7 @@ _OF_CALL = ("http.response.status_code", "error.type")
 
 
 class NoSpan:
-    """Be the observer, and the attempts, of a call that nobody observes.
+    """The observer, and the attempts, of a call that nobody observes.
 
     What the caller has in its context, such as baggage, is passed on to the node all the same,
     unless the caller wants no instrumentation.

@@ -8,12 +8,14 @@ is missing or `RPCGUARD_PARSER=h11` is set. What h11 accepts and llhttp does not
 bare LF, a length said twice) is served, and its connection is not used again.
 
 What must always hold: an answer whose end is ambiguous is refused; bytes after the end of an answer
-are dropped, and `ResponseReader.reusable` is false then. A newcomer's mistake is to keep such bytes
-for the next answer: they would be given to another call.
+are dropped, and `ResponseReader.reusable` is false then.
 
 The books of HTTP/2 (`h2_session`) stand on the h2 package and keep from it what it would end a
 whole connection over: a GOAWAY, frames for streams that are over, an answer that belies its length.
 Each stream is told of its own answer alone, credit is given back whether anybody reads or not, and
 what a peer can send for nothing is bounded. Nothing in them is about requests of httpx: a stream
 that talks in both directions stands on the same books.
+
+Imports: `_core` and below. A newcomer gets wrong: keeping bytes after an answer for the next one;
+they would be given to another call.
 """

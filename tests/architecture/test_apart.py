@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.support.rooms import ROOT
 
@@ -17,7 +19,10 @@ def imports(folder: str) -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
-                yield str(path.relative_to(ROOT)), f"{'.' * node.level}{node.module or ''}"
+                module = f"{'.' * node.level}{node.module or ''}"
+                yield str(path.relative_to(ROOT)), module
+                for one in node.names:
+                    yield str(path.relative_to(ROOT)), f"{module.rstrip('.')}.{one.name}"
             elif isinstance(node, ast.Import):
                 yield from ((str(path.relative_to(ROOT)), one.name) for one in node.names)
 
@@ -27,7 +32,8 @@ def test_no_test_imports_another_test():
     shared = [
         (where, what)
         for where, what in imports("tests")
-        if what.startswith(("tests.", ".")) and what.rpartition(".")[2].startswith("test_")
+        if what.startswith(("tests.", ".")) and (ROOT / f"{what.replace('.', '/')}.py").exists()
+        if what.rpartition(".")[2].startswith("test_")
     ]
     assert shared == []
 
@@ -43,12 +49,25 @@ def test_benchmarks_use_no_test():
     assert used == []
 
 
+BENT = re.compile(r"\bsys\.path(\.(insert|append|extend)\b|(\[[^\]]*\])?\s*\+?=[^=])")
+ALLOWED = {
+    "tests/docs/page.py": "its blocks are programs in a folder of their own",
+    "tests/packaging/test_packages.py": "lends packages to an environment that it makes",
+}
+
+
 def test_nobody_bends_the_path():
     """Benchmarks and tests are started as modules, from the root of the checkout."""
     bent = [
         str(path.relative_to(ROOT))
         for folder in ("benchmarks", "tests", "rpcguard")
-        for path in (ROOT / folder).rglob("*.py")
-        if "sys.path.insert" in path.read_text() and path != Path(__file__)
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if BENT.search(path.read_text())
     ]
-    assert bent == ["tests/docs/page.py"]  # its blocks are programs in a folder of their own
+    assert bent == list(ALLOWED)
+
+
+@pytest.mark.parametrize("way", [".append(x)", "[:0] = [x]", " += [x]", " = x"])
+def test_each_way_to_bend_it_is_seen(way):
+    """Not only the usual one."""
+    assert BENT.search(f"sys.path{way}")

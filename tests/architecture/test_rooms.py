@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from inspect import signature
+from itertools import pairwise
 
 import pytest
 
-from tests.support.rooms import ROOT, folders, modules, parsed, table_of_rooms
+from rpcguard._transport.base import TransportBase
+from tests.support.rooms import PACKAGE, ROOT, folders, modules, parsed, table_of_rooms
 
 TWO_FACES = {"_httpx.py", "httpx2.py"}
 """The transports of two libraries have one name each, since they are the same for their users."""
@@ -15,11 +18,48 @@ TWO_FACES = {"_httpx.py", "httpx2.py"}
 
 @pytest.mark.parametrize(("place", "doc"), list(folders()))
 def test_each_folder_says_its_theory(place, doc):
-    """A folder's door has a headline and at least three lines on why it is built so."""
+    """A folder's door has a headline, and 10 to 40 lines on why it is built so."""
     headline, _, theory = doc.partition("\n\n")
     assert headline.endswith(".")
     assert "\n" not in headline, f"{place}: the headline is one line"
-    assert len(theory.splitlines()) >= 3, f"{place} does not say its theory"
+    assert theory
+    assert 10 <= len(doc.splitlines()) <= 40, f"{place} does not say its theory"
+    doc = " ".join(doc.split())
+    assert "mports: " in doc, f"{place} does not say what it may import"
+    assert "newcomer gets wrong: " in doc, f"{place} does not warn"
+
+
+def test_each_folder_is_a_package():
+    """One without a door would be seen by no check of this folder, and by no contract."""
+    inside = {path.parent for _, path in modules()}
+    assert [folder for folder in inside if not (folder / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "_core/policies").glob("*.py")), ids=lambda path: path.stem
+)
+def test_each_field_of_a_policy_is_explained_where_it_stands(path):
+    """An editor and the reference page show what a field means, and why its default is so."""
+    bare = [
+        f"{kind.name}.{field.target.id}"
+        for kind in parsed(path).body
+        if isinstance(kind, ast.ClassDef) and path.name != "bundle.py"
+        for field, following in pairwise([*kind.body, kind])
+        if isinstance(field, ast.AnnAssign) and not _is_text(following)
+    ]
+    assert bare == []
+
+
+def test_each_option_of_a_transport_is_explained():
+    """A parameter without its line under `Args:` would be a riddle in every editor."""
+    doc = TransportBase.__init__.__doc__ or ""
+    names = [name for name in signature(TransportBase.__init__).parameters if name != "self"]
+    assert len(names) > 20
+    assert [name for name in names if f"\n            {name}: " not in doc] == []
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def test_the_page_shows_the_rooms_as_they_are():
@@ -36,3 +76,14 @@ def test_no_class_name_stands_for_two_things():
                 if isinstance(node, ast.ClassDef):
                     places[node.name].append(place)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_class_is_said_to_be_something():
+    """Its docstring names a thing; to be told what to be is for nobody who reads it."""
+    odd = [
+        f"{place}: {node.name}"
+        for place, path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef) and (ast.get_docstring(node) or "").startswith("Be ")
+    ]
+    assert odd == []

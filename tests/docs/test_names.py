@@ -187,13 +187,7 @@ def test_the_reference_has_every_public_name():
     described = set(re.findall(r"^::: (\S+)", pages_text, re.MULTILINE))
     public = {f"rpcguard.{name}" for name in rpcguard.__all__ if name != "__version__"}
     public |= {f"rpcguard.provider.{name}" for name in rpcguard.provider.__all__}
-    public |= {
-        f"rpcguard.testing.{name}"
-        for name, value in vars(rpcguard.testing).items()
-        if inspect.isclass(value)
-        and value.__module__ == "rpcguard.testing"
-        and not name.startswith("_")
-    }
+    public |= {f"rpcguard.testing.{name}" for name in rpcguard.testing.__all__}
     assert public - described == set()
     assert [name for name in described if not exists(name)] == []
 

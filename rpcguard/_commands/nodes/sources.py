@@ -49,7 +49,7 @@ class Look:
 
 
 class LookSource(Protocol):
-    """Be looked at, every `pause` seconds."""
+    """What can be looked at, every `pause` seconds."""
 
     pause: float
 

@@ -1,9 +1,12 @@
 """`rpcguard routes`: which rule matches a call, and which nodes it would use.
 
-A list is read as `rpcguard nodes` reads it, rules as a transport does, and both are given to the
-same code that decides on calls; nothing is called.
+The problem: of ten rules and three lanes nobody can say by heart where a call goes.
 
-What must always hold: no turn of a share is taken by looking. Imports: the transports and below.
-A newcomer gets wrong: judging nodes here. What a running program has learned of them is on its
-status page.
+The idea: a list is read as `rpcguard nodes` reads it, rules as a transport does, and both are given
+to the same code that decides on calls; nothing is called.
+
+What must always hold: no turn of a share is taken by looking.
+
+Imports: the transports and below. A newcomer gets wrong: judging nodes here. What a running program
+has learned of them is on its status page.
 """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reply(Protocol):
-    """Be an answer whose body is not read yet: what httpx and httpx2 responses share."""
+    """An answer whose body is not read yet: what httpx and httpx2 responses share."""
 
     status_code: int
     stream: Any

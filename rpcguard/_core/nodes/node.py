@@ -26,7 +26,7 @@ def _refuse(*_: object, **__: object) -> NoReturn:
 
 
 class _Metadata(dict[str, str]):
-    """Be a dict that nobody changes; unlike a mapping proxy it can be copied and pickled."""
+    """A dict that nobody changes; unlike a mapping proxy it can be copied and pickled."""
 
     __slots__ = ()
 

@@ -32,10 +32,13 @@ _COMPARED: Final = 64
 
 
 class Trip(NamedTuple):
-    """Why a node is to be ejected: in one word of few, for metrics, and for people."""
+    """Why a node is to be ejected."""
 
     code: str
+    """One of few words, for metrics."""
+
     reason: str
+    """For people."""
 
 
 CANNOT_CONNECT: Final = Trip("connect", "cannot connect")

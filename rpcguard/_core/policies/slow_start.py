@@ -18,9 +18,18 @@ class SlowStart:
     """
 
     window: float = 120.0
+    """Seconds of the ramp, 0 for none: Sermant's default, which covers a JVM's compilers."""
+
     curve: float = 2.0
+    """Power of the ramp: 1 is a straight line; 2 gives a node a quarter of its weight at half
+    time, when what is slow in a cold node is mostly its first calls."""
+
     floor: float = 0.1
+    """Least share of its weight, 0 to 1: Envoy's default. With none a node would never warm up."""
+
     calls: int = 200
+    """Good calls after which the ramp is done early: a node that has served so many is warm, and a
+    busy one need not wait for the clock."""
 
     def __post_init__(self) -> None:
         require_amounts(self, "window")

@@ -1,8 +1,16 @@
 """etcd by its JSON gateway: a range, then a streamed watch from that revision.
 
-Four layouts are understood (kratos, go-zero, grpc's naming, raw); `layouts` reads values,
-`registry` talks. What must always hold: a compacted revision or a lost member ends the watch and
-starts over with a range, and leases that run out remove their nodes.
+The problem: etcd knows keys, not services. Each framework writes its nodes in a form of its own,
+and a node that crashed is told from one that left only by the end of its lease.
+
+The idea: the layouts (kratos, go-zero, grpc's naming, raw) are pure functions in `layouts`, which
+read values; `registry` talks, and knows no layout. The gateway needs no gRPC stack.
+
+What must always hold: a compacted revision or a lost member ends the watch and starts over with a
+range; leases that run out remove their nodes; a revision that goes backwards is another store.
+
+Imports: `_shared` and below. A newcomer gets wrong: a watch that is silent is not one that is well;
+a member without a leader says nothing at all.
 """
 
 from rpcguard.registries.etcd.registry import EtcdRegistry as EtcdRegistry

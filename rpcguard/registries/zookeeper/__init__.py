@@ -1,8 +1,16 @@
 """ZooKeeper through kazoo: watches on the children of a service, values of each child.
 
-Layouts for Curator, Dubbo 2 (interfaces) and Dubbo 3 (applications) are in `znodes`; `kazoo` keeps
-that library in its place: its threads are daemons and its answers are bounded. What must always
-hold: a lost session is a trouble, not an empty list.
+The problem: a watch of ZooKeeper tells once that something has changed, and kazoo tells it on
+threads of its own, which know of no event loop.
+
+The idea: layouts for Curator, Dubbo 2 (interfaces) and Dubbo 3 (applications) are pure functions in
+`znodes`; `kazoo` keeps that library in its place: its threads are daemons and its answers are
+bounded; `registry` follows the children and hands lists over.
+
+What must always hold: a lost session is a trouble, not an empty list.
+
+Imports: `_shared` and below, and kazoo, which is an extra. A newcomer gets wrong: reading the list
+before the watch is set, so that what changes in between is never seen.
 """
 
 from rpcguard.registries.zookeeper.registry import ZooKeeperRegistry as ZooKeeperRegistry
