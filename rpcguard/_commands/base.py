@@ -72,6 +72,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def header(text: str) -> tuple[str, str]:
+    """Read a header `NAME: VALUE` from the command line."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise CommandError(f"--header needs 'NAME: VALUE', not {text!r}", status=USAGE)
+    return name.strip(), value.strip()
+
+
 @contextlib.contextmanager
 def told_in_one_line() -> Iterator[None]:
     """End the command with one line where rpcguard fails; a wrong URL is wrong usage."""

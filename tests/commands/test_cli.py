@@ -73,7 +73,17 @@ def test_the_installed_command_is_there():
     [
         (
             ["--help"],
-            ["demo", "nodes", "offline", "online", "--version", "exit status:", "completion"],
+            [
+                "demo",
+                "check",
+                "get",
+                "nodes",
+                "offline",
+                "online",
+                "--version",
+                "exit status:",
+                "completion",
+            ],
         ),
         (
             ["demo", "--help"],
@@ -149,7 +159,7 @@ def test_a_command_loads_only_what_it_needs():
     [
         (
             "rpcguard ",
-            {"demo", "nodes", "offline", "online", "plan-release", "routes"}
+            {"check", "demo", "get", "nodes", "offline", "online", "plan-release", "routes"}
             | {"-h", "--help", "--version"},
         ),
         ("rpcguard nodes --w", {"--watch"}),

@@ -74,15 +74,18 @@ async def source(url: str, service: str, *, call: str | None = None) -> AsyncIte
         transport = AsyncTransport(url, balancer=RoundRobin, retry=RetryPolicy(attempts=1))
         await stack.enter_async_context(transport)
         own = OwnList(transport, service.lower())
-        await _first_list(transport, service)
+        await first_list(transport, service)
         if call is not None:
             calling = asyncio.ensure_future(own.call(call))
             stack.push_async_callback(_end, calling)
         yield own
 
 
-async def _first_list(transport: AsyncTransport, service: str) -> None:
-    """Wait for a list; raise `RegistryError` as soon as the registry is known to give none."""
+async def first_list(transport: AsyncTransport, service: str) -> None:
+    """Wait for the first list of a service.
+
+    Raises `RegistryError` as soon as the registry is known to give none.
+    """
     waiting = asyncio.ensure_future(transport.wait_ready(service, timeout=READY_TIMEOUT))
     try:
         while not (await asyncio.wait({waiting}, timeout=_GLANCE))[0]:

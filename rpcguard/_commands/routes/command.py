@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.base import (
-    USAGE,
     CommandError,
     add_command,
+    header,
     one_line,
     statuses,
     told_in_one_line,
@@ -57,7 +57,7 @@ def add_to(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.routes.run import Wanted, show_routes
 
-    headers = dict(_header(text) for text in options.header)
+    headers = dict(header(text) for text in options.header)
     wanted = Wanted(options.method, options.path, headers, options.lane, options.key)
     try:
         with told_in_one_line():
@@ -67,10 +67,3 @@ def _run(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(one_line(error)) from error
     return 0 if found else 1
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise CommandError(f"--header needs 'NAME: VALUE', not {text!r}", status=USAGE)
-    return name.strip(), value.strip()
