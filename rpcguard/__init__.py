@@ -20,6 +20,7 @@ from rpcguard._core.policies.ejection import EjectionPolicy
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.overload import Adaptive, OverloadPolicy, Throttle
+from rpcguard._core.policies.overrides import Overrides
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import Guard, Route, Routing
 from rpcguard._core.policies.slow_start import SlowStart
@@ -70,6 +71,7 @@ __all__ = [
     "OfflinePolicy",
     "OverloadPolicy",
     "Overloaded",
+    "Overrides",
     "PickRecord",
     "Random",
     "Registry",

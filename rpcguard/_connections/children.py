@@ -136,7 +136,7 @@ class Children(Generic[ChildT]):
             head_parser()
         # What is wrong with the options is to be told now, not at the first call.
         if verify is not True or cert is not None:
-            self._tls()
+            self._tls.prove()
 
     def child(self, node: Node, scheme: str, service: str) -> ChildT:
         """Make the child of a node of a service, for http or https."""

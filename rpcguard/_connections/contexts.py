@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import ssl
@@ -45,6 +46,7 @@ class TlsContext:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = functools.partial(_context, http, verify, cert, trust_env)
+        self._given = verify, cert
         self._files = _files(verify, cert)
         self._clock = clock
         self._made: tuple[ssl.SSLContext, Any] | None = None
@@ -61,6 +63,13 @@ class TlsContext:
             self._looked = now
             made = self._renewed(made)
         return made[0]
+
+    def prove(self) -> None:
+        """Make the first one now; raise `OSError` that names the option whose file is of no use."""
+        try:
+            self()
+        except OSError as error:
+            raise _named(error, *self._given) from error
 
     def _renewed(self, made: tuple[ssl.SSLContext, Any]) -> tuple[ssl.SSLContext, Any]:
         stamp = self._stamp()
@@ -83,6 +92,15 @@ def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.S
         verify = ssl.create_default_context(cafile=file, capath=directory)
     context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
     return context
+
+
+def _named(error: OSError, verify: Any, cert: Any) -> OSError:
+    parts = [cert] if cert is None or isinstance(cert, str) else cert[:2]
+    for name, path in [("verify", verify), *(("cert", part) for part in parts)]:
+        if isinstance(path, str) and not os.path.exists(path):
+            wanted = f"No such file for {name}, which takes the path of a PEM file"
+            return FileNotFoundError(errno.ENOENT, wanted, path)
+    return ssl.SSLError(f"verify={verify!r}, cert={cert!r} cannot be loaded: {error}")
 
 
 def _files(verify: Any, cert: Any) -> list[str]:

@@ -96,7 +96,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         service, call, body = self._opening.open(request)
         try:
             if not service.ready:
-                longest = self._policies.membership.first_snapshot_timeout
+                longest = service.policies.membership.first_snapshot_timeout
                 left = min(longest, call.left)
                 await wait_for(service, lambda: service.ready or service.closed, left)
                 if service.closed:

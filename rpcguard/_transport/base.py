@@ -9,24 +9,18 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from rpcguard._checks import is_amount, require
+from rpcguard._config.constructor import checked
 from rpcguard._connections.children import ChildOptions, Children, ChildT
 from rpcguard._core.balancing.least_loaded import LeastLoaded
-from rpcguard._core.policies.bundle import Policies
-from rpcguard._core.policies.ejection import EjectionPolicy
-from rpcguard._core.policies.membership import MembershipPolicy
-from rpcguard._core.policies.offline import OfflinePolicy
-from rpcguard._core.policies.overload import OverloadPolicy
-from rpcguard._core.policies.retry import RetryPolicy
-from rpcguard._core.policies.slow_start import SlowStart
-from rpcguard._core.policies.zone import ZonePolicy
+from rpcguard._core.policies.overrides import PoliciesByService
 from rpcguard._discovery.background import background
-from rpcguard._discovery.following import Subscriptions, view_of
+from rpcguard._discovery.following import Subscriptions
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.log import EventLog
 from rpcguard._transport.forks import renew_at_fork
 from rpcguard._transport.given import given_registry
-from rpcguard._transport.kept import KeptChildren, counts_of
+from rpcguard._transport.inspection import Inspection
+from rpcguard._transport.kept import KeptChildren
 from rpcguard._transport.lanes import Lanes, with_environment
 from rpcguard._transport.opening import Opening
 from rpcguard._transport.services import ServiceTable
@@ -44,21 +38,26 @@ if TYPE_CHECKING:
     from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
-    from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
     from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.deadline import DeadlinePolicy
+    from rpcguard._core.policies.ejection import EjectionPolicy
+    from rpcguard._core.policies.membership import MembershipPolicy
+    from rpcguard._core.policies.offline import OfflinePolicy
+    from rpcguard._core.policies.overload import OverloadPolicy
+    from rpcguard._core.policies.overrides import Overrides
+    from rpcguard._core.policies.retry import RetryPolicy
     from rpcguard._core.policies.routing import Routing
+    from rpcguard._core.policies.slow_start import SlowStart
+    from rpcguard._core.policies.zone import ZonePolicy
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.service import Service
-    from rpcguard._core.service.views import PickRecord
-    from rpcguard._transport.kept import ChildKey
     from rpcguard.registries.base import Registry
 
 SWEEP_EVERY = 1.0
 """Seconds between two looks at the idle connections: as late is one closed that has expired."""
 
 
-class TransportBase(Generic[ChildT]):
+class TransportBase(Inspection, Generic[ChildT]):
     """What the transports of both kinds and both libraries have in common.
 
     It holds the parts together: `ServiceTable`, `Opening`, `KeptChildren`; a driver below it
@@ -66,21 +65,23 @@ class TransportBase(Generic[ChildT]):
     response that is still read keeps the connections that it is read from.
     """
 
+    @checked
     def __init__(
         self,
         registry: str | Registry | None = None,
         *,
         balancer: Callable[[], Balancer] = LeastLoaded,
-        retry: RetryPolicy | None = None,
-        ejection: EjectionPolicy | None = None,
-        slow_start: SlowStart | None = None,
-        offline: OfflinePolicy | None = None,
-        membership: MembershipPolicy | None = None,
-        routing: Routing | None = None,
-        zone: ZonePolicy | None = None,
-        deadline: DeadlinePolicy | None = None,
-        overload: OverloadPolicy | None = None,
-        affinity: Affinity | None = None,
+        retry: RetryPolicy | Literal[False] | None = None,
+        ejection: EjectionPolicy | Literal[False] | None = None,
+        slow_start: SlowStart | Literal[False] | None = None,
+        offline: OfflinePolicy | Literal[False] | None = None,
+        membership: MembershipPolicy | Literal[False] | None = None,
+        routing: Routing | Literal[False] | None = None,
+        zone: ZonePolicy | Literal[False] | None = None,
+        deadline: DeadlinePolicy | Literal[False] | None = None,
+        overload: OverloadPolicy | Literal[False] | None = None,
+        affinity: Affinity | Literal[False] | None = None,
+        services: Mapping[str, Overrides] | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
         names: Mapping[str, str] | None = None,
@@ -98,6 +99,8 @@ class TransportBase(Generic[ChildT]):
     ) -> None:
         """Make a transport; nothing is connected to before the first call.
 
+        `False` switches a policy off, None leaves it at its default.
+
         Args:
             registry: Registry URL or object; None reads `RPCGUARD_REGISTRY`, so that a program
                 says nothing of where it runs.
@@ -113,6 +116,7 @@ class TransportBase(Generic[ChildT]):
             deadline: What the next hop is told of the time that is left; None tells nothing.
             overload: How much is asked of a service at most; by default without limit.
             affinity: Which calls belong together and go to one node; None looks at no key.
+            services: What single services have otherwise, by name; none by default.
             drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
             unknown_service: "error", or "direct": a host that the registry does not know is called
                 as an ordinary URL. An error by default: a typo is not to go to strangers.
@@ -132,25 +136,24 @@ class TransportBase(Generic[ChildT]):
             tracer_provider: Where spans go; OpenTelemetry's global one by default.
             meter_provider: Where metrics go; the global one by default.
         """
-        known = unknown_service in ("error", "direct")
-        require("unknown_service", unknown_service, "error or direct", known)
-        require("drain_timeout", drain_timeout, "seconds, 0 or more", is_amount(drain_timeout))
-        routing, zone = with_environment(routing, zone or ZonePolicy())
-        self._policies = Policies(
-            retry=retry or RetryPolicy(),
-            ejection=ejection or EjectionPolicy(),
-            slow_start=slow_start or SlowStart(),
-            offline=offline or OfflinePolicy(),
-            membership=membership or MembershipPolicy(),
-            routing=routing,
-            zone=zone,
-            deadline=deadline,
-            overload=overload or OverloadPolicy(),
-            affinity=affinity,
-            balancer=balancer,
-            probes=node_transport is None,
-            exact=node_transport is None,
-        )
+        routing, zone = with_environment(routing, zone)
+        given: dict[str, Any] = {
+            "retry": retry,
+            "ejection": ejection,
+            "slow_start": slow_start,
+            "offline": offline,
+            "membership": membership,
+            "routing": routing,
+            "zone": zone,
+            "deadline": deadline,
+            "overload": overload,
+            "affinity": affinity,
+            "balancer": balancer,
+            "probes": node_transport is None,
+            "exact": node_transport is None,
+        }
+        self._by_service = PoliciesByService(given, services)
+        self._policies = self._by_service.common
         self._drain_timeout = drain_timeout
         self._direct = unknown_service == "direct"
         options = ChildOptions(
@@ -201,7 +204,7 @@ class TransportBase(Generic[ChildT]):
             self._lanes = Lanes(policies.routing, registry, self._telemetry.routes)
             self._rules = self._lanes.rules
             weakref.finalize(self, self._rules.stop).atexit = False
-        self._services = ServiceTable(policies, self, self._following, self._rules)
+        self._services = ServiceTable(self._by_service, self, self._following, self._rules)
         self._opening = self._open_with(self._library)
         self._start_without_children()
 
@@ -253,48 +256,12 @@ class TransportBase(Generic[ChildT]):
     def _closed(self) -> bool:
         return self._services.closed
 
-    # What the user sees and says
-
-    def nodes(self, service: str) -> list[NodeView]:
-        """Show the live list of a service; empty while its first snapshot is awaited."""
-        return self._service(service.lower()).nodes(self._connections)
-
-    def services(self) -> list[ServiceView]:
-        """Show the services that were called so far, and how their registry does."""
-        return [view_of(service, self._following) for service in self._services]
-
-    def explain(self, service: str) -> list[PickRecord]:
-        """Show the last 64 picks of a service: what was compared and who was left out and why."""
-        return self._service(service.lower()).explain()
-
-    def routes(self, service: str) -> list[RouteView]:
-        """Show the routes of a service, in order: what each asks for and what it really gets."""
-        return self._service(service.lower()).routes()
-
-    def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
-        """Take a node, given by id or `host:port`, out of use for `ttl` seconds.
-
-        The default is `ttl` of the `OfflinePolicy`; its bounds do not count here. Raises
-        `ValueError` for a node that is not listed.
-        """
-        self._service(service.lower()).mark_offline(node, ttl)
-
-    def mark_online(self, service: str, node: str) -> None:
-        """Take back a mark or an ejection; the node goes through slow start."""
-        self._service(service.lower()).mark_online(node)
-
     def _service(self, name: str) -> Service:
         if self._pid != os.getpid():
             self._start_over_after_fork()
         return self._services(name)
 
     # Children, which the driver keeps
-
-    def _connections(self, live: LiveNode) -> ConnectionCounts | None:
-        return counts_of(self._families(), live)
-
-    def _families(self) -> list[dict[ChildKey, Any]]:
-        raise NotImplementedError
 
     def _start_without_children(self) -> None:
         raise NotImplementedError

@@ -15,34 +15,29 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.deadline import DeadlinePolicy
 
 
-class Deadlines:
-    """The deadlines of one transport's calls; thread-safe."""
+def limit(policy: DeadlinePolicy, plan: CallPlan, now: float) -> bool:
+    """Cut a call to what the request at hand leaves; False where that is nothing."""
+    due = due_at()
+    if plan.until is None and policy.total is not None:
+        plan.until = now + policy.total
+    if plan.attempt_timeout is None:
+        plan.attempt_timeout = policy.attempt
+    if due is not None:
+        due -= policy.margin
+        plan.until = due if plan.until is None else min(plan.until, due)
+    return plan.until is None or plan.until > now
 
-    def __init__(self, policy: DeadlinePolicy) -> None:
-        self._policy = policy
 
-    def limit(self, plan: CallPlan, now: float) -> bool:
-        """Cut a call to what the request at hand leaves; False where that is nothing."""
-        policy, due = self._policy, due_at()
-        if plan.until is None and policy.total is not None:
-            plan.until = now + policy.total
-        if plan.attempt_timeout is None:
-            plan.attempt_timeout = policy.attempt
-        if due is not None:
-            due -= policy.margin
-            plan.until = due if plan.until is None else min(plan.until, due)
-        return plan.until is None or plan.until > now
-
-    def send(self, outgoing: Any, step: Send) -> None:
-        """Tell a node what is left of an attempt, and whether it may be the second of one call."""
-        policy, timeouts = self._policy, step.timeouts
-        headers = outgoing.headers = outgoing.headers.copy()
-        left = timeouts.left if isinstance(timeouts, Timeouts) else math.inf
-        if policy.write is not None and left < math.inf and policy.write not in headers:
-            headers[policy.write] = str(max(int(left * 1000.0), 1))
-        if policy.mark_retries and (step.again or is_retried()):
-            headers[RETRY_HEADER] = "1"
-            set_member(headers, RETRY_MEMBER, "1")
+def send(policy: DeadlinePolicy, outgoing: Any, step: Send) -> None:
+    """Tell a node what is left of an attempt, and whether it may be the second of one call."""
+    timeouts = step.timeouts
+    headers = outgoing.headers = outgoing.headers.copy()
+    left = timeouts.left if isinstance(timeouts, Timeouts) else math.inf
+    if policy.write is not None and left < math.inf and policy.write not in headers:
+        headers[policy.write] = str(max(int(left * 1000.0), 1))
+    if policy.mark_retries and (step.again or is_retried()):
+        headers[RETRY_HEADER] = "1"
+        set_member(headers, RETRY_MEMBER, "1")
 
 
 def keep_from_strangers(outgoing: Any) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry import baggage
 from opentelemetry import context as otel
 
 from rpcguard._context.baggage import HEADER, member, set_member
 from rpcguard._context.lane import UNHEARD, current_lane
+from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.routing.marks import first_mark
 from rpcguard._discovery.rules import Rules
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.policies.routing import Routing
-    from rpcguard._core.policies.zone import ZonePolicy
     from rpcguard._core.routing.marks import LaneMark, Place
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service
@@ -39,12 +39,14 @@ _BAGGAGE: Final = "rpcguard.lane"
 
 
 def with_environment(
-    routing: Routing | None, zone: ZonePolicy
-) -> tuple[Routing | None, ZonePolicy]:
+    routing: Routing | Literal[False] | None, zone: ZonePolicy | Literal[False] | None
+) -> tuple[Routing | Literal[False] | None, ZonePolicy | Literal[False]]:
     """Give both with the lane and the zone that the environment names, where they name none."""
-    if routing is not None and routing.lane is None:
+    if routing and routing.lane is None:
         routing = replace(routing, lane=os.environ.get(_LANE) or None)
-    if zone.zone is None:
+    if zone is None:
+        zone = ZonePolicy()
+    if zone and zone.zone is None:
         zone = replace(zone, zone=os.environ.get(_ZONE) or None)
     return routing, zone
 

@@ -12,11 +12,11 @@ from rpcguard._core.call.plan import CallPlan, always, read_options
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
 from rpcguard._text import logger
-from rpcguard._transport.deadlines import Deadlines
 from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
+from rpcguard._transport.deadlines import limit, send
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
 from rpcguard._transport.misplaced import wrong_library
-from rpcguard._transport.pins import Pins
+from rpcguard._transport.pins import pin
 from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -65,9 +65,6 @@ class Opening:
         self._following = following
         self._telemetry = telemetry
         self._lanes = lanes
-        deadline = policies.deadline
-        self._deadlines = None if deadline is None else Deadlines(deadline)
-        self._pins = None if policies.affinity is None else Pins(policies.affinity)
         self._one_shot = one_shot
         self.guarded: Callable[..., Any] = guarded
 
@@ -87,12 +84,14 @@ class Opening:
             )
         if self._following.by_port:
             host = f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[url.scheme]]}"
-        service, retry, ask = self._find(host), self._policies.retry, None
+        service, ask = self._find(host), None
         options = extensions.get("rpcguard")
         if self._lanes is not None:
             service, ask = self._lanes.choose(service, request, options, self._find)
         if url.scheme == "https":
             service.secure()
+        policies = service.policies
+        retry = policies.retry
         body, replayable = self._body_of(request)
         plan = CallPlan(
             method=request.method,
@@ -104,9 +103,9 @@ class Opening:
         )
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
-        if self._pins is not None:
-            plan.ask = self._pins.pin(request, options, plan.ask)
-        if self._deadlines is not None and not self._deadlines.limit(plan, service.clock()):
+        if policies.affinity is not None:
+            plan.ask = pin(policies.affinity, request, options, plan.ask)
+        if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):
             words = f"the call to service {service.name!r} was not sent: its time was up before"
             raise self._library.deadline_exceeded(words)
         plan.retried_above = is_retried()
@@ -127,15 +126,15 @@ class Opening:
 
     def mark(self, outgoing: Any, url: httpx.URL, step: Send) -> None:
         """Tell a node of the call's lane and deadline; count whether it is near, and its key's."""
-        lease = step.lease
-        if self._deadlines is not None:
-            self._deadlines.send(outgoing, step)
+        lease, policies = step.lease, step.policies or self._policies
+        if policies.deadline is not None:
+            send(policies.deadline, outgoing, step)
         if self._lanes is not None and lease.routed is not None:
             self._lanes.send(outgoing, url.host, lease.routed)
-        zone = self._policies.zone.zone
+        zone = policies.zone.zone
         if zone is not None:
             self._telemetry.routes.zoned(url.host, own=lease.live.node.zone == zone)
-        if self._pins is not None:
+        if policies.affinity is not None:
             self._telemetry.routes.pinned(url.host, lease.keyed or "none")
 
     def keep_from_strangers(self, outgoing: Any) -> None:

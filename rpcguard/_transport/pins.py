@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.balancing.rendezvous import hash_of
 from rpcguard._core.routing.facts import Facts
@@ -16,22 +16,19 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.affinity import Affinity
 
 
-class Pins:
-    """The keys of one transport's calls; thread-safe."""
+_NO_RULES: Final = Table("", (), ())
+"""For calls that have a key and nothing that rules look at."""
 
-    def __init__(self, policy: Affinity) -> None:
-        self._by = policy.by
-        self._no_rules = Table("", (), ())
 
-    def pin(self, request: httpx.Request, options: object, ask: Ask | None) -> Ask:
-        """Put the key of a call into what it asks for; `options` were checked."""
-        given = options.get("key") if isinstance(options, Mapping) else None
-        if ask is None:
-            facts = Facts(request, mark=None, baggage=_none_of, options={})
-            ask = Ask(self._no_rules, facts, anywhere=True)
-        key = ask.value(self._by) if given is None else given
-        ask.key = hash_of(key) if key else None
-        return ask
+def pin(policy: Affinity, request: httpx.Request, options: object, ask: Ask | None) -> Ask:
+    """Put the key of a call into what it asks for; `options` were checked."""
+    given = options.get("key") if isinstance(options, Mapping) else None
+    if ask is None:
+        facts = Facts(request, mark=None, baggage=_none_of, options={})
+        ask = Ask(_NO_RULES, facts, anywhere=True)
+    key = ask.value(policy.by) if given is None else given
+    ask.key = hash_of(key) if key else None
+    return ask
 
 
 def _none_of(_: str) -> None:

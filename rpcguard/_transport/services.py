@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from rpcguard._core.nodes.node import State
-    from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.policies.overrides import PoliciesByService
     from rpcguard._core.service.service import Effects
     from rpcguard._discovery.following import Subscriptions
     from rpcguard._discovery.rules import Rules
@@ -72,7 +72,7 @@ class ServiceTable:
 
     def __init__(
         self,
-        policies: Policies,
+        policies: PoliciesByService,
         effects: Effects,
         following: Subscriptions,
         rules: Rules | None,
@@ -86,7 +86,7 @@ class ServiceTable:
         self._services: dict[str, Service] = {}
         self._inherited: object = None
         self._met: set[str] = set()  # names of forgotten services that the registry has known
-        self._crowd = CrowdWarning(policies.membership.max_services)
+        self._crowd = CrowdWarning(policies.common.membership.max_services)
 
     def __len__(self) -> int:
         return len(self._services)
@@ -109,7 +109,7 @@ class ServiceTable:
 
     def _make(self, name: str) -> Service:
         self._make_room()
-        made = Service(name, policies=self._policies, effects=self._effects)
+        made = Service(name, policies=self._policies.of(name), effects=self._effects)
         made.met = name in self._met
         made.same_again = self._following.by_port
         # Followed first: an interrupt would leave a service that is waited for in vain.
@@ -130,7 +130,7 @@ class ServiceTable:
         self._following.follow(service)
 
     def _make_room(self) -> None:
-        most = self._policies.membership.max_services
+        most = self._policies.common.membership.max_services
         for idle in idle_services(self._services.values(), most):
             if idle.forget():
                 self._services.pop(idle.name, None)

@@ -102,7 +102,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         service, call, body = self._opening.open(request)
         try:
             if not service.ready:
-                longest = self._policies.membership.first_snapshot_timeout
+                longest = service.policies.membership.first_snapshot_timeout
                 service.wait_ready(min(longest, call.left))
                 if service.closed:
                     raise self._opening.refuse(service)

@@ -26,7 +26,7 @@ from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.service.service import Service
 from rpcguard._planning.fleet import GOOD, REFUSED, SICK
-from rpcguard._transport.pins import Pins
+from rpcguard._transport.pins import pin
 from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Stage:
         assert policy is not None
         options = {} if key is None else {"key": key}
         request = httpx.Request("GET", "http://orders/v1/42", headers=headers)
-        return Pins(policy).pin(request, options, self.ask(**headers))
+        return pin(policy, request, options, self.ask(**headers))
 
     def pick(self, *, repeatable: bool = True, ask: Ask | None = None) -> Lease:
         """Pick a node; there must be one."""

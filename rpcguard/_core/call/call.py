@@ -171,6 +171,7 @@ class Call:
         again = self._repeatable and more and self._plan.replayable()
         patience = lease.live.patience if again else None
         self._sent = Send(lease, number, self._timeouts, None, patience, again)
+        self._sent.policies = self._service.policies
         if before is not None:
             self._sent.resent_because = before.outcome
             self._sent.fresh = before.stale or self._service.same_again

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.service.records import Settled
 
 
@@ -48,6 +49,8 @@ class Send:
     """Whether an attempt before it may have been processed."""
     settled: Settled | None = None
     """What the attempt came to for its node; None while nothing is known yet."""
+    policies: Policies | None = None
+    """Those of the call's service, for who sends."""
 
 
 @dataclass(slots=True)

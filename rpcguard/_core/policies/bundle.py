@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rpcguard._checks import require
 from rpcguard._core.balancing.least_loaded import LeastLoaded
@@ -24,17 +24,65 @@ if TYPE_CHECKING:
     from rpcguard._core.balancing.base import Balancer
 
 
-_KINDS = {
-    "retry": RetryPolicy,
-    "ejection": EjectionPolicy,
-    "slow_start": SlowStart,
-    "offline": OfflinePolicy,
-    "membership": MembershipPolicy,
-    "zone": ZonePolicy,
-    "overload": OverloadPolicy,
-}
+def _none() -> None:
+    """Give no policy."""
 
-_OPTIONAL = {"routing": Routing, "deadline": DeadlinePolicy, "affinity": Affinity}
+
+class PolicyOption(NamedTuple):
+    """What an option takes that sets a policy."""
+
+    kind: type
+    """The class of the policy."""
+
+    off: Callable[[], object]
+    """Makes what `False` stands for: nothing is done by it."""
+
+    example: str
+    """A right value, for whoever gave a wrong one."""
+
+    needed: bool = True
+    """Whether there is a policy by default; else there is none."""
+
+
+OPTIONS: Final[dict[str, PolicyOption]] = {
+    "retry": PolicyOption(RetryPolicy, lambda: RetryPolicy(attempts=1), "RetryPolicy(attempts=3)"),
+    "ejection": PolicyOption(
+        EjectionPolicy, lambda: EjectionPolicy(enforce=False), "EjectionPolicy(consecutive=3)"
+    ),
+    "slow_start": PolicyOption(SlowStart, lambda: SlowStart(window=0.0), "SlowStart(window=30.0)"),
+    "offline": PolicyOption(
+        OfflinePolicy, lambda: OfflinePolicy(enforce=False), "OfflinePolicy(ttl=60.0)"
+    ),
+    "membership": PolicyOption(
+        MembershipPolicy,
+        lambda: MembershipPolicy(shrink_share=1.0, shrink_hold=0.0, empty_hold=0.0),
+        "MembershipPolicy(poll_interval=2.0)",
+    ),
+    "zone": PolicyOption(ZonePolicy, ZonePolicy, 'ZonePolicy(zone="a")'),
+    "overload": PolicyOption(OverloadPolicy, OverloadPolicy, "OverloadPolicy(max_in_flight=512)"),
+    "routing": PolicyOption(
+        Routing, _none, 'Routing(source="file:///etc/routes.json")', needed=False
+    ),
+    "deadline": PolicyOption(DeadlinePolicy, _none, "DeadlinePolicy(total=2.0)", needed=False),
+    "affinity": PolicyOption(Affinity, _none, 'Affinity(by="header.x-user")', needed=False),
+}
+"""The options that set a policy; how each is switched off stands here and nowhere else."""
+
+
+def policy_of(name: str, value: object) -> Any:
+    """Give the policy that an option stands for: None is the default, `False` switches it off.
+
+    Raises `ValueError` that names the option and a right value for anything of another class.
+    """
+    option = OPTIONS[name]
+    if value is None:
+        return option.kind() if option.needed else None
+    if value is False:
+        return option.off()
+    kind = option.kind.__name__ if option.needed else f"{option.kind.__name__} or None"
+    wanted = f"of the class {kind}, such as {option.example}, or False to switch it off"
+    require(name, value, wanted, isinstance(value, option.kind))
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +110,8 @@ class Policies:
     exact: bool = True
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            value = getattr(self, name)
-            require(name, value, f"of the class {kind.__name__}", isinstance(value, kind))
-        for name, kind in _OPTIONAL.items():
-            value = getattr(self, name)
-            good = value is None or isinstance(value, kind)
-            require(name, value, f"of the class {kind.__name__} or None", good)
+        for name in OPTIONS:
+            object.__setattr__(self, name, policy_of(name, getattr(self, name)))
         wanted = "what makes balancers: pass the class, LeastLoaded, not LeastLoaded()"
         require("balancer", self.balancer, wanted, callable(self.balancer))
         if self.ejection.probe is not None:

@@ -1,0 +1,61 @@
+"""What users see of a transport, and what they say to it of nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rpcguard._discovery.following import view_of
+from rpcguard._transport.kept import counts_of
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
+    from rpcguard._core.service.service import Service
+    from rpcguard._core.service.views import PickRecord
+    from rpcguard._discovery.following import Subscriptions
+    from rpcguard._transport.kept import ChildKey
+    from rpcguard._transport.services import ServiceTable
+
+
+class Inspection:
+    """The services of a transport as its users see them; thread-safe."""
+
+    _services: ServiceTable
+    _following: Subscriptions
+
+    def _service(self, name: str) -> Service:
+        raise NotImplementedError
+
+    def _families(self) -> list[dict[ChildKey, Any]]:
+        raise NotImplementedError
+
+    def _connections(self, live: LiveNode) -> ConnectionCounts | None:
+        return counts_of(self._families(), live)
+
+    def nodes(self, service: str) -> list[NodeView]:
+        """Show the live list of a service; empty while its first snapshot is awaited."""
+        return self._service(service.lower()).nodes(self._connections)
+
+    def services(self) -> list[ServiceView]:
+        """Show the services that were called so far, and how their registry does."""
+        return [view_of(service, self._following) for service in self._services]
+
+    def explain(self, service: str) -> list[PickRecord]:
+        """Show the last 64 picks of a service: what was compared and who was left out and why."""
+        return self._service(service.lower()).explain()
+
+    def routes(self, service: str) -> list[RouteView]:
+        """Show the routes of a service, in order: what each asks for and what it really gets."""
+        return self._service(service.lower()).routes()
+
+    def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
+        """Take a node, given by id or `host:port`, out of use for `ttl` seconds.
+
+        The default is `ttl` of the `OfflinePolicy`; its bounds do not count here. Raises
+        `ValueError` for a node that is not listed.
+        """
+        self._service(service.lower()).mark_offline(node, ttl)
+
+    def mark_online(self, service: str, node: str) -> None:
+        """Take back a mark or an ejection; the node goes through slow start."""
+        self._service(service.lower()).mark_online(node)
