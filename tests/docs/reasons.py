@@ -48,6 +48,7 @@ REASONS = {
         "docs/guides/release.md",
         "rpcguard demo --plain",
     ): "tests/commands/demo runs it from end to end",
+    ("docs/guides/canary.md", "demo --lanes"): "tests/commands/demo runs it from end to end",
     ("docs/guides/plan.md", "demo --plan"): "takes a minute; tests/commands/demo runs it",
     ("docs/write-a-registry.md", "[project.entry-points"): "is of another package",
     ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",

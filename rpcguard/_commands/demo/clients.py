@@ -46,9 +46,14 @@ class GuardedCaller:
 
     name: Client = "rpcguard"
 
-    def __init__(self, registry: str, *, slow_start: float) -> None:
+    def __init__(
+        self, registry: str, *, slow_start: float, routing: rpcguard.Routing | None = None
+    ) -> None:
         self.transport: rpcguard.AsyncTransport = rpcguard.AsyncTransport(
-            registry, slow_start=rpcguard.SlowStart(window=slow_start), trust_env=False
+            registry,
+            slow_start=rpcguard.SlowStart(window=slow_start),
+            routing=routing,
+            trust_env=False,
         )
         self.client: httpx.AsyncClient = httpx.AsyncClient(
             transport=self.transport, base_url=f"http://{SERVICE}", timeout=TIMEOUT
@@ -60,6 +65,16 @@ class GuardedCaller:
         info: rpcguard.CallInfo = response.extensions["rpcguard"]
         attempts = tuple(Attempted(attempt.node.id, attempt.duration) for attempt in info.attempts)
         return response.status_code, attempts
+
+    async def test(self, lane: str) -> str | None:
+        """Send one marked request; give the node that answered it, None where none did well."""
+        options = {"rpcguard": {"lane": lane}}
+        try:
+            response = await self.client.get("/work?id=tester", extensions=options)
+        except httpx.TransportError:
+            return None
+        info: rpcguard.CallInfo = response.extensions["rpcguard"]
+        return info.node.id if response.status_code == 200 else None
 
     async def aclose(self) -> None:
         """Close the client and its transport."""

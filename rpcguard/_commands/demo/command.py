@@ -23,7 +23,8 @@ def add_to(commands: Commands) -> None:
         help="play a release with real processes and watch it",
         description=(
             "Start an HTTP registry and real providers, call them through rpcguard and through\n"
-            "plain httpx, and play a rolling release, a kill, a freeze and a sick node."
+            "plain httpx, and play a rolling release, a kill, a freeze and a sick node; with\n"
+            "--lanes a canary release whose new version fails."
         ),
         epilog=statuses("failed, or a call failed that could have been saved"),
     )
@@ -33,6 +34,7 @@ def add_to(commands: Commands) -> None:
     add("--providers", type=int, default=5, help="number of providers (default: 5)")
     add("--seed", type=int, default=1, help="drives the choice of GET and POST (default: 1)")
     add("--plain", action="store_true", help="one line per event instead of the live view")
+    add("--lanes", action="store_true", help="a canary release that its guard switches off")
     add("--plan", type=Path, metavar="PATH", help="release by the batches of plan-release --json")
     add("--report", type=Path, metavar="PATH", help="write a picture: .html, or a bare .svg")
 
@@ -45,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.demo.options import DemoOptions
     from rpcguard._commands.demo.planned import read_plan
 
-    names = ("seconds", "rate", "providers", "seed", "plain", "report")
+    names = ("seconds", "rate", "providers", "seed", "plain", "lanes", "report")
     try:
         plan = None if options.plan is None else read_plan(options.plan)
         chosen = DemoOptions(plan=plan, **{name: getattr(options, name) for name in names})

@@ -28,6 +28,7 @@ _FATES = {
     "start": "down",
     "freeze": "frozen",
     "sick": "answers 500",
+    "falter": "answers 500",
     "thaw": "up",
     "well": "up",
 }

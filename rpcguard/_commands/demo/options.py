@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rpcguard._commands.demo.canary import canary_script
 from rpcguard._commands.demo.script import Script, release_script
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class DemoOptions:
     seed: int = 1
     plain: bool = False
     report: Path | None = None
+    lanes: bool = False
+    """Play a canary release instead, whose new version fails until its guard switches it off."""
     plan: DemoPlan | None = None
     """Play the batches of this plan instead of the script, with nodes of its capacity."""
 
     def __post_init__(self) -> None:
+        if self.lanes and self.plan is not None:
+            raise ValueError("lanes must be left out beside a plan")
         if self.plan is not None:
             object.__setattr__(self, "providers", self.plan.providers)
             object.__setattr__(self, "rate", self.plan.rate)
@@ -60,6 +65,8 @@ class DemoOptions:
         """Write the script of the run."""
         if self.plan is not None:
             return self.plan.script(seconds=self.seconds)
+        if self.lanes:
+            return canary_script(canary=self.providers - 1, seconds=self.seconds)
         return release_script(providers=self.providers, seconds=self.seconds)
 
 

@@ -17,7 +17,7 @@ import httpx
 from rpcguard._commands.demo.work import READY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _START_TIMEOUT = 30.0
@@ -31,12 +31,19 @@ class ProviderProcess:
     """Hold one provider: a name and a port for good, and a process that comes and goes."""
 
     def __init__(
-        self, name: str, port: int, log: Path, *, capacity: tuple[int, float] | None = None
+        self,
+        name: str,
+        port: int,
+        log: Path,
+        *,
+        capacity: tuple[int, float] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         self.name = name
         self.port = port
         self.log = log
         self.capacity = capacity
+        self._facts = dict(facts or {})
         self._leaving = log.with_name(f"{log.name}.leaving")
         self.generation: int = 0
         self.started_at: float = 0.0
@@ -50,6 +57,7 @@ class ProviderProcess:
             "port": self.port,
             "generation": self.generation,
             "started_at": self.started_at,
+            **self._facts,
         }
 
     async def start(self, *, cold: float) -> None:

@@ -51,13 +51,15 @@ class Sighting:
 class Recording:
     """Collect a run.
 
-    `cold` is for how many seconds a restarted provider is slow; `executed_twice` counts POSTs by
+    `cold` is for how many seconds a restarted provider is slow; `story` says what is played, where
+    that is no release in batches; `executed_twice` counts POSTs by
     client, from the providers' own logs.
     """
 
     nodes: tuple[str, ...]
     rate: float
     cold: float
+    story: str = ""
     calls: list[CallRecord] = field(default_factory=list)
     events: list[DemoEvent] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)

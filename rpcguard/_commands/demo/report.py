@@ -59,6 +59,12 @@ th:first-child, td:first-child {{ padding-left: 0; text-align: left; white-space
 """
 
 
+_STORY = (
+    "Every provider in turn leaves, stops and comes back cold; then one is killed, one freezes and "
+    "one answers 500."
+)
+
+
 def write_report(recording: Recording, path: Path) -> None:
     """Write the picture of a run: the bare SVG for a name that ends in .svg, a page for others."""
     content = picture(recording) if path.suffix.lower() == ".svg" else page(recording)
@@ -70,9 +76,8 @@ def page(recording: Recording) -> str:
     ours, plain = figures(recording, "rpcguard"), figures(recording, "httpx")
     story = (
         f"{len(recording.nodes)} real providers, {recording.rate:g} calls per second from each of "
-        f"two clients at the same time, {recording.seconds:.0f} seconds. Every provider in turn "
-        "leaves, stops and comes back cold; then one is killed, one freezes and one answers 500. "
-        f"{verdict(recording)}"
+        f"two clients at the same time, {recording.seconds:.0f} seconds. "
+        f"{recording.story or _STORY} {verdict(recording)}"
     )
     table = "\n".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.demo.board import Board
+from rpcguard._commands.demo.canary import LANE, STORY, CanaryBook, canary_routing
 from rpcguard._commands.demo.clients import Attempted, GuardedCaller, RoundRobinCaller
 from rpcguard._commands.demo.load import steady_load
 from rpcguard._commands.demo.options import SERVICE, DemoOptions
@@ -31,6 +32,8 @@ _DRAW_EVERY = 0.25
 """Seconds. Four pictures a second look alive and cost the clients nothing that shows."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at the list; shorter than any state that is to be drawn."""
+_TEST_EVERY = 0.2
+"""Seconds between marked calls: few beside the load, and enough to be counted."""
 _COLD = 3.0
 """Seconds that a returning provider is slow for, as after a deploy."""
 
@@ -38,8 +41,9 @@ _COLD = 3.0
 def run_demo(options: DemoOptions) -> int:
     """Run the demo and print its summary; return the exit status of the command.
 
-    0: the promise was kept. 1: a call of rpcguard failed that could have been saved, or a POST
-    was executed twice. Raises `KeyboardInterrupt` after Ctrl-C or SIGTERM; no process is left.
+    0: the promise was kept. 1: a call of rpcguard failed that could have been saved, a POST was
+    executed twice, or a canary got another share than it should. Raises `KeyboardInterrupt` after
+    Ctrl-C or SIGTERM; no process is left.
     """
     live = not options.plain and sys.stdout.isatty()
     with tempfile.TemporaryDirectory(prefix="rpcguard-demo-") as logs:
@@ -49,10 +53,14 @@ def run_demo(options: DemoOptions) -> int:
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
     print(f"\n{summary(recording)}")
+    canary = demo.canary
+    if canary is not None:
+        print(f"\n{canary.table()}")
     if options.report is not None:
         write_report(recording, options.report)
         print(f"\nThe picture of this run: {options.report}")
-    return 0 if figures(recording, "rpcguard").kept_the_promise else 1
+    kept = figures(recording, "rpcguard").kept_the_promise
+    return 0 if kept and (canary is None or canary.kept_the_promise) else 1
 
 
 class Demo:
@@ -65,15 +73,27 @@ class Demo:
         self.registry: EmbeddedRegistry = EmbeddedRegistry(SERVICE)
         names = [f"orders-{number + 1}" for number in range(options.providers)]
         ports = free_ports(len(names))
+        self.canary: CanaryBook | None = CanaryBook(names[-1]) if options.lanes else None
         self.providers: list[ProviderProcess] = [
-            ProviderProcess(name, port, logs / name, capacity=options.capacity)
+            ProviderProcess(
+                *(name, port, logs / name), capacity=options.capacity, facts=self._facts(name)
+            )
             for name, port in zip(names, ports, strict=True)
         ]
         self._cold = PLAN_COLD if options.plan else min(_COLD, _COLD * self.script.pace)
-        self.recording: Recording = Recording(tuple(names), options.rate, self._cold)
+        self.recording: Recording = Recording(
+            tuple(names), options.rate, self._cold, STORY if options.lanes else ""
+        )
         self.board: Board = Board(names)
         self._began = time.monotonic()
         self._script_is_over = False
+
+    def _facts(self, name: str) -> dict[str, object]:
+        if not self.options.lanes:
+            return {}
+        if name == f"orders-{self.options.providers}":
+            return {"version": "2", "metadata": {"lane": LANE}}
+        return {"version": "1"}
 
     def clock(self) -> float:
         """Give the seconds since the load began."""
@@ -104,7 +124,8 @@ class Demo:
             await asyncio.gather(*(provider.kill() for provider in self.providers))
 
     async def _play(self) -> None:
-        guarded = GuardedCaller(self.registry.base, slow_start=3 * self._cold)
+        routing = canary_routing(self.options.seconds) if self.canary else None
+        guarded = GuardedCaller(self.registry.base, slow_start=3 * self._cold, routing=routing)
         plain = RoundRobinCaller(self.registry.url)
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(guarded.aclose)
@@ -118,8 +139,12 @@ class Demo:
             async with asyncio.TaskGroup() as tasks:
                 looking = tasks.create_task(self._look(guarded))
                 tasks.create_task(self._follow_script())
+                watching = [looking]
+                if self.canary is not None:
+                    watching.append(tasks.create_task(self._test(guarded, self.canary)))
                 await self._load([guarded, plain])
-                looking.cancel()
+                for task in watching:
+                    task.cancel()
             self.recording.seconds = self.clock()
 
     async def _load(self, callers: list[GuardedCaller | RoundRobinCaller]) -> None:
@@ -136,6 +161,8 @@ class Demo:
     def _ended(self, call: CallRecord, attempts: tuple[Attempted, ...]) -> None:
         self.recording.calls.append(call)
         self.board.call(call, attempts)
+        if self.canary is not None and call.client == "rpcguard":
+            self.canary.ended(call, attempts[0].node if attempts else None)
         if call.client == "rpcguard" and call.error:
             kind = "could have been saved" if call.saveable else "may have been processed"
             self._tell(call.node or "-", "failed", f"a {call.method} failed: {call.error} ({kind})")
@@ -148,10 +175,21 @@ class Demo:
                 self.recording.sightings.append(sighting)
                 reason = f" ({sighting.reason})" if sighting.reason else ""
                 self._tell(sighting.node, "state", f"is {sighting.state or 'not listed'}{reason}")
+            if self.canary is not None:
+                (route,) = guarded.transport.routes(SERVICE)
+                told = self.canary.see(route, now)
+                if told:
+                    self._tell(self.providers[-1].name, "guard", told)
             if now - drawn >= _DRAW_EVERY:
                 self.view.draw(self.board, now)
                 drawn = now
             await asyncio.sleep(_LOOK_EVERY)
+
+    async def _test(self, guarded: GuardedCaller, book: CanaryBook) -> None:
+        # Testers of the new version: their calls are marked, whatever its share is.
+        while True:
+            book.tested(await guarded.test(LANE))
+            await asyncio.sleep(_TEST_EVERY)
 
     async def _follow_script(self) -> None:
         for step in self.script.steps:
@@ -181,7 +219,9 @@ class Demo:
                 provider.signal(signal.SIGSTOP)
             case "thaw":
                 provider.signal(signal.SIGCONT)
-            case "sick" | "well":
+            case "sick" | "falter" | "well":
+                if step.action == "falter" and self.canary is not None:
+                    self.canary.falters(self.clock())
                 await provider.post(f"/-/demo/{step.action}")
 
     def _tell(self, node: str, kind: str, text: str) -> None:

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Action = Literal[
-    "leave", "stop", "forget", "start", "list", "kill", "freeze", "thaw", "sick", "well"
+    "leave",
+    "stop",
+    "forget",
+    "start",
+    "list",
+    "kill",
+    "freeze",
+    "thaw",
+    "sick",
+    "falter",
+    "well",
 ]
 Part = tuple[tuple[Action, float], ...]
 
@@ -35,6 +45,7 @@ WHAT: dict[Action, str] = {
     "freeze": "freezes (SIGSTOP)",
     "thaw": "goes on (SIGCONT)",
     "sick": "answers 500 at once",
+    "falter": "answers 500 every third time",
     "well": "answers well again",
 }
 

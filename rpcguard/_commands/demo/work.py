@@ -1,8 +1,9 @@
 """The program of one provider: a real uvicorn server that can be cold, sick and leaving.
 
 `GET` or `POST /work?id=X` is the service; every execution is written to the log. It says that it
-leaves while the file LOG.leaving is there. `POST /-/demo/sick` and `/-/demo/well` switch the 500s.
-It ends when its standard input ends, so that it never outlives the demo.
+leaves while the file LOG.leaving is there. `POST /-/demo/sick`, `/-/demo/falter` and
+`/-/demo/well` switch the 500s. It ends when its standard input ends, so that it never outlives the
+demo.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TextIO
 from urllib.parse import parse_qs
@@ -32,6 +33,8 @@ _COLD_TIME = 0.06
 """Seconds while cold, twelve times as long: caches are empty."""
 _COLD_FACTOR = 3.0
 """How many times as long a cold provider of a plan takes; `plan-release --cold` has the same."""
+_FALTERS = 3
+"""Of so many calls of a client a faltering provider fails one: too few to eject the node."""
 _COLD_WIDTH = 2
 """Calls at a time that a cold provider serves."""
 
@@ -56,6 +59,8 @@ class Work:
         self.log = log
         self.warm_at: float = time.monotonic() + cold
         self.sick: bool = False
+        self.falters: bool = False
+        self.calls: Counter[str] = Counter()
         self.width = width
         self.seconds = seconds
         self.gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
@@ -77,6 +82,7 @@ class Work:
             status = await self._work(scope["method"], call)
         elif scope["path"].startswith("/-/demo/"):
             self.sick = scope["path"] == "/-/demo/sick"
+            self.falters = scope["path"] == "/-/demo/falter"
         else:
             status = 404
         body = json.dumps({"node": self.name}).encode()
@@ -86,7 +92,8 @@ class Work:
         await send({"type": "http.response.body", "body": body})
 
     async def _work(self, method: str, call: str) -> int:
-        if self.sick:
+        self.calls[call[0]] += 1
+        if self.sick or (self.falters and self.calls[call[0]] % _FALTERS == 0):
             return 500
         self.log.write(f"{method} {call}\n")
         cold = time.monotonic() < self.warm_at

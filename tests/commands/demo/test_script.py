@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from rpcguard._commands.demo.canary import canary_script
 from rpcguard._commands.demo.script import BOOT, WHAT, release_script
 
 
@@ -51,4 +52,8 @@ def test_a_short_run_still_has_pauses():
 
 def test_every_action_can_be_told():
     """Each action of a script has words for the event line."""
-    assert {step.action for step in release_script(providers=3, seconds=45).steps} == set(WHAT)
+    scripts = (
+        release_script(providers=3, seconds=45),
+        canary_script(canary=2, seconds=45),
+    )
+    assert {step.action for script in scripts for step in script.steps} == set(WHAT)
