@@ -1,12 +1,8 @@
-"""The pictures are current, and the site builds without a warning."""
+"""The pictures are current, and each is shown."""
 
 from __future__ import annotations
 
-import os
 import runpy
-import subprocess
-import sys
-from importlib.util import find_spec
 
 import pytest
 
@@ -27,19 +23,3 @@ def test_every_picture_is_shown():
     text = "".join(page.read_text() for page in pages())
     drawn = {path.name for path in (ROOT / "docs/pictures").iterdir()}
     assert [name for name in sorted(drawn) if f"pictures/{name}" not in text] == []
-
-
-@pytest.mark.skipif(find_spec("mkdocstrings") is None, reason="pip install --group docs")
-def test_the_site_builds(tmp_path):
-    """`mkdocs build --strict`: a broken link, anchor or reference is an error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "index.html").exists()

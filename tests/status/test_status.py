@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from html.parser import HTMLParser
@@ -18,6 +16,7 @@ from rpcguard import Snapshot
 from rpcguard._core.nodes.view import RouteView, ServiceView
 from rpcguard._core.service.records import PickRecord
 from rpcguard._status.app import asgi_status
+from tests.support.browser import browser
 from tests.support.library import http
 from tests.support.telemetry import OFFLINE, InOrder
 
@@ -332,30 +331,6 @@ def served(asked):
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
-
-
-def browser(directory, *arguments: str) -> str:
-    command = shutil.which("chromium")
-    if command is None:
-        reason = "no chromium here; get it with: python -m tests.support.servers get chromium"
-        if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    flags = "headless no-sandbox disable-gpu disable-background-networking disable-component-update"
-    done = subprocess.run(
-        [
-            command,
-            *(f"--{flag}" for flag in f"{flags} disable-sync no-first-run".split()),
-            f"--user-data-dir={directory}/profile",
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=True,
-        env={**os.environ, "HOME": str(directory)},
-    )
-    return done.stdout
 
 
 async def test_a_route_that_its_guard_holds_back():
