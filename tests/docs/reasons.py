@@ -38,6 +38,7 @@ GIVEN = {
 REASONS = {
     ("docs/guides/testing.md", "import respx"): "tests/testing runs it, where respx is there",
     ("README.md", "pip install rpcguard"): "installs a release; tests/packaging installs the build",
+    ("docs/index.md", "pip install rpcguard"): "installs a release, as in the README",
     (
         "README.md",
         ".[demo]",
