@@ -25,6 +25,7 @@ from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import Guard, Route, Routing
 from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.policies.zone import ZonePolicy
+from rpcguard._core.service.effects import Event
 from rpcguard._core.service.records import PickRecord
 from rpcguard._version import __version__
 from rpcguard.errors import (
@@ -59,6 +60,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeadlinePolicy",
     "EjectionPolicy",
+    "Event",
     "Guard",
     "InvalidRegistryURL",
     "LeastLoaded",

@@ -12,6 +12,30 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("rpcguard")
 """The only logger of the library: a program turns one knob, whichever room speaks."""
 
+FIELDS: tuple[str, ...] = ("service", "node", "reason")
+"""What each record has as attributes, for logs that are read by machines; None where it has not."""
+
+
+class _Fields(logging.Filter):
+    """What gives every record the fields, so that a format may name them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        for name in FIELDS:
+            record.__dict__.setdefault(name, None)
+        return True
+
+
+logger.addFilter(_Fields())
+
+
+def about(
+    service: str | None = None, node: str | None = None, reason: str | None = None
+) -> dict[str, str | None]:
+    """Give the fields of a record, for `extra=`."""
+    return {"service": service, "node": node, "reason": reason}
+
+
 _LEAST_ROUND = 0.01
 """Seconds from which a latency needs no decimal: below 10 ms, a tenth of one is still news."""
 _NEARLY_ALL = 0.999

@@ -83,6 +83,7 @@ CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         "some tuples, such as [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]",
         _is_socket_options,
     ),
+    "on_event": ("called with an Event", lambda value: value is None or callable(value)),
     "tracer_provider": ("what has `get_tracer`, or None", _has("get_tracer")),
     "meter_provider": ("what has `get_meter`, or None", _has("get_meter")),
 }

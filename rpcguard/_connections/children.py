@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from rpcguard._checks import require
 from rpcguard._connections.contexts import TlsContext
 from rpcguard._connections.idle_age import IdleAge
-from rpcguard._text import logger
+from rpcguard._text import about, logger
 from rpcguard._wire.parsers import head_parser
 
 if TYPE_CHECKING:
@@ -179,7 +179,9 @@ class Children(Generic[ChildT]):
         """
         url = request.url
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("service %s: sending to node %s", url.host, node.id)
+            logger.debug(
+                "service %s: sending to node %s", url.host, node.id, extra=about(url.host, node.id)
+            )
         extensions = {**request.extensions, "timeout": timeouts}
         extensions.pop("rpcguard", None)
         if scheme == "https":

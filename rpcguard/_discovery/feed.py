@@ -13,7 +13,7 @@ import anyio.lowlevel
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._discovery.recheck import Recheck
-from rpcguard._text import logger, plain
+from rpcguard._text import about, logger, plain
 from rpcguard.registries.base import Registry, WatchableRegistry
 
 if TYPE_CHECKING:
@@ -185,7 +185,11 @@ class Feed:
             await anyio.sleep(self._spread(self._policy.resync_interval))
             answer = await self._ask()
             if answer is not None and answer[1] and self._watching is not None:
-                logger.debug("service %s: the watch is silent, it starts over", self._name)
+                logger.debug(
+                    "service %s: the watch is silent, it starts over",
+                    self._name,
+                    extra=about(self._name),
+                )
                 self._watching.cancel()
 
     async def _ask(self) -> tuple[Snapshot, bool] | None:
@@ -210,7 +214,9 @@ class Feed:
             raise TypeError(f"a Snapshot is wanted, not {type(snapshot).__name__}")
         news = service.reconcile(self._recheck.corrected(snapshot))
         if self.trouble is not None:
-            logger.info("service %s: the registry answers again", self._name)
+            logger.info(
+                "service %s: the registry answers again", self._name, extra=about(self._name)
+            )
         self.trouble = None
         self.refreshed_at = time.monotonic()
         self._on_refresh(self._name, None)
@@ -228,6 +234,7 @@ class Feed:
                 self._name,
                 self._registry,
                 trouble,
+                extra=about(self._name, reason=trouble),
             )
         self.trouble = trouble
         self._on_refresh(self._name, error_type)
@@ -245,7 +252,9 @@ class Feed:
             return
         snapshot = self._store.load(self._name)
         if snapshot is not None:
-            logger.warning("service %s: using the list kept on disk", self._name)
+            logger.warning(
+                "service %s: using the list kept on disk", self._name, extra=about(self._name)
+            )
             service.reconcile(snapshot)
 
     def _spread(self, seconds: float) -> float:

@@ -9,7 +9,7 @@ import anyio
 
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._text import logger, plain
+from rpcguard._text import about, logger, plain
 from rpcguard.registries.base import CheckingRegistry
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Recheck:
             said = await self._answer(self._registry, listed)
         except Exception as error:  # adapters of others may raise anything; the next list tells
             said_of = self._service, plain(key), plain(repr(error))
-            logger.debug("service %s: node %s cannot be checked: %s", *said_of)
+            logger.debug(
+                "service %s: node %s cannot be checked: %s", *said_of, extra=about(*said_of)
+            )
             return None
         finally:
             self._waiting.discard(key)
@@ -103,6 +105,7 @@ class Recheck:
             self._service,
             plain(key),
             said.status if said is not None else "gone",
+            extra=about(self._service, plain(key), said.status if said is not None else "gone"),
         )
         return Snapshot([said or replace(listed, status="down")], authoritative=False)
 

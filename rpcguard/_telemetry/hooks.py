@@ -1,4 +1,4 @@
-"""What is told to tracers, meters and propagators costs no call anything, whatever they do."""
+"""What is told to tracers, meters, propagators and listeners costs no call anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_LATE: Final = 1000
 
 
 class Hooks:
-    """Where code of others is called that only watches: processors, samplers, propagators.
+    """Where code of others is called that only watches: processors, samplers, `on_event`.
 
     What they raise is logged once a minute. One that is called in the middle of another, by a
     finalizer or a signal handler in the same thread, waits until that one is done: an SDK holds

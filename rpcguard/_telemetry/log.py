@@ -1,4 +1,4 @@
-"""The log lines about lists."""
+"""The log lines about what happens to lists, calls and the configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from rpcguard._text import logger, plain
+from rpcguard._text import about, logger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _Key = tuple[str, str, str | None]
 _LOUD = ("baseless", "doubted", "frozen", "guarded", "panic", "refused", "strained", "strange")
 _REPEATED = ("panic", "refused")
+_QUIET = ("denied",)
+"""Told at DEBUG: an overloaded service would fill the log with what its metric counts."""
+
 _MOST_KEYS = 1024
 """Repeated lines that are remembered: names come from outside, and there may be any number."""
 
 
 class EventLog:
-    """Log events of lists; what can repeat with every call is told once per `interval` seconds.
+    """The log of events; what can repeat with every call is told once per `interval` seconds.
 
     Those are panics, refused nodes and what is not enforced. Thread-safe, and without a lock: it
     is called by finalizers, and by the children of a fork. `clock` is monotonic.
@@ -39,16 +42,17 @@ class EventLog:
         """Log an event."""
         if (event.kind in _REPEATED or not event.enforced) and self._is_old(event):
             return
-        about = f" node {event.node}" if event.node else ""
+        node = f" node {event.node}" if event.node else ""
         held_back = "" if event.enforced else " (not enforced)"
         logger.log(
-            logging.WARNING if event.kind in _LOUD else logging.INFO,
-            "service %s:%s %s%s: %s",
-            plain(event.service),
-            plain(about),
+            _level(event),
+            "%s%s %s%s: %s",
+            f"service {plain(event.service)}:" if event.service else "all services:",
+            plain(node),
             event.kind,
             held_back,
             plain(event.reason),
+            extra=about(event.service or None, event.node, event.reason),
         )
 
     def _is_old(self, event: Event) -> bool:
@@ -69,3 +73,9 @@ class EventLog:
 
     def _is_recent(self, at: tuple[float], now: float) -> bool:
         return now - at[0] < self._interval
+
+
+def _level(event: Event) -> int:
+    if event.kind in _LOUD:
+        return logging.WARNING
+    return logging.DEBUG if event.kind in _QUIET else logging.INFO

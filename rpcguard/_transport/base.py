@@ -16,7 +16,7 @@ from rpcguard._core.policies.overrides import PoliciesByService
 from rpcguard._discovery.background import background
 from rpcguard._discovery.following import Subscriptions
 from rpcguard._discovery.probes import probe
-from rpcguard._telemetry.log import EventLog
+from rpcguard._telemetry.events import Events
 from rpcguard._transport.forks import renew_at_fork
 from rpcguard._transport.given import given_registry
 from rpcguard._transport.inspection import Inspection
@@ -94,6 +94,7 @@ class TransportBase(Inspection, Generic[ChildT]):
         limits: httpx.Limits | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
+        on_event: Callable[[Event], object] | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
@@ -133,6 +134,7 @@ class TransportBase(Inspection, Generic[ChildT]):
                 common servers.
             local_address: From where is connected, as there.
             socket_options: Of the connections, as there.
+            on_event: Called with each `Event`, in the thread where it happened; none by default.
             tracer_provider: Where spans go; OpenTelemetry's global one by default.
             meter_provider: Where metrics go; the global one by default.
         """
@@ -172,26 +174,24 @@ class TransportBase(Inspection, Generic[ChildT]):
         )
         self._http = library.http
         self._kept = KeptChildren(self._make, library)
-        self._start(given_registry(registry), names or {}, tracer_provider, meter_provider)
+        # Here, since it takes a third of the time that importing rpcguard may take.
+        from rpcguard._telemetry.telemetry import Telemetry
+
+        self._telemetry = Telemetry(
+            self, tracer_provider=tracer_provider, meter_provider=meter_provider
+        )
+        self._events = Events(self._telemetry, on_event)
+        self._start(given_registry(registry), names or {})
 
     def _start(
         self,
         registry: str | Registry,
         names: Mapping[str, str],
-        tracer_provider: TracerProvider | None,
-        meter_provider: MeterProvider | None,
     ) -> None:
         self._forking = threading.RLock()
         self._pid = os.getpid()
         renew_at_fork(self)
-        # Here, since it takes a third of the time that importing rpcguard may take.
-        from rpcguard._telemetry.telemetry import Telemetry
-
         policies = self._policies
-        self._journal = EventLog()
-        self._telemetry = Telemetry(
-            self, tracer_provider=tracer_provider, meter_provider=meter_provider
-        )
         self._following = Subscriptions(
             registry,
             policy=policies.membership,
@@ -224,6 +224,7 @@ class TransportBase(Inspection, Generic[ChildT]):
             find,
             self._following,
             self._telemetry,
+            self._events,
             self._lanes,
             one_shot=one_shot,
             guarded=guarded,
@@ -299,10 +300,7 @@ class TransportBase(Inspection, Generic[ChildT]):
             if event.kind == "ejected" and event.node is not None:
                 self._following.check(event.service, event.node)
         finally:
-            try:
-                self._telemetry.count(event)
-            finally:
-                self._journal.record(event)
+            self._events.tell(event)
 
     def probe(self, service: Service, live: LiveNode) -> None:
         """Probe a node in the background."""

@@ -9,9 +9,9 @@ from rpcguard._connections.children import PORTS, SCHEMES
 from rpcguard._context.hops import is_retried
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, always, read_options
+from rpcguard._core.service.effects import Event
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
-from rpcguard._text import logger
 from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
 from rpcguard._transport.deadlines import limit, send
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from rpcguard._connections.library import Library
     from rpcguard._core.call.steps import Handout, Send
+    from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service
     from rpcguard._discovery.following import Subscriptions
+    from rpcguard._telemetry.events import Events
     from rpcguard._telemetry.telemetry import Telemetry
 
 
@@ -53,6 +55,7 @@ class Opening:
         find: Callable[[str], Service],
         following: Subscriptions,
         telemetry: Telemetry,
+        events: Events,
         lanes: Lanes | None,
         *,
         one_shot: Callable[..., Any],
@@ -64,6 +67,7 @@ class Opening:
         self._find = find
         self._following = following
         self._telemetry = telemetry
+        self._events = events
         self._lanes = lanes
         self._one_shot = one_shot
         self.guarded: Callable[..., Any] = guarded
@@ -109,7 +113,13 @@ class Opening:
             words = f"the call to service {service.name!r} was not sent: its time was up before"
             raise self._library.deadline_exceeded(words)
         plan.retried_above = is_retried()
-        call = Call(service, plan, no_node=self._no_node, on_denied=self._denied)
+        call = Call(
+            service,
+            plan,
+            no_node=self._no_node,
+            on_denied=self._denied,
+            on_retry=self._retried,
+        )
         if not call.begin():
             if service.forgotten:
                 return self.open(request)
@@ -211,8 +221,12 @@ class Opening:
         return f"no list from {self._following.registry!r}{said}"
 
     def _denied(self, service: Service, reason: str) -> None:
-        logger.debug("service %s: no retry: %s", service.name, reason)
         self._telemetry.denied(service.name, reason)
+        self._events.tell_of_call(Event("denied", service.name, None, reason, code=reason))
+
+    def _retried(self, service: Service, failed: LiveNode, following: LiveNode, why: str) -> None:
+        reason = f"{why}, now on {following.node.id}"
+        self._events.tell_of_call(Event("retry", service.name, failed.node.id, reason, code=why))
 
     def _admit(self, service: Service, call: Call) -> None:
         rejection = service.admit()

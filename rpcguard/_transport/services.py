@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.service.service import Service
-from rpcguard._text import logger, plain
+from rpcguard._text import about, logger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,6 +60,7 @@ class CrowdWarning:
                 "called; MembershipPolicy(max_services=...) sets how many are kept",
                 plain(service.name),
                 self._most,
+                extra=about(plain(service.name)),
             )
 
 

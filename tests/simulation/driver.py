@@ -96,7 +96,11 @@ class Flight:
         """Go."""
         self.judge.begun(self)
         self.call = Call(
-            self.service, self.plan, no_node=self._no_node, on_denied=self.judge.denied
+            self.service,
+            self.plan,
+            no_node=self._no_node,
+            on_denied=self.judge.denied,
+            on_retry=lambda *_: None,
         )
         if not self.call.begin():
             self.ended(TransportClosed("simulated"))

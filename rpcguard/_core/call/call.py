@@ -48,13 +48,15 @@ class Call:
 
     Does no I/O and never waits: `run` yields what it wants done, takes the result by `send` and a
     failure by `throw`, and returns the `Handout` or raises the failure that the user gets.
-    `no_node` makes the error for a list without a usable node, `on_denied` hears why a retry was
+    `no_node` makes the error for a list without a usable node, `on_retry` hears of each retry by
+    the node that failed, the one that is next and how it failed, `on_denied` why a retry was
     not made. It counts as under way from `begin` to `end`, or until it is dropped.
     """
 
     __slots__ = (
         "_no_node",
         "_on_denied",
+        "_on_retry",
         "_plan",
         "_policy",
         "_repeatable",
@@ -76,6 +78,7 @@ class Call:
         *,
         no_node: Callable[[Service, Ask | None], Exception],
         on_denied: Callable[[Service, str], None],
+        on_retry: Callable[[Service, LiveNode, LiveNode, str], None],
     ) -> None:
         self.attempts: list[Attempt] = []
         self.counted: bool = False
@@ -90,6 +93,7 @@ class Call:
         self._spent = 0
         self._no_node = no_node
         self._on_denied = on_denied
+        self._on_retry = on_retry
 
     def __del__(self) -> None:
         # An interrupt, or whoever dropped the answer unclosed, has left it counted.
@@ -220,6 +224,7 @@ class Call:
         self, done: _Done, lease: Lease, following: Lease, delay: float
     ) -> Generator[Step, Any, None]:
         try:
+            self._on_retry(self._service, lease.live, following.live, done.verdict.outcome)
             if done.reply is not None:
                 self._hurry()
                 drain = self.left - delay > DRAIN_TIME + SHORTEST  # else the retry would be late

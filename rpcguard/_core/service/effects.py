@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 Kind = Literal[
     "baseless",
     "changed",
+    "config",
+    "denied",
     "doubted",
     "ejected",
     "frozen",
@@ -25,6 +28,7 @@ Kind = Literal[
     "panic",
     "refused",
     "restored",
+    "retry",
     "signal",
     "strained",
     "strange",
@@ -33,19 +37,39 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Tell one thing that happened to a service's list.
-
-    `node` is a node id, None where it is about the list. `enforced` is False for what was decided
-    and not done: the cap, a freeze or a policy with `enforce=False` held it back. `code` is the
-    reason of an ejection or a signal in one word of few, for metrics.
-    """
+    """One thing that happened to a service's list, to a call of it, or to the configuration."""
 
     kind: Kind
+    """What it is, in one word; the page on observability has them all."""
+
     service: str
+    """The service; empty for what is about all of a transport's services."""
+
     node: str | None
+    """The node's id; None where it is about no single node."""
+
     reason: str
+    """Why, in words for people."""
+
     enforced: bool = True
+    """False for what was decided and not done: the cap, a freeze or a policy with `enforce=False`
+    held it back."""
+
     code: str = ""
+    """The reason in one word of few, for metrics: of an ejection, a signal, a retry, a denial."""
+
+
+def carry_out(effect: Callable[[], object]) -> BaseException | None:
+    """Do what is to be done outside; a failure of it costs nothing, an interrupt is given back."""
+    try:
+        effect()
+    except Exception as error:
+        # Not by the log, which may be what fails: as `logging` itself does it.
+        if logging.raiseExceptions and sys.stderr is not None:
+            traceback.print_exception(error)
+    except BaseException as error:  # Ctrl-C, say
+        return error
+    return None
 
 
 class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
@@ -64,19 +88,11 @@ class Outbox(list["Event | tuple[Literal['probe', 'retire'], LiveNode]"]):
         """
         interrupt: BaseException | None = None
         for item in sorted(self, key=_urgency):
-            try:
-                if isinstance(item, Event):
-                    emit(item)
-                elif item[0] == "probe":
-                    probe(item[1])
-                else:
-                    retire(item[1])
-            except Exception as error:
-                # Not by the log, which may be what fails: as `logging` itself does it.
-                if logging.raiseExceptions and sys.stderr is not None:
-                    traceback.print_exception(error)
-            except BaseException as error:  # Ctrl-C, say
-                interrupt = interrupt or error
+            if isinstance(item, Event):
+                effect: partial[None] = partial(emit, item)
+            else:
+                effect = partial(probe if item[0] == "probe" else retire, item[1])
+            interrupt = carry_out(effect) or interrupt
         if interrupt is not None:
             raise interrupt
 

@@ -57,6 +57,7 @@ class Desk:
             assert self.service.begin()
             self.service.end()
         self.denials: list[str] = []
+        self.retries: list[tuple[object, ...]] = []
 
     def plan(self, method="GET", *, options=None, **fields) -> CallPlan:
         given = read_options(options, self.clock.now, self.service.policies.retry)
@@ -68,6 +69,7 @@ class Desk:
             self.plan(method, **fields),
             no_node=lambda *_: LookupError("no node"),
             on_denied=lambda _, reason: self.denials.append(reason),
+            on_retry=lambda _, *told: self.retries.append(told),
         )
 
     def spending(self, kind, seconds):
@@ -318,6 +320,18 @@ def test_what_is_sent_again(method, fields, first, again):
         assert hand.play(failure).reply is failure
 
 
+def test_each_retry_is_told_by_both_nodes():
+    """Who failed, who is next, and how it failed: once for each retry, not for the first try."""
+    desk = Desk()
+    run = desk.call().run()
+    next(run)
+    run.throw(http.ReadError("cut"))
+    ((failed, following, why),) = desk.retries
+    assert [failed.node, following.node] == [place(1), place(2)]
+    assert why == "ReadError"
+    run.close()
+
+
 def test_statuses_of_the_policy_are_the_only_ones_retried():
     """`statuses` decides which answers are worth another attempt."""
     desk = Desk(statuses=frozenset({502}))
@@ -416,6 +430,7 @@ def test_no_node_at_all():
         desk.plan(),
         no_node=lambda *_: LookupError("no node"),
         on_denied=lambda _, reason: desk.denials.append(reason),
+        on_retry=lambda *_: None,
     )
     with pytest.raises(LookupError):
         next(call.run())
