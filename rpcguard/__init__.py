@@ -13,7 +13,7 @@ from rpcguard._core.call.info import Attempt, CallInfo
 from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._core.nodes.view import NodeView, RouteView, ServiceView
+from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
 from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
@@ -27,6 +27,7 @@ from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.service.effects import Event
 from rpcguard._core.service.records import PickRecord
+from rpcguard._public import adopt
 from rpcguard._version import __version__
 from rpcguard.errors import (
     DeadlineExceeded,
@@ -57,6 +58,7 @@ __all__ = [
     "Balancer",
     "CallInfo",
     "CheckingRegistry",
+    "ConnectionCounts",
     "DeadlineExceeded",
     "DeadlinePolicy",
     "EjectionPolicy",
@@ -115,15 +117,9 @@ _ON_FIRST_USE = {
 }
 
 
-def _adopt(public: object) -> object:
-    # Pickles, reprs and tracebacks name a path that never moves, not the room of today.
-    public.__module__ = __name__
-    return public
-
-
 def __getattr__(name: str) -> object:
     if name in _ON_FIRST_USE:
-        return _adopt(getattr(import_module(_ON_FIRST_USE[name]), name))
+        return adopt(__name__, getattr(import_module(_ON_FIRST_USE[name]), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -133,4 +129,4 @@ def __dir__() -> list[str]:
 
 for _name in __all__:
     if _name not in _ON_FIRST_USE and _name != "__version__":
-        _adopt(globals()[_name])
+        adopt(__name__, globals()[_name])

@@ -17,9 +17,13 @@ Imports: nothing of rpcguard but the lowest rooms. A newcomer gets wrong: stoppi
 before callers had a chance to hear of it.
 """
 
+from rpcguard._public import adopt
 from rpcguard.provider.asgi import OfflineASGI
 from rpcguard.provider.context import ContextASGI, ContextWSGI
 from rpcguard.provider.switch import OfflineSwitch
 from rpcguard.provider.wsgi import OfflineWSGI
 
 __all__ = ["ContextASGI", "ContextWSGI", "OfflineASGI", "OfflineSwitch", "OfflineWSGI"]
+
+for _name in __all__:
+    adopt(__name__, globals()[_name])

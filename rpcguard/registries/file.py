@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
 import anyio
@@ -78,6 +79,11 @@ class FileRegistry:
         self._max_bytes = max_bytes
         self._faults = FaultLog()
         self._known: RunVar[_FileState] = RunVar("rpcguard registry file")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What it has read belongs to this process and its event loops.
+        made = partial(type(self), interval=self._interval, max_bytes=self._max_bytes)
+        return made, (str(self._path),)
 
     @classmethod
     def from_url(cls, url: str) -> FileRegistry:

@@ -15,9 +15,13 @@ ask for it.
 Imports: anything below the commands. A newcomer gets wrong: expecting a mock to have a latency.
 """
 
+from rpcguard._public import adopt
 from rpcguard.testing.clock import ManualClock
 from rpcguard.testing.faults import Faults, faults
 from rpcguard.testing.mocks import mocked
 from rpcguard.testing.registry import ScriptedRegistry
 
 __all__ = ["Faults", "ManualClock", "ScriptedRegistry", "faults", "mocked"]
+
+for _name in __all__:
+    adopt(__name__, globals()[_name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -29,6 +29,9 @@ class WeightedDraw:
         self._places: dict[LiveNode, int] = {}
         self._even: list[LiveNode] | None = None
         self._drawn: Callable[[], LiveNode] | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle a balancer, which is of this process: pass its class")
 
     def __len__(self) -> int:
         return len(self._places)

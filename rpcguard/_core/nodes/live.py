@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from rpcguard._core.nodes.load import NodeLoad
 from rpcguard._core.nodes.window import RollingCounts
@@ -240,6 +240,9 @@ class LiveNode(NodeLoad):
         """Drop the load history of a node that starts over."""
         self.forget_load(now)
         self.forget_failures()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle a LiveNode, which is of this process: pickle its node")
 
     def forget_failures(self) -> None:
         """Drop what has made up a trip; what is to trip it next has to come anew."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -26,18 +26,22 @@ def _refuse(*_: object, **__: object) -> NoReturn:
 
 
 class _Metadata(dict[str, str]):
-    """A dict that nobody changes; unlike a mapping proxy it can be copied and pickled."""
+    """A dict that nobody changes; a copy or pickle of it alone is an ordinary dict."""
 
     __slots__ = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Metadata, (dict(self),)
+        return dict, (dict(self),)
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
 
 _NO_METADATA = _Metadata()
+
+
+def _kept(metadata: Mapping[str, str]) -> _Metadata:
+    return _Metadata(metadata) if metadata else _NO_METADATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +105,19 @@ class Node:
         metadata = self.metadata
         if type(metadata) is not _Metadata:
             require("metadata", metadata, "a mapping", isinstance(metadata, Mapping))
-            object.__setattr__(self, "metadata", _Metadata(metadata) if metadata else _NO_METADATA)
+            object.__setattr__(self, "metadata", _kept(metadata))
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "id", str(self.id) if self.id else self.address)
         for name in ("id", "zone", "version", "generation"):
             value = getattr(self, name)
             if value is not None and not (name == "generation" and isinstance(value, int)):
                 require(name, value, "printable text, at most 1024 characters", _is_name(value))
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for one, value in zip(fields(self), state, strict=True):
+            object.__setattr__(self, one.name, value)
+        # Pickles name no class of a private file, so the metadata in them are an ordinary dict.
+        object.__setattr__(self, "metadata", _kept(self.metadata))
 
     @property
     def address(self) -> str:

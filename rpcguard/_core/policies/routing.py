@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeVar
 
 from rpcguard._checks import (
@@ -42,7 +42,8 @@ ROUNDING: Final = 1e-9
 class Conditions(Mapping[str, Wanted]):
     """Conditions that must all hold: a text, several (any of them), `"*"` (present), None (absent).
 
-    Immutable and hashable; the order in which they were written is no part of them.
+    Immutable and hashable; the order in which they were written is no part of them. A copy or
+    pickle of them alone is an ordinary dict.
     """
 
     __slots__ = ("_items",)
@@ -73,6 +74,9 @@ class Conditions(Mapping[str, Wanted]):
 
     def __repr__(self) -> str:
         return repr(dict(self._items))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (self._items,)
 
 
 _NO_CONDITIONS: Final = Conditions()
@@ -187,6 +191,13 @@ class Route:
         self._check("otherwise", good, "base, any or fail")
         self._check("retry", self.retry in _RETRIES, "inside, outside or None")
         self._check("guard", self.guard is None or isinstance(self.guard, Guard), "of class Guard")
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for one, value in zip(fields(self), state, strict=True):
+            object.__setattr__(self, one.name, value)
+        # Pickles name no class of a private file, so the conditions in them are ordinary dicts.
+        for name in ("when", "to"):
+            object.__setattr__(self, name, Conditions(getattr(self, name)))
 
     @property
     def is_share(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import httpx
 from anyio.lowlevel import RunVar
@@ -51,6 +51,9 @@ class RegistryPools:
         self._secure = secure
         self._faults = FaultLog()
         self._current: RunVar[RegistryPool | None] = RunVar("rpcguard registry connections", None)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle a registry's connections: pass its URL instead")
 
     async def enter(self) -> RegistryPool:
         """Give the pool of the running event loop, to be left by `leave`."""

@@ -13,4 +13,9 @@ Imports: `_shared` and below. A newcomer gets wrong: a watch that is silent is n
 a member without a leader says nothing at all.
 """
 
-from rpcguard.registries.etcd.registry import EtcdRegistry as EtcdRegistry
+from rpcguard._public import adopt
+from rpcguard.registries.etcd.registry import EtcdRegistry
+
+__all__ = ["EtcdRegistry"]
+
+adopt(__name__, EtcdRegistry)

@@ -13,4 +13,9 @@ Imports: `_shared` and below. A newcomer gets wrong: taking `ready: null` for no
 it means that nobody knows, and counts as ready.
 """
 
-from rpcguard.registries.kubernetes.registry import KubernetesRegistry as KubernetesRegistry
+from rpcguard._public import adopt
+from rpcguard.registries.kubernetes.registry import KubernetesRegistry
+
+__all__ = ["KubernetesRegistry"]
+
+adopt(__name__, KubernetesRegistry)

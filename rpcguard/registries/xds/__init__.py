@@ -13,4 +13,9 @@ Imports: `_shared` and below. A newcomer gets wrong: the weight of a locality is
 endpoints; it is not the weight of each.
 """
 
-from rpcguard.registries.xds.rest import XdsRegistry as XdsRegistry
+from rpcguard._public import adopt
+from rpcguard.registries.xds.rest import XdsRegistry
+
+__all__ = ["XdsRegistry"]
+
+adopt(__name__, XdsRegistry)

@@ -13,4 +13,9 @@ Imports: `_shared` and below, and kazoo, which is an extra. A newcomer gets wron
 before the watch is set, so that what changes in between is never seen.
 """
 
-from rpcguard.registries.zookeeper.registry import ZooKeeperRegistry as ZooKeeperRegistry
+from rpcguard._public import adopt
+from rpcguard.registries.zookeeper.registry import ZooKeeperRegistry
+
+__all__ = ["ZooKeeperRegistry"]
+
+adopt(__name__, ZooKeeperRegistry)
