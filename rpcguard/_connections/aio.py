@@ -230,7 +230,7 @@ class AsyncExchange(Exchange):
     async def _connected(self, timeout: float | None) -> Any:
         kind, connect = self._backend()
         try:
-            return kind(await connect(self._destination, timeout))
+            return kind(await connect(self._destination, timeout), self._core)
         except TimeoutError as error:
             raise self._core.ConnectTimeout(str(error)) from error
         except OSError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable
+    from types import ModuleType
 
     from rpcguard._connections.dial import Address, Destination
 
@@ -34,8 +35,8 @@ class AsyncioStream(SocketStream):
     for which nobody waits.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: socket.socket, core: ModuleType) -> None:
+        super().__init__(sock, core)
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[bytes] = deque()
         self._size = 0

@@ -64,15 +64,15 @@ class Library:
 
     def derive(self, ours: type, theirs: str) -> Any:
         """Give the class that is ours and also the library's of that name."""
-        return self._derive(ours, theirs, self.http, {})
+        return self._derive(ours, theirs, self.http)
 
     def derive_stream(self, ours: type, theirs: str) -> Any:
-        """Give the class that is ours and also a stream of the core, whose errors it has."""
-        return self._derive(ours, theirs, self.core, {"core": self.core})
+        """Give the class that is ours and also a stream of the core, made with that `core`."""
+        return self._derive(ours, theirs, self.core)
 
-    def _derive(self, ours: type, theirs: str, module: ModuleType, members: dict[str, Any]) -> Any:
+    def _derive(self, ours: type, theirs: str, module: ModuleType) -> Any:
         found = self._derived.get((ours, theirs))
         if found is None:
-            made = type(ours.__name__, (ours, getattr(module, theirs)), members)
+            made = type(ours.__name__, (ours, getattr(module, theirs)), {})
             found = self._derived.setdefault((ours, theirs), made)
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import select
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rpcguard._wire.tls import TlsSession
 
@@ -33,9 +33,8 @@ class SocketStream:
     `touched` says whether the system has taken a byte since it was last set to False.
     """
 
-    core: ClassVar[ModuleType]
-
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, core: ModuleType) -> None:
+        self.core = core
         self._socket = sock
         self._tls: TlsSession | None = None
         self._unread = b""

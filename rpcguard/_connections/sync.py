@@ -220,7 +220,8 @@ class SyncExchange(Exchange):
 
     def _connected(self, timeout: float | None) -> SyncStream:
         try:
-            made: SyncStream = self._stream(connect(self._destination, self._lookup, timeout))
+            sock = connect(self._destination, self._lookup, timeout)
+            made: SyncStream = self._stream(sock, self._core)
             return made
         except TimeoutError as error:
             raise self._core.ConnectTimeout(str(error)) from error
