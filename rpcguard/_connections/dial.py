@@ -26,6 +26,8 @@ ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside a silent one: RFC 8305 §5 recommends them."""
 
 _STARTED = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
+"""What `connect_ex` gives of an attempt that goes on, or has come through at once (0): an
+interrupted one goes on as well (POSIX), and Windows says that it would block."""
 
 Address = tuple[int, Any]
 """A family, and what `connect` of a socket of it takes."""

@@ -19,6 +19,7 @@ RETRY_MEMBER: Final = "rpcguard.retry"
 GRPC_TIMEOUT: Final = "grpc-timeout"
 _GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+"""Seconds of gRPC's units, by its protocol over HTTP/2: hours to nanoseconds."""
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 

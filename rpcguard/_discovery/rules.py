@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="https://user:password@rules.local/v1/{service}.json?ca=/etc/ca.pem",
-    ports={"http": 80, "https": 443},
+    ports={"http": 80, "https": 443},  # RFC 9110 §4.2
     options=None,
     path="any",
 )

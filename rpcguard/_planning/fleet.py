@@ -64,7 +64,7 @@ class FleetProvider:
     """A queue with a few workers; `sick` answers 500 at once, `dead` refuses."""
 
     seconds: Callable[[float, random.Random], float] = field(default_factory=lambda: steady(0.05))
-    workers: int = 4
+    workers: int = 4  # calls at once: few, so that a queue forms and shows who is overloaded
     sick: Callable[[float], bool] = never
     dead: Callable[[float], bool] = never
     error_rate: float = 0.0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUIET = "suppress_instrumentation"
 """The context key that keeps the instrumentation of others from making spans of their own."""
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443}  # RFC 9110 §4.2: what a URL without a port means
 _EVENTS = {"ejected": "rpcguard.ejected", "offline": "rpcguard.offline"}
 _OF_CALL = ("http.response.status_code", "error.type")
 

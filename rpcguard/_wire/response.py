@@ -23,7 +23,7 @@ _OVERLAP = 3
 _FIRST_PRINTABLE = 0x21  # a head begins with a letter; what is below is a line break or noise
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
 _LENGTH = re.compile(rb"[0-9]{1,19}").fullmatch
-_NO_BODY = frozenset({204, 304})
+_NO_BODY = frozenset({204, 304})  # RFC 9110 §6.4.1: by these an answer has no content
 _SWITCHING = 101  # RFC 9110 §15.2.2: the only 1xx that ends the call
 _TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*([0-9]{1,9})").search
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PASSED_ON: Final = ("dc", "ns", "partition", "peer", "near", "filter", "tag")
 _FORM: Final = URLForm(
     example="consul+https://:TOKEN@10.0.0.1:8501,10.0.0.2:8501?dc=dc1&ca=/etc/ca.pem",
-    ports={"consul": 8500, "consul+https": 8501},
+    ports={"consul": 8500, "consul+https": 8501},  # where agents listen by default
     options=(*_PASSED_ON, "consistency", "port", "wait"),
     credentials="token",
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="eureka+http://user:password@10.0.0.1:8761,10.0.0.2:8761/eureka?interval=5",
-    ports={"eureka+http": 8761, "eureka+https": 8761},
+    ports={"eureka+http": 8761, "eureka+https": 8761},  # that of Spring Cloud's server
     options=("address", "interval", "secure"),
     path="any",
 )

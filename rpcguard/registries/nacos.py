@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod",
-    ports={"nacos": 8848, "nacos+https": 8848},
+    ports={"nacos": 8848, "nacos+https": 8848},  # where Nacos listens by default
     options=("cluster", "group", "interval", "namespace"),
     path="any",
     credentials="login",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="polaris://:TOKEN@10.0.0.1:8090,10.0.0.2:8090/default?interval=2",
-    ports={"polaris": 8090, "polaris+https": 8090},
+    ports={"polaris": 8090, "polaris+https": 8090},  # that of Polaris' HTTP API
     options=("interval",),
     path="name",
     credentials="token",

@@ -26,15 +26,15 @@ def imports(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
     """Give the files that each file imports, for types, lazily or by name as well."""
     graph: dict[str, set[str]] = {name: set() for name in trees}
     for name, tree in trees.items():
+        by_name = "import_module(" in ast.unparse(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 graph[name] |= {one.name for one in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 whole = (f"{node.module}.{one.name}" for one in node.names)
                 graph[name] |= {one if one in trees else node.module for one in whole}
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                # What a string names is imported by name; "rpcguard" alone is that of a logger.
-                graph[name] |= {node.value} - {"rpcguard"}
+            elif isinstance(node, ast.Constant) and by_name:
+                graph[name] |= {node.value} & trees.keys()  # what is imported by name
         graph[name] = {one for one in graph[name] if one in trees and one != name}
     return graph
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("rpcguard.demo")
 
 _LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
+"""More than the calls that a frozen node can hold up at the demo's usual rate: both clients are to
+show what nodes do to them, not how one of them waits for a connection."""
 
 
 @dataclass(frozen=True, slots=True)

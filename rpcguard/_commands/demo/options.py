@@ -25,19 +25,24 @@ show."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """Set how long, how big and how the demo is shown.
+    """How long, how big and how the demo is shown.
 
-    `seconds` is the length of the load (a slow machine may need longer for the script), `rate`
-    the calls per second of each of the two clients, `seed` drives the choice of GET and POST,
-    `report` where the picture goes. Raises `ValueError` naming the bad field.
+    Raises `ValueError` naming the bad field.
     """
 
     seconds: float = 45.0
+    """Length of the load: the script as it is written, without haste. A slow machine may need
+    longer for it."""
     rate: float = 100.0
+    """Calls a second of each of the two clients, which a laptop bears beside the providers."""
     providers: int = 5
+    """Processes of the service: one that is out is a fifth of it, and the table stays short."""
     seed: int = 1
+    """What drives the choice of GET and POST; always the same one, so that runs can be compared."""
     plain: bool = False
+    """Print lines instead of a live table."""
     report: Path | None = None
+    """Where the picture goes; None draws none."""
     lanes: bool = False
     """Play a canary release instead, whose new version fails until its guard switches it off."""
     plan: DemoPlan | None = None

@@ -22,7 +22,7 @@ class CallRecord:
     at: float
     duration: float
     node: str | None
-    attempts: int = 1
+    attempts: int = 1  # one that plain httpx makes is all that it makes
     error: str | None = None
     saveable: bool = False
 

@@ -24,8 +24,11 @@ Part = tuple[tuple[Action, float], ...]
 # `forget` comes seconds after the node has stopped, died or frozen.
 RELEASE: Part = (("leave", 0.0), ("stop", 0.8), ("forget", 2.2), ("start", 0.3), ("list", 0.0))
 CRASH: Part = (("kill", 0.0), ("forget", 2.5), ("start", 0.3), ("list", 0.0))
+"""Nobody says that the node is gone, so the registry knows later than at a release."""
 FREEZE: Part = (("freeze", 0.0), ("forget", 2.5), ("thaw", 1.7), ("list", 0.2))
+"""As long as a crash until the registry knows; it goes on before it is listed, as it really is."""
 SICK: Part = (("sick", 0.0), ("well", 3.5))
+"""The registry never knows; long enough for an ejection to be seen, and short of its end."""
 
 LEAD_IN = 2.0
 """Seconds of calm first, to compare with."""

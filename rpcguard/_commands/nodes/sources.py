@@ -100,7 +100,7 @@ async def first_list(transport: AsyncTransport, service: str) -> None:
 class OwnList:
     """Look at the list that a transport of this process keeps."""
 
-    pause: float = 0.25
+    pause: float = 0.25  # nothing is asked for it, and faster nobody can read
 
     def __init__(self, transport: AsyncTransport, service: str) -> None:
         self._transport = transport
@@ -150,7 +150,7 @@ async def _end(task: asyncio.Future[None]) -> None:
 class StatusPage:
     """Look at the list of a running program, through the page of its `asgi_status`."""
 
-    pause: float = 0.5
+    pause: float = 0.5  # each look costs the program an answer
 
     def __init__(self, client: httpx.AsyncClient, url: str, service: str) -> None:
         try:

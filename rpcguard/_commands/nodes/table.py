@@ -40,6 +40,7 @@ _WIDE, _WIDER, _WIDEST = 100, 132, 168  # room for load and rate, for events, fo
 _EVENTS = 6
 """Lines of events below the table, which leave room for the nodes of a small service."""
 _OTHER_LINES = _EVENTS + 5
+"""Besides: the head of the screen and of the table, what has no room, the gap above the events."""
 _EVENT = 30
 """Characters of an event in the table; the lines below have it whole."""
 _BAR, _SHORT_BAR = 10, 4

@@ -32,7 +32,7 @@ class CallPlan:
     method: str
     keyed: bool = False
     idempotent: bool | None = None
-    attempts: int = 2
+    attempts: int = 2  # as in `RetryPolicy`
     until: float | None = None
     attempt_timeout: float | None = None
     timeouts: Mapping[str, Any] = field(default_factory=dict)

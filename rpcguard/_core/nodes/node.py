@@ -62,7 +62,7 @@ class Node:
     port: int
     id: str = field(default="", kw_only=True)
     scheme: str | None = field(default=None, kw_only=True)
-    weight: float = field(default=1.0, kw_only=True)
+    weight: float = field(default=1.0, kw_only=True)  # only ratios count; 1 for all is even
     status: Status = field(default="up", kw_only=True)
     zone: str | None = field(default=None, kw_only=True)
     version: str | None = field(default=None, kw_only=True)

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from random import Random
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "QUERY"})
+"""Those of RFC 9110 §9.2.2, and QUERY, which is defined to be one."""
+
 RETRIED_STATUSES = frozenset({500, 502, 503, 504})
+"""What another node may well answer otherwise: its code (500), what lies behind it (502, 504) or
+its load (503) is at fault. 501 and 505 say the same of every node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class Lines:
     `RegistryError` when the stream breaks, is cut within a line, or a line is over `limit` bytes.
     """
 
-    status: Final = 200
+    status: Final = 200  # any other answer is read as a whole, for what it says of the error
 
     def __init__(
         self,

@@ -8,9 +8,11 @@ from typing import Final
 
 _STARTED_AT: Final = (
     ("started_at", 1.0),
-    ("timestamp", 1e-3),  # Dubbo
+    ("timestamp", 1e-3),
     ("sermant.grace.warmup.inject.time", 1e-3),
 )
+"""Keys of metadata that tell when a node has started, and their unit in seconds: rpcguard's own,
+then Dubbo's and Sermant's, which Java's clock gives in milliseconds."""
 
 
 Fields = Mapping[str, object]

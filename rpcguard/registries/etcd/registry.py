@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="etcd://user:password@10.0.0.1:2379,10.0.0.2:2379/microservices?layout=kratos",
-    ports={"etcd": 2379, "etcd+https": 2379},
+    ports={"etcd": 2379, "etcd+https": 2379},  # where etcd listens by default
     options=("layout", "prefix", "idle"),
     path="any",
     credentials="login",

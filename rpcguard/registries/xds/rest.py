@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="xds+http://user:password@10.0.0.1:18000?node=orders-1&refresh=1",
-    ports={"xds+http": 80, "xds+https": 443},
+    ports={"xds+http": 80, "xds+https": 443},  # those of HTTP: xDS has none of its own
     options=("node", "cluster", "resource", "refresh", "timeout"),
 )
 _PLACE: Final = "{service}"
@@ -147,7 +147,7 @@ class _Endpoint:
     entry: Object
     locality: Object = field(default_factory=dict)
     priority: int = 0
-    share: float = 1.0
+    share: float = 1.0  # its part of the weight of its locality
 
 
 def _resource(answer: HttpReply, name: str) -> tuple[str, Object | None]:

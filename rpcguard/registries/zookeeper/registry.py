@@ -42,13 +42,15 @@ if TYPE_CHECKING:
 
 _FORM: Final = URLForm(
     example="zookeeper://user:password@h1:2181,h2:2181/services?layout=curator",
-    ports={"zookeeper": 2181, "zookeeper+tls": 2281},
+    ports={"zookeeper": 2181, "zookeeper+tls": 2281},  # 2281 for TLS as in its guide
     options=("layout", "timeout", "session_timeout", "protocols", "group", "version"),
     path="any",
     credentials="login",
 )
 _PROTOCOLS: Final = ("rest", "http", "https", "tri")
 _RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
+"""How kazoo connects again: for ever, its own first pause and doubling, and at most 2 s apart. Its
+60 s would outlast the session by far, and with it the nodes of whoever only watches."""
 _SETTLE: Final = 0.01  # seconds: Dubbo 2 rewrites a znode by delete and create
 # Requests under way: a session answers them in order, and others wait behind.
 _AT_A_TIME: Final = 200
