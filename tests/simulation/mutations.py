@@ -187,13 +187,13 @@ MUTATIONS = [
     Mutation(
         "a good probe ends an ejection",
         "_core.service.standing",
-        '    ("unreachable", "probe_up"): "well",\n',
+        '    ("unreachable", "probe_up"): ("well", ("end_ejection", "start_over")),\n',
         "",
     ),
     Mutation(
         "a restart ends a mark",
         "_core.service.standing",
-        '    ("down", "restarted"): "staying",\n',
+        '    ("down", "restarted"): ("staying", ("end_mark", "start_over")),\n',
         "",
     ),
     Mutation(
@@ -313,8 +313,8 @@ MUTATIONS = [
     Mutation(
         "a mark that has run out needs a probe",
         "_core.service.standing",
-        '("leaving", "lapsed"): "overdue",',
-        '("leaving", "lapsed"): "staying",',
+        '("leaving", "lapsed"): ("overdue", ()),',
+        '("leaving", "lapsed"): ("staying", ("end_mark",)),',
     ),
     Mutation(
         "proven health is forgiven",
@@ -475,8 +475,8 @@ MUTATIONS = [
     Mutation(
         "a mark does not forget failures",
         "_core.service.standing",
-        'if live.health == "well" != health or happening == "restarted":',
-        "if True:",
+        '("leaving", ("tell_offline", "probe"))',
+        '("leaving", ("tell_offline", "probe", "start_over"))',
     ),
     Mutation(
         "doubted nodes are the last resort",

@@ -50,14 +50,14 @@ class LiveNode(NodeLoad):
         service/roster.py: node, weight, state, reason, ramp, warm_since, doubted_at, gone, left
         service/pools.py: in_pool
         service/blacklist.py: level, trial
-        service/standing.py: health, word, stood, probing, probed_at, held_back, event
+        service/standing.py: health, word, probing, probed_at, held_back, event
         service/homes.py: seed
         balancing/least_requests.py: turns, peers
 
     What balancers compare is told in `NodeLoad`.
     `level` counts the ejections that are not forgiven, `clean` the good answers since the last
     failure. `trial` is the one call that a half-open node has, while it lasts, `unproven` says that
-    only a probe has found it well since. `stood` are health and word as they were last acted upon.
+    only a probe has found it well since.
     `event` is what last happened to it, as words and the time. `heard_at` is the time of its last
     answer below 500, or of its listing. `answers`
     counts those of a window once some were odd, `odd_run` the odd ones since the last good one.
@@ -87,7 +87,6 @@ class LiveNode(NodeLoad):
         "recent",
         "seed",
         "state",
-        "stood",
         "streak",
         "successes",
         "times",
@@ -113,7 +112,6 @@ class LiveNode(NodeLoad):
         self.reason: str | None = None
         self.health: Health = "well"
         self.word: Word = "staying"
-        self.stood: tuple[Health, Word] = ("well", "staying")
         self.in_pool: bool = False
         self.heard_at: float = now
         self.successes: int = 0

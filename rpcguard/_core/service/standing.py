@@ -2,38 +2,49 @@
 
 Three facts say where a node stands: what the registry says of it, its *health* by its callers'
 attempts and by probes, and its *word*, which is what it says of itself. What happens moves health
-or word as `HEALTH` and `WORD` tell, or nothing:
+or word as `HEALTH` and `WORD` tell, with these effects; what is not drawn changes nothing. `out` is
+each health but `well`, `marked` each word but `staying`:
 
-    health       tripped  cut_off      found_dead  ended      probe_down  probe_up
-    well         ejected  unreachable  dead        -          -           -
-    ejected      -        -            -           half_open  dead        -
-    half_open    ejected  unreachable  -           -          dead        -
-    unreachable  -        -            -           half_open  dead        well
-    dead         -        -            -           half_open  -           well
+    health       happening   becomes      effects
+    well         tripped     ejected      tell_ejected
+    well         cut_off     unreachable  tell_ejected probe
+    well         found_dead  dead
+    ejected      ended       half_open    await_trial
+    ejected      probe_down  dead
+    half_open    tripped     ejected      tell_ejected
+    half_open    cut_off     unreachable  tell_ejected probe
+    half_open    probe_down  dead
+    unreachable  ended       half_open    await_trial
+    unreachable  probe_down  dead
+    unreachable  probe_up    well         end_ejection start_over
+    dead         ended       half_open    await_trial
+    dead         probe_up    well         end_ejection start_over
+    out          proved      well         end_ejection start_over
+    out          restarted   well         end_ejection
+    out          excused     well         end_ejection start_over
 
-    health       proved  restarted  excused
-    well         -       -          -
-    ejected      well    well       well
-    half_open    well    well       well
-    unreachable  well    well       well
-    dead         well    well       well
-
-    word         signalled  paused   lapsed   probe_down  probe_up  restarted  unsaid
-    staying      leaving    pausing  -        -           -         -          -
-    leaving      -          -        overdue  down        -         -          staying
-    overdue      leaving    -        -        down        staying   -          staying
-    down         -          -        -        -           -         staying    staying
-    pausing      leaving    -        staying  -           -         -          staying
+    word         happening   becomes      effects
+    staying      signalled   leaving      tell_offline probe
+    staying      paused      pausing      tell_offline
+    leaving      lapsed      overdue
+    leaving      probe_down  down
+    overdue      signalled   leaving
+    overdue      probe_down  down
+    overdue      probe_up    staying      end_mark
+    down         restarted   staying      end_mark start_over
+    pausing      signalled   leaving      probe
+    pausing      lapsed      staying      end_mark
+    marked       unsaid      staying      end_mark
 
 The state that users see is the first that holds of: drained by the registry, not `well`, not
 `staying`, down in the registry, available. `Standing.reassess` derives it, whatever has happened:
-it moves the node between the pools, starts its probe, sets the timer and tells what has changed.
+it moves the node between the pools, warms it up and tells so when it is back, and sets the timer.
 Nothing else moves a node, so nothing is told that was not done.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from rpcguard._core.service.effects import Event, Kind, Outbox
 
@@ -61,58 +72,56 @@ Happening = Literal[
     "unsaid",  # the user takes the mark back, or the others say the same
 ]
 
-HEALTH: Final[dict[tuple[Health, Happening], Health]] = {
-    ("well", "tripped"): "ejected",
-    ("well", "cut_off"): "unreachable",
-    ("well", "found_dead"): "dead",
-    ("ejected", "ended"): "half_open",
-    ("ejected", "probe_down"): "dead",
-    ("half_open", "tripped"): "ejected",
-    ("half_open", "cut_off"): "unreachable",
-    ("half_open", "probe_down"): "dead",
-    ("unreachable", "ended"): "half_open",
-    ("unreachable", "probe_down"): "dead",
-    ("unreachable", "probe_up"): "well",
-    ("dead", "ended"): "half_open",
-    ("dead", "probe_up"): "well",
-    **{
-        (health, way_back): "well"
-        for health in ("ejected", "half_open", "unreachable", "dead")
-        for way_back in ("proved", "restarted", "excused")
-    },
-}
-"""What becomes of a node's health; whatever is not named changes nothing."""
+Effect = Literal[
+    "tell_ejected",
+    "tell_offline",
+    "probe",  # until a probe has ended what keeps the node out
+    "await_trial",  # the next call that may be repeated shows whether it is well
+    "end_ejection",
+    "end_mark",
+    "start_over",  # with no history: it is another process, or what it did is forgiven
+]
 
-WORD: Final[dict[tuple[Word, Happening], Word]] = {
-    ("staying", "signalled"): "leaving",
-    ("staying", "paused"): "pausing",
-    ("leaving", "lapsed"): "overdue",
-    ("leaving", "probe_down"): "down",
-    ("leaving", "unsaid"): "staying",
-    ("overdue", "signalled"): "leaving",
-    ("overdue", "probe_down"): "down",
-    ("overdue", "probe_up"): "staying",
-    ("overdue", "unsaid"): "staying",
-    ("down", "restarted"): "staying",
-    ("down", "unsaid"): "staying",
-    ("pausing", "signalled"): "leaving",
-    ("pausing", "lapsed"): "staying",
-    ("pausing", "unsaid"): "staying",
+_OUT: Final[tuple[Health, ...]] = ("ejected", "half_open", "unreachable", "dead")
+_MARKED: Final[tuple[Word, ...]] = ("leaving", "overdue", "down", "pausing")
+
+HEALTH: Final[dict[tuple[Health, Happening], tuple[Health, tuple[Effect, ...]]]] = {
+    ("well", "tripped"): ("ejected", ("tell_ejected",)),
+    ("well", "cut_off"): ("unreachable", ("tell_ejected", "probe")),
+    ("well", "found_dead"): ("dead", ()),
+    ("ejected", "ended"): ("half_open", ("await_trial",)),
+    ("ejected", "probe_down"): ("dead", ()),
+    ("half_open", "tripped"): ("ejected", ("tell_ejected",)),
+    ("half_open", "cut_off"): ("unreachable", ("tell_ejected", "probe")),
+    ("half_open", "probe_down"): ("dead", ()),
+    ("unreachable", "ended"): ("half_open", ("await_trial",)),
+    ("unreachable", "probe_down"): ("dead", ()),
+    ("unreachable", "probe_up"): ("well", ("end_ejection", "start_over")),
+    ("dead", "ended"): ("half_open", ("await_trial",)),
+    ("dead", "probe_up"): ("well", ("end_ejection", "start_over")),
+    **{(out, "proved"): ("well", ("end_ejection", "start_over")) for out in _OUT},
+    **{(out, "restarted"): ("well", ("end_ejection",)) for out in _OUT},
+    **{(out, "excused"): ("well", ("end_ejection", "start_over")) for out in _OUT},
 }
-"""What becomes of what a node says of itself."""
+"""What becomes of a node's health, and what is to be done then."""
+
+WORD: Final[dict[tuple[Word, Happening], tuple[Word, tuple[Effect, ...]]]] = {
+    ("staying", "signalled"): ("leaving", ("tell_offline", "probe")),
+    ("staying", "paused"): ("pausing", ("tell_offline",)),
+    ("leaving", "lapsed"): ("overdue", ()),
+    ("leaving", "probe_down"): ("down", ()),
+    ("overdue", "signalled"): ("leaving", ()),
+    ("overdue", "probe_down"): ("down", ()),
+    ("overdue", "probe_up"): ("staying", ("end_mark",)),
+    ("down", "restarted"): ("staying", ("end_mark", "start_over")),
+    ("pausing", "signalled"): ("leaving", ("probe",)),
+    ("pausing", "lapsed"): ("staying", ("end_mark",)),
+    **{(marked, "unsaid"): ("staying", ("end_mark",)) for marked in _MARKED},
+}
+"""What becomes of what a node says of itself, and what is to be done then."""
 
 PROBED: Final = frozenset({"unreachable", "dead", "leaving", "overdue", "down"})
-"""The healths and words that a probe can end."""
-
-TOLD: Final[dict[tuple[str, str], Kind]] = {
-    ("well", "ejected"): "ejected",
-    ("well", "unreachable"): "ejected",
-    ("half_open", "ejected"): "ejected",
-    ("half_open", "unreachable"): "ejected",
-    ("staying", "leaving"): "offline",
-    ("staying", "pausing"): "offline",
-}
-"""Which event a step is. That a node is back is told once, when nothing keeps it out any more."""
+"""The healths and words that a probe can end: who is probed goes on being probed in these."""
 
 _SLACK: Final = 5.0
 """Seconds beyond the longest pause between two probes after which they count as lost: a busy
@@ -174,36 +183,40 @@ class Standing:
         code: str = "",
         warm: bool = True,
     ) -> None:
-        """Let something happen to a node, as the table says, and reassess it."""
-        health, word = live.health, live.word
-        live.health = HEALTH.get((health, happening), health)
-        live.word = WORD.get((word, happening), word)
-        roster = self._roster
-        if live.word == "staying" != word:
-            roster.marks.discard(live)
-        if live.health == "half_open" != health:
-            roster.blacklist.await_trial(live)
-        if live.health == "well" != health:
-            roster.blacklist.discard(live)
-            live.held_back = False
-        if live.health == "well" != health or happening == "restarted":
-            live.start_over(now)
-        self.reassess(live, now, reason, code=code, warm=warm)
+        """Let something happen to a node, as the tables say, and reassess it."""
+        live.health, of_health = HEALTH.get((live.health, happening), (live.health, ()))
+        live.word, of_word = WORD.get((live.word, happening), (live.word, ()))
+        for effect in of_health + of_word:
+            self._carry_out(effect, live, now, reason, code)
+        self.reassess(live, now, reason, warm=warm)
 
-    def reassess(
-        self, live: LiveNode, now: float, reason: str, *, code: str = "", warm: bool = True
+    def _carry_out(
+        self, effect: Effect, live: LiveNode, now: float, reason: str, code: str
     ) -> None:
+        match effect:
+            case "tell_ejected":
+                self.emit("ejected", live, reason, code=code)
+            case "tell_offline":
+                self.emit("offline", live, reason)
+            case "probe":
+                self.start_probe(live, now)
+            case "await_trial":
+                self._roster.blacklist.await_trial(live)
+            case "end_ejection":
+                self._roster.blacklist.discard(live)
+                self.excuse_cap(live)
+            case "end_mark":
+                self._roster.marks.discard(live)
+            case "start_over":
+                live.start_over(now)
+            case _:
+                assert_never(effect)
+
+    def reassess(self, live: LiveNode, now: float, reason: str, *, warm: bool = True) -> None:
         """Derive where a node stands, and do and tell what follows from that."""
-        before = live.stood
-        live.stood = (live.health, live.word)
+        was_out = not live.in_pool
         self._roster.place(live)
-        if self.is_probed(live):
-            self.start_probe(live, now)
-        for step in zip(before, live.stood, strict=True):
-            kind = TOLD.get(step)
-            if kind is not None:
-                self.emit(kind, live, reason, code=code)
-        if live.in_pool and before not in (live.stood, ("well", "staying")):
+        if was_out and live.in_pool:
             if warm:
                 self._roster.warm(live, now)
             self.emit("restored", live, reason)
