@@ -15,7 +15,7 @@ from rpcguard._text import logger
 from rpcguard._transport.base import SWEEP_EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
@@ -33,7 +33,7 @@ class LoopChildren:
         self.children: dict[tuple[LiveNode | None, str], Any] = {}
         self._leaving: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stop_sweeping: list[Callable[[], object]] = []
+        self._stop_sweeping: list[Callable[[], Awaitable[None]]] = []
         self._end = _until_loop_ends(
             self.children, self._leaving, self._stop_sweeping, lambda: forget(loop)
         )
@@ -47,9 +47,9 @@ class LoopChildren:
             import trio
 
             home: weakref.ref[LoopChildren] = weakref.ref(self)
-            scope = anyio.CancelScope()
-            self._stop_sweeping[:] = [scope.cancel]
-            trio.lowlevel.spawn_system_task(_sweep_on_trio, home, scope)
+            scope, ended = anyio.CancelScope(), anyio.Event()
+            self._stop_sweeping[:] = [functools.partial(_stop_task, scope, ended)]
+            trio.lowlevel.spawn_system_task(_sweep_on_trio, home, scope, ended)
 
     @property
     def ended(self) -> bool:
@@ -110,35 +110,50 @@ def _sweep_later(home: weakref.ref[LoopChildren]) -> None:
     if here is not None and not here.ended:
         here.sweep()
         timer = here.loop.call_later(SWEEP_EVERY, _sweep_later, home)
-        here._stop_sweeping[:] = [timer.cancel]
+        here._stop_sweeping[:] = [functools.partial(_stop_timer, timer)]
 
 
-async def _sweep_on_trio(home: weakref.ref[LoopChildren], scope: anyio.CancelScope) -> None:
-    with scope:
-        while True:
-            await anyio.sleep(SWEEP_EVERY)
-            here = home()
-            if here is None:
-                return
-            here.sweep()
-            del here
+async def _stop_timer(timer: asyncio.TimerHandle) -> None:
+    timer.cancel()
+
+
+async def _sweep_on_trio(
+    home: weakref.ref[LoopChildren], scope: anyio.CancelScope, ended: anyio.Event
+) -> None:
+    try:
+        with scope:
+            while True:
+                await anyio.sleep(SWEEP_EVERY)
+                here = home()
+                if here is None:
+                    return
+                here.sweep()
+                del here
+    finally:
+        ended.set()
+
+
+async def _stop_task(scope: anyio.CancelScope, ended: anyio.Event) -> None:
+    # Waited for: closing may await nothing else, and then a task of ours would outlive it.
+    scope.cancel()
+    await ended.wait()
 
 
 async def _until_loop_ends(
     children: dict[Any, Any],
     leaving: list[Any],
-    stop_sweeping: list[Callable[[], object]],
+    stop_sweeping: list[Callable[[], Awaitable[None]]],
     forget: Callable[[], object],
 ) -> AsyncGenerator[None]:
     try:
         yield
     finally:
         forget()
-        for stop in stop_sweeping:
-            stop()
         leaving += children.values()
         children.clear()
         with anyio.CancelScope(shield=True):
+            for stop in stop_sweeping:
+                await stop()
             await _close_all(leaving)
 
 

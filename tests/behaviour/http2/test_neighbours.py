@@ -539,25 +539,26 @@ async def test_who_waits_for_a_connection_connects_when_the_other_gives_up(
 @each(CONCURRENT)
 async def test_a_node_that_accepts_and_then_is_silent_failed_after_tcp(make_h2, make_h2_caller):
     """Who waits for its settings sent nothing, and no TCP probe can tell when it is well again."""
-    never = threading.Event()
+    over, sent = threading.Event(), anyio.Event()
     node = make_h2()
-    node.scripts = (lambda peer: never.wait(20),)
+    node.scripts = (lambda peer: over.wait(20),)
     caller = make_h2_caller(node)
     await caller.settle_list()
-    failures = []
+    options = {"rpcguard": {"attempts": 1}}
 
-    async def call(path: str) -> None:
-        options = {"attempts": 1}
-        try:
-            await caller.call(path, timeout=0.2, extensions={"rpcguard": options})
-        except http.TimeoutException as error:
-            failures.append(error)
+    async def trace(name, _info) -> None:
+        if name == "http2.send_request_headers.complete":
+            sent.set()
+
+    async def first() -> None:
+        # It has no timeout: were its time up first, the other would have its place.
+        with pytest.raises(http.TransportError):
+            await caller.call("/first", timeout=None, extensions={**options, "trace": trace})
 
     async with anyio.create_task_group() as group:
-        group.start_soon(call, "/first")
-        group.start_soon(call, "/second")
-    never.set()
-    kinds = {type(error).__name__: error for error in failures}
-    assert set(kinds) == {"ReadTimeout", "ConnectTimeout"}
-    cause = kinds["ConnectTimeout"].__cause__
-    assert type(cause.__cause__).__name__ == "HandshakeFailed"
+        group.start_soon(first)
+        await sent.wait()
+        with pytest.raises(http.ConnectTimeout) as late:
+            await caller.call("/second", timeout=0.2, extensions=options)
+        over.set()
+    assert type(late.value.__cause__.__cause__).__name__ == "HandshakeFailed"
