@@ -71,7 +71,7 @@ def without_failure_cost() -> Iterator[None]:
         before = live.stand_back, live.failing
         kept(live, seconds, now, window)
         live.stand_back, live.failing = before
-        live.observe(seconds, now)
+        live.turns += live.observe(seconds, now)
 
     LiveNode.fail = fail  # type: ignore[method-assign]
     try:

@@ -72,7 +72,7 @@ class LeastRequests(WeightedDraw):
         """Take in a node; it starts level with the turns of the others."""
         if self._left != self._every and self._places:
             self._learn()
-        live.turns = self._turns
+        live.level_with(self._turns)
         live.peers = self._peers
         super().add(live)
 
@@ -141,7 +141,9 @@ class LeastRequests(WeightedDraw):
             first, second, with_one, with_two = second, first, with_two, with_one
         self.considered = ((first, with_one), (second, with_two))
         if first.turns < second.turns:
-            self._forgo(first, second)
+            # Turns missed while a node was slow or away are not made up for in one burst.
+            credit = (1.0 if first.stand_back else _CREDIT) / min(first.weight, second.weight)
+            first.catch_up(second.turns - credit)
         return first
 
     def _is_silent(self, live: LiveNode, now: float) -> bool:
@@ -211,11 +213,6 @@ class LeastRequests(WeightedDraw):
             most = _FAILING_TURN_SECONDS if live.failing else _TURN_SECONDS
             wait = min(wait, most / (now - live.last_pick + _ALMOST_NOW))
         return live.turns + wait / live.weight
-
-    def _forgo(self, first: LiveNode, second: LiveNode) -> None:
-        # Turns missed while a node was slow or away are not made up for in one burst.
-        credit = (1.0 if first.stand_back else _CREDIT) / min(first.weight, second.weight)
-        first.turns = max(first.turns, second.turns - credit)
 
     def _learn(self) -> None:
         few = len(self._places) <= _SAMPLE

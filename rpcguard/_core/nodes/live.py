@@ -39,12 +39,13 @@ def weight_of(node: Node) -> float:
 class LiveNode(NodeLoad):
     """What is learned of one node since it was listed; a balancer compares these.
 
-    Changed only under the lock of its service. Each field has one owner, the file that writes it;
-    a test holds that no other does.
+    Changed only under the lock of its service. Each field has one owner: the file that writes it
+    once it is made. A test holds that no other does.
 
     Owners:
-        nodes/live.py: in_flight, unanswered, heard_at, waiting_since, last_pick, successes,
-            failures, streak, recent, clean, times, warm_calls, unproven, answers, odd_run, oddities
+        nodes/live.py: in_flight, unanswered, heard_at, waiting_since, last_pick, turns,
+            successes, failures, streak, recent, clean, times, warm_calls, unproven, answers,
+            odd_run, oddities
         nodes/load.py: peak, peak_at, latency, known, spread, cold, stand_back, failing, ghosts,
             ghosts_at
         service/roster.py: node, weight, state, reason, ramp, warm_since, doubted_at, gone, left
@@ -52,7 +53,7 @@ class LiveNode(NodeLoad):
         service/blacklist.py: level, trial
         service/standing.py: health, word, probing, probed_at, held_back, event
         service/homes.py: seed
-        balancing/least_requests.py: turns, peers
+        balancing/least_requests.py: peers
 
     What balancers compare is told in `NodeLoad`.
     `level` counts the ejections that are not forgiven, `clean` the good answers since the last
@@ -153,6 +154,14 @@ class LiveNode(NodeLoad):
         )  # fmt: skip
         return lease
 
+    def level_with(self, turns: float) -> None:
+        """Start where the others of a pool are, which the node has just come to."""
+        self.turns = turns
+
+    def catch_up(self, turns: float) -> None:
+        """Give up the turns that were missed before this count, while it was slow or away."""
+        self.turns = max(self.turns, turns)
+
     def answer(self, lease: Lease, now: float, *, heard: bool) -> None:
         """Count an attempt that has come to its headers or its end, once.
 
@@ -193,7 +202,7 @@ class LiveNode(NodeLoad):
 
     def succeed(self, seconds: float, now: float) -> None:
         """Count a good answer."""
-        self.observe(seconds, now)
+        self.turns += self.observe(seconds, now)
         self.count(seconds)
         self.streak = 0
         self.clean += 1

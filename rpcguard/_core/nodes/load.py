@@ -156,12 +156,13 @@ class NodeLoad:
         self.peak = max(seconds, self.peak * kept + seconds * (1.0 - kept))
         self.peak_at = now
 
-    def observe(self, seconds: float, now: float) -> None:
-        """Take in how long a good answer took.
+    def observe(self, seconds: float, now: float) -> float:
+        """Take in how long a good answer took; give the turns that it costs, by being late.
 
         The first ones do not count for the average, but even then a slow one lets turns pass.
         """
         self._heave(seconds, now)
+        cost = 0.0
         if self.cold:
             self.cold -= 1
             slow = not self.cold and seconds > self.peers.slow
@@ -170,7 +171,7 @@ class NodeLoad:
             peers = self.peers
             slow = seconds > (peers.late if self.stands_apart else peers.slow)
             if not slow and seconds > peers.late:
-                self.turns += min(seconds / peers.late - 1.0, _MOST_LATE) / self.weight
+                cost = min(seconds / peers.late - 1.0, _MOST_LATE) / self.weight
         if slow:
             self._step_back(STAND_BACK)
         elif self.stand_back:
@@ -178,6 +179,7 @@ class NodeLoad:
             self.stand_back /= _TIMES
             if self.stand_back < FIRST_STAND_BACK:
                 self.stand_back = 0.0
+        return cost
 
     def _average(self, seconds: float) -> None:
         if not self.known:

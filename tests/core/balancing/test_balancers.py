@@ -263,6 +263,19 @@ def test_a_slow_answer_lets_turns_pass_and_two_good_ones_end_it():
     assert waits == [5.0, 20.0, 64.0, 64.0, 16.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "turns"), [(0.05, 0.0), (0.135, 0.25), (0.5, 1.0), (20.0, 0.0)]
+)
+def test_a_late_answer_costs_turns(seconds, turns):
+    """As many as it took too long, for the weight, but two at most; a slow one lets turns pass."""
+    balancer, (large, _) = make(LeastLoaded, [2.0, 2.0])
+    idle_picks(balancer, 400)
+    large.peers.late, large.peers.slow = 0.09, 10.0
+    before = large.turns
+    large.succeed(seconds, 0.0)
+    assert large.turns - before == pytest.approx(turns)
+
+
 @pytest.mark.parametrize(("gap", "passed"), [(0.001, 64), (1.0, 8), (4.0, 4)])
 def test_a_node_that_stands_back_is_tried_after_its_turns_or_seconds(gap, passed):
     """After 64 turns of the other, or so many that turns times seconds come to 64."""
