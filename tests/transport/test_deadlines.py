@@ -11,7 +11,7 @@ import pytest
 
 import rpcguard
 from rpcguard import DeadlinePolicy, Node, RetryPolicy, Snapshot
-from rpcguard._context.hops import Due, due_at, is_retried, seconds_of, served
+from rpcguard._context.hops import Due, due_at, is_retried, served
 from rpcguard.provider import ContextASGI, ContextWSGI
 from tests.support.library import Transport, http
 
@@ -210,36 +210,3 @@ def test_an_outsider_sets_no_deadline(peer: str) -> None:
     scope = {"type": "http", "headers": headers, "client": (peer, 1)}
     asyncio.run(ContextASGI(app)(scope, None, None))
     assert seen == [(None, False)]
-
-
-@pytest.mark.parametrize(
-    ("header", "value", "seconds"),
-    [
-        *[("grpc-timeout", f"2{unit}", 2 * size) for unit, size in
-          (("H", 3600), ("M", 60), ("S", 1), ("m", 1e-3), ("u", 1e-6), ("n", 1e-9))],
-        ("grpc-timeout", "99999999m", 99999.999),
-        ("grpc-timeout", "123456789m", None),
-        ("grpc-timeout", "5", None),
-        ("grpc-timeout", "-5S", None),
-        ("grpc-timeout", "5 S", None),
-        ("grpc-timeout", "", None),
-        (HEADER, "1500", 1.5),
-        (HEADER, " 1500 ", 1.5),
-        (HEADER, "1.5", None),
-        (HEADER, "1500ms", None),
-        (HEADER, "9" * 400, None),
-        (HEADER, "٣", None),
-    ],
-)  # fmt: skip
-def test_what_headers_say_is_read_strictly(header: str, value: str, seconds: float | None) -> None:
-    """Every unit of gRPC, and nothing that only looks like a number."""
-    assert seconds_of(header, value) == (None if seconds is None else pytest.approx(seconds))
-
-
-@pytest.mark.parametrize(
-    "fields", [{"total": 0}, {"attempt": -1}, {"write": "a b"}, {"margin": -1}, {"mark_retries": 1}]
-)
-def test_a_wrong_policy_names_the_field(fields: dict[str, Any]) -> None:
-    """As every policy."""
-    with pytest.raises(ValueError, match=next(iter(fields))):
-        DeadlinePolicy(**fields)

@@ -19,6 +19,7 @@ from tests.support.library import LIBRARY, VARIABLE
 ROOT = Path(__file__).parents[3]
 
 FOLDERS = (
+    "config",
     "transport",
     "core/outcomes",
     "behaviour/dropin",

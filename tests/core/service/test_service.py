@@ -14,7 +14,6 @@ import pytest
 from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, SlowStart, Snapshot
 from rpcguard._core.balancing.least_requests import LESS, SOUND, TURN
 from rpcguard._core.nodes.live import Lease
-from rpcguard._core.nodes.window import RollingCounts
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.draws import RETRY
@@ -204,42 +203,6 @@ def test_amplification_is_bounded():
             budget.withdraw(now)
             sent += 1
     assert sent <= 1.2 * asked + 10 * now + 100
-
-
-def test_the_pause_before_a_retry():
-    """None before the first retry, then full jitter up to 25 ms · 2ⁿ and at most a second."""
-    policy, rng = RetryPolicy(), random.Random(1)
-    assert policy.delay(1, rng) == 0.0
-    for retry, longest in ((2, 0.05), (3, 0.1), (9, 1.0), (50, 1.0)):
-        pauses = [policy.delay(retry, rng) for _ in range(300)]
-        assert 0.9 * longest < max(pauses) <= longest
-        assert min(pauses) < 0.1 * longest
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("attempts", 0), ("prefetch", -1), ("budget_ratio", -1), ("budget_window", 0)],
-)
-def test_a_wrong_retry_policy_is_refused_by_name(field, value):
-    """A value that makes no sense is refused when the policy is made, naming field and value."""
-    with pytest.raises(ValueError, match=f"{field} must be .*{value}"):
-        RetryPolicy(**{field: value})
-
-
-def test_rolling_counts_forget_bucket_by_bucket():
-    """Counts leave after the window, whatever the gaps are; time never goes back."""
-    counts = RollingCounts(10.0, 0.0)
-    for second in range(10):
-        counts.add(second, 1, second % 2)
-    assert (counts.total, counts.marked) == (10, 5)
-    counts.advance(9.99)
-    assert counts.total == 10
-    counts.advance(12.0)
-    assert (counts.total, counts.marked) == (7, 4)
-    counts.add(3.0, 1, 0)
-    assert counts.total == 8
-    counts.advance(1e9)
-    assert (counts.total, counts.marked) == (0, 0)
 
 
 # What the user sees

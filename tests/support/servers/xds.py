@@ -1,7 +1,7 @@
 """A fake xDS control plane: EDS over REST, made from the messages' definitions.
 
 It is a fake. That it speaks the protocol is proven by a real Envoy, which takes it as its control
-plane (`tests/registries/test_xds.py`).
+plane (`tests/registries/xds/test_xds.py`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import pickle
 import pytest
 
 from rpcguard._core.policies.routing import Conditions, Guard, Route, Routing
-from rpcguard._core.policies.zone import ZonePolicy
 
 
 def test_a_route_is_frozen_with_its_conditions() -> None:
@@ -134,10 +133,3 @@ def test_a_wrong_guard_names_the_field(fields: dict[str, object]) -> None:
     """As every policy."""
     with pytest.raises(ValueError, match=next(iter(fields))):
         Guard(**fields)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("fields", [{"zone": ""}, {"spill": 0}, {"strict": 1}, {"enforce": "no"}])
-def test_a_wrong_zone_policy_names_the_field(fields: dict[str, object]) -> None:
-    """As every policy."""
-    with pytest.raises(ValueError, match=next(iter(fields))):
-        ZonePolicy(**fields)  # type: ignore[arg-type]

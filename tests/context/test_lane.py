@@ -8,7 +8,6 @@ import threading
 
 import pytest
 
-from rpcguard._context.baggage import member, with_member
 from rpcguard._context.lane import current_lane, detached, is_mark, lane
 
 
@@ -66,16 +65,3 @@ def test_what_cannot_be_a_mark_is_refused(text: object) -> None:
     if isinstance(text, str):
         with pytest.raises(ValueError, match="lane must be"), lane(text):
             pass
-
-
-def test_a_member_of_baggage_is_read_set_and_taken_out() -> None:
-    """The others stay as they were written, with their properties."""
-    header = "user=al%20ice;ttl=5, rpcguard.lane = canary-2 ,k=v"
-    assert member(header, "rpcguard.lane") == "canary-2"
-    assert member(header, "user") == "al ice"
-    assert member(header, "lane") is None
-    without = with_member(header, "rpcguard.lane", None)
-    assert without == "user=al%20ice;ttl=5,k=v"
-    assert with_member(without, "rpcguard.lane", "b,c") == f"{without},rpcguard.lane=b%2Cc"
-    assert with_member("", "rpcguard.lane", "x") == "rpcguard.lane=x"
-    assert with_member("rpcguard.lane=x", "rpcguard.lane", None) == ""
