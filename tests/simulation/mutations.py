@@ -185,6 +185,12 @@ MUTATIONS = [
         "",
     ),
     Mutation(
+        "an ejection that is over leads to a trial",
+        "_core.service.standing",
+        '    ("ejected", "ended"): ("half_open", ("await_trial",)),\n',
+        '    ("ejected", "ended"): ("half_open", ()),\n',
+    ),
+    Mutation(
         "a good probe ends an ejection",
         "_core.service.standing",
         '    ("unreachable", "probe_up"): ("well", ("end_ejection", "start_over")),\n',

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def run_python(code: str, *nodes: Node, timeout: float = 20.0) -> subprocess.CompletedProcess:
+def run_python(code: str, *nodes: Node, timeout: float = 50.0) -> subprocess.CompletedProcess:
     """Run a program of its own with every warning an error; `REGISTRY` lists the nodes.
 
     `http`, `Transport` and `AsyncTransport` are those of this run's library.

@@ -24,7 +24,7 @@ def test_exit_with_open_transports(make_node):
         other = http.AsyncClient(transport=AsyncTransport(REGISTRY))
         print(asyncio.run(other.get("http://orders/")).text)
     """
-    check_quiet(run_python(code, make_node(), timeout=10), "ok\nok\n")
+    check_quiet(run_python(code, make_node()), "ok\nok\n")
 
 
 def test_exit_of_a_forked_child(make_node):
@@ -42,7 +42,7 @@ def test_exit_of_a_forked_child(make_node):
         client.close()
     """
     node = make_node(stopping)
-    done = run_python(code, node, timeout=10)
+    done = run_python(code, node)
     assert (done.stdout, done.returncode) == ("firstlast firstlast\n", 0)
     assert len(node.peers) == 1
 
@@ -65,7 +65,7 @@ def test_exit_with_calls_in_flight(make_node):
         threading.Thread(target=lambda: client.get("/"), daemon=True).start()
         print(response.status_code)
     """
-    done = run_python(code, make_node(hang_in_body, hang), timeout=10)
+    done = run_python(code, make_node(hang_in_body, hang))
     assert (done.stdout, done.returncode) == ("200\n", 0)
 
 
@@ -84,7 +84,7 @@ def test_exit_while_a_registry_watches(make_node):
         client = http.Client(transport=Transport(Registry()))
         print(client.get("http://orders/").text)
     """
-    done = run_python(code, make_node(), timeout=10)
+    done = run_python(code, make_node())
     assert (done.stdout, done.returncode) == ("ok\n", 0)
 
 
@@ -107,7 +107,7 @@ def test_exit_by_ctrl_c(make_node):
             print([view.in_flight for view in transport.nodes("orders")])
         client.close()
     """
-    check_quiet(run_python(code, make_node(hang), timeout=10), "[0]\n")
+    check_quiet(run_python(code, make_node(hang)), "[0]\n")
 
 
 def test_a_transport_that_is_dropped(make_node):
