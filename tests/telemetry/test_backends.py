@@ -338,3 +338,33 @@ def test_the_page_has_every_log_line(message):
     """Each message of the source stands in the table, whatever stands for its parts."""
     wanted = ".*".join(re.escape(part) for part in re.split(r"%[sr]", message))
     assert re.search(rf"^\|.*`.*{wanted}.*`", PAGE.read_text(), re.MULTILINE), message
+
+
+def test_prometheus_takes_the_alerts(tmp_path):
+    """The rules file is loaded, and each rule is evaluated without an error."""
+    rules = ROOT / "docs/prometheus-rules.yml"
+    prometheus = started(Prometheus, tmp_path, "127.0.0.1:1", rules)
+    try:
+        groups = eventually(lambda: evaluated(prometheus))
+        found = {rule["name"]: rule for group in groups for rule in group["rules"]}
+        written = re.findall(r"alert: (\w+)", rules.read_text())
+        assert sorted(found) == sorted(written)
+        assert {rule["health"] for rule in found.values()} == {"ok"}
+    finally:
+        prometheus.stop()
+
+
+def evaluated(prometheus: Prometheus) -> list[dict]:
+    """Give the groups of rules once each has been evaluated."""
+    groups = prometheus.rules()
+    rules = [rule for group in groups for rule in group["rules"]]
+    return groups if rules and all(rule["health"] != "unknown" for rule in rules) else []
+
+
+def test_the_alerts_ask_for_metrics_that_exist():
+    """Each name in the rules is one that the dashboard shows, too."""
+    named = re.findall(r"rpcguard_\w+(?=[\[{ )])", (ROOT / "docs/prometheus-rules.yml").read_text())
+    metrics = {name for name in named if not name.startswith("rpcguard_node_state")}
+    assert len(metrics) >= 4
+    shown = DASHBOARD.read_text()
+    assert [name for name in sorted(metrics) if name not in shown] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from contextlib import aclosing
@@ -19,19 +18,19 @@ from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.fields import number
 from rpcguard.registries._shared.nodes import nodes_from_json
-from rpcguard.registries._shared.tls import TLS_OPTIONS, TLSFiles
 from rpcguard.registries._shared.urls import RegistryURL, parse_url
+from rpcguard.registries.kubernetes.access import OPTIONS, Access
 from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, ExpiredError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from rpcguard.registries._shared.tls import TLSFiles
 
 _EXAMPLE: Final = "kubernetes://my-namespace?port=http&server=https://10.0.0.1:6443"
-_OPTIONS: Final = ("port", "server", "token", "timeout", *TLS_OPTIONS)
-_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_OPTIONS: Final = ("port", "timeout", *OPTIONS)
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_SERVER: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^/?#@\[\]:\s]+)(:[0-9]{1,5})?/?")
 
 _WATCH_SECONDS: Final = 300  # seconds; the API server closes watches at five to ten minutes anyway
 _IDLE: Final = 150.0  # bookmarks come about once a minute
@@ -59,9 +58,10 @@ class KubernetesRegistry:
         self,
         namespace: str,
         *,
-        servers: list[str],
+        servers: Sequence[str],
         port: str | None = None,
         token: str | None = None,
+        bearer: str | None = None,
         tls: TLSFiles | ssl.SSLContext | None = None,
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
@@ -69,6 +69,7 @@ class KubernetesRegistry:
         self._namespace = namespace
         self._port = port
         self._token = token
+        self._bearer = bearer
         self._shown = f"{', '.join(servers)}, namespace {namespace}"
         self._client = RegistryClient(servers, tls=tls, timeout=timeout, max_bytes=max_bytes)
         self._faults = FaultLog()
@@ -77,18 +78,15 @@ class KubernetesRegistry:
     def from_url(cls, url: str) -> KubernetesRegistry:
         """Read a `kubernetes://` URL; raise `InvalidRegistryURL` naming the part that is wrong."""
         parsed = parse_url(url, example=_EXAMPLE, default_port=1, options=_OPTIONS)
-        servers = _servers(parsed)
-        in_pod = "server" not in parsed.query
-        secure = any(server.startswith("https") for server in servers)
-        tls = TLSFiles.from_url(parsed, secure=secure)
-        if in_pod and tls.ca is None:
-            tls = TLSFiles(str(_POD / "ca.crt"), tls.cert, tls.key)
+        _check(parsed)
+        access = Access.from_url(parsed)
         return cls(
-            _namespace(parsed),
-            servers=servers,
+            _namespace(parsed, access),
+            servers=access.servers,
             port=parsed.query.get("port"),
-            token=parsed.query.get("token", str(_POD / "token") if in_pod else None),
-            tls=tls,
+            token=access.token_file,
+            bearer=access.token,
+            tls=access.tls,
             timeout=parsed.number("timeout", 10.0),
         )
 
@@ -171,12 +169,13 @@ class KubernetesRegistry:
             await _pause(begun)  # the server ends a watch now and then; it goes on from there
 
     def _headers(self) -> dict[str, str]:
-        if self._token is None:
-            return {}
-        try:
-            return {"Authorization": f"Bearer {Path(self._token).read_text().strip()}"}
-        except (OSError, ValueError) as error:
-            raise RegistryError(f"token file {self._token}: {type(error).__name__}") from error
+        bearer = self._bearer
+        if self._token is not None:
+            try:
+                bearer = Path(self._token).read_text().strip()
+            except (OSError, ValueError) as error:
+                raise RegistryError(f"token file {self._token}: {type(error).__name__}") from error
+        return {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
 
     def _snapshot(self, service: str, slices: EndpointSlices) -> Snapshot:
         where = f"{self._shown}, service {service!r}"
@@ -203,33 +202,19 @@ async def _refused(answer: HttpReply) -> RegistryError:
     return answer.error()
 
 
-def _namespace(parsed: RegistryURL) -> str:
+def _check(parsed: RegistryURL) -> None:
     if parsed.username is not None or parsed.password is not None:
         raise parsed.invalid("there is no user or password: write a token into a file")
     if parsed.path.strip("/"):
         raise parsed.invalid("there is no path: the namespace stands where a host would")
     if len(parsed.hosts) > 1:
         raise parsed.invalid("there can be only one namespace")
-    if parsed.hosts:
-        name = parsed.hosts[0][0]
-    else:
-        try:
-            name = (_POD / "namespace").read_text().strip()
-        except OSError:
-            raise parsed.invalid("outside of a pod, the namespace must be given") from None
+
+
+def _namespace(parsed: RegistryURL, access: Access) -> str:
+    name = parsed.hosts[0][0] if parsed.hosts else access.namespace
+    if name is None:
+        raise parsed.invalid("outside of a pod, the namespace must be given")
     if not _LABEL.fullmatch(name):
         raise parsed.invalid(f"{name!r} is no namespace")
     return name
-
-
-def _servers(parsed: RegistryURL) -> list[str]:
-    given = parsed.query.get("server")
-    if given is None:
-        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}") for name in ("HOST", "PORT"))
-        if not host or not port:
-            raise parsed.invalid("outside of a pod, option 'server' must be given")
-        return [f"https://{f'[{host}]' if ':' in host else host}:{port}"]
-    servers = [server.rstrip("/") for server in given.split(",")]
-    if not all(_SERVER.fullmatch(server) for server in servers):
-        raise parsed.invalid("option 'server' must be http(s)://host:port, or several with commas")
-    return servers

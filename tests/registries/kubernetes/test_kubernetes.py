@@ -16,7 +16,9 @@ import pytest
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.registries._shared.tls import TLSFiles
 from rpcguard.registries.base import registry_from_url
+from rpcguard.registries.kubernetes import access
 from rpcguard.registries.kubernetes import registry as kubernetes
 from rpcguard.registries.kubernetes.registry import KubernetesRegistry
 from tests.support.servers.kubernetes import Kubernetes
@@ -526,7 +528,13 @@ async def test_a_forgotten_version_lists_anew(
 @pytest.mark.parametrize(
     ("url", "part"),
     [
-        ("kubernetes://shop", "outside of a pod, option 'server' must be given"),
+        ("kubernetes://shop", "outside of a pod, option 'server' or 'kubeconfig' must be given"),
+        ("kubernetes://shop?server=http://h&context=a", "server or kubeconfig, not both"),
+        ("kubernetes://shop?kubeconfig=/nowhere", "kubeconfig /nowhere: [Errno 2]"),
+        (
+            "kubernetes://shop?kubeconfig=/nowhere&token=/t",
+            "option 'token' is for a URL",
+        ),
         ("kubernetes:///?server=http://h", "outside of a pod, the namespace must be given"),
         ("kubernetes://a,b?server=http://h", "only one namespace"),
         ("kubernetes://a_b?server=http://h", "'a_b' is no namespace"),
@@ -542,6 +550,7 @@ async def test_a_forgotten_version_lists_anew(
 def test_a_wrong_url_is_told_in_full(url: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that the wrong part is named, a right URL shown, and no token repeated."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
     with pytest.raises(InvalidRegistryURL) as raised:
         registry_from_url(url)
     assert part in str(raised.value)
@@ -551,7 +560,7 @@ def test_a_wrong_url_is_told_in_full(url: str, part: str, monkeypatch: pytest.Mo
 
 def test_in_a_pod_the_url_can_be_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Proves that the service account gives namespace, token, CA and server."""
-    monkeypatch.setattr(kubernetes, "_POD", tmp_path)
+    monkeypatch.setattr(access, "_POD", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     (tmp_path / "namespace").write_text("shop\n")
@@ -560,4 +569,4 @@ def test_in_a_pod_the_url_can_be_empty(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert repr(registry) == "KubernetesRegistry('https://[fd00::1]:443, namespace shop')"
     assert isinstance(registry, KubernetesRegistry)
     assert registry._headers() == {"Authorization": "Bearer t0ken"}
-    assert registry._client._pools.tls == kubernetes.TLSFiles(ca=str(tmp_path / "ca.crt"))
+    assert registry._client._pools.tls == TLSFiles(ca=str(tmp_path / "ca.crt"))

@@ -92,13 +92,16 @@ class Jaeger(Server):
 
 
 class Prometheus(Server):
-    """Scrape `target` every second and answer queries; `target` is `host:port`."""
+    """Scrape `target`, `host:port`, every second, follow `rules` and answer queries."""
 
     name: ClassVar[str] = "prometheus"
 
-    def __init__(self, directory: Path, target: str = "127.0.0.1:9464") -> None:
+    def __init__(
+        self, directory: Path, target: str = "127.0.0.1:9464", rules: Path | None = None
+    ) -> None:
         super().__init__(directory)
         self._target = target
+        self._rules = [] if rules is None else [str(rules)]
         self.port = free_ports(1)[0]
 
     @classmethod
@@ -122,8 +125,9 @@ class Prometheus(Server):
         config = self.directory / "prometheus.yml"
         scrape = {"job_name": "callers", "static_configs": [{"targets": [self._target]}]}
         # JSON is YAML.
+        often = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config.write_text(
-            json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]})
+            json.dumps({"global": often, "rule_files": self._rules, "scrape_configs": [scrape]})
         )
         return [
             self._binary(),
@@ -141,6 +145,11 @@ class Prometheus(Server):
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Give the groups of rules, each with what its last evaluation said."""
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v1/rules").json()["data"]["groups"]
+        return found
 
 
 class Chromium(Server):
