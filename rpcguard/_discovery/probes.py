@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from rpcguard._discovery.turns import probe_turns
+from rpcguard._discovery.turns import ProbeTurns, probe_turns
 from rpcguard._text import logger
 
 if TYPE_CHECKING:
@@ -63,14 +63,26 @@ def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, bool 
 async def probe(ref: weakref.ref[Service], live: LiveNode) -> None:
     """Probe a node, at once and then at growing intervals, while its service asks for it.
 
-    By a TCP connect; one that the registry has lost has to answer over HTTP.
+    By a TCP connect; one that the registry has lost has to answer over HTTP. A node that has a
+    prober on this loop gets no second one: what waits long for its turn is taken for lost.
     """
+    turns = probe_turns()
+    if live in turns.probed:
+        return
+    turns.probed.add(live)
+    try:
+        await _probe(ref, live, turns)
+    finally:
+        turns.probed.discard(live)
+
+
+async def _probe(ref: weakref.ref[Service], live: LiveNode, turns: ProbeTurns) -> None:
     service = ref()
     if service is None:
         return
     timeout, name = service.policies.ejection.probe_timeout, service.name
     del service
-    steps, turns, first = probing(ref, live), probe_turns(), True
+    steps, first = probing(ref, live), True
     with contextlib.suppress(StopIteration):
         pause = next(steps)
         while True:

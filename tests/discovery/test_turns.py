@@ -70,3 +70,25 @@ async def test_one_that_is_given_up_keeps_no_place():
         async with turns.turn(2):
             done.set()
     assert done.is_set()
+
+
+async def test_no_rank_is_kept_out():
+    """While marked nodes fill every turn, those that are long dead have one in eight."""
+    turns, order = ProbeTurns(most=1, rate=1e6), []
+
+    async def marked() -> None:
+        while len(order) < 80:
+            async with turns.turn(0):
+                order.append(0)
+
+    async def dead() -> None:
+        async with turns.turn(2):
+            order.append(2)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(marked)
+        for _ in range(100):
+            group.start_soon(dead)
+        await anyio.lowlevel.checkpoint()
+    assert 9 <= order[:80].count(2) <= 11

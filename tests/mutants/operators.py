@@ -43,7 +43,13 @@ class Mutant:
     line: int
     was: str
     by: str
-    source: str
+    source: bytes
+
+    @property
+    def module(self) -> str:
+        """Its name, as it is imported."""
+        place = self.path.relative_to(ROOT).with_suffix("")
+        return ".".join(place.parts).removesuffix(".__init__")
 
     def __str__(self) -> str:
         place = self.path.relative_to(ROOT)
@@ -172,5 +178,5 @@ def draw(seed: int, count: int) -> list[Mutant]:
         change = _Change(number, operator)
         tree = ast.fix_missing_locations(change.visit(ast.parse(path.read_text())))
         assert change.told is not None
-        mutants.append(Mutant(path, *change.told, source=ast.unparse(tree)))
+        mutants.append(Mutant(path, *change.told, source=ast.unparse(tree).encode()))
     return mutants

@@ -6,20 +6,15 @@ Each mutant has a process of its own.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
+from tests.support.replaced import Replaced
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SEEDS = 1500
@@ -493,22 +488,6 @@ MUTATIONS = [
 ]
 
 
-class Mutant(MetaPathFinder, SourceFileLoader):
-    """Load one module of rpcguard with a rule broken."""
-
-    def __init__(self, mutation: Mutation) -> None:
-        super().__init__(f"rpcguard.{mutation.module}", str(mutation.path))
-        self._patched = mutation.patched()
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != self.name:
-            return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=self)
-
-    def get_code(self, fullname: str) -> Any:
-        return self.source_to_code(self._patched, self.path)
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """Tell what a mutant came to: the seed that noticed it and by what, or none."""
@@ -545,7 +524,8 @@ def attempt_all() -> list[Found]:
 def show(rule: str) -> int:
     """Be the process of one mutant: 0 when a seed has noticed it."""
     (mutation,) = (one for one in MUTATIONS if one.rule == rule)
-    sys.meta_path.insert(0, Mutant(mutation))
+    module = f"rpcguard.{mutation.module}"
+    sys.meta_path.insert(0, Replaced(module, mutation.path, mutation.patched()))
     from tests.simulation.run import first_failing_case, first_failure
 
     words = first_failing_case()

@@ -130,7 +130,7 @@ class Standing:
 
     def _is_judged(self, live: LiveNode) -> bool:
         ejection = self.blacklist.get(live)
-        return ejection is not None and not ejection.dead
+        return ejection is not None and live.health != "dead"
 
     def marked(self) -> set[LiveNode]:
         return {live for live in self.listed() if self.marks.get(live) is not None}
@@ -138,7 +138,9 @@ class Standing:
     def rank(self, live: LiveNode) -> int:
         """Tell how bad a node is: in use, doubted, leaving, judged, cut off, down, drained."""
         ejection, mark = self.blacklist.get(live), self.marks.get(live)
-        if (ejection is not None and ejection.dead) or (mark is not None and mark.seen_down):
+        if (ejection is not None and live.health == "dead") or (
+            mark is not None and mark.seen_down
+        ):
             return RANK_DEAD
         if live.node.status == "draining":
             return RANK_DRAINED
@@ -404,7 +406,10 @@ class Standing:
             demand(mark.seen_down, "a marked node that is down is not known to be")
         if connect or (denied and self.blacklist.get(live) is None):
             proven = self.blacklist.get(live)
-            demand(proven is not None and proven.dead, "a node proven dead is not known to be")
+            demand(
+                proven is not None and live.health == "dead",
+                "a node proven dead is not known to be",
+            )
 
 
 def _good(fate: Fate) -> bool:

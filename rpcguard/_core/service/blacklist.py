@@ -44,11 +44,6 @@ class Ejection:
         return self.live.health in ("unreachable", "dead")
 
     @property
-    def dead(self) -> bool:
-        """Tell whether a probe has failed too, which needs no judgement."""
-        return self.live.health == "dead"
-
-    @property
     def half_open(self) -> bool:
         """Tell whether its time is over and a call is to show whether the node is well."""
         return self.live.health == "half_open"
@@ -70,6 +65,7 @@ class Blacklist:
         self._now = -math.inf
         self._frozen_until = -math.inf
         self._ejections: dict[str, Ejection] = {}
+        self._dead: set[str] = set()  # counting them at each failure of thousands would be seen
         self._ends: TLRUCache[str, Ejection] = TLRUCache(
             math.inf, ttu=lambda _, ejection, __: ejection.until, timer=lambda: self._now
         )
@@ -98,6 +94,7 @@ class Blacklist:
 
     def await_trial(self, live: LiveNode) -> None:
         """Note that a half-open node waits for its one call."""
+        self._dead.discard(live.node.id)
         self.waiting[live.node.id] = self._ejections[live.node.id]
 
     def trials(self, now: float, *, patient: bool) -> list[Ejection]:
@@ -140,6 +137,7 @@ class Blacklist:
         if ejection is None:
             self._worsen(live)
         self._put(live, CANNOT_CONNECT, now + self.latest)
+        self._dead.add(live.node.id)
 
     @property
     def latest(self) -> float:
@@ -168,6 +166,7 @@ class Blacklist:
         """Take a node off the blacklist."""
         if self._ejections.pop(live.node.id, None) is not None:
             self._ends.pop(live.node.id, None)
+            self._dead.discard(live.node.id)
             self.waiting.pop(live.node.id, None)
         live.trial = None
 
@@ -176,20 +175,19 @@ class Blacklist:
 
         Most nodes failing without being dead means that the cause is not the node.
         """
+        if now < self._frozen_until:
+            return []
         judged = [one.live for one in self._ejections.values() if not one.connect]
-        most = 2 * (len(judged) + 1) > listed - self._dead()
-        if not judged or not most or now < self._frozen_until:
+        most = 2 * (len(judged) + 1) > listed - len(self._dead)
+        if not judged or not most:
             return []
         self._frozen_until = now + self.policy.window
         return judged
 
-    def _dead(self) -> int:
-        return sum(ejection.dead for ejection in self._ejections.values())
-
     def _allowed(self, now: float, listed: int, trip: Trip) -> bool:
         if trip.code != "connect" and now < self._frozen_until:
             return False
-        dead = self._dead()
+        dead = len(self._dead)
         alive = listed - dead
         cap = max(int(alive * self.policy.max_share), 1 if alive >= 2 else 0)
         return len(self) - dead < cap

@@ -238,7 +238,8 @@ class Reactions:
         Gives the seconds that the next may wait at most: infinite where nothing is urgent, None
         where no other probe is wanted.
         """
-        self.tick(now)
+        if now >= self.standing.next_tick:
+            self.tick(now)
         if live.gone:  # for long, or since this moment
             return None
         self.standing.note_probe(live, now)

@@ -125,7 +125,10 @@ PROBED: Final = frozenset({"unreachable", "dead", "leaving", "overdue", "down"})
 
 _SLACK: Final = 5.0
 """Seconds beyond the longest pause between two probes after which they count as lost: a busy
-discovery loop may be late, and a second prober beside a live one only costs a connection."""
+discovery loop may be late, or thousands of probes wait for their turn."""
+
+_WATCH: Final = 5.0
+"""Seconds between looks for probes that were lost: looking at thousands of nodes takes a while."""
 
 
 class Standing:
@@ -145,6 +148,7 @@ class Standing:
         self._clock = clock
         ejection = policies.ejection
         self._silence = ejection.probe_max_interval + ejection.probe_timeout + _SLACK
+        self._watch_at = 0.0
 
     def emit(
         self,
@@ -252,7 +256,9 @@ class Standing:
 
     def look_after_probes(self, now: float) -> None:
         """Start the probes again that have been lost, whatever has swallowed them."""
-        roster = self._roster
+        if now < self._watch_at:
+            return
+        self._watch_at, roster = now + _WATCH, self._roster
         for live in (*roster.blacklist.nodes(), *(mark.live for mark in roster.marks)):
             if self.is_probed(live):
                 self.start_probe(live, now)
@@ -263,7 +269,7 @@ class Standing:
         roster.retune(now)
         self.next_tick = roster.next_change(now)
         if roster.blacklist or len(roster.marks):
-            self.next_tick = min(self.next_tick, now + self._silence)
+            self.next_tick = min(self.next_tick, self._watch_at)
 
     def strike_off(self, live: LiveNode) -> None:
         """Take a node off the list; what it keeps is retired once it is idle."""

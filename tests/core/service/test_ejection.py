@@ -306,9 +306,41 @@ def test_a_lost_probe_is_found_and_made_again():
     stage.clock.advance(65)
     stage.picked()
     assert len(stage.probing) == 1
-    stage.clock.advance(2)
+    stage.clock.advance(6)
     stage.picked()
     assert [live.node.id for live in stage.probing] == ["n0", "n0"]
+
+
+def test_a_lost_probe_is_found_while_others_come_and_go():
+    """What goes on with other nodes puts the look for lost probes off by nothing."""
+    stage = Stage(*ids(4))
+    stage.on("n0", REFUSED)
+    for _ in range(8):
+        stage.clock.advance(9)
+        stage.service.mark_offline("n1", None)
+        stage.service.mark_online("n1")
+    stage.picked()
+    assert [live.node.id for live in stage.probing].count("n0") == 2
+
+
+def test_a_look_for_lost_probes_is_taken_now_and_then(monkeypatch):
+    """Thousands of probes a minute do not each have all the nodes looked at that are out."""
+    stage = Stage(*ids(10))
+    for node in ids(5):
+        stage.on(node, REFUSED)
+    blacklist, looks = stage.service._roster.blacklist, []
+    nodes_of = type(blacklist).nodes
+
+    def nodes(self):
+        looks.append(1)
+        return nodes_of(self)
+
+    monkeypatch.setattr(type(blacklist), "nodes", nodes)
+    for _ in range(100):
+        stage.clock.advance(0.1)
+        for node in ids(5):
+            stage.probed(node, alive=False)
+    assert 1 <= len(looks) <= 3
 
 
 def test_an_ejection_that_waits_for_a_probe_has_a_latest_end():

@@ -114,7 +114,7 @@ class LiveList(RuleBasedStateMachine):
     def count_out(self):
         roster = self.stage.service._roster
         ejections = [roster.blacklist.get(live) for live in roster.nodes.values()]
-        judged = sum(one is not None and not one.dead for one in ejections)
+        judged = sum(one is not None and one.live.health != "dead" for one in ejections)
         return judged, sum(mark.live.state != "draining" for mark in roster.marks)
 
     @rule(name=st.sampled_from(NAMES), end=st.sampled_from(sorted(ENDS)))
