@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import ssl
-import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rpcguard._clock import lasting
 from rpcguard._connections.books import StackClosed
 from rpcguard._connections.dial import Destination
 from rpcguard._connections.http11 import HTTP11Connection, Sending
@@ -79,7 +79,7 @@ class Exchange:
         local_address: str | None = None,
         uds: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lasting,
         idle_age: IdleAge | None = None,
     ) -> None:
         self._http, self._core, self._errors = library.http, library.core, library.errors

@@ -9,8 +9,9 @@ old as one that was told, or seen, to be closed: rather a new one.
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
+
+from rpcguard._clock import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ _REMEMBERED = 600.0
 class IdleAge:
     """The seconds that a connection to a service may have been idle; any thread may use it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = lasting) -> None:
         self._clock = clock
         self._learned = math.inf
         self._at = -math.inf

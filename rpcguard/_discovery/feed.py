@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
+from rpcguard._clock import lasting
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._discovery.due import Due
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain
 from rpcguard.registries.base import Registry, WatchableRegistry
@@ -33,8 +35,9 @@ _LONGEST_TROUBLE = 1000  # characters: an error may carry the page of a proxy
 _JITTER = 0.1  # share: callers that were started together do not poll in step
 
 
-_OVERDUE = 2.0
-"""Seconds that a poll may be late where the process only has much to do."""
+_LONGEST_LOOK = 1.0
+"""Seconds that a list counts as overdue while it is asked for: a registry that does not answer
+holds nobody up for longer."""
 
 _LEAST_GAP = 1.0
 """Seconds between two questions at least, however many calls say that the list is wrong."""
@@ -61,7 +64,7 @@ class Feed:
     """Keep the list of one service live from its registry.
 
     `trouble` says what is wrong with the registry, None while all is well; `refreshed_at` is the
-    monotonic time of the last answer, None before it and for a list that is fixed. `on_refresh`
+    time of the last answer by `clock`, None before it and for a list that is fixed. `on_refresh`
     hears of each answer, and of each failure with its type. `listed_as` is what the registry calls
     the service, where that is another name. Runs on the discovery loop; holds its
     service weakly, and ends when it is gone.
@@ -75,6 +78,8 @@ class Feed:
         listed_as: str | None = None,
         store: SnapshotStore | None = None,
         rng: random.Random | None = None,
+        clock: Callable[[], float] = lasting,
+        wall: Callable[[], float] = time.time,
         on_refresh: Callable[[str, str | None], None] = lambda _service, _error: None,
     ) -> None:
         self.trouble: str | None = None
@@ -83,6 +88,7 @@ class Feed:
         self._policy = service.policies.membership
         self._service = weakref.ref(service)
         self._registry = registry
+        self._watched = isinstance(registry, WatchableRegistry)
         self._listed_as = listed_as or service.name
         self._recheck = Recheck(self._listed_as, registry)
         self._store = store
@@ -93,7 +99,8 @@ class Feed:
         self._watching: anyio.CancelScope | None = None
         self._again: anyio.Event | None = None
         self._asked_at = -math.inf
-        self._due_at = math.inf
+        self._clock = clock
+        self._due = Due(clock, wall)
 
     async def run(self) -> None:
         """Watch or poll until cancelled, or until the service is gone."""
@@ -116,26 +123,40 @@ class Feed:
     @property
     def may_ask(self) -> bool:
         """Tell whether a list that is disproved may be asked for: it waits for its next poll."""
-        return self._again is not None and time.monotonic() - self._asked_at >= _LEAST_GAP
+        waits = self._again is not None and not self._watched
+        return waits and self._clock() - self._asked_at >= _LEAST_GAP
 
     @property
     def is_overdue(self) -> bool:
-        """Tell whether the next answer of a polled registry should have come long ago.
+        """Tell whether the next answer of the registry should have come long ago.
 
-        This process was stopped, so the list is as old as that, whatever its age says.
+        This process did not run, so the list is as old as that, whatever its age says.
         """
-        return time.monotonic() > self._due_at + _OVERDUE
+        if not self._due.overdue:
+            return False
+        return self._again is not None or self._clock() - self._asked_at < _LONGEST_LOOK
 
     async def ask_again(self) -> None:
-        """Poll now."""
-        if self._again is not None and self.may_ask:
+        """Poll now, since the list is disproved."""
+        if self.may_ask:
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Ask now, since the list is overdue."""
+        if self._again is not None:
             self._again.set()
+
+    async def _wait(self, seconds: float) -> None:
+        self._due.put_off(seconds)
+        self._again = anyio.Event()
+        with anyio.move_on_after(seconds):
+            await self._again.wait()
+        self._again = None
 
     async def _poll(self) -> None:
         backoff = Backoff(self._rng)
         while True:
             answer = await self._ask()
-            self._due_at = math.inf
             if answer is None:
                 await anyio.sleep(backoff.pause())
                 continue
@@ -146,11 +167,7 @@ class Feed:
             if pause == math.inf:
                 self.refreshed_at = None
                 await anyio.sleep_forever()
-            seconds = self._spread(pause)
-            self._again, self._due_at = anyio.Event(), time.monotonic() + seconds
-            with anyio.move_on_after(seconds):
-                await self._again.wait()
-            self._again = None
+            await self._wait(self._spread(pause))
 
     async def _watch(self, registry: WatchableRegistry) -> None:
         backoff = Backoff(self._rng)
@@ -182,7 +199,7 @@ class Feed:
 
     async def _resync(self) -> None:
         while True:
-            await anyio.sleep(self._spread(self._policy.resync_interval))
+            await self._wait(self._spread(self._policy.resync_interval))
             answer = await self._ask()
             if answer is not None and answer[1] and self._watching is not None:
                 logger.debug(
@@ -193,14 +210,16 @@ class Feed:
                 self._watching.cancel()
 
     async def _ask(self) -> tuple[Snapshot, bool] | None:
-        self._asked_at = time.monotonic()
+        self._asked_at = self._clock()
         try:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 snapshot = await self._registry.fetch(self._listed_as)
+            self._due.put_off(math.inf)  # before who waits for the list is woken
             return snapshot, self._take(snapshot)
         except BaseException as error:  # adapters of others may raise anything; none may end this
             if not _is_of_adapter(error):
                 raise
+            self._due.put_off(math.inf)
             self._troubled(_describe(error), type(error).__name__)
             return None
 
@@ -218,7 +237,7 @@ class Feed:
                 "service %s: the registry answers again", self._name, extra=about(self._name)
             )
         self.trouble = None
-        self.refreshed_at = time.monotonic()
+        self.refreshed_at = self._clock()
         self._on_refresh(self._name, None)
         whole = bool(snapshot.nodes) and snapshot.authoritative and not service.doubts
         self._unsaved = self._unsaved or news

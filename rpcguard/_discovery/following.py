@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from rpcguard._checks import require
+from rpcguard._clock import lasting
 from rpcguard._core.nodes.view import ServiceView
 from rpcguard._discovery.background import background as background
 from rpcguard._discovery.feed import Feed
@@ -81,10 +81,16 @@ class Subscriptions:
         if feed is not None and feed.may_ask:
             background().spawn(feed.ask_again)
 
-    def is_overdue(self, service: str) -> bool:
-        """Tell whether a list is older than it should be, since this process was stopped."""
+    def catch_up(self, service: str) -> bool:
+        """Tell whether a list is older than it should be, and have it asked for at once if so.
+
+        This process did not run meanwhile: it was stopped, or the machine slept.
+        """
         feed, _ = self._feeds.get(service, (None, None))
-        return feed is not None and feed.is_overdue
+        if feed is None or not feed.is_overdue:
+            return False
+        background().spawn(feed.catch_up)
+        return True
 
     def trouble(self, service: str) -> str | None:
         """Say what is wrong with the registry, as far as a service's list goes."""
@@ -95,7 +101,7 @@ class Subscriptions:
         """Give the seconds since the registry last answered; None before, and for a fixed list."""
         feed, _ = self._feeds.get(service, (None, None))
         at = feed.refreshed_at if feed is not None else None
-        return None if at is None else time.monotonic() - at
+        return None if at is None else lasting() - at
 
     def renew(self) -> None:
         """Start over in a forked child, whose parent's connections are not its own."""

@@ -192,10 +192,7 @@ class Opening:
 
         The first call after that would go to nodes that may have left long ago.
         """
-        if not self._following.is_overdue(service.name):
-            return False
-        self._following.ask_again(service.name)
-        return not service.closed
+        return self._following.catch_up(service.name) and not service.closed
 
     def disprove(self, service: Service, error: BaseException) -> None:
         """Ask for the list anew after a call that could not connect, by any of its tries."""

@@ -23,11 +23,18 @@ if TYPE_CHECKING:
 
     from tests.mutants.operators import Mutant
 
-_GLANCE, _SEEDS = 100, 1500
+_GLANCE, _SEEDS = 60, 500
 """Simulated worlds: at first, and for what all tests of the core let pass."""
 
-_AROUND = ("status", "discovery", "planning")
-"""Rooms whose tests use the core through what stands around it."""
+_LONG = (
+    "routing/test_zones.py::test_no_call_is_lost_to_a_zone",
+    "service/test_several.py",
+    "service/test_stateful.py",
+    "balancing/test_balancers.py::test_a_few_random_errors_do_not_upset_the_balance",
+    "outcomes/test_outcomes.py::test_no_header_raises",
+    "service/test_service.py::test_threads_that_call_while_the_list_changes",
+)
+"""Tests of the core that take a second and more, half of what they take together."""
 
 _PROCESSOR = 300
 """Seconds of the processor after which a mutant hangs: the slowest ring takes a fifth of it."""
@@ -48,10 +55,16 @@ class Ring:
 
 
 def _tested(*places: str) -> int:
-    paths = [str(ROOT / "tests" / place) for place in places]
+    paths = [one if one.startswith("-") else str(ROOT / "tests" / one) for one in places]
     # Asserts need no words here, and rewriting them is not to be had for what is imported already.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--assert=plain", f"--timeout={_WAITS}"]
     return pytest.main([*options, *paths])
+
+
+def _quick(*rooms: str) -> int:
+    return _tested(
+        *(f"core/{room}" for room in rooms), *(f"--deselect=tests/core/{one}" for one in _LONG)
+    )
 
 
 def _room_of(mutant: Mutant | None) -> str:
@@ -61,12 +74,12 @@ def _room_of(mutant: Mutant | None) -> str:
 
 def _own_room(mutant: Mutant | None) -> int:
     room = _room_of(mutant)
-    return _tested(f"core/{room}") if room else 0
+    return _quick(room) if room else 0
 
 
 def _core(mutant: Mutant | None) -> int:
     rooms = sorted(one.name for one in (ROOT / "tests" / "core").iterdir() if one.is_dir())
-    return _tested(*(f"core/{room}" for room in rooms if room != _room_of(mutant)))
+    return _quick(*(room for room in rooms if room != _room_of(mutant)))
 
 
 def _worlds(count: int, _mutant: Mutant | None) -> int:
@@ -76,8 +89,8 @@ def _worlds(count: int, _mutant: Mutant | None) -> int:
     return 1 if first_failing_case() or first_failure(range(count)) else 0
 
 
-def _around(_mutant: Mutant | None) -> int:
-    return _tested(*_AROUND)
+def _slowly(_mutant: Mutant | None) -> int:
+    return _tested(*(f"core/{one}" for one in _LONG), "status")
 
 
 RINGS = (
@@ -85,7 +98,7 @@ RINGS = (
     Ring("its room", _own_room),
     Ring("the core", _core),
     Ring("many worlds", partial(_worlds, _SEEDS)),
-    Ring("around the core", _around),
+    Ring("what takes long", _slowly),
 )
 
 

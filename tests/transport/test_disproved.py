@@ -76,12 +76,14 @@ def test_a_call_that_fails_otherwise_asks_for_nothing(registry, client, monkeypa
     assert asked == []
 
 
-def test_the_first_call_after_a_stop_of_the_process(registry, client):
-    """Stopped for long, as by SIGSTOP: the list is asked for before a call fails by it."""
+@pytest.mark.parametrize("clock", ["lasting", "wall"])
+def test_the_first_call_after_a_stop_of_the_process(clock, registry, client):
+    """Stopped or asleep for long: the list is asked for before a call fails by it."""
     feed, _ = client._transport._following._feeds["orders"]
-    eventually(lambda: feed._due_at < float("inf"), "it does not wait for its next poll")
+    eventually(lambda: feed._again is not None, "it does not wait for its next poll")
     registry.listed = NEW
-    feed._due_at -= 7200.0  # two hours went by without a poll
+    at, wall_at = feed._due._at
+    feed._due._at = (at - 7200.0, wall_at) if clock == "lasting" else (at, wall_at - 7200.0)
     feed._asked_at -= 7200.0
     response = client.get("/")
     assert len(response.extensions["rpcguard"].attempts) == 1
