@@ -12,7 +12,7 @@ _OVERDUE = 2.0
 """Seconds that an answer may be late where the process only has much to do."""
 
 
-class Due:
+class DueTime:
     """The time by which a registry is asked next, by a lasting clock and by the wall clock.
 
     Only a process that did not run misses it: stopped by a signal, on a machine that slept, or in a

@@ -13,7 +13,7 @@ import anyio.lowlevel
 
 from rpcguard._clock import lasting
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._discovery.due import Due
+from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain
 from rpcguard.registries.base import Registry, WatchableRegistry
@@ -100,7 +100,7 @@ class Feed:
         self._again: anyio.Event | None = None
         self._asked_at = -math.inf
         self._clock = clock
-        self._due = Due(clock, wall)
+        self._due = DueTime(clock, wall)
 
     async def run(self) -> None:
         """Watch or poll until cancelled, or until the service is gone."""

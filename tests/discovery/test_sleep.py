@@ -10,7 +10,7 @@ import pytest
 
 from rpcguard import MembershipPolicy, Node, Snapshot
 from rpcguard._clock import lasting
-from rpcguard._discovery.due import Due
+from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.feed import Feed
 from rpcguard._discovery.resolver import BackgroundLoop
 from rpcguard.testing import ManualClock
@@ -161,7 +161,7 @@ def test_a_wall_clock_that_is_set_forward_costs_one_question():
 def test_nothing_is_due_that_is_never_asked_for():
     """A list that is fixed is as good after a sleep as before it."""
     clocks = Clocks()
-    due = Due(clocks.lasting, clocks.wall)
+    due = DueTime(clocks.lasting, clocks.wall)
     assert not due.overdue
     due.put_off(math.inf)
     sleeps(clocks)
