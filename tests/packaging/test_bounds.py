@@ -1,4 +1,4 @@
-"""What is relied on of h2, hpack and httpcore beyond what they promise.
+"""What is relied on of httpx, its core, h2 and the parsers beyond what they promise.
 
 Each failure says what has changed. Read their changelogs then, mend what stands on it, and only
 then move the bound in pyproject.toml.
@@ -6,34 +6,180 @@ then move the bound in pyproject.toml.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import platform
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
+import h11
 import httpcore
 import httpcore2
+import httpx
+import httpx2
 import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, SettingsFrame
 
 from rpcguard._connections.library import CORE_ERRORS
+from rpcguard._wire import h11_heads
 from rpcguard._wire.h2_settings import CONNECTION_WINDOW, STREAM_WINDOW, h2_connection
+from tests.support.rooms import PACKAGE, modules, parsed
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-LINES = PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["http2"]
+EXTRAS = ("http2", "httpx2", "zookeeper")
+LINES = [
+    *PYPROJECT["dependencies"],
+    *(line for extra in EXTRAS for line in PYPROJECT["optional-dependencies"][extra]),
+]
 GET = [(b":method", b"GET"), (b":authority", b"a"), (b":scheme", b"http"), (b":path", b"/")]
 
 
-@pytest.mark.parametrize(("package", "major"), [("h2", 4), ("hpack", 4), ("httpcore", 1)])
+TRIED = {
+    "httpx": 0,
+    "httpcore": 1,
+    "httpx2": 2,
+    "httpcore2": 2,
+    "h2": 4,
+    "hpack": 4,
+    "hyperframe": 6,
+    "h11": 0,
+    "httptools": 0,
+    "kazoo": 2,
+}
+"""The major versions that were tried of whatever has classes or attributes that are relied on."""
+
+
+@pytest.mark.parametrize(("package", "major"), TRIED.items())
 def test_only_the_major_version_that_was_tried_is_allowed(package, major):
     """A later one may change what is relied on without a word."""
     (line,) = (one for one in LINES if one.partition(">")[0] == package)
-    assert line.endswith(f",<{major + 1}"), f"the bound of {package} has moved: try it first"
+    bound = line.partition(";")[0]
+    assert bound.endswith(f",<{major + 1}"), f"the bound of {package} has moved: try it first"
     assert version(package).startswith(f"{major}."), f"{package} {version(package)} was never tried"
+
+
+def used(*holders: str, under: str = "") -> set[str]:
+    """Give the attributes that the package looks up on what has one of these names."""
+    return {
+        node.attr
+        for place, path in modules()
+        if place.startswith(under)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in holders
+    }
+
+
+def lost(thing: object, names: set[str]) -> str:
+    """Say which of the names a thing has not, for the message of a failure."""
+    gone = sorted(name for name in names if not hasattr(thing, name))
+    return f"{thing!r} has no {', '.join(gone)} any more" if gone else ""
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_httpx_has_what_is_used(library):
+    """Of whichever library is served: its classes, errors and the makers of TLS contexts."""
+    names = used("self._http", "library.http", "self.http", "http", under="_connections")
+    names |= used("self._http", "self.library.http", under="_transport")
+    assert len(names) > 10
+    assert not lost(library, names)
+
+
+@pytest.mark.parametrize("core", [httpcore, httpcore2])
+def test_httpcore_has_what_is_used(core):
+    """Of the core below it."""
+    names = used("self._core", "self.core", "core", under="_connections")
+    assert len(names) > 10
+    assert not lost(core, names)
+
+
+def test_h2_has_what_is_used():
+    """The methods of a connection, and the codes by name."""
+    names = used("self._h2", "books", under="_wire/h2_")
+    assert len(names) > 10
+    assert not lost(h2_connection(), names)
+    assert not lost(h2.errors.ErrorCodes, used("ErrorCodes", under="_wire/h2_"))
+    assert not lost(h2.settings.SettingCodes, used("SettingCodes", under="_wire/h2_"))
+    assert not lost(h2.events, used("h2.events", under="_wire/h2_"))
+    assert not lost(h2.exceptions, used("h2.exceptions", under="_wire/h2_"))
+
+
+def test_the_events_of_h2_have_the_fields_that_are_read():
+    """Each handler reads those of the event that it is written for."""
+    read = [
+        (ast.unparse(one.annotation), node.attr)
+        for place, path in modules()
+        if place.startswith("_wire/h2_")
+        for handler in ast.walk(parsed(path))
+        if isinstance(handler, ast.FunctionDef)
+        for one in handler.args.args
+        if one.annotation is not None and ast.unparse(one.annotation).startswith("h2.events.")
+        for node in ast.walk(handler)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == one.arg
+    ]
+    assert len(read) > 5
+    for kind, name in read:
+        event = getattr(h2.events, kind.rpartition(".")[2])
+        known = {*dir(event), *inspect.get_annotations(event), *inspect.signature(event).parameters}
+        assert name in known, f"{kind} has no {name} any more"
+
+
+def test_h2_takes_frames_that_hyperframe_writes():
+    """It reads them with hyperframe, and tells what is wrong with one as an error of its own."""
+    books = h2_connection()
+    books.initiate_connection()
+    (event,) = books.receive_data(SettingsFrame(0).serialize())
+    assert isinstance(event, h2.events.RemoteSettingsChanged), "h2 tells of settings otherwise"
+    with pytest.raises(h2.exceptions.ProtocolError):
+        books.receive_data((5).to_bytes(3, "big") + b"\x06" + bytes(5) + bytes(5))  # half a PING
+
+
+def test_h11_has_what_is_used():
+    """It has the words for what is wrong, and reads what llhttp does not."""
+    assert not lost(h11, used("h11"))
+    for text, status in (
+        (b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 200),
+        (b"HTTP/1.1 101 x\r\n\r\n", 101),
+    ):
+        head = h11_heads.parse_head(text)
+        assert head.status == status, "h11 reads a head otherwise"
+    assert h11_heads.parse_head(b"HTTP/1.0 200 OK\r\nA:  b \r\n\r\n").fields == [(b"A", b"b")], (
+        "h11 gives the names or values of fields otherwise"
+    )
+    with pytest.raises(h11.LocalProtocolError):
+        h11.Request(method="GET", target="/", headers=[("a b", "c")])
+
+
+@pytest.mark.skipif(platform.python_implementation() != "CPython", reason="not installed there")
+def test_httptools_has_what_is_used():
+    """Its callbacks come in this order, and an upgrade and a bad head are told by these errors."""
+    httptools = pytest.importorskip("httptools")
+    told = []
+
+    class Told:
+        def __getattr__(self, name: str) -> object:
+            if not name.startswith("on_"):
+                raise AttributeError(name)
+            return lambda *given: told.append((name, *given))
+
+    parser = httptools.HttpResponseParser(Told())
+    assert not lost(parser, used("parser", under="_wire/llhttp"))
+    parser.feed_data(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
+    wanted = {"on_status", "on_header", "on_headers_complete"}
+    names = [name for name, *_ in told if name in wanted]
+    assert names == ["on_status", "on_header", "on_headers_complete"], "httptools tells otherwise"
+    assert (parser.get_status_code(), parser.get_http_version()) == (200, "1.1")
+    with pytest.raises(httptools.HttpParserError):
+        httptools.HttpResponseParser(Told()).feed_data(b"HTTP/1.1 200 OK\r\nA b\r\n\r\n")
+    upgrade = b"HTTP/1.1 101 x\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n"
+    with pytest.raises(httptools.HttpParserUpgrade):
+        httptools.HttpResponseParser(Told()).feed_data(upgrade)
 
 
 def test_h2_takes_all_settings_in_its_first_frame():
@@ -88,20 +234,8 @@ def test_h2_refuses_a_header_list_at_our_limit():
     assert hasattr(decoder, "max_header_list_size"), "hpack has no limit of that name any more"
 
 
-def test_h2_has_the_events_and_errors_that_are_read():
-    """By these names, and with these fields."""
-    fields = {
-        "DataReceived": ("data", "flow_controlled_length", "stream_id"),
-        "ResponseReceived": ("headers", "stream_id"),
-        "StreamReset": ("error_code", "remote_reset", "stream_id"),
-        "TrailersReceived": ("headers", "stream_id"),
-        "WindowUpdated": ("stream_id",),
-    }
-    for name, wanted in fields.items():
-        kind = getattr(h2.events, name, None)
-        assert kind is not None, f"h2.events.{name} is gone"
-        known = {*inspect.get_annotations(kind), *dir(kind), *inspect.signature(kind).parameters}
-        assert known.issuperset(wanted), f"h2.events.{name} has not {wanted} any more"
+def test_h2_tells_a_closed_stream_as_one_of_its_faults():
+    """Whoever resets a stream twice catches the narrower of the two."""
     assert issubclass(h2.exceptions.StreamClosedError, h2.exceptions.ProtocolError)
 
 
@@ -120,3 +254,21 @@ def test_httpcore_has_the_errors_and_the_stream_that_are_used(core):
     for base in (core.NetworkStream, core.AsyncNetworkStream):
         for method in ("read", "write", "start_tls", "get_extra_info"):
             assert hasattr(base, method), f"{base.__name__}.{method} is gone from {core.__name__}"
+
+
+def test_kazoo_has_the_threads_and_the_options_that_are_used():
+    """Its threads are subclassed, so that a socket takes no more than an answer may have."""
+    kazoo = pytest.importorskip("kazoo.client")
+    threads = pytest.importorskip("kazoo.handlers.threading").SequentialThreadingHandler
+    assert not lost(threads, {"start", "stop", "create_connection"})
+    names = used("client", "self._client", under="registries/zookeeper/")
+    assert not lost(kazoo.KazooClient(), names)
+    taken = inspect.signature(kazoo.KazooClient.__init__).parameters
+    given = {
+        keyword.arg
+        for node in ast.walk(parsed(PACKAGE / "registries/zookeeper/registry.py"))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "KazooClient"
+        for keyword in node.keywords
+    }
+    assert given
+    assert given <= {*taken}, f"KazooClient takes no {given - {*taken}} any more"
