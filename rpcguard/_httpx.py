@@ -21,7 +21,7 @@ HTTPX = Library(
 
 
 class Transport(SyncDriver, httpx.BaseTransport):
-    """Send each call of an `httpx.Client` to a good node of the service that its URL names.
+    """A transport that sends each call of an `httpx.Client` to a good node of its service.
 
     A call may say more of itself in `extensions={"rpcguard": {...}}`: `idempotent` (may it run
     twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds,
@@ -40,7 +40,7 @@ class Transport(SyncDriver, httpx.BaseTransport):
 
 
 class AsyncTransport(AsyncDriver, httpx.AsyncBaseTransport):
-    """Send each call of an `httpx.AsyncClient` to a good node of the service that its URL names.
+    """A transport that sends each call of an `httpx.AsyncClient` to a good node of its service.
 
     Works on asyncio and trio, on any number of event loops, at the same time too: connections
     belong to their loop, and what a loop leaves open is closed when it ends. The options are those

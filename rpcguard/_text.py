@@ -20,7 +20,7 @@ class _Fields(logging.Filter):
     """What gives every record the fields, so that a format may name them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass."""
+        """Pass every record."""
         for name in FIELDS:
             record.__dict__.setdefault(name, None)
         return True

@@ -10,7 +10,7 @@ class RpcguardError(Exception):
 
 
 class NoAvailableNode(RpcguardError, httpx.ConnectError):  # noqa: N818
-    """Report that a service has no node to send to.
+    """The error of a service that has no node to send to.
 
     Raised before anything is sent, so the call is safe to repeat: at once, but the first call of a
     service waits up to `first_snapshot_timeout` for a list. The message names the service, the
@@ -19,7 +19,7 @@ class NoAvailableNode(RpcguardError, httpx.ConnectError):  # noqa: N818
 
 
 class Overloaded(RpcguardError, httpx.PoolTimeout):  # noqa: N818
-    """Report a call that was refused before it was sent: a limit of `OverloadPolicy` was met.
+    """The error of a call that was refused unsent: a limit of `OverloadPolicy` was met.
 
     `service` is its name, `limit` which limit it was (`"max_in_flight"`, `"max_per_node"`,
     `"throttle"` or `"adaptive"`), `retry_after` after how many seconds a try makes sense. Raised at
@@ -32,25 +32,25 @@ class Overloaded(RpcguardError, httpx.PoolTimeout):  # noqa: N818
 
 
 class DeadlineExceeded(RpcguardError, httpx.PoolTimeout):  # noqa: N818
-    """Report a call that was not sent, since its time was up before.
+    """The error of a call that was not sent, since its time was up before.
 
     Its own deadline, or that of the request that it is made for. Nothing has run.
     """
 
 
 class TransportClosed(RpcguardError, httpx.TransportError):  # noqa: N818
-    """Report a call on a transport that is closing or closed.
+    """The error of a call on a transport that is closing or closed.
 
     Nothing was sent, unless the notes list attempts: then closing cut the call at `drain_timeout`.
     """
 
 
 class RegistryError(RpcguardError):
-    """Report that a registry did not give a usable answer.
+    """The error of a registry that did not give a usable answer.
 
     Registries raise it, and the last good list stays in use; callers get it from `wait_ready`.
     """
 
 
 class InvalidRegistryURL(RpcguardError, ValueError):  # noqa: N818
-    """Report a registry URL that cannot be understood: which part, and how a right one looks."""
+    """The error of a registry URL: which part cannot be understood, and how a right one looks."""

@@ -26,19 +26,19 @@ __all__ = [
 
 
 class DeadlineExceeded(errors.DeadlineExceeded, httpx2.PoolTimeout):  # type: ignore[misc]
-    """Report a call that was not sent, since its time was up; an `httpx2.PoolTimeout` too."""
+    """The error of a call that was not sent in its time; an `httpx2.PoolTimeout` too."""
 
 
 class NoAvailableNode(errors.NoAvailableNode, httpx2.ConnectError):  # type: ignore[misc]
-    """Report that a service has no node to send to; an `httpx2.ConnectError` too."""
+    """The error of a service that has no node to send to; an `httpx2.ConnectError` too."""
 
 
 class Overloaded(errors.Overloaded, httpx2.PoolTimeout):  # type: ignore[misc]
-    """Report a call that was refused before it was sent; an `httpx2.PoolTimeout` too."""
+    """The error of a call that was refused before it was sent; an `httpx2.PoolTimeout` too."""
 
 
 class TransportClosed(errors.TransportClosed, httpx2.TransportError):  # type: ignore[misc]
-    """Report a call on a transport that is closing or closed; an `httpx2.TransportError` too."""
+    """The error of a call on a closed transport; an `httpx2.TransportError` too."""
 
 
 HTTPX2 = Library(
@@ -53,7 +53,7 @@ HTTPX2 = Library(
 
 
 class Transport(SyncDriver, httpx2.BaseTransport):  # type: ignore[misc]
-    """Send each call of an `httpx2.Client` to a good node of the service that its URL names.
+    """A transport that sends each call of an `httpx2.Client` to a good node of its service.
 
     Everything else is as in `rpcguard.Transport`.
     """
@@ -64,7 +64,7 @@ class Transport(SyncDriver, httpx2.BaseTransport):  # type: ignore[misc]
 
 
 class AsyncTransport(AsyncDriver, httpx2.AsyncBaseTransport):  # type: ignore[misc]
-    """Send each call of an `httpx2.AsyncClient` to a good node of the service that its URL names.
+    """A transport that sends each call of an `httpx2.AsyncClient` to a good node of its service.
 
     Everything else is as in `rpcguard.AsyncTransport`.
     """

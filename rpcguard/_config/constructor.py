@@ -14,7 +14,7 @@ P = ParamSpec("P")
 
 
 def checked(make: Callable[P, None]) -> Callable[P, None]:
-    """Let a constructor have its options checked before it does anything with them.
+    """Check the options of a constructor before it does anything with them.
 
     They are those that it takes by keyword; what is wrong is told as `options.check` does.
     """

@@ -104,7 +104,7 @@ class AsyncBody:
 
 
 class AsyncExchange(Exchange):
-    """Sends requests to one node from one event loop; see `SyncExchange`.
+    """Requests to one node from one event loop; see `SyncExchange`.
 
     It belongs to the event loop of its first request, on asyncio or trio.
 
@@ -216,7 +216,7 @@ class AsyncExchange(Exchange):
         return stream
 
     def _watch(self, connection: HTTP11Connection) -> None:
-        """Let the loop tell when an idle connection ends, where it can."""
+        """Have the loop tell when an idle connection ends, where it can."""
         stream = connection.stream
         if isinstance(stream, asyncio_stream.AsyncioStream):
             stream.on_stir = lambda: self._stirred(connection)

@@ -35,7 +35,7 @@ class Claim(Protocol):
 
 
 class StackClosed(Exception):  # noqa: N818
-    """The connections of a node were closed; nothing was sent."""
+    """The end of a call whose node's connections were closed; nothing was sent."""
 
 
 ClaimT = TypeVar("ClaimT", bound=Claim)

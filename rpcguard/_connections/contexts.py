@@ -22,7 +22,7 @@ them does not need as many."""
 
 
 class TlsContext:
-    """Gives the TLS context for a new connection; any thread may ask.
+    """The TLS context for the next connection; any thread may ask.
 
     Certificates live for hours where a mesh or a cert-manager renews them on disk, under the same
     paths. A file that cannot be read, half written say, leaves the context that was there. A

@@ -87,7 +87,7 @@ def numeric(host: str, port: int) -> list[Address] | None:
 
 
 def order(found: Iterable[tuple[Any, ...]]) -> list[Address]:
-    """Let the families take turns, so that one that leads nowhere costs little (RFC 8305 §4)."""
+    """Order addresses by turns of their families; a dead one then costs little (RFC 8305 §4)."""
     families: dict[int, list[Address]] = {}
     for family, _kind, _protocol, _name, address in found:
         families.setdefault(family, []).append((family, address))

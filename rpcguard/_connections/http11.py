@@ -31,7 +31,7 @@ SMALL = 65536
 
 
 class NotBegun(Exception):  # noqa: N818
-    """The connection was no good before the first byte of the request was handed to the system."""
+    """A connection that was no good before the first byte of the request was sent."""
 
 
 @dataclass(slots=True)

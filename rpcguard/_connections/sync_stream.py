@@ -88,7 +88,7 @@ class SyncStream(SocketStream):
 
 
 class Lookup:
-    """Resolves one node's name in a thread, for the system's call cannot be broken off.
+    """The resolution of one node's name, in a thread: the system's call cannot be broken off.
 
     Callers who come meanwhile wait for the same answer, so a resolver that hangs holds one thread
     for each node.

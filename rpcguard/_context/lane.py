@@ -65,7 +65,7 @@ def current_lane(default: str | None = None) -> str | None:
 
 @contextmanager
 def detached() -> Iterator[None]:
-    """Let the calls of a block have nothing of the request that they were started by.
+    """Keep the request that a block was started by from the calls of the block.
 
     Neither its lane nor its deadline. For background work that is no part of the answer; where a
     task goes on after the request has been answered, the deadline has ended anyway.

@@ -24,7 +24,7 @@ _EXIT_TIMEOUT = 2.0
 
 
 class Background:
-    """Run coroutines on an event loop in a daemon thread of its own.
+    """An event loop in a daemon thread of its own, for coroutines of any thread.
 
     An httpx client may never be entered, be closed from another task, or block its loop: nothing
     of the caller's loop can carry the list. Any thread may call, this one too, and so may a

@@ -44,7 +44,7 @@ _LEAST_GAP = 1.0
 
 
 class Backoff:
-    """Give growing pauses: from 0.2 to 30 seconds, each jittered down to half."""
+    """Growing pauses: from 0.2 to 30 seconds, each jittered down to half."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -61,7 +61,7 @@ class Backoff:
 
 
 class Feed:
-    """Keep the list of one service live from its registry.
+    """What keeps the list of one service live from its registry.
 
     `trouble` says what is wrong with the registry, None while all is well; `refreshed_at` is the
     time of the last answer by `clock`, None before it and for a list that is fixed. `on_refresh`

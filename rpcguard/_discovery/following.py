@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Subscriptions:
-    """Keep the lists of one transport's services live, from one registry.
+    """What keeps the lists of one transport's services live, from one registry.
 
     `names` has what services are called in the registry, by the names that URLs spell. Thread-safe.
     A registry given as a URL is ours, and closed with the transport.

@@ -30,7 +30,7 @@ _HOLD = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """Hold what was said of a node, None for gone, and what the list said of it at that time."""
+    """What was said of a node, None for gone, and what the list said of it at that time."""
 
     said: Node | None
     listed: Node
@@ -38,7 +38,7 @@ class _Finding:
 
 
 class Recheck:
-    """Keep what the registry says of single nodes of one service when it is asked directly.
+    """What the registry says of single nodes of one service when it is asked directly.
 
     A list may come out of a cache of the server. So a finding outlives lists for 60 seconds, until
     one says something else of the node than before. Does nothing for a registry that is no

@@ -24,7 +24,7 @@ more."""
 
 
 class DaemonThreads:
-    """Run blocking functions in daemon threads.
+    """An executor of blocking functions in daemon threads.
 
     An executor of the standard library takes nothing more once the main thread has returned,
     though other threads of the program may go on for days; and its threads hold up the exit.
@@ -64,7 +64,7 @@ class DaemonThreads:
 
 
 class _ModestSelector(selectors.DefaultSelector):
-    """Waits as any selector, with the running loop that was there before its own."""
+    """A selector that waits with the running loop that was there before its own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()

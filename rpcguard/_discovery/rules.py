@@ -192,7 +192,7 @@ class Rules:
         return service if self._per_service else ""
 
     def follow(self, service: Service) -> None:
-        """Let a service go by the rules from now on."""
+        """Apply the rules to a service from now on."""
         if self._url is None:
             return
         key = self._key(service.name)

@@ -24,7 +24,7 @@ _BEGINNING: Final = b'{"nodes": ['
 
 
 class SnapshotStore:
-    """Keep one JSON file per service in a directory of mode 0700, files of mode 0600.
+    """One JSON file per service in a directory of mode 0700, files of mode 0600.
 
     A directory that is there keeps its mode. A file is replaced atomically, a link in its place is
     replaced too and never followed. Only a plain file is read, one of this user or of root to which

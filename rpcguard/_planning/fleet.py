@@ -103,7 +103,7 @@ class FleetCall:
 
 
 class Simulation:
-    """Run callers against providers; also the effects of the callers' services."""
+    """A play of callers against providers; also the effects of the callers' services."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Simulation:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._order), action))
 
     def run(self, seconds: float) -> None:
-        """Let time pass."""
+        """Play on by some seconds."""
         end = self.now + seconds
         while self._agenda and self._agenda[0][0] <= end:
             self.now, _, action = heapq.heappop(self._agenda)
@@ -159,7 +159,7 @@ class Simulation:
         self.now = end
 
     def arrive(self, rate: float, seconds: float) -> None:
-        """Let calls come at random moments, so many a second over all callers."""
+        """Make calls at random moments, so many a second over all callers."""
         end = self.now + seconds
 
         def arrival() -> None:
@@ -171,7 +171,7 @@ class Simulation:
         self.at(self.rng.expovariate(rate), arrival)
 
     def keep_in_flight(self, calls: int, seconds: float) -> None:
-        """Let each caller have so many calls in flight, one following the other."""
+        """Keep so many calls of each caller in flight, one following the other."""
         end = self.now + seconds
 
         def follow(caller: int) -> None:

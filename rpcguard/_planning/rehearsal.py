@@ -94,14 +94,14 @@ class _Stage:
         )
 
     def list_all(self) -> None:
-        """Let the registry tell every caller what is listed."""
+        """Tell every caller what is listed, as the registry would."""
         fields: dict[str, dict[str, object]] = {
             name: {"weight": node.weight, "zone": node.zone} for name, node in self.listed.items()
         }
         self.simulation.list_nodes(self.listed, **fields)
 
     def restart(self, names: Sequence[str], at: float) -> None:
-        """Let nodes leave at a time of the play, stop, come back cold and be listed again."""
+        """Restart nodes at a time of the play: they leave, come back cold, and are listed again."""
         rollout = self.rollout
         away = min(rollout.away, _LONGEST_AWAY)
         stop = at + _LEAVING if rollout.signal else at

@@ -21,7 +21,7 @@ class Observed(Protocol):
 
 
 class ObservedBody:
-    """Pass on an answer's body of either kind, and tell its attempt of its end."""
+    """An answer's body of either kind, passed on, whose end is told to its attempt."""
 
     __slots__ = ("_attempt", "_parts", "_stream")
 

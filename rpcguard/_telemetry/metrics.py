@@ -38,7 +38,7 @@ class GaugeSource(Protocol):
 
 
 class Instruments:
-    """Hold the instruments of one meter provider; the names are in `docs/observability.md`.
+    """The instruments of one meter provider; the names are in `docs/observability.md`.
 
     All transports of a provider share them and are `sources` of the gauges, held weakly: the nodes
     of a service that several transports follow are added up, and the oldest list counts.

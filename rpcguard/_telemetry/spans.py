@@ -72,7 +72,7 @@ NO_SPAN = NoSpan()
 
 
 class CallSpan:
-    """Follow one call: a span and a duration for each attempt, a duration for the whole.
+    """The observer of one call: a span and a duration for each attempt, a duration for the whole.
 
     A call lasts until its answer's body is closed. An attempt's span is ended by the next thing
     that the call does, with the time at which the attempt was over, so that what follows from it
@@ -142,7 +142,7 @@ class CallSpan:
 
 
 class AttemptSpan:
-    """Follow one attempt; entered while the child sends the request."""
+    """The observer of one attempt; entered while the child sends the request."""
 
     __slots__ = (
         "_began",

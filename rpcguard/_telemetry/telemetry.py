@@ -38,7 +38,7 @@ _METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
 
 
 class Telemetry(Recorder):
-    """Observe the calls of one transport and count what happens to its lists.
+    """The observers of one transport's calls, and the counts of what happens to its lists.
 
     The providers are the global ones by default; where they are set later, what comes 0.05 s after
     it is recorded. Thread-safe. Costs next to nothing while neither provider is that of an SDK.
@@ -136,7 +136,7 @@ class Telemetry(Recorder):
 
 
 def suppress_instrumentation() -> None:
-    """Let nothing be instrumented that runs in the current context from now on."""
+    """Suppress the instrumentation of what runs in the current context from now on."""
     otel.attach(otel.set_value(QUIET, True))
 
 

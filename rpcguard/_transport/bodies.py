@@ -22,7 +22,7 @@ def whole_of(stream: Any) -> bytes | None:
 
 
 class SyncOneShotBody:
-    """Send a body that cannot be sent twice, and remember whether it was begun."""
+    """A request's body that cannot be sent twice, and that knows whether it was begun."""
 
     def __init__(self, stream: Any, consumed: type[Exception]) -> None:
         self._stream = stream
@@ -67,7 +67,7 @@ class GuardedBody:
 
 
 class SyncGuardedBody(GuardedBody):
-    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+    """An answer's body: its end gives the node back, its failure counts against it."""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -106,7 +106,7 @@ class SyncResumedBody:
 
 
 class AsyncOneShotBody:
-    """Send a body that cannot be sent twice, and remember whether it was begun."""
+    """A request's body that cannot be sent twice, and that knows whether it was begun."""
 
     def __init__(self, stream: Any, consumed: type[Exception]) -> None:
         self._stream = stream
@@ -131,7 +131,7 @@ class AsyncOneShotBody:
 
 
 class AsyncGuardedBody(GuardedBody):
-    """Stream an answer's body: its end gives the node back, its failure counts against it."""
+    """An answer's body: its end gives the node back, its failure counts against it."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LoopChildren:
-    """Hold what an async transport keeps for one event loop: the children that live there.
+    """What an async transport keeps for one event loop: the children that live there.
 
     Closes them when the loop ends: an async generator that was begun on a loop is closed by it
     (`loop.shutdown_asyncgens`, trio likewise), which needs no cooperation of the caller.

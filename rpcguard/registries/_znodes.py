@@ -1,4 +1,4 @@
-"""Where the layouts of znodes stood before: scripts that read znodes by them find them here too."""
+"""The earlier path of `rpcguard.registries.zookeeper.znodes`, for programs that import it."""
 
 from rpcguard.registries.zookeeper.znodes import LAYOUTS as LAYOUTS
 from rpcguard.registries.zookeeper.znodes import Znode as Znode

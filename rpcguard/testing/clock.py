@@ -6,7 +6,7 @@ import threading
 
 
 class ManualClock:
-    """Tell the time that a test sets, in seconds.
+    """A clock whose time a test sets, in seconds.
 
     Call it for the time; it stands still until `advance`. Thread-safe.
     """
@@ -20,7 +20,7 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> float:
-        """Let so many seconds pass and give the new time; `ValueError` for a step back."""
+        """Pass so many seconds and give the new time; `ValueError` for a step back."""
         if not seconds >= 0:
             raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
         with self._lock:

@@ -22,7 +22,7 @@ _PATIENCE = 5.0
 
 
 class ScriptedRegistry:
-    """List the nodes that a test sets, and push each change at once.
+    """A registry of the nodes that a test sets, which pushes each change at once.
 
     Give it to a transport as its registry. `set`, `fail` and `forget` may be called from any
     thread, and return when the transports that watch the service have taken the change, so the
@@ -106,7 +106,7 @@ class ScriptedRegistry:
 
 
 class _Watcher:
-    """Hold one open watch: where it runs and how far it has got."""
+    """One open watch: where it runs and how far it has got."""
 
     def __init__(self, service: str) -> None:
         self.service = service
@@ -116,7 +116,7 @@ class _Watcher:
         self._run_soon = _current_loop()
 
     def wake(self) -> bool:
-        """Let the watch go on, from any thread; False when its event loop has ended."""
+        """Wake the watch, from any thread; False when its event loop has ended."""
         try:
             self._run_soon(lambda: self.event.set())
         except RuntimeError:

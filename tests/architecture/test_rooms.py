@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from inspect import signature
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rpcguard._transport.base import TransportBase
 from tests.support.rooms import PACKAGE, ROOT, folders, modules, parsed, table_of_rooms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TWO_FACES = {"_httpx.py", "httpx2.py"}
 """The transports of two libraries have one name each, since they are the same for their users."""
@@ -78,12 +83,62 @@ def test_no_class_name_stands_for_two_things():
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+NO_VERBS = {
+    "a",
+    "an",
+    "all",
+    "each",
+    "how",
+    "one",
+    "the",
+    "two",
+    "what",
+    "where",
+    "whether",
+    "which",
+}
+"""Words that docstrings of functions begin with, those of properties, that are no verbs."""
+
+
+def _first_word(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    word = (ast.get_docstring(node) or "").partition("\n")[0].partition(" ")[0]
+    return word.strip("`.,:;").lower()
+
+
+def _definitions(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
+    for place, path in modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, kinds):
+                yield place, node
+
+
+def verbs() -> set[str]:
+    """Give the verbs that functions are described by, and their third persons."""
+    functions = _definitions(ast.FunctionDef, ast.AsyncFunctionDef)
+    found = {_first_word(node) for _, node in functions} - NO_VERBS - {""}
+    forms = {form for verb in found for form in (f"{verb}s", f"{verb}es", f"{verb[:-1]}ies")}
+    return found | forms | {"be", "is", "hold", "holds", "represent", "represents"}
+
+
 def test_a_class_is_said_to_be_something():
-    """Its docstring names a thing; to be told what to be is for nobody who reads it."""
+    """Its docstring names a thing: what a class does is said of its methods."""
+    doing = verbs()
+    assert {"give", "gives", "close", "tell"} <= doing
+    odd = [
+        f"{place}: {node.name}: {ast.get_docstring(node)}".partition("\n")[0]
+        for place, node in _definitions(ast.ClassDef)
+        if _first_word(node) in doing
+    ]
+    assert odd == []
+
+
+def test_a_class_docstring_is_a_phrase_and_no_sentence():
+    """What has happened is a story; the class is the thing that tells it."""
+    inside = r"(?: (?!that\b|wh)[\w-]+){1,4}"
+    told = re.compile(rf"(?:The|A|An){inside} (?:is|was|are|were|has|had)\b")
     odd = [
         f"{place}: {node.name}"
-        for place, path in modules()
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.ClassDef) and (ast.get_docstring(node) or "").startswith("Be ")
+        for place, node in _definitions(ast.ClassDef)
+        if told.match(ast.get_docstring(node) or "")
     ]
     assert odd == []

@@ -23,7 +23,7 @@ fault."""
 
 @dataclass(frozen=True, slots=True)
 class RecentCalls:
-    """Hold what one node did within the last seconds; latencies in seconds."""
+    """What one node did within the last seconds; latencies in seconds."""
 
     share: float
     p50: float
@@ -32,7 +32,7 @@ class RecentCalls:
 
 @dataclass(slots=True)
 class Totals:
-    """Count the calls of one client since the start."""
+    """The calls of one client since the start, counted."""
 
     calls: int = 0
     retries: int = 0
@@ -50,7 +50,7 @@ class Totals:
 
 
 class Board:
-    """Keep the figures of a run while it goes on."""
+    """The figures of a run while it goes on."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
         self.nodes: tuple[str, ...] = tuple(nodes)

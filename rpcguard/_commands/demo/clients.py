@@ -27,14 +27,14 @@ show what nodes do to them, not how one of them waits for a connection."""
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """Hold one try on one node, for the live view."""
+    """One try on one node, for the live view."""
 
     node: str
     duration: float
 
 
 class Caller(Protocol):
-    """Send one request to the service, wherever it is."""
+    """A client of the service, wherever that is."""
 
     name: Client
 
@@ -44,7 +44,7 @@ class Caller(Protocol):
 
 
 class GuardedCaller:
-    """Call through `rpcguard.AsyncTransport`."""
+    """A client whose calls go through `rpcguard.AsyncTransport`."""
 
     name: Client = "rpcguard"
 
@@ -84,7 +84,7 @@ class GuardedCaller:
 
 
 class RoundRobinCaller:
-    """Call with plain httpx, each node of the polled list in turn.
+    """A client of plain httpx, which calls each node of the polled list in turn.
 
     `run` keeps the list; it polls as often as the registry advises, like rpcguard does.
     """

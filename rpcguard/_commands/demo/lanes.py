@@ -52,7 +52,7 @@ _STATE_FILL = {
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Hold one stretch of one lane."""
+    """One stretch of one lane."""
 
     start: float
     end: float

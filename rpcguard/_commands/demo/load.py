@@ -23,7 +23,7 @@ async def steady_load(
     sleep: Callable[[float], Awaitable[object]],
     report: Report,
 ) -> None:
-    """Let every caller make `rate` calls per second, the same ones, until `until` says so.
+    """Have every caller make `rate` calls per second, the same ones, until `until` says so.
 
     Returns when the last call has ended. `report` is told of each call when it ends.
     """

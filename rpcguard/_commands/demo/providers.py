@@ -28,7 +28,7 @@ demo."""
 
 
 class ProviderProcess:
-    """Hold one provider: a name and a port for good, and a process that comes and goes."""
+    """One provider: a name and a port for good, and a process that comes and goes."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ProviderProcess:
             return False
 
     def leave(self) -> None:
-        """Let it say that it leaves, as a preStop hook does."""
+        """Have it say that it leaves, as a preStop hook does."""
         self._leaving.touch()
 
     async def post(self, path: str) -> None:

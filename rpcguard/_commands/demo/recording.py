@@ -11,7 +11,7 @@ CLIENTS: tuple[Client, Client] = ("httpx", "rpcguard")
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """Hold one call of one client; times in seconds, `at` since the load began.
+    """One call of one client; times in seconds, `at` since the load began.
 
     `node` answered it, or is where it failed if that is known. `error` is None for a good call.
     `saveable` says of a failed call that another attempt would have been safe.
@@ -29,7 +29,7 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class DemoEvent:
-    """Hold one thing worth telling; `kind` is an action of the script, or `state` or `failed`."""
+    """One thing worth telling; `kind` is an action of the script, or `state` or `failed`."""
 
     at: float
     node: str
@@ -39,7 +39,7 @@ class DemoEvent:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Hold the state that rpcguard had for a node from `at` on; `state` None: not on its list."""
+    """The state that rpcguard had for a node from `at` on; `state` None: not on its list."""
 
     at: float
     node: str
@@ -49,7 +49,7 @@ class Sighting:
 
 @dataclass(slots=True)
 class Recording:
-    """Collect a run.
+    """All that is noted of a run.
 
     `cold` is for how many seconds a restarted provider is slow; `story` says what is played, where
     that is no release in batches; `executed_twice` counts POSTs by

@@ -17,7 +17,7 @@ POLL_INTERVAL = 1.0
 
 
 class EmbeddedRegistry:
-    """Serve one service's list at `url` from a thread of its own.
+    """A server of one service's list, at `url`, in a thread of its own.
 
     A context manager: it listens from enter to exit. `put` and `remove` are thread-safe. An
     answer carries an `ETag`; a request that names it gets 304.

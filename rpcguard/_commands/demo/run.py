@@ -64,7 +64,7 @@ def run_demo(options: DemoOptions) -> int:
 
 
 class Demo:
-    """Hold the parts of one run together."""
+    """The parts of one run, held together."""
 
     def __init__(self, options: DemoOptions, view: View, logs: Path) -> None:
         self.options = options

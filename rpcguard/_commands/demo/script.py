@@ -64,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Hold the steps of a run; `tail` seconds of quiet follow, `pace` is the stretch of time."""
+    """The steps of a run; `tail` seconds of quiet follow, `pace` is the stretch of time."""
 
     steps: tuple[Step, ...]
     tail: float

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold what one client got; latencies in seconds."""
+    """What one client got; latencies in seconds."""
 
     calls: int
     failed: int

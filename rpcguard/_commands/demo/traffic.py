@@ -31,7 +31,7 @@ _TITLES: dict[Client, str] = {"httpx": "plain httpx, round robin", "rpcguard": "
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Place times on the picture: `seconds` of a run between `left` and `left + width`."""
+    """Where times stand on the picture: `seconds` of a run between `left` and `left + width`."""
 
     left: float
     width: float

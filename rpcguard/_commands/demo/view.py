@@ -33,7 +33,7 @@ _OTHER_COLUMNS = 64
 
 
 class View(Protocol):
-    """Show a run while it goes on; a context manager around the run."""
+    """What shows a run while it goes on; a context manager around the run."""
 
     def __enter__(self) -> View: ...
 
@@ -49,7 +49,7 @@ class View(Protocol):
 
 
 class PlainView:
-    """Print one line per event, with the seconds since the start."""
+    """A view of one line per event, with the seconds since the start."""
 
     def __enter__(self) -> View:
         return self
@@ -66,7 +66,7 @@ class PlainView:
 
 
 class LiveView:
-    """Draw the table anew some times per second."""
+    """A view whose table is drawn anew some times per second."""
 
     def __init__(self) -> None:
         self._live = Live(auto_refresh=False, vertical_overflow="crop")

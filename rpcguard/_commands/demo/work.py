@@ -40,7 +40,7 @@ _COLD_WIDTH = 2
 
 
 class Work:
-    """Serve the work of one provider.
+    """The application of one provider.
 
     While cold it is slow and narrow, for each client by itself, so that neither client of the
     demo feels the load of the other.

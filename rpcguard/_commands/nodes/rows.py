@@ -21,7 +21,7 @@ STATES = ("ejected", "offline", "draining", "warming", "available")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Hold what is shown of one node; times in seconds."""
+    """What is shown of one node; times in seconds."""
 
     id: str
     address: str
@@ -77,7 +77,7 @@ class Row:
 
 
 class RecentChanges:
-    """Count the calls to each node within the last seconds of a watch."""
+    """The calls to each node within the last seconds of a watch."""
 
     def __init__(self) -> None:
         self._seen: defaultdict[str, deque[tuple[float, int, int]]] = defaultdict(deque)

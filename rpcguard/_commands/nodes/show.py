@@ -33,7 +33,7 @@ _HEADS = (
 
 
 class Screen(Protocol):
-    """Show one look after the other."""
+    """What shows one look after the other."""
 
     def show(self, look: Look) -> None:
         """Show a look, or what it has of news."""
@@ -52,7 +52,7 @@ def screen(*, as_json: bool, watch: bool) -> AbstractContextManager[Screen]:
 
 
 class JsonLines:
-    """Print the list as one JSON line, and again when it has changed."""
+    """A screen of JSON lines: the list, and the list again when it has changed."""
 
     def __init__(self) -> None:
         self._last: object = None
@@ -71,7 +71,7 @@ class JsonLines:
 
 
 class PlainLines:
-    """Print the list once, then a line for each change."""
+    """A screen of plain lines: the list once, then a line for each change."""
 
     def __init__(self) -> None:
         self._last: Look | None = None

@@ -33,7 +33,7 @@ _MOST_CALLS = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Hold one look at a service: its nodes, as `NodeView.as_dict` gives them and to be shown.
+    """One look at a service: its nodes, as `NodeView.as_dict` gives them and to be shown.
 
     `known` says whether the registry knows the service, `refused` how many nodes it lists outside
     of the allowed networks.
@@ -98,7 +98,7 @@ async def first_list(transport: AsyncTransport, service: str) -> None:
 
 
 class OwnList:
-    """Look at the list that a transport of this process keeps."""
+    """The list that a transport of this process keeps."""
 
     pause: float = 0.25  # nothing is asked for it, and faster nobody can read
 
@@ -148,7 +148,7 @@ async def _end(task: asyncio.Future[None]) -> None:
 
 
 class StatusPage:
-    """Look at the list of a running program, through the page of its `asgi_status`."""
+    """The list of a running program, through the page of its `asgi_status`."""
 
     pause: float = 0.5  # each look costs the program an answer
 

@@ -48,7 +48,7 @@ _BAR, _SHORT_BAR = 10, 4
 
 
 class OneTable:
-    """Print the table once."""
+    """A screen of one table, printed once."""
 
     def show(self, look: Look) -> None:
         """Print it; the share of good calls is that of all calls."""
@@ -58,7 +58,7 @@ class OneTable:
 
 
 class LiveTable:
-    """Draw the table anew with each look; a context manager around the watch."""
+    """A table that is drawn anew with each look; a context manager around the watch."""
 
     def __init__(
         self, console: Console | None = None, now: Callable[[], float] = time.monotonic

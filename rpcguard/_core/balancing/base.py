@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Balancer(Protocol):
-    """Pick one of the eligible nodes of a service.
+    """What picks one of the eligible nodes of a service.
 
     Called only under the lock of its service, so it needs none of its own. The weight of a node
     stays as it is between `add` and `remove`; its ramp moves. `considered` holds the nodes that
@@ -31,7 +31,7 @@ class Balancer(Protocol):
         ...
 
     def remove(self, live: LiveNode) -> None:
-        """Let go of a node that is no longer eligible."""
+        """Remove a node that is no longer eligible."""
         ...
 
     def pick(self, now: float, excluded: Collection[LiveNode] = ()) -> LiveNode | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class WeightedDraw:
-    """Keep the eligible nodes so that one is drawn by weight in O(1), whatever the weights are.
+    """The eligible nodes, kept so that one is drawn by weight in O(1), whatever the weights are.
 
     Nodes whose weights lie within a power of two share a bin; `_mixed` names the bins where they
     are not the same. `_even` holds all nodes while all weigh the same. `_drawn` draws one, and is
@@ -37,7 +37,7 @@ class WeightedDraw:
         return len(self._places)
 
     def add(self, live: LiveNode) -> None:
-        """Let a node be drawn from now on."""
+        """Take a node in, to be drawn from now on."""
         key = _bin(live.weight)
         nodes = self._bins.setdefault(key, [])
         if nodes and nodes[0].weight != live.weight:
@@ -47,7 +47,7 @@ class WeightedDraw:
         self._change()
 
     def remove(self, live: LiveNode) -> None:
-        """Let a node be drawn no more."""
+        """Remove a node."""
         key = _bin(live.weight)
         nodes = self._bins[key]
         place = self._places.pop(live)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LeastLoaded(LeastRequests):
-    """Pick the less loaded of two nodes drawn by weight; the default.
+    """The balancer that picks the less loaded of two nodes drawn by weight; the default.
 
     `LeastRequests`, and latency where it tells nodes apart. A node whose last answer was far slower
     than is usual lets 5 turns pass, after more of them up to 64, and is tried after some seconds at

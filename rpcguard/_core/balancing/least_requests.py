@@ -50,7 +50,7 @@ RAMP = "drawn by the ramps"
 
 
 class LeastRequests(WeightedDraw):
-    """Pick the one of two nodes, drawn by weight, with fewer calls in flight for its weight.
+    """The balancer that picks, of two nodes drawn by weight, the one with fewer calls in flight.
 
     For calls that differ in length by their nature: streams, uploads, answers of language models.
     Where the call would leave one node less loaded than the other is now, that one is picked; else

@@ -16,7 +16,7 @@ _TRIES = 32
 
 
 class Random(WeightedDraw):
-    """Pick at random, by effective weight; a warming node is thinned."""
+    """The balancer that picks at random, by effective weight; a warming node is thinned."""
 
     considered: tuple[tuple[LiveNode, float], ...]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RoundRobin:
-    """Take turns, each node as often as its effective weight says.
+    """The balancer that takes turns, each node as often as its effective weight says.
 
     Earliest deadline first (as in Envoy's scheduler): smooth like nginx's weighted round robin and
     O(log N) per pick. The order is random, so that many callers do not march in step. A retry takes
@@ -43,7 +43,7 @@ class RoundRobin:
         self._retries.add(live)
 
     def remove(self, live: LiveNode) -> None:
-        """Let go of a node; its place in the queue is skipped later."""
+        """Remove a node; its place in the queue is skipped later."""
         del self._member[live]
         self._retries.remove(live)
         if len(self._queue) > 2 * len(self._member) + 16:

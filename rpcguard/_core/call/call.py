@@ -44,7 +44,7 @@ DRAIN_TIME = 0.1  # seconds that draining may take: the retry waits for it
 
 
 class Call:
-    """Carry one call through its attempts.
+    """One call, carried through its attempts.
 
     Does no I/O and never waits: `run` yields what it wants done, takes the result by `send` and a
     failure by `throw`, and returns the `Handout` or raises the failure that the user gets.
@@ -134,7 +134,7 @@ class Call:
         return self._timeouts
 
     def hand_out(self) -> None:
-        """Let only the deadline count from here on: nothing is tried after the answer is there."""
+        """Cut timeouts by the deadline alone: nothing is tried after the answer is there."""
         if isinstance(self._timeouts, Timeouts):
             self._timeouts.until = self._plan.until or math.inf
 
@@ -341,7 +341,7 @@ class Call:
 
 @dataclass(slots=True)
 class _Done:
-    """Hold how an attempt ended; `complete` says that the body is read and the lease released."""
+    """How an attempt ended; `complete` says that the body is read and the lease released."""
 
     verdict: Verdict
     reply: Reply | None = None

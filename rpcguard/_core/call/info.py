@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Tell one try of a call: the node, the status or exception name, the seconds it took."""
+    """One try of a call: the node, the status or exception name, the seconds it took."""
 
     node: Node
     outcome: str
@@ -20,7 +20,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """Tell how a call was answered: by which node of which service, after which attempts.
+    """How a call was answered: by which node of which service, after which attempts.
 
     `route` is the route that took it, `lane` the mark that it has had; `fallback` is `"base"` or
     `"any"` where the node that answered is none of those that it was meant for.

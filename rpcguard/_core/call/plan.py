@@ -21,7 +21,7 @@ def always() -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class CallPlan:
-    """Say what may be done for one call.
+    """What may be done for one call.
 
     `idempotent` None leaves it to the method, `prefetch_unknown` None to the policy. `replayable`
     tells at any moment whether the body can be sent (again). `until` is the deadline on the

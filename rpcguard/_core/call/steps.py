@@ -67,7 +67,7 @@ class Read:
 
 @dataclass(slots=True)
 class Discard:
-    """Ask for a reply to be thrown away: drained where `drain`, else closed."""
+    """The wish to throw a reply away: drained where `drain`, else closed."""
 
     reply: Reply
     drain: bool
@@ -75,7 +75,7 @@ class Discard:
 
 @dataclass(slots=True)
 class Sleep:
-    """Ask for a pause, in seconds."""
+    """The wish for a pause, in seconds."""
 
     seconds: float
 
@@ -85,7 +85,7 @@ Step = Send | Read | Discard | Sleep
 
 @dataclass(slots=True)
 class Handout:
-    """Hand out a reply; unless it is `complete`, its lease is still to be released."""
+    """A reply to be handed out; unless it is `complete`, its lease is still to be released."""
 
     reply: Reply
     lease: Lease

@@ -46,7 +46,7 @@ def _kept(metadata: Mapping[str, str]) -> _Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Describe one provider process of a service, as its registry lists it.
+    """One provider process of a service, as its registry lists it.
 
     Immutable and hashable. `host` is a name or an IP address (brackets around IPv6 are dropped,
     letters lowered, an international name is kept in its ASCII form), `id` defaults to `host:port`,

@@ -11,7 +11,7 @@ from rpcguard._core.nodes.node import Node
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Hold the whole list of one service at one moment.
+    """The whole list of one service at one moment.
 
     The first of two nodes with one id counts. `authoritative=False` marks an answer that may lack
     nodes (a stale replica, a self-protecting registry): it adds and changes, and removes nothing.

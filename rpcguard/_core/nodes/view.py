@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCounts:
-    """Count the connections of a node: kept alive, busy (or being opened), and calls in line."""
+    """The connections of a node: kept alive, busy (or being opened), and calls in line."""
 
     idle: int
     in_use: int
@@ -28,7 +28,7 @@ class ConnectionCounts:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """Show one node of the live list at the moment of asking.
+    """One node of the live list at the moment of asking.
 
     `until` is the seconds left of an ejection or a mark, None where there is no end in sight.
     `effective_weight` includes the slow-start ramp; `load` is what the balancer compares.
@@ -79,7 +79,7 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """Show one service that a transport follows.
+    """One service that a transport follows, at the moment of asking.
 
     `ready` is true once there is a list, `known` says whether the registry knows the service,
     `age` is the seconds since the registry last answered (None before it and for a fixed list),

@@ -7,7 +7,7 @@ _BUCKETS = 10
 
 
 class RollingCounts:
-    """Count two kinds of things over a sliding window, in ten buckets that expire one by one.
+    """Two counts over a sliding window, in ten buckets that expire one by one.
 
     Not thread-safe; a time before the newest one seen counts as the newest.
     """

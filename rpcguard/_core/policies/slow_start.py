@@ -10,7 +10,7 @@ from rpcguard._checks import is_whole, require, require_amounts, require_positiv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowStart:
-    """Set the ramp of a new or restored node.
+    """The ramp of a new or restored node.
 
     The effective weight is weight · max(floor, (age / window) ** curve), with the age in seconds
     by the local monotonic clock. `window` 0 turns slow start off. After `calls` good calls the

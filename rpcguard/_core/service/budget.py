@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RetryBudget:
-    """Bound retries to a share of the calls plus a floor, over a sliding window.
+    """A bound on retries: a share of the calls plus a floor, over a sliding window.
 
     Not thread-safe: it lives under the lock of its service.
     """

@@ -29,7 +29,7 @@ SAME: Final = "the last node once more: only its connection had ended"
 
 
 class Picker:
-    """Picks nodes of one service, and remembers how.
+    """What picks the nodes of one service, and remembers how.
 
     Not thread-safe: it lives under the lock of its service. `router` is None where lanes are not
     looked at; then every call may go to any node. `homes` is None where no call has a key.

@@ -142,7 +142,7 @@ class Pools:
         return list(self._places)
 
     def put(self, live: LiveNode) -> None:
-        """Let a node be picked, unless it can be already."""
+        """Put a node into its pool, unless it is there."""
         if live.in_pool:
             return
         pool = self._places[live]
@@ -155,7 +155,7 @@ class Pools:
             self._stale()
 
     def take_out(self, live: LiveNode) -> None:
-        """Let a node be picked no more, if it can be."""
+        """Take a node out of its pool, if it is in one."""
         if not live.in_pool:
             return
         pool = self._places[live]

@@ -31,7 +31,7 @@ _PROOFS = 3.0
 
 
 class Reactions:
-    """Decides what each thing that is learned of a node is for it; `standing` carries it out.
+    """What each thing that is learned of a node is for it; `standing` carries it out.
 
     Not thread-safe: the caller holds the service's lock, for every method.
     """

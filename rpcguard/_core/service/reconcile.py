@@ -26,8 +26,8 @@ _CHANGES: Final = ("trusted", "added", "replaced", "updated", "removed", "doubte
 _TOLD: Final = ("added", "replaced", "updated", "removed")
 
 
-class Listed(Protocol):
-    """Say what `compare` needs to know of a node of the live list."""
+class KnownNode(Protocol):
+    """What `compare` needs to know of a node of the live list."""
 
     @property
     def node(self) -> Node:
@@ -118,7 +118,7 @@ class Losses:
 
 
 def compare(
-    current: Mapping[str, Listed],
+    current: Mapping[str, KnownNode],
     snapshot: Snapshot,
     *,
     now: float,
@@ -166,7 +166,7 @@ def compare(
     return result
 
 
-def _sort_in(result: Changes, node: Node, old: Listed | None) -> None:
+def _sort_in(result: Changes, node: Node, old: KnownNode | None) -> None:
     if old is None:
         result.added.append(node)
         return
@@ -189,8 +189,8 @@ def _is_same(old: Node, new: Node) -> bool:
 
 
 def _left_out(
-    current: Mapping[str, Listed], named: set[str], pause: Callable[[], None]
-) -> list[Listed]:
+    current: Mapping[str, KnownNode], named: set[str], pause: Callable[[], None]
+) -> list[KnownNode]:
     missing = []
     for number, (key, old) in enumerate(current.items(), 1):
         if not number % _PAUSE_EVERY:
@@ -201,7 +201,7 @@ def _left_out(
 
 
 def _drop(
-    result: Changes, missing: list[Listed], *, lost: int, serving: int, policy: MembershipPolicy
+    result: Changes, missing: list[KnownNode], *, lost: int, serving: int, policy: MembershipPolicy
 ) -> None:
     result.removed = [old.node.id for old in missing if old.leaving]
     fresh = [old.node.id for old in missing if not old.leaving and old.doubted_at is None]
@@ -212,7 +212,7 @@ def _drop(
 
 
 def _confirmed(
-    result: Changes, missing: list[Listed], now: float, policy: MembershipPolicy
+    result: Changes, missing: list[KnownNode], now: float, policy: MembershipPolicy
 ) -> list[str]:
     """Give the doubted nodes that are still left out after the time that a user waits for that."""
     patience = policy.confirm_after

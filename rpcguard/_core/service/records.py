@@ -23,7 +23,7 @@ was compared, what had been tried, who was out, and what lanes and routes made o
 
 @dataclass(frozen=True, slots=True)
 class PickRecord:
-    """Tell how one pick came about.
+    """How one pick came about.
 
     `at` is by the monotonic clock, in seconds. `candidates` are the node ids that were compared,
     each with its load, the picked one first; `tried` the nodes that the call had used before;

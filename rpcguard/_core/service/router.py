@@ -68,7 +68,7 @@ class _Turns:
 
 
 class Router:
-    """Decides which nodes of a service a call may go to.
+    """What decides which nodes of a service a call may go to.
 
     Not thread-safe: it lives under the lock of its service, apart from `table`, which never changes
     and is replaced. `tell` hears of what a user should know: a kind, words, and whether it was
@@ -213,7 +213,7 @@ class Router:
         return Routed(route, lane, group, fallback, declined, first)
 
     def judge(self, routed: Routed, now: float, *, failed: bool) -> None:
-        """Let the guards see what an attempt came to; a first one, whose nodes no failure chose."""
+        """Tell the guards what an attempt came to; a first one, whose nodes no failure chose."""
         if not routed.first:
             return
         if routed.route is not None and routed.fallback is None:

@@ -37,7 +37,7 @@ Denial = Literal["budget", "no_other_node", "throttled"]
 
 
 class Effects(Protocol):
-    """Do the I/O that a service asks for; called outside its lock, from any thread."""
+    """The I/O that a service asks for; called outside its lock, from any thread."""
 
     def emit(self, event: Event) -> None:
         """Log and count an event."""

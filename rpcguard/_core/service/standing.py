@@ -187,7 +187,7 @@ class Standing:
         code: str = "",
         warm: bool = True,
     ) -> None:
-        """Let something happen to a node, as the tables say, and reassess it."""
+        """Apply an event to a node, as the tables say, and reassess it."""
         live.health, of_health = HEALTH.get((live.health, happening), (live.health, ()))
         live.word, of_word = WORD.get((live.word, happening), (live.word, ()))
         for effect in of_health + of_word:

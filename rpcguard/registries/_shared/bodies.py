@@ -19,7 +19,7 @@ _LONGEST_REASON: Final = 200  # characters: an error may carry the page of a pro
 
 
 class SilenceError(RegistryError):
-    """A stream has said nothing for too long; it may be broken or just quiet."""
+    """The error of a stream that said nothing for too long; it may be broken or just quiet."""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ _RANKS: Final = ("up", "draining", "down")
 
 
 class ExpiredError(Exception):
-    """The history that is asked for is gone."""
+    """The error of a history that is asked for and gone."""
 
 
 class EndpointSlices:
