@@ -13,7 +13,7 @@ import httpx
 
 import rpcguard
 from tests.chaos.ledger import Failed, attempts_of, name_of
-from tests.chaos.provider import SERVICE
+from tests.chaos.provider import NONCE, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +40,24 @@ class Wanted:
     path: str
     headers: dict[str, str]
     repeatable: bool
+    nonce: str
+    """Drawn for this call alone; the node gives it back in the headers and at both ends of the
+    body, so that an answer of another call, or one that is sewn of two, is seen."""
 
     @property
     def body(self) -> bytes:
-        """A nonce of the call's own where the method has a body; the node gives it back."""
-        return f"nonce of {self.call}".encode() if self.method in ("POST", "PUT") else b""
+        """The nonce once more, where the method has a body."""
+        return self.nonce.encode() if self.method in ("POST", "PUT") else b""
+
+    def is_answered_by(self, response: httpx.Response) -> bool:
+        """Tell whether an answer is this call's, whatever its status is."""
+        try:
+            told = response.json()
+        except ValueError:
+            return False
+        own = (self.call, self.nonce, self.body.decode(), self.nonce)
+        said = tuple(told.get(part) for part in ("call", "nonce", "body", "end"))
+        return said == own and response.headers.get(NONCE) == self.nonce
 
 
 class Book(Protocol):
@@ -103,9 +116,10 @@ def _calls(kind: str, number: int, load: Load) -> Any:
         what = rng.choices(methods, weights)[0]
         call = f"{kind[:2]}{number}-{count}{_KEYED if what == 'K' else ''}"
         method = {"K": "POST", "S": "GET"}.get(what, what)
-        headers = {"Idempotency-Key": call} if what == "K" else {}
+        nonce = f"{rng.getrandbits(128):032x}"
+        headers = {NONCE: nonce} | ({"Idempotency-Key": call} if what == "K" else {})
         path = f"/stream?id={call}" if what == "S" else f"/work?id={call}"
-        yield Wanted(call, method, path, headers, repeatable=what != "POST")
+        yield Wanted(call, method, path, headers, repeatable=what != "POST", nonce=nonce)
 
 
 class _Pace:
@@ -192,14 +206,13 @@ def _answered(
     end = time.monotonic()
     info: rpcguard.CallInfo = response.extensions["rpcguard"]
     attempts = tuple((name_of(one.node.id), one.outcome, one.duration) for one in info.attempts)
+    if not wanted.is_answered_by(response):
+        book.wrong.append(f"{wanted.call} got {response.status_code} {response.text[:80]}")
     if response.status_code != 200:
         error = str(response.status_code)
         book.lost(kind, _lost(wanted, begin, end, error, attempts))
         return
     book.answered(kind, end - begin, attempts)
-    told = response.json()
-    if (told["call"], told["nonce"]) != (wanted.call, wanted.body.decode()):
-        book.wrong.append(f"{wanted.call} got {response.text[:80]}")
 
 
 def _failed(

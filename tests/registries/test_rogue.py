@@ -100,8 +100,11 @@ async def test_a_packed_bomb(server: ScriptedServer, registry: Registry) -> None
     bomb = gzip.compress(b" " * 200 * 2**20, 1)
     server.say(bomb, Content_Encoding="gzip")
     began = time.process_time()
+    gzip.decompress(bomb)
+    whole = time.process_time() - began
+    began = time.process_time()
     await assert_useless(registry)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < whole
 
 
 @pytest.mark.parametrize(

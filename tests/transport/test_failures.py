@@ -59,14 +59,16 @@ def silent_in_known_body(peer: Peer) -> None:
     peer.until_gone()
 
 
-def trickle(start: bytes):
-    """Send a drop every 10 ms until the caller has gone."""
+def trickle(start: bytes, drops: list[bytes] | None = None):
+    """Send a drop every 10 ms until the caller has gone, and note them."""
 
     def script(peer: Peer) -> None:
         peer.answer(start)
         peer.sock.settimeout(0.01)
         while True:
             peer.sock.sendall(b"x")
+            if drops is not None:
+                drops.append(b"x")
             with contextlib.suppress(TimeoutError):
                 if not peer.sock.recv(1):
                     return
@@ -79,17 +81,18 @@ def status(code: int, body: bytes = b"sorry", *headers: str):
     return lambda peer: peer.serve("\r\n".join(lines).encode() + body)
 
 
-async def lasting(seconds: float, scenario, tolerance: float = 0.02) -> None:
-    """Measure a call; it is never early, and on time unless the machine is busy three times."""
-    late = []
-    for _ in range(3):
-        start = time.monotonic()
-        await scenario()
-        late.append(time.monotonic() - start - seconds)
-        assert late[-1] >= -tolerance
-        if late[-1] <= tolerance:
-            return
-    pytest.fail(f"late by {late}")
+NEVER = 600.0
+"""Seconds: longer than a test may take."""
+
+EARLY = 0.02
+"""Seconds that the clocks of a loop and of a test may differ by."""
+
+
+async def lasting(seconds: float, scenario) -> None:
+    """Make a call that ends by a timeout: never early; late is what hangs, which pytest ends."""
+    start = time.monotonic()
+    await scenario()
+    assert time.monotonic() - start > seconds - EARLY
 
 
 BEFORE_THE_ANSWER = [
@@ -384,12 +387,11 @@ async def test_deadline_holds_against_a_trickle(start, idempotent, flavour, make
 async def test_deadline_includes_the_pause_before_a_retry(make_node, make_caller):
     """A pause that would outlast the deadline is not begun."""
     nodes = [make_node(status(503)) for _ in range(5)]
-    caller = make_caller(*nodes, retry=RetryPolicy(attempts=5, backoff=1000.0, backoff_max=1000.0))
+    caller = make_caller(*nodes, retry=RetryPolicy(attempts=5, backoff=1e9, backoff_max=1e9))
     await caller.settle_list()
-    start = time.monotonic()
-    response = await caller.call(extensions={"rpcguard": {"deadline": 0.3}})
+    response = await caller.call(extensions={"rpcguard": {"deadline": NEVER}})
     assert response.status_code == 503
-    assert time.monotonic() - start < 0.3
+    assert len(response.extensions["rpcguard"].attempts) == 2  # the second went out at once
 
 
 async def test_an_unwanted_answer_does_not_hold_up_the_retry(make_node, make_caller):
@@ -400,21 +402,19 @@ async def test_an_unwanted_answer_does_not_hold_up_the_retry(make_node, make_cal
         peer.until_gone()
 
     caller = make_caller(make_node(stuck), make_node())
-    start = time.monotonic()
-    response = await caller.call()
+    response = await caller.call(timeout=NEVER)
     assert response.text == "ok"
-    assert time.monotonic() - start < 0.2
 
 
 # On trio httpx leaves the inner generators of its own body to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Async generator", "ignore:Exception ignored in")
 async def test_an_unwanted_answer_that_trickles_does_not_hold_up_the_retry(make_node, make_caller):
     """A 503 whose body comes drop by drop is left alone after a tenth of a second."""
-    bad = make_node(trickle(b"HTTP/1.1 503 No\r\nContent-Length: 999\r\n\r\n"))
+    drops: list[bytes] = []
+    bad = make_node(trickle(b"HTTP/1.1 503 No\r\nContent-Length: 999\r\n\r\n", drops))
     caller = make_caller(bad, make_node())
-    start = time.monotonic()
-    assert (await caller.call()).text == "ok"
-    assert time.monotonic() - start < 0.25
+    assert (await caller.call(timeout=NEVER)).text == "ok"
+    assert len(drops) < 500  # most of the body was still to come
 
 
 async def test_an_unwanted_short_answer_keeps_its_connection(make_node, make_caller):
@@ -502,10 +502,8 @@ async def test_all_nodes_refuse(make_caller):
     """When nobody listens the connect error comes at once, with every attempt in its note."""
     nodes = [Dead(), Dead()]
     caller = make_caller(*nodes)
-    start = time.monotonic()
     with pytest.raises(http.ConnectError) as caught:
-        await caller.call()
-    assert time.monotonic() - start < 0.5
+        await caller.call(timeout=NEVER)
     assert not isinstance(caught.value, NoAvailableNode)
     (note,) = caught.value.__notes__
     assert note.startswith("rpcguard: service orders: attempt 1 on 127.0.0.1:")

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 import rpcguard
-from rpcguard import TransportClosed
+from rpcguard import MembershipPolicy, TransportClosed
 from tests.support.calls import (
     BOTH_CHILDREN,
     FLAVOURS,
@@ -26,6 +26,9 @@ from tests.support.calls import (
 )
 from tests.support.library import http
 from tests.support.scripts import Gate, hang, hang_in_body
+
+NEVER = 600.0
+"""Seconds: longer than a test may take."""
 
 CALLS = 500
 ASYNC = FLAVOURS[1:]
@@ -73,10 +76,9 @@ async def test_500_calls_in_flight_finish(flavour, make_node, make_caller):
         group.start_soon(streams.transport.aclose)
         await soon(lambda: caller.transport._closed and streams.transport._closed, "not begun")
         for one in (caller, streams):
-            start = time.monotonic()
             with pytest.raises(TransportClosed):
                 await one.call()
-            assert time.monotonic() - start < 0.1
+        assert gate.waiting == CALLS  # refused while all of them were still under way
         gate.open()
     assert sorted(texts) == sorted(["ok"] * (CALLS // 2) + ["firstlast"] * (CALLS // 2))
     eventually(lambda: answering.open == streaming.open == 0, "a connection was left open")
@@ -128,7 +130,7 @@ async def test_a_call_that_hangs_is_cut(nodes, method, flavour, make_node, make_
     hanging = [make_node(hang) for _ in range(nodes)]
     caller = make_caller(*hanging, drain_timeout=0.2, client={"timeout": 30})
     failures: list[Exception] = []
-    took: list[float] = []
+    cut_after: list[float] = []
 
     async def call() -> None:
         try:
@@ -140,7 +142,7 @@ async def test_a_call_that_hangs_is_cut(nodes, method, flavour, make_node, make_
         await soon(lambda: hanging[0].seen, "nothing was sent")
         start = time.monotonic()
         await shut(caller)
-        took.append(time.monotonic() - start)
+        cut_after.append(time.monotonic() - start)
 
     if flavour.sync:
         threads = [
@@ -154,8 +156,9 @@ async def test_a_call_that_hangs_is_cut(nodes, method, flavour, make_node, make_
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             group.start_soon(close)
-    assert 0.19 < took[0] < 0.4
-    (failure,) = failures
+    assert cut_after[0] > 0.19
+    (failure,) = failures  # and its own timeout, of 30 s, is not what has ended it
+    assert not isinstance(failure, http.TimeoutException)
     assert "attempt 1 on" in "".join(failure.__notes__)
     assert sum(len(node.seen) for node in hanging) == 1
     eventually(lambda: sum(node.open for node in hanging) == 0, "a connection was left open")
@@ -217,13 +220,11 @@ async def test_a_stream_that_nobody_reads_is_cut(flavour, make_node, make_caller
 async def test_in_a_cancelled_scope(flavour, make_node, make_caller):
     """`aclose` in a cancelled scope cuts what is in flight and closes everything."""
     node = make_node(hang_in_body)
-    caller = make_caller(node)
+    caller = make_caller(node, drain_timeout=NEVER)
     response = await caller.open()
-    start = time.monotonic()
     with anyio.CancelScope() as scope:
         scope.cancel()
         await caller.transport.aclose()
-    assert time.monotonic() - start < 1.0
     eventually(lambda: node.open == 0, "a connection was left open")
     with pytest.raises(http.TransportError):
         await caller.read(response)
@@ -284,13 +285,12 @@ async def test_while_the_first_list_is_awaited(flavour, make_caller):
         async def fetch(self, service):
             await anyio.sleep_forever()
 
-    caller = make_caller(listing=NoAnswer())
-    start = time.monotonic()
+    patient = MembershipPolicy(first_snapshot_timeout=NEVER)
+    caller = make_caller(listing=NoAnswer(), membership=patient)
     async with anyio.create_task_group() as group:
         group.start_soon(caller.transport.aclose)
         with pytest.raises(TransportClosed):
             await caller.call()
-    assert time.monotonic() - start < 1.0
 
 
 @each(FLAVOURS)

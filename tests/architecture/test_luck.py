@@ -1,0 +1,109 @@
+"""No test says that something took less than a constant: a busy machine is no fault."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "time"}
+BELOW, ABOVE = (ast.Lt, ast.LtE), (ast.Gt, ast.GtE)
+
+
+def is_reading(node: ast.expr) -> bool:
+    """Tell whether a clock is read: `time.monotonic()`, `anyio.current_time()`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    owner = node.func.value
+    of_time = isinstance(owner, ast.Name) and owner.id == "time" and node.func.attr in CLOCKS
+    return of_time or node.func.attr == "total_seconds"
+
+
+def is_measure(node: ast.expr, names: set[str]) -> bool:
+    """Tell whether a value is a time that something took."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+        return any(is_reading(one) for one in ast.walk(node) if isinstance(one, ast.expr))
+    if isinstance(node, ast.Call):
+        return any(is_measure(one, names) for one in node.args)
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def is_constant(node: ast.expr) -> bool:
+    """Tell whether a value is fixed: a number, a name in capitals, or what is made of these."""
+    if isinstance(node, ast.BinOp):
+        return is_constant(node.left) and is_constant(node.right)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id.isupper())
+
+
+def measures(tree: ast.AST) -> set[str]:
+    """Give the names that hold times that something took, or lists of them."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and is_measure(node.value, set()):
+            names |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, added = node.func.value, node.func.attr == "append"
+            if added and isinstance(owner, ast.Name) and is_measure(node.args[0], set()):
+                names.add(owner.id)
+    return names
+
+
+def lucky(source: str) -> list[int]:
+    """Give the lines that assert that something took less than a constant."""
+    tree = ast.parse(source)
+    names, found = measures(tree), []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assert):
+            continue
+        for part in ast.walk(node.test):
+            if not isinstance(part, ast.Compare):
+                continue
+            sides = [part.left, *part.comparators]
+            for left, how, right in zip(sides, part.ops, sides[1:], strict=False):
+                less, more = (left, right) if isinstance(how, BELOW) else (right, left)
+                if isinstance(how, BELOW + ABOVE) and is_measure(less, names) and is_constant(more):
+                    found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "assert time.monotonic() - began < 0.25",
+        "assert 2 * LIMIT >= time.perf_counter() - began",
+        "took = time.monotonic() - began\nassert 0.2 < took <= 4 * 0.4",
+        "took.append(time.monotonic() - began)\nassert sorted(took)[3] < 0.2",
+        "times = []\ntimes.append(time.time() - began)\nassert min(times) < 0.010",
+    ],
+)
+def test_such_assertions_are_found(source):
+    """Whatever the clock, the side and the name that holds it."""
+    assert lucky(source) == [source.count("\n") + 1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "assert time.monotonic() < end, 'it hangs'",
+        "assert time.monotonic() - began > 0.2",
+        "took = time.monotonic() - began\nassert took < 3 * control",
+        "assert len(drops) < 500",
+    ],
+)
+def test_nothing_else_is(source):
+    """A guard against hanging, a timer that is not early and a control beside it are no luck."""
+    assert lucky(source) == []
+
+
+def test_no_test_depends_on_luck():
+    """What is to be quick is proven by the order of events, an injected clock or a control."""
+    found = {
+        str(path.relative_to(TESTS)): lines
+        for path in sorted(TESTS.rglob("*.py"))
+        if (lines := lucky(path.read_text()))
+    }
+    assert found == {}
