@@ -16,6 +16,9 @@ Each stream is told of its own answer alone, credit is given back whether anybod
 what a peer can send for nothing is bounded. Nothing in them is about requests of httpx: a stream
 that talks in both directions stands on the same books.
 
+`protobuf` reads and writes messages by tables of what is wanted of them; it is bounded in depth and
+parts, and skips what no table names.
+
 Imports: `_core` and below. A newcomer gets wrong: keeping bytes after an answer for the next one;
 they would be given to another call.
 """
