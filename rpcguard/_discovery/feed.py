@@ -16,6 +16,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain
+from rpcguard.registries._shared.backoff import Backoff
 from rpcguard.registries.base import Registry, WatchableRegistry
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
     from rpcguard._discovery.store import SnapshotStore
 
-_FIRST_BACKOFF = 0.2  # seconds: a registry that restarts is back soon
-_LONGEST_BACKOFF = 30.0  # seconds: callers of a dead registry ask it twice a minute
 _FETCH_TIMEOUT = 30.0  # seconds: an answer that takes longer is about another time
 _SHORTEST_POLL = 1.0  # seconds: whatever a registry advises, it is not asked more often
 _CACHE_AFTER = 1.0  # seconds: a registry that answers is better than a list on disk
@@ -41,23 +40,6 @@ holds nobody up for longer."""
 
 _LEAST_GAP = 1.0
 """Seconds between two questions at least, however many calls say that the list is wrong."""
-
-
-class Backoff:
-    """Growing pauses: from 0.2 to 30 seconds, each jittered down to half."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._next = _FIRST_BACKOFF
-
-    def pause(self) -> float:
-        """Give the next pause."""
-        longest, self._next = self._next, min(self._next * 2.0, _LONGEST_BACKOFF)
-        return longest * self._rng.uniform(0.5, 1.0)
-
-    def reset(self) -> None:
-        """Begin with the shortest pause again."""
-        self._next = _FIRST_BACKOFF
 
 
 class Feed:
