@@ -69,8 +69,8 @@ class Message:
         unwrap: Callable[[dict[str, Any]], Any] | None = None,
         wrap: Callable[[Any], dict[str, Any]] | None = None,
     ) -> None:
-        self.unwrap = unwrap
-        self.wrap = wrap
+        self.unwrap: Callable[[dict[str, Any]], Any] | None = unwrap
+        self.wrap: Callable[[Any], dict[str, Any]] | None = wrap
         self.fields: dict[int, Field] = {}
         self.inner: tuple[Field, ...] = ()
         self._by_name: dict[str, tuple[int, Field]] = {}

@@ -159,6 +159,8 @@ def test_registry_urls_are_understood(where, url, monkeypatch):
         pytest.skip("stands for a form")
     if url == "kubernetes:///":
         pytest.skip("reads its namespace from the pod that it runs in")
+    if url == "xds:///":
+        pytest.skip("reads a file that the environment names")
     try:
         rpcguard.registry_from_url(url)
     except ImportError as error:

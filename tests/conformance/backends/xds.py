@@ -1,4 +1,4 @@
-"""xDS: EDS over REST of a fake control plane, which a real Envoy takes for one."""
+"""xDS: EDS over REST of a fake control plane, which a real Envoy takes for one, and ADS by gRPC."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from tests.conformance.backends.base import Backend
 from tests.support.servers.base import Server, free_ports
+from tests.support.servers.control_plane import (
+    GoControlPlane,
+    cluster,
+    endpoints,
+    listener,
+    route,
+    routes,
+)
 from tests.support.servers.xds import ControlPlane, lb_endpoint
 
 if TYPE_CHECKING:
@@ -16,11 +24,9 @@ if TYPE_CHECKING:
 PASSWORD, WRONG = "r1ght-passw0rd", "wr0ng-passw0rd"
 
 
-class XdsBackend(Backend):
+class _Assigning(Backend):
     """One locality for each zone; the status is what the control plane's health checks say."""
 
-    name = "xds+http"
-    server_class = ControlPlane
     capabilities = frozenset(
         {
             *("change", "update", "weight", "zone", "version", "metadata", "status", "drain"),
@@ -30,19 +36,8 @@ class XdsBackend(Backend):
 
     def __init__(self, directory: Path, server: Server | None) -> None:
         super().__init__(directory, server)
-        self.server.password = PASSWORD
         self._dead_port = free_ports(1)[0]
         self._services: dict[str, dict[str, tuple[Node, str]]] = {}
-
-    @property
-    def server(self) -> ControlPlane:
-        assert isinstance(self._server, ControlPlane)
-        return self._server
-
-    def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
-        password = WRONG if wrong_credentials else PASSWORD
-        dead = f"127.0.0.1:{self._dead_port}," if dead_member else ""
-        return f"xds+http://user:{password}@{dead}127.0.0.1:{self.server.port}?refresh=0.1"
 
     def secrets(self) -> tuple[str, ...]:
         return PASSWORD, WRONG
@@ -100,7 +95,65 @@ class XdsBackend(Backend):
                     metadata={"filter_metadata": {"envoy.lb": labels}},
                 )
             )
-        self.server.assign(service, list(localities.values()))
+        self.assign(service, list(localities.values()))
+
+    def assign(self, service: str, localities: list[dict[str, Any]]) -> None:
+        """Tell the control plane the endpoints of a service."""
+        raise NotImplementedError
 
 
-backends = (XdsBackend,)
+class XdsBackend(_Assigning):
+    """EDS over REST."""
+
+    name = "xds+http"
+    server_class = ControlPlane
+
+    def __init__(self, directory: Path, server: Server | None) -> None:
+        super().__init__(directory, server)
+        self.server.password = PASSWORD
+
+    @property
+    def server(self) -> ControlPlane:
+        assert isinstance(self._server, ControlPlane)
+        return self._server
+
+    def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
+        password = WRONG if wrong_credentials else PASSWORD
+        dead = f"127.0.0.1:{self._dead_port}," if dead_member else ""
+        return f"xds+http://user:{password}@{dead}127.0.0.1:{self.server.port}?refresh=0.1"
+
+    def assign(self, service: str, localities: list[dict[str, Any]]) -> None:
+        self.server.assign(service, localities)
+
+
+class AdsBackend(_Assigning):
+    """The whole chain from a listener to endpoints, by gRPC from go-control-plane."""
+
+    name = "xds"
+    server_class = GoControlPlane
+    push = True
+
+    @property
+    def server(self) -> GoControlPlane:
+        assert isinstance(self._server, GoControlPlane)
+        return self._server
+
+    def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
+        token = WRONG if wrong_credentials else GoControlPlane.token
+        dead = f"127.0.0.1:{self._dead_port}," if dead_member else ""
+        return f"xds://:{token}@{dead}127.0.0.1:{self.server.port}?timeout=2"
+
+    def secrets(self) -> tuple[str, ...]:
+        return GoControlPlane.token, WRONG
+
+    def assign(self, service: str, localities: list[dict[str, Any]]) -> None:
+        table = f"{service}-routes"
+        self.server.put(
+            endpoints(service, *localities),
+            cluster(service),
+            routes(table, service, route(service)),
+            listener(service, table),
+        )
+
+
+backends = (XdsBackend, AdsBackend)
