@@ -48,20 +48,25 @@ def _wrapped(kind: Scalar, zero: Any) -> Message:
     )
 
 
+# google/protobuf/wrappers.proto
 UINT32_VALUE: Final = _wrapped(UINT32, 0)
 BOOL_VALUE: Final = _wrapped(BOOL, False)
+# google/protobuf/any.proto
 ANY: Final = Message({1: one("type_url", TEXT), 2: one("value", BYTES)})
+# google/protobuf/duration.proto
 DURATION: Final = Message(
     {1: one("seconds", INT64), 2: one("nanos", INT32)},
     unwrap=lambda fields: fields.get("seconds", 0) + fields.get("nanos", 0) / 1e9,
 )
 
 _VALUE: Final = Message(unwrap=_value_of, wrap=_fields_of)
+# google/protobuf/struct.proto: Struct
 STRUCT: Final = Message(
     {1: keyed("fields", _VALUE, empty=None)},
     unwrap=lambda fields: fields.get("fields", {}),
     wrap=lambda value: {"fields": value},
 )
+# The same: ListValue
 _LIST: Final = Message(
     {1: many("values", _VALUE)},
     unwrap=lambda fields: fields.get("values", []),

@@ -150,7 +150,7 @@ class AdsBooks:
 
     @property
     def next_due(self) -> float:
-        """When the next resource becomes absent, on the clock; infinite if none is awaited."""
+        """Tell when the next resource becomes absent, by the clock; infinite if none is awaited."""
         now = self._clock()
         ends = (
             since + self._patience for one in self._types.values() for since in one.since.values()

@@ -53,7 +53,7 @@ class Followed:
 
 
 class AdsClient:
-    """Keeps one stream of aggregated discovery for as long as somebody follows a service.
+    """One stream of aggregated discovery, open for as long as somebody follows a service.
 
     A stream that ends after it has answered is begun anew, at the next address if need be, and
     nobody hears of it: control planes end connections of a certain age. Whoever waits hears of one

@@ -28,8 +28,11 @@ WRAPPER_TYPE: Final = f"{_TYPES}.service.discovery.v3.Resource"
 
 # Discovery
 
+# envoy/config/core/v3/base.proto: Locality
 _LOCALITY: Final = Message({1: one("region", TEXT), 2: one("zone", TEXT), 3: one("sub_zone", TEXT)})
+# google/rpc/status.proto
 _STATUS: Final = Message({1: one("code", INT32), 2: one("message", TEXT)})
+# envoy/config/core/v3/base.proto: Node
 _NODE: Final = Message(
     {
         1: one("id", TEXT),
@@ -41,6 +44,7 @@ _NODE: Final = Message(
         10: many("client_features", TEXT),
     }
 )
+# envoy/service/discovery/v3/discovery.proto: DiscoveryRequest
 REQUEST: Final = Message(
     {
         1: one("version_info", TEXT),
@@ -51,12 +55,14 @@ REQUEST: Final = Message(
         6: one("error_detail", _STATUS),
     }
 )
+# the same: ResourceError
 _RESOURCE_ERROR: Final = Message(
     {
         1: one("resource_name", Message({1: one("name", TEXT)})),
         2: one("error_detail", _STATUS),
     }
 )
+# the same: DiscoveryResponse
 RESPONSE: Final = Message(
     {
         1: one("version_info", TEXT),
@@ -66,10 +72,12 @@ RESPONSE: Final = Message(
         7: many("resource_errors", _RESOURCE_ERROR),
     }
 )
+# the same: Resource
 WRAPPER: Final = Message({2: one("resource", ANY), 3: one("name", TEXT)})
 
 # Endpoints
 
+# envoy/config/core/v3/address.proto
 _ADDRESS: Final = Message(
     {
         1: one(
@@ -80,6 +88,7 @@ _ADDRESS: Final = Message(
         )
     }
 )
+# envoy/config/endpoint/v3/endpoint_components.proto
 _LB_ENDPOINT: Final = Message(
     {
         1: one("endpoint", Message({1: one("address", _ADDRESS), 3: one("hostname", TEXT)})),
@@ -88,6 +97,7 @@ _LB_ENDPOINT: Final = Message(
         4: one("load_balancing_weight", UINT32_VALUE),
     }
 )
+# the same
 _LOCALITY_ENDPOINTS: Final = Message(
     {
         1: one("locality", _LOCALITY),
@@ -96,6 +106,7 @@ _LOCALITY_ENDPOINTS: Final = Message(
         5: one("priority", UINT32),
     }
 )
+# envoy/config/endpoint/v3/endpoint.proto
 ASSIGNMENT: Final = Message(
     {1: one("cluster_name", TEXT), 2: many("endpoints", _LOCALITY_ENDPOINTS)}
 )
@@ -105,6 +116,7 @@ ASSIGNMENT: Final = Message(
 EDS, LOGICAL_DNS, STRICT_DNS, STATIC, ORIGINAL_DST = 3, 2, 1, 0, 4
 """Types of clusters, `Cluster.DiscoveryType`."""
 
+# envoy/config/cluster/v3/cluster.proto
 CLUSTER: Final = Message(
     {
         1: one("name", TEXT),
@@ -120,11 +132,14 @@ CLUSTER: Final = Message(
         ),
     }
 )
+# envoy/extensions/clusters/aggregate/v3/cluster.proto
 AGGREGATE: Final = Message({1: many("clusters", TEXT)})
 
 # Listeners and routes
 
+# envoy/type/matcher/v3/regex.proto
 _REGEX: Final = Message({2: one("regex", TEXT)})
+# envoy/type/matcher/v3/string.proto
 _STRING_MATCHER: Final = Message(
     {
         **choice(
@@ -140,6 +155,7 @@ _STRING_MATCHER: Final = Message(
         6: one("ignore_case", BOOL),
     }
 )
+# envoy/config/route/v3/route_components.proto, down to the virtual host
 _HEADER_MATCHER: Final = Message(
     {
         1: one("name", TEXT),
@@ -159,13 +175,16 @@ _HEADER_MATCHER: Final = Message(
         ),
     }
 )
+# QueryParameterMatcher
 _QUERY_MATCHER: Final = Message(
     {
         1: one("name", TEXT),
         **choice({5: one("string_match", _STRING_MATCHER), 6: one("present_match", BOOL)}),
     }
 )
+# envoy/type/v3/percent.proto
 _FRACTION: Final = Message({1: one("numerator", UINT32), 2: one("denominator", ENUM)})
+# RouteMatch
 _ROUTE_MATCH: Final = Message(
     {
         **choice(
@@ -188,9 +207,11 @@ _ROUTE_MATCH: Final = Message(
         16: many("filter_state", Message()),
     }
 )
+# WeightedCluster.ClusterWeight
 _WEIGHTED: Final = Message(
     {1: one("name", TEXT), 2: one("weight", UINT32_VALUE), 12: one("cluster_header", TEXT)}
 )
+# RetryPolicy
 _RETRY_POLICY: Final = Message(
     {
         1: one("retry_on", TEXT),
@@ -198,6 +219,7 @@ _RETRY_POLICY: Final = Message(
         3: one("per_try_timeout", DURATION),
     }
 )
+# RouteAction
 _ROUTE_ACTION: Final = Message(
     {
         **choice(
@@ -218,6 +240,7 @@ _ROUTE_ACTION: Final = Message(
         45: one("path_rewrite", TEXT),
     }
 )
+# Route
 _ROUTE: Final = Message(
     {
         1: one("match", _ROUTE_MATCH),
@@ -233,6 +256,7 @@ _ROUTE: Final = Message(
         ),
     }
 )
+# VirtualHost
 _VIRTUAL_HOST: Final = Message(
     {
         1: one("name", TEXT),
@@ -241,15 +265,18 @@ _VIRTUAL_HOST: Final = Message(
         21: one("matcher", Message()),
     }
 )
+# envoy/config/route/v3/route.proto
 ROUTE_CONFIGURATION: Final = Message(
     {1: one("name", TEXT), 2: many("virtual_hosts", _VIRTUAL_HOST)}
 )
+# envoy/extensions/filters/network/http_connection_manager/v3
 CONNECTION_MANAGER: Final = Message(
     {
         3: one("rds", Message({2: one("route_config_name", TEXT)})),
         4: one("route_config", ROUTE_CONFIGURATION),
     }
 )
+# envoy/config/listener/v3/listener.proto
 LISTENER: Final = Message(
     {1: one("name", TEXT), 19: one("api_listener", Message({1: one("api_listener", ANY)}))}
 )

@@ -29,7 +29,7 @@ _OPTIONS: Final = (
 )
 _FORM: Final = URLForm(
     example="xds+tls://istiod.istio-system:15012?ca=/etc/istio/root.pem&token_file=/run/token",
-    ports={"xds": 15010, "xds+tls": 15012},
+    ports={"xds": 15010, "xds+tls": 15012},  # istiod's
     options=_OPTIONS,
     credentials="token",
 )
