@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from rpcguard._planning.rehearsal import shortened
 
 if TYPE_CHECKING:
     from rpcguard._planning.plan import PlanRow, ReleasePlan
@@ -67,6 +70,7 @@ def as_dict(plan: ReleasePlan) -> dict[str, Any]:
         "expected_load": plan.fleet.expected,
         "workers": plan.fleet.workers,
         "service_time": plan.fleet.service_time,
+        "rehearsed": asdict(shortened(plan.rollout)),
         "rows": [_row(one) for one in plan.rows],
         "advised": None if row is None else row.size,
         "order": [] if row is None else order_of(row),

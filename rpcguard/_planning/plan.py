@@ -167,7 +167,7 @@ def _figures(
     # At the scale of 40 nodes less than one of them would go.
     too_small = size * MOST_NODES < len(fleet.nodes)
     if fast or too_small or len(fleet.nodes) == 1:
-        return Rehearsed(1.0, lost_by_formula(fleet, rollout, batches)), "by formula"
+        return Rehearsed(0.0, 1.0, lost_by_formula(fleet, rollout, batches)), "by formula"
     return rehearse(fleet, rollout, batches, seed=seed), "simulated"
 
 

@@ -28,12 +28,12 @@ MOST_NODES = 40
 """Nodes of a rehearsal; a larger fleet is played at scale."""
 MOST_BATCHES = 4
 """Batches that are played. The ones after them would repeat them."""
-_CALM = 8.0  # seconds before the first batch: p99 of the release is compared with theirs
+CALM = 8.0  # seconds before the first batch: p99 of the release is compared with theirs
 _LONGEST_AWAY = 4.0  # seconds; a longer absence only repeats itself
 _LONGEST_COLD = 4.0  # seconds, likewise
 _SHORTEST_PAUSE = 2.0  # seconds between batches, so that the queues of one are gone at the next
 _TIMEOUT = 2.0  # seconds that a caller waits, as in the published tables
-_LEAVING = 1.0  # seconds for which a leaving node serves on and says so, as a preStop hook waits
+LEAVING = 1.0  # seconds for which a leaving node serves on and says so, as a preStop hook waits
 
 _TIMED_OUT = Verdict("ReadTimeout", failed=True, safety=Safety.MAYBE, blame="failure")
 _GOOD_AND_LEAVING = replace(GOOD, notice=Notice("signal", "X-RpcGuard-Offline", named=True))
@@ -43,10 +43,25 @@ _GOOD_AND_LEAVING = replace(GOOD, notice=Notice("signal", "X-RpcGuard-Offline", 
 class Rehearsed:
     """What came of a rehearsal."""
 
+    calm: float
+    """p99 of the calm before the release, in seconds."""
     p99: float
     """p99 of the release ÷ p99 of the calm before it."""
     lost: float
     """Calls of a million, over the whole release, that failed."""
+
+
+def shortened(rollout: Rollout) -> Rollout:
+    """Cut a rollout to what a rehearsal plays of it: seconds in place of minutes."""
+    away, cold = min(rollout.away, _LONGEST_AWAY), min(rollout.cold, _LONGEST_COLD)
+    return replace(
+        rollout,
+        away=away,
+        cold=cold,
+        slow_start=min(rollout.slow_start, 2.0 * _LONGEST_COLD),
+        lag=min(rollout.lag, away),
+        pause=max(min(rollout.between, cold), _SHORTEST_PAUSE),
+    )
 
 
 @dataclass(slots=True)
@@ -67,7 +82,7 @@ class _Restarted(FleetProvider):
 
 
 class _Stage:
-    """The fleet at its scale, with what is listed at the moment."""
+    """The fleet at its scale, with what is listed at the moment; the rollout is a short one."""
 
     def __init__(self, fleet: Fleet, rollout: Rollout, *, nodes: int, seed: int) -> None:
         chosen = fleet.nodes[:: max(len(fleet.nodes) // nodes, 1)][:nodes]
@@ -75,10 +90,9 @@ class _Stage:
         self.listed: dict[str, PlannedNode] = dict(self.nodes)
         self.rollout = rollout
         self.service_time = fleet.service_time
-        slow_start = SlowStart(window=min(rollout.slow_start, 2.0 * _LONGEST_COLD))
         self.simulation = Simulation(
             {name: self._provider(fleet, node) for name, node in self.nodes.items()},
-            policies=Policies(slow_start=slow_start),
+            policies=Policies(slow_start=SlowStart(window=rollout.slow_start)),
             callers=min(fleet.callers, MOST_NODES),
             seed=seed,
         )
@@ -103,9 +117,8 @@ class _Stage:
     def restart(self, names: Sequence[str], at: float) -> None:
         """Restart nodes at a time of the play: they leave, come back cold, and are listed again."""
         rollout = self.rollout
-        away = min(rollout.away, _LONGEST_AWAY)
-        stop = at + _LEAVING if rollout.signal else at
-        back = stop + away
+        stop = at + LEAVING if rollout.signal else at
+        back = stop + rollout.away
         for name in names:
             provider = self.simulation.providers[name]
             assert isinstance(provider, _Restarted)
@@ -114,11 +127,11 @@ class _Stage:
                 provider.leaving = lambda now: at <= now - START < stop
             provider.seconds = partial(self._cold_seconds, back)
         begin = self.simulation.elapsed
-        self.simulation.at(stop + min(rollout.lag, away) - begin, partial(self._unlist, names))
+        self.simulation.at(stop + rollout.lag - begin, partial(self._unlist, names))
         self.simulation.at(back + 0.1 - begin, partial(self._list_again, names))
 
     def _cold_seconds(self, back: float, now: float, rng: random.Random) -> float:
-        cold = min(self.rollout.cold, _LONGEST_COLD)
+        cold = self.rollout.cold
         age = now - START - back
         factor = 1.0
         if cold and 0.0 <= age < cold:
@@ -141,13 +154,12 @@ def rehearse(fleet: Fleet, rollout: Rollout, batches: Sequence[Batch], *, seed: 
     A fleet of more than 40 nodes is played with 40, batches cut likewise.
     """
     count = min(len(fleet.nodes), MOST_NODES)
-    stage = _Stage(fleet, rollout, nodes=count, seed=seed)
+    short = shortened(rollout)
+    stage = _Stage(fleet, short, nodes=count, seed=seed)
     if not stage.rate:
-        return Rehearsed(1.0, 0.0)
-    cold = min(rollout.cold, _LONGEST_COLD)
-    step = _LEAVING * rollout.signal + min(rollout.away, _LONGEST_AWAY)
-    step += max(min(rollout.between, cold), _SHORTEST_PAUSE)
-    waiting, at, played = list(stage.nodes), _CALM, 0
+        return Rehearsed(0.0, 1.0, 0.0)
+    step = LEAVING * short.signal + short.away + short.between
+    waiting, at, played = list(stage.nodes), CALM, 0
     for batch in batches[:MOST_BATCHES]:
         size = max(round(len(batch.nodes) * count / len(fleet.nodes)), 1)
         names, waiting = waiting[:size], waiting[size:]
@@ -164,8 +176,8 @@ def _figures(
     stage: _Stage, rollout: Rollout, batches: Sequence[Batch], *, played: int, end: float
 ) -> Rehearsed:
     simulation = stage.simulation
-    calm = simulation.percentile(0.99, 2.0, _CALM)
-    failed = sum(not call.good for call in simulation.span(_CALM, end) if call.ended)
-    whole = max(duration(rollout, batches), end - _CALM)
+    calm = simulation.percentile(0.99, 2.0, CALM)
+    failed = sum(not call.good for call in simulation.span(CALM, end) if call.ended)
+    whole = max(duration(rollout, batches), end - CALM)
     lost = 1e6 * failed * (len(batches) / played) / (stage.rate * whole)
-    return Rehearsed(simulation.percentile(0.99, _CALM, end) / calm, lost)
+    return Rehearsed(calm, simulation.percentile(0.99, CALM, end) / calm, lost)

@@ -16,19 +16,19 @@ Report = Callable[[CallRecord, tuple[Attempted, ...]], None]
 async def steady_load(
     callers: Sequence[Caller],
     *,
-    rate: float,
+    gap: Callable[[random.Random], float],
     seed: int,
     until: Callable[[], bool],
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[object]],
     report: Report,
 ) -> None:
-    """Have every caller make `rate` calls per second, the same ones, until `until` says so.
+    """Have every caller make the same calls, `gap` seconds apart, until `until` says so.
 
     Returns when the last call has ended. `report` is told of each call when it ends.
     """
     choice = random.Random(seed)
-    start = clock()
+    due = clock()
     number = 0
 
     async def one(caller: Caller, method: str, path: str) -> None:
@@ -42,4 +42,5 @@ async def steady_load(
                 path = f"/work?id={caller.name[0]}{number}-{key}"
                 calls.create_task(one(caller, method, path))
             number += 1
-            await sleep(max(0.0, start + number / rate - clock()))
+            due += gap(choice)
+            await sleep(max(0.0, due - clock()))

@@ -11,9 +11,11 @@ from rpcguard._commands.demo.canary import canary_script
 from rpcguard._commands.demo.script import Script, release_script
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
     from rpcguard._commands.demo.planned import DemoPlan
+    from rpcguard._commands.demo.work import Capacity
 
 SERVICE = "orders"
 POST_SHARE = 0.2
@@ -62,9 +64,16 @@ class DemoOptions:
             raise ValueError(f"report must be a file that can be written, not {str(self.report)!r}")
 
     @property
-    def capacity(self) -> tuple[int, float] | None:
-        """Calls that a provider works on at a time, and for how long; None for any number."""
-        return (self.plan.workers, self.plan.service_time) if self.plan else None
+    def capacity(self) -> Capacity | None:
+        """What a provider can do; None for any number of calls at a time."""
+        return self.plan.capacity if self.plan else None
+
+    def gap(self, rng: random.Random) -> float:
+        """Give the seconds to the next call: all the same, and at random for a plan.
+
+        A rehearsal has calls that come at random, and those wait for each other.
+        """
+        return rng.expovariate(self.rate) if self.plan else 1.0 / self.rate
 
     def script(self) -> Script:
         """Write the script of the run."""

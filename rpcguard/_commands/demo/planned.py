@@ -6,33 +6,30 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._commands.demo.script import BOOT, LEAD_IN, TAIL, Action, Script, Step
+from rpcguard._commands.demo.script import BOOT, TAIL, Action, Script, Step
+from rpcguard._commands.demo.work import Capacity
+from rpcguard._planning.inputs import Rollout
+from rpcguard._planning.rehearsal import CALM, LEAVING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST_NODES = 20
 """Providers that one machine plays; a larger plan is not what would be seen."""
-PLAN_COLD = 1.0
-"""Seconds that a node of a plan is cold for: a plan's minute, cut to what a demo has time for."""
-_PART: tuple[tuple[Action, float], ...] = (
-    ("leave", 0.0),
-    ("stop", 1.0),
-    ("forget", 0.2),
-    ("start", 2.5),
-    ("list", 0.0),
-)
-"""What happens to each batch: it says that it leaves for a second, as the rehearsal has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What the demo plays of a plan: batches by the numbers of providers, and their capacity."""
+    """What the demo plays of a plan, on the time line of its rehearsal."""
 
     batches: tuple[tuple[int, ...], ...]
-    workers: int
-    service_time: float
+    """The numbers of the providers that are restarted together."""
     load: float
+    """Utilisation of all providers."""
+    capacity: Capacity
+    """What each provider can do."""
+    rollout: Rollout
+    """How they restart, as it was rehearsed: seconds in place of minutes."""
 
     @property
     def providers(self) -> int:
@@ -42,21 +39,33 @@ class DemoPlan:
     @property
     def rate(self) -> float:
         """Calls per second of each client that make up the load of the plan."""
-        return self.load * self.providers * self.workers / self.service_time
+        return self.load * self.providers * self.capacity.width / self.capacity.seconds
+
+    @property
+    def length(self) -> float:
+        """Seconds of the whole run at the pace of the rehearsal."""
+        rollout = self.rollout
+        batch = LEAVING * rollout.signal + rollout.away + rollout.between
+        return CALM + len(self.batches) * batch + TAIL
 
     def script(self, *, seconds: float) -> Script:
         """Write the script: the batches one after the other, in about `seconds`."""
-        pauses = len(self.batches) * sum(pause for _, pause in _PART)
-        pauses += LEAD_IN + TAIL
-        fixed = BOOT * len(self.batches) + PLAN_COLD * (len(self.batches) - 1)
-        pace = max(0.1, (seconds - fixed) / pauses)
-        steps, before = [], LEAD_IN
+        pace = max(0.1, seconds / self.length)
+        steps, before = [], CALM
         for batch in self.batches:
-            for action, pause in _PART:
+            for action, pause in self._restart(pace):
                 steps.append(Step((before + pause) * pace, action, batch))
                 before = 0.0
-            before = PLAN_COLD / pace  # the next batch goes when this one is warm
-        return Script(tuple(steps), TAIL * pace, pace)
+            before = self.rollout.between
+        return Script(tuple(steps), (before + TAIL) * pace, pace)
+
+    def _restart(self, pace: float) -> list[tuple[Action, float]]:
+        rollout = self.rollout
+        away = max(rollout.away - rollout.lag - BOOT / pace, 0.0)
+        begin: list[tuple[Action, float]] = [("kill", 0.0)]
+        if rollout.signal:
+            begin = [("leave", 0.0), ("stop", LEAVING)]
+        return [*begin, ("forget", rollout.lag), ("start", away), ("list", 0.0)]
 
 
 def read_plan(path: Path) -> DemoPlan:
@@ -66,14 +75,16 @@ def read_plan(path: Path) -> DemoPlan:
     except (OSError, ValueError) as error:
         raise ValueError(f"plan must be a JSON file: {error}") from error
     try:
-        order = document["order"]
+        order, rollout = document["order"], Rollout(**document["rehearsed"])
         names = [name for batch in order for name in batch]
         numbers = {name: number for number, name in enumerate(names)}
         plan = DemoPlan(
             tuple(tuple(numbers[name] for name in batch) for batch in order),
-            workers=int(document["workers"]),
-            service_time=float(document["service_time"]),
-            load=float(document["expected_load"]),
+            float(document["expected_load"]),
+            Capacity(
+                int(document["workers"]), float(document["service_time"]), rollout.cold_factor
+            ),
+            rollout,
         )
     except (KeyError, TypeError, ValueError) as error:
         told = "plan must be what `rpcguard plan-release --json` writes"

@@ -10,11 +10,12 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import httpx
 
-from rpcguard._commands.demo.work import READY
+from rpcguard._commands.demo.work import READY, Capacity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +37,7 @@ class ProviderProcess:
         port: int,
         log: Path,
         *,
-        capacity: tuple[int, float] | None = None,
+        capacity: Capacity | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
         self.name = name
@@ -68,7 +69,7 @@ class ProviderProcess:
         self._leaving.unlink(missing_ok=True)
         arguments = ["--name", self.name, "--port", self.port, "--log", self.log, "--cold", cold]
         if self.capacity is not None:
-            arguments += ["--width", self.capacity[0], "--seconds", self.capacity[1]]
+            arguments += ["--capacity", *astuple(self.capacity)]
         # Its own process group: Ctrl-C must not reach it. If the demo is killed while a provider
         # is frozen, the system wakes and ends such a group; others see the end of their input.
         self._process = await asyncio.create_subprocess_exec(

@@ -16,7 +16,6 @@ from rpcguard._commands.demo.canary import LANE, STORY, CanaryBook, canary_routi
 from rpcguard._commands.demo.clients import Attempted, GuardedCaller, RoundRobinCaller
 from rpcguard._commands.demo.load import steady_load
 from rpcguard._commands.demo.options import SERVICE, DemoOptions
-from rpcguard._commands.demo.planned import PLAN_COLD
 from rpcguard._commands.demo.providers import ProviderProcess, executed_posts, free_ports
 from rpcguard._commands.demo.recording import CLIENTS, CallRecord, DemoEvent, Recording
 from rpcguard._commands.demo.registry import EmbeddedRegistry
@@ -80,7 +79,7 @@ class Demo:
             )
             for name, port in zip(names, ports, strict=True)
         ]
-        self._cold = PLAN_COLD if options.plan else min(_COLD, _COLD * self.script.pace)
+        self._cold, self._slow_start = self._times()
         self.recording: Recording = Recording(
             tuple(names), options.rate, self._cold, STORY if options.lanes else ""
         )
@@ -94,6 +93,14 @@ class Demo:
         if name == f"orders-{self.options.providers}":
             return {"version": "2", "metadata": {"lane": LANE}}
         return {"version": "1"}
+
+    def _times(self) -> tuple[float, float]:
+        """Give for how many seconds a returning provider is slow, and is called less."""
+        plan, pace = self.options.plan, self.script.pace
+        if plan is not None:
+            return plan.rollout.cold * pace, plan.rollout.slow_start * pace
+        cold = min(_COLD, _COLD * pace)
+        return cold, 3 * cold
 
     def clock(self) -> float:
         """Give the seconds since the load began."""
@@ -125,7 +132,7 @@ class Demo:
 
     async def _play(self) -> None:
         routing = canary_routing(self.options.seconds) if self.canary else None
-        guarded = GuardedCaller(self.registry.base, slow_start=3 * self._cold, routing=routing)
+        guarded = GuardedCaller(self.registry.base, slow_start=self._slow_start, routing=routing)
         plain = RoundRobinCaller(self.registry.url)
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(guarded.aclose)
@@ -150,7 +157,7 @@ class Demo:
     async def _load(self, callers: list[GuardedCaller | RoundRobinCaller]) -> None:
         await steady_load(
             callers,
-            rate=self.options.rate,
+            gap=self.options.gap,
             seed=self.options.seed,
             until=lambda: self._script_is_over and self.clock() >= self.options.seconds,
             clock=self.clock,

@@ -12,11 +12,13 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 from urllib.parse import parse_qs
 
@@ -31,12 +33,26 @@ _WORK_TIME = 0.005
 """Seconds of service, as in the field: fast, and well above the cost of a call."""
 _COLD_TIME = 0.06
 """Seconds while cold, twelve times as long: caches are empty."""
-_COLD_FACTOR = 3.0
-"""How many times as long a cold provider of a plan takes; `plan-release --cold` has the same."""
 _FALTERS = 3
 """Of so many calls of a client a faltering provider fails one: too few to eject the node."""
 _COLD_WIDTH = 2
 """Calls at a time that a cold provider serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a provider of a plan can do, as its rehearsal has it."""
+
+    width: int
+    """Calls that it works on at a time."""
+    seconds: float
+    """Mean of the exponential time that a call takes when it is warm."""
+    cold_factor: float
+    """How many times as long it takes at first, when it has come back."""
+
+    def draw(self, rng: random.Random, cold: float) -> float:
+        """Draw the seconds of a call; `cold` is the share of the cold time that is still ahead."""
+        return rng.expovariate(1.0 / (self.seconds * (1.0 + (self.cold_factor - 1.0) * cold)))
 
 
 class Work:
@@ -52,19 +68,19 @@ class Work:
         name: str,
         log: TextIO,
         cold: float,
-        width: int | None = None,
-        seconds: float = _WORK_TIME,
+        capacity: Capacity | None = None,
     ) -> None:
         self.name = name
         self.log = log
+        self.cold = cold
         self.warm_at: float = time.monotonic() + cold
         self.sick: bool = False
         self.falters: bool = False
         self.calls: Counter[str] = Counter()
-        self.width = width
-        self.seconds = seconds
+        self.capacity = capacity
+        self.rng: random.Random = random.Random(name)
         self.gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(width or _COLD_WIDTH)
+            lambda: asyncio.Semaphore(capacity.width if capacity else _COLD_WIDTH)
         )
 
     async def __call__(
@@ -96,15 +112,18 @@ class Work:
         if self.sick or (self.falters and self.calls[call[0]] % _FALTERS == 0):
             return 500
         self.log.write(f"{method} {call}\n")
-        cold = time.monotonic() < self.warm_at
-        if self.width is None and not cold:
-            await asyncio.sleep(self.seconds)
+        if self.capacity is None and time.monotonic() >= self.warm_at:
+            await asyncio.sleep(_WORK_TIME)
             return 200
-        # A node of a plan is as slow while cold as the rehearsal has it at first.
-        slow = _COLD_TIME if self.width is None else _COLD_FACTOR * self.seconds
         async with self.gates[call[0]]:
-            await asyncio.sleep(slow if cold else self.seconds)
+            await asyncio.sleep(self._slow_time())
         return 200
+
+    def _slow_time(self) -> float:
+        if self.capacity is None:
+            return _COLD_TIME
+        ahead = max(self.warm_at - time.monotonic(), 0.0)
+        return self.capacity.draw(self.rng, ahead / self.cold if ahead else 0.0)
 
 
 class _Server(uvicorn.Server):
@@ -127,18 +146,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--log", required=True)
     parser.add_argument("--cold", type=float, default=0.0)
-    parser.add_argument("--width", type=int)
-    parser.add_argument("--seconds", type=float, default=_WORK_TIME)
+    parser.add_argument("--capacity", type=float, nargs=3)
     options = parser.parse_args()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(options.log, "a", buffering=1, encoding="ascii") as log:
-        work = Work(
-            name=options.name,
-            log=log,
-            cold=options.cold,
-            width=options.width,
-            seconds=options.seconds,
-        )
+        told = options.capacity
+        capacity = Capacity(int(told[0]), *told[1:]) if told else None
+        work = Work(name=options.name, log=log, cold=options.cold, capacity=capacity)
         config = uvicorn.Config(
             OfflineASGI(work, file=f"{options.log}.leaving"),
             host="127.0.0.1",

@@ -55,7 +55,7 @@ async def load(callers, *, seed: int = 1, seconds: float = 10.0) -> list[CallRec
     calls: list[CallRecord] = []
     await steady_load(
         callers,
-        rate=100,
+        gap=lambda _: 0.01,
         seed=seed,
         until=lambda: clock() >= seconds,
         clock=clock,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
+from statistics import fmean, pstdev
 
 import pytest
 
 from rpcguard import cli
+from rpcguard._commands.demo.options import DemoOptions
 from rpcguard._commands.demo.planned import read_plan
+from rpcguard._commands.demo.script import BOOT
+from rpcguard._commands.demo.work import Capacity
 from rpcguard._planning.batches import Batch
 from rpcguard._planning.dialects import as_dict
 from rpcguard._planning.inputs import Bounds, Fleet, PlannedNode, Rollout
 from rpcguard._planning.plan import plan_release
-from rpcguard._planning.rehearsal import rehearse
+from rpcguard._planning.rehearsal import rehearse, shortened
 
 ROLLOUT = Rollout(away=4.0, cold=2.0, watch=1.0, canary=0)
 BOUNDS = Bounds(p99=5.0)  # two workers of four nodes wait for each other now and then
@@ -33,7 +39,7 @@ def write(path, **changes):
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
-    """Batches by number, the capacity of a node, and the load that goes with them."""
+    """Batches by number, the capacity of a node, the load, and the time line of the rehearsal."""
     plan = read_plan(write(tmp_path / "plan.json"))
     assert plan.batches == ((0,), (1,), (2,), (3,))
     assert plan.rate == pytest.approx(0.5 * 4 * 2 / 0.1)
@@ -42,6 +48,47 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
         *("leave", "stop", "forget", "start", "list")
     ]
     assert {step.providers for step in script.steps} == {(0,), (1,), (2,), (3,)}
+    assert plan.rollout == shortened(ROLLOUT)
+    assert plan.capacity == Capacity(width=2, seconds=0.1, cold_factor=3.0)
+
+
+@pytest.mark.parametrize("seconds", [20.0, 60.0, 200.0])
+def test_the_script_takes_as_long_as_was_asked(tmp_path, seconds):
+    """Whatever its length, times are in the proportions of the rehearsal; a start takes its own."""
+    script = read_plan(write(tmp_path / "plan.json")).script(seconds=seconds)
+    starts = sum(step.action == "start" for step in script.steps)
+    total = sum(step.pause for step in script.steps) + script.tail + BOOT * starts
+    assert total == pytest.approx(seconds, rel=0.01)
+    assert all(step.pause >= 0 for step in script.steps)
+
+
+def test_nodes_that_say_nothing_are_killed(tmp_path):
+    """Without a signal they are gone at once, and listed for the lag of the registry."""
+    silent = replace(ROLLOUT, signal=False, lag=1.5)
+    document = as_dict(plan_release(FLEET, silent, BOUNDS))
+    script = read_plan(write(tmp_path / "plan.json", rehearsed=document["rehearsed"])).script(
+        seconds=60.0
+    )
+    assert [step.action for step in script.steps[:4]] == ["kill", "forget", "start", "list"]
+    assert script.steps[1].pause == pytest.approx(1.5 * script.pace)
+
+
+def test_calls_of_a_plan_come_at_random(tmp_path):
+    """As in the rehearsal, and at its rate: calls that come in step wait for none."""
+    options = DemoOptions(plan=read_plan(write(tmp_path / "plan.json")))
+    rng = random.Random(1)
+    gaps = [options.gap(rng) for _ in range(4000)]
+    assert fmean(gaps) == pytest.approx(1 / 40, rel=0.05)
+    assert pstdev(gaps) == pytest.approx(1 / 40, rel=0.1)
+    assert {DemoOptions().gap(rng) for _ in range(3)} == {0.01}
+
+
+def test_a_cold_provider_of_a_plan_gets_warm_by_and_by():
+    """Exponential times around the plan's, so many times as long at first."""
+    capacity, rng = Capacity(width=2, seconds=0.1, cold_factor=3.0), random.Random(1)
+    for ahead, mean in ((1.0, 0.3), (0.5, 0.2), (0.0, 0.1)):
+        drawn = [capacity.draw(rng, ahead) for _ in range(4000)]
+        assert fmean(drawn) == pytest.approx(mean, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +97,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
         ({"order": []}, "1 to 20 nodes"),
         ({"order": None}, "plan-release --json"),
         ({"workers": "many"}, "plan-release --json"),
+        ({"rehearsed": {"way": 4.0}}, "plan-release --json"),
     ],
 )
 def test_a_bad_plan_is_told(tmp_path, changes, said, capsys):
