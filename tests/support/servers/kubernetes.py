@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = "1.34.4"
+ARGO = "github.com/argoproj/argo-rollouts@v1.8.3"
+"""Its module has the definition of the kind, which an API server checks rollouts by."""
 _MODULE = "k8s.io/kubernetes"
 _MAIN = """\
 package main
@@ -151,9 +153,8 @@ class Kubernetes(Server):
 
 def _go_mod(work: Path) -> str:
     """Write a module file that replaces what the main repository keeps beside itself."""
-    command = ["go", "mod", "download", "-json", f"{_MODULE}@v{VERSION}"]
     (work / "go.mod").write_text("module kubeapiserver\n")
-    told: dict[str, Any] = json.loads(subprocess.check_output(command, cwd=work))
+    told = _downloaded(f"{_MODULE}@v{VERSION}", work)
     staged = re.findall(r"^\s*(k8s\.io/\S+) => \./staging", Path(told["GoMod"]).read_text(), re.M)
     beside = f"v0.{VERSION.removeprefix('1.')}"
     replaced = "".join(f"\t{module} => {module} {beside}\n" for module in staged)
@@ -161,4 +162,45 @@ def _go_mod(work: Path) -> str:
     return f"module kubeapiserver\n\ngo 1.24.0\n\n{required}\n\nreplace (\n{replaced})\n"
 
 
-servers = (Kubernetes,)
+def _downloaded(module: str, work: Path) -> dict[str, Any]:
+    """Download a Go module; tell where its parts are."""
+    command = ["go", "mod", "download", "-json", module]
+    told: dict[str, Any] = json.loads(subprocess.check_output(command, cwd=work))
+    return told
+
+
+class ArgoRollouts(Kubernetes):
+    """An API server that knows the kind Rollout; no controller runs."""
+
+    name = "argo-rollouts"
+    rollouts = f"/apis/argoproj.io/v1alpha1/namespaces/{Kubernetes.namespace}/rollouts"
+
+    @classmethod
+    def get(cls) -> None:
+        super().get()
+        if cls._definition().is_file():
+            return
+        cls._definition().parent.mkdir(exist_ok=True)
+        told = _downloaded(ARGO, cls._definition().parent)
+        shutil.copyfile(Path(told["Dir"], "manifests/crds/rollout-crd.yaml"), cls._definition())
+
+    @classmethod
+    def available(cls) -> bool:
+        return super().available() and cls._definition().is_file()
+
+    def start(self) -> None:
+        super().start()
+        with self.client() as client:
+            client.post(
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                content=self._definition().read_bytes(),
+                headers={"Content-Type": "application/yaml"},
+            ).raise_for_status()
+            self.wait(lambda: client.get(self.rollouts).status_code == 200)
+
+    @staticmethod
+    def _definition() -> Path:
+        return cache("argo-rollouts/rollout-crd.yaml")
+
+
+servers = (Kubernetes, ArgoRollouts)
