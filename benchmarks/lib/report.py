@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from benchmarks.lib.measure import Series
 
@@ -109,3 +110,10 @@ def add_sides(
 def sides_table() -> Table:
     """Make an empty table for `add_sides`."""
     return Table(["", "CPU µs per call", "wall µs per call", "rpcguard ÷ this, CPU"])
+
+
+def write_between(page: Path, mark: str, text: str) -> None:
+    """Put text into a page, in place of what is between `<!-- mark -->` and its end."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
+    before, rest = page.read_text().split(begin)
+    page.write_text(f"{before}{begin}{text.strip()}\n{end}{rest.split(end)[1]}")

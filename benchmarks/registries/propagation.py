@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 import rpcguard
-from benchmarks.lib.report import Table
+from benchmarks.lib.report import Table, write_between
 from rpcguard.registries.base import registry_from_url
 from tests.conformance.backends import all_backends
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from tests.conformance.backends.base import Backend
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "registries.md"
-MARKS = "<!-- propagation -->\n", "<!-- end of propagation -->\n"
 COLUMNS = ("", *(f"{what} p{at}" for what in ("write", "push", "poll") for at in (50, 99)))
 BAR = 50.0
 
@@ -153,12 +152,12 @@ def page(table: Table, changes: int) -> str:
     slow = [row[0] for row in table.rows if float(row[4].replace(",", "")) >= BAR]
     verdict = f"missed by {', '.join(slow)}" if slow else "met by all"
     return (
-        f"{MARKS[0]}{table.markdown()}\n\n"
+        f"{table.markdown()}\n\n"
         f"Milliseconds; {changes} changes each, pushed, and 80 polled at the default interval of"
         f" {rpcguard.MembershipPolicy().poll_interval:g} s. Measured on {today} with {cores} cores"
         f" that caller, registry and provider share, by"
         f" `python -m benchmarks.registries.propagation --write`."
-        f" The bar, p99 of a push below {BAR:g} ms: {verdict}.\n{MARKS[1]}"
+        f" The bar, p99 of a push below {BAR:g} ms: {verdict}."
     )
 
 
@@ -194,8 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     table = rows(options.backends or offered, options.changes)
     if options.write:
-        before, rest = PAGE.read_text().split(MARKS[0])
-        PAGE.write_text(before + page(table, options.changes) + rest.split(MARKS[1])[1])
+        write_between(PAGE, "propagation", page(table, options.changes))
 
 
 if __name__ == "__main__":
