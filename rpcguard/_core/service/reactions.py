@@ -146,6 +146,9 @@ class Reactions:
         if not self._policies.ejection.enforce:
             standing.emit("ejected", live, trip.reason, enforced=False, code=trip.code)
             live.forget_failures()
+            if trip.code in ("connect", "handshake"):
+                # It stays in the list: a load that one refusal leaves no trace in would draw calls.
+                live.blame(0.0, now, again=True)
             return
         # A node that fails at once after a probe has found it well is not one for probes.
         probed = trip.code == "connect" and self._policies.probes and not live.unproven

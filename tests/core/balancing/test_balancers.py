@@ -421,10 +421,11 @@ def test_an_instantly_failing_node_attracts_nothing(size, rate, repeatable):
         assert sum(not call.good for call in run.calls) < 10
 
 
-def test_load_alone_shuns_a_failing_node():
+@pytest.mark.parametrize("how", ["sick", "dead"])
+def test_load_alone_shuns_a_failing_node(how):
     """The two-strike cost does it without the blacklist too, in the worst case of two nodes."""
     providers = {f"n{at}": FleetProvider(exponential(0.05), workers=50) for at in range(2)}
-    providers["n0"].sick = lambda _: True
+    setattr(providers["n0"], how, lambda _: True)
     run = Simulation(providers, policies=Policies(ejection=EjectionPolicy(enforce=False)))
     run.list_nodes()
     run.arrive(20, 40)
