@@ -108,16 +108,17 @@ class TransportBase(Inspection, Generic[ChildT]):
             balancer: Makes one balancer per service and priority; the default, the less loaded of
                 two, fits calls of like length.
             retry: What is sent again, and how often; by default twice at most, where it is safe.
-            ejection: When a failing node is left out, and how it comes back.
+            ejection: When a failing node is left out, and how it comes back; 5 s at first.
             slow_start: The ramp of new and restored nodes; 120 s or 200 good calls.
             offline: How a node's own word that it leaves is taken; for 30 s.
-            membership: How the registry is asked, and how far it is believed.
+            membership: How the registry is asked, and how far it is believed: every 5 s, and a
+                list that loses half of its nodes at once is doubted for a minute.
             routing: Which nodes a call may go to: lanes, routes, shares; None looks at no lane.
             zone: How far calls stay in their own zone; by default `RPCGUARD_ZONE`, if that is set.
             deadline: What the next hop is told of the time that is left; None tells nothing.
             overload: How much is asked of a service at most; by default without limit.
             affinity: Which calls belong together and go to one node; None looks at no key.
-            services: What single services have otherwise, by name; none by default.
+            services: What single services have otherwise, by name; by default all have the same.
             drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
             unknown_service: "error", or "direct": a host that the registry does not know is called
                 as an ordinary URL. An error by default: a typo is not to go to strangers.
@@ -125,18 +126,25 @@ class TransportBase(Inspection, Generic[ChildT]):
                 `{"orders": "SHOP@@Orders"}`; by default what the URL says.
             node_transport: Makes the child transport of a node; without it rpcguard makes its own,
                 to which the options below apply.
-            verify: TLS to the nodes, as in `httpx.HTTPTransport`: True checks certificates.
-            cert: The client's certificate, as there.
-            trust_env: Whether `SSL_CERT_FILE` and the like count, as there.
-            http1: Whether HTTP/1.1 is spoken, as there.
-            http2: Whether HTTP/2 is spoken, as there; needs the extra `http2`.
+            verify: How certificates of nodes are checked: True by the roots that httpx
+                trusts, a path or an `ssl.SSLContext` by its own, False not at all.
+            cert: The client's certificate: a file, or a tuple of certificate, key and password;
+                None shows none, since most nodes ask for none.
+            trust_env: Whether `SSL_CERT_FILE` and `SSL_CERT_DIR` count; True as in httpx, so that a
+                machine's roots serve all of its programs.
+            http1: Whether HTTP/1.1 is spoken; True, for every node speaks it.
+            http2: Whether HTTP/2 is spoken; False as in httpx, for it needs the extra `http2`.
             limits: `httpx.Limits` per node; 100 connections, kept for 4 s, below the 5 s of
                 common servers.
-            local_address: From where is connected, as there.
-            socket_options: Of the connections, as there.
-            on_event: Called with each `Event`, in the thread where it happened; none by default.
-            tracer_provider: Where spans go; OpenTelemetry's global one by default.
-            meter_provider: Where metrics go; the global one by default.
+            local_address: The address of this machine to connect from; by default the system
+                chooses.
+            socket_options: What `setsockopt` is called with for each connection; by default
+                nothing beyond what rpcguard sets itself.
+            on_event: Called with each `Event`, in the thread where it happened; by default events
+                are only logged and counted.
+            tracer_provider: Where spans go; by default OpenTelemetry's global one, which a program
+                sets once for all of its libraries.
+            meter_provider: Where metrics go; by default OpenTelemetry's global one, as for spans.
         """
         routing, zone = with_environment(routing, zone)
         given: dict[str, Any] = {

@@ -21,17 +21,20 @@ class DeadlinePolicy:
     """
 
     total: float | None = None
-    """For a call that says no `deadline`; None is no limit."""
+    """Seconds for a call that says no `deadline`; None is no limit but httpx's own timeouts, which
+    a transport is not to undercut unasked."""
 
     attempt: float | None = None
-    """For each attempt of a call that says no `attempt_timeout`."""
+    """Seconds for each attempt of a call that says no `attempt_timeout`; None gives an attempt all
+    that the call has left, since only its caller knows how long an answer may take."""
 
     write: str | None = "x-envoy-expected-rq-timeout-ms"
     """The header that tells the node what is left of the attempt, in whole milliseconds; None
     writes nothing. Relative, since clocks differ; the name that Envoy writes."""
 
     margin: float = 0.0
-    """What is kept of the request's time for the answer to it."""
+    """Seconds that are kept of the request's time for the answer to it; none by default, since what
+    an answer costs is the program's to know."""
 
     mark_retries: bool = True
     """True tells the node which attempts may be the second of one call, so that it and those

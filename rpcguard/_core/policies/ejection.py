@@ -56,35 +56,42 @@ class EjectionPolicy:
     consecutive: int = 5
     """Failures in a row after which a node is out: Envoy's default."""
     failure_rate: float = 0.5
-    """Or this share of its calls within `window`, dead kept connections among them."""
+    """Or this share of its calls within `window`, 0 to 1, dead kept connections among them: where
+    half of the calls fail, a retry elsewhere is better than another try."""
     min_calls: int = 10
-    """Calls within `window` below which a rate says nothing."""
+    """Calls within `window` below which a rate says nothing: of fewer, half is often chance."""
     window: float = 10.0
-    """Seconds over which calls are counted, and for which judging stops when most nodes fail."""
+    """Seconds over which calls are counted, and for which judging stops when most nodes fail;
+    Envoy's interval: long enough for `min_calls` at 1/s, short enough to be of now."""
     duration: float = 5.0
     """Seconds of the first ejection; 1 is too short once callers of a frozen node have a queue."""
     max_duration: float = 300.0
-    """Seconds that an ejection lasts at most."""
+    """Seconds that an ejection lasts at most: Envoy's default, five minutes."""
     jitter: float = 0.2
-    """Share by which its length is spread, so that many callers do not come back at once."""
+    """Share by which its length is spread, 0 to 1, so that many callers do not come back at once;
+    a fifth is a second of the first ejection."""
     forgive_after: int = 20
-    """Good calls in a row that undo one doubling: time alone proves nothing."""
+    """Good calls in a row that undo one doubling: time alone proves nothing, and a node that fails
+    one call in twenty is not well."""
     max_share: float = 0.5
-    """At most this share of the nodes that are not proven dead is out on judgement."""
+    """At most this share of the nodes that are not proven dead is out on judgement, 0 to 1: where
+    more than half seem bad, it is the judgement or something behind all of them."""
     probe: bool | None = None
     """Whether nodes that could not be connected to are probed by a TCP connect. None does unless
     `node_transport` is given, which may not use TCP; without, every ejection ends by its time."""
     probe_interval: float = 1.0
-    """Seconds to the second probe, and between those of a node that said that it leaves."""
+    """Seconds to the second probe, and between those of a node that said that it leaves: a
+    connect a second costs nobody anything, and a restart is noticed within one."""
     probe_max_interval: float = 60.0
-    """Seconds between two probes at most; they double up to it."""
+    """Seconds between two probes at most; they double up to it. A node that is gone for good and
+    still listed is asked once a minute."""
     probe_timeout: float = 1.0
-    """Seconds that a probe may take."""
+    """Seconds that a probe may take: a connect that needs more would spoil the calls as well."""
     odd_one_out: bool = True
     """Whether a node is out that gives ten answers or more such as 404, and none below 400, where
     the others give hardly any: a wrong application under its address."""
     enforce: bool = True
-    """False decides and tells, and ejects nothing."""
+    """False decides and tells, and ejects nothing; to see what would happen before it does."""
 
     def __post_init__(self) -> None:
         for name in ("consecutive", "min_calls", "forgive_after"):

@@ -29,22 +29,27 @@ class MembershipPolicy:
     """How the registry is asked, and how far it is believed; all times in seconds."""
 
     first_snapshot_timeout: float = 5.0
-    """Seconds that the first call of a service waits for its list; later ones never do."""
+    """Seconds that the first call of a service waits for its list; later ones never do. As long as
+    httpx waits for a connection."""
     poll_interval: float = 5.0
-    """Seconds between two polls, unless the registry pushes or advises another pause."""
+    """Seconds between two polls, unless the registry pushes or advises another pause: failures are
+    noticed by the calls, so the list only has to bring new nodes soon."""
     resync_interval: float = 60.0
-    """Seconds after which a registry that pushes is asked in full as well."""
+    """Seconds after which a registry that pushes is asked in full as well: a push gets lost seldom,
+    and a full list costs the registry more."""
     shrink_hold: float = 60.0
     """Seconds within which losses count as one, and for which doubted nodes are kept, as the last
     resort while listed ones are usable: a minute is what most registries take to be whole again."""
     shrink_share: float = 0.5
-    """A list that became shorter by more than this share is doubted."""
+    """A list that became shorter by more than this share, 0 to 1, is doubted: releases restart less
+    than half of a service at once, and a registry that is broken forgets more."""
     confirm_after: float | None = None
     """Seconds after which a doubted node that is left out again is gone, although others are
     listed; None waits for the whole `shrink_hold`, for a registry that is broken repeats itself."""
     empty_hold: float = 3600.0
     """Seconds for which nodes that answer are kept on the word of an empty list. Over plain HTTP a
-    call or a probe has to be answered each minute, since addresses are given to others."""
+    call or a probe has to be answered each minute, since addresses are given to others. An hour is
+    time to mend a registry; for ever would hide that a service was put away."""
     cache_dir: str | Path | None = None
     """Where the last good lists are kept, for a cold start without a registry; None for nowhere."""
     allowed_networks: Iterable[str | Network] | None = None
@@ -58,9 +63,11 @@ class MembershipPolicy:
     all while it has a node (RFC 2782), so that a standby site stays one."""
     max_services: int = 2048
     """Services that a transport follows at once, for names may come from URLs that somebody else
-    chooses: one more, and the one that was called longest ago is forgotten, with a warning."""
+    chooses: one more, and the one that was called longest ago is forgotten, with a warning. Far
+    more than a program calls by itself."""
     cache_files: int = 512
-    """Files that are kept in `cache_dir`: one more, and the oldest is deleted."""
+    """Files that are kept in `cache_dir`: one more, and the oldest is deleted. More services than
+    most programs call, and a few MB."""
 
     def __post_init__(self) -> None:
         if self.allowed_networks is not None:

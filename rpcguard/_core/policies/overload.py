@@ -41,11 +41,14 @@ class Adaptive:
     """
 
     least: int = 4
-    """Calls in flight that are always allowed."""
+    """Calls in flight that are always allowed: with a few the limit hears when the trouble ends,
+    and a service bears them from each of many callers."""
     most: int = 256
-    """Calls in flight that are never exceeded, and the limit to begin with."""
+    """Calls in flight that are never exceeded, and the limit to begin with: more than one process
+    has in flight when all is well, so that nothing is refused before the first trouble."""
     backoff: float = 0.9
-    """What is left of the limit after a refusal."""
+    """What is left of the limit after a refusal, above 0 and below 1: 0.9 halves it in seven, so
+    one refusal by chance costs little, and a service that refuses all is soon left alone."""
 
     def __post_init__(self) -> None:
         require("least", self.least, "a whole number, 1 or more", is_whole(self.least, least=1))
@@ -64,13 +67,17 @@ class OverloadPolicy:
     """
 
     max_in_flight: int | None = None
-    """Calls of a service under way at a time, streams that are read included (a bulkhead)."""
+    """Calls of a service under way at a time, streams that are read included (a bulkhead). None is
+    no limit: what is right depends on the service, and a wrong one refuses good calls."""
     max_per_node: int | None = None
-    """Calls that a node has at a time; one at its limit is passed over."""
+    """Calls that a node has at a time; one at its limit is passed over. None is no limit, since the
+    balancer spreads calls already; for nodes with a fixed number of workers or slots."""
     throttle: Throttle | None = None
-    """Refuse a share of the calls while the service refuses or fails them."""
+    """Refuse a share of the calls while the service refuses or fails them; None refuses none, since
+    a caller that is alone saves its service nothing by it."""
     adaptive: Adaptive | bool = False
-    """Adapt the calls in flight to what the service bears; True for `Adaptive()`."""
+    """Adapt the calls in flight to what the service bears; True for `Adaptive()`. Off by default: a
+    limit that moves by itself is to be wanted."""
 
     def __post_init__(self) -> None:
         for name in ("max_in_flight", "max_per_node"):

@@ -41,29 +41,34 @@ class RetryPolicy:
     can be saved, a third one multiplies what a failing fleet gets."""
     methods: frozenset[str] = IDEMPOTENT_METHODS
     """Methods that may be repeated although they may have been processed, as may any call that
-    carries an `Idempotency-Key`."""
+    carries an `Idempotency-Key`: those that RFC 9110 defines to be idempotent, and QUERY."""
     statuses: frozenset[int] = RETRIED_STATUSES
-    """Answers, of 400 and above, after which such calls go to another node. One after 429 is not
-    delayed, whatever `Retry-After` says."""
+    """Answers, of 400 and above, after which such calls go to another node: by default 500, 502,
+    503 and 504, where another node may well answer otherwise. A retry after 429 is not delayed,
+    whatever `Retry-After` says."""
     judge: Callable[[Any], object] | None = None
     """Called with each answer that is none of a failing node, its body unread; true makes it a
-    failure of the node, after which such calls go to another one. One that raises says nothing."""
+    failure of the node, after which such calls go to another one. One that raises says nothing, and
+    None asks nobody: statuses say it where services keep to HTTP."""
     exact: bool | None = None
     """Whether `ConnectError` and `ConnectTimeout` surely mean that nothing was sent. None believes
     rpcguard's own connections, and no `node_transport`."""
     budget_ratio: float = 0.2
     """Retries per call that are paid for, over the window: Finagle's default."""
     budget_floor: float = 10.0
-    """Retries a second that are paid for besides, so that few calls can be retried as well."""
+    """Retries a second that are paid for besides, so that few calls can be retried as well; 10 is
+    Finagle's default."""
     budget_window: float = 10.0
-    """Seconds over which calls and retries are counted."""
+    """Seconds over which calls and retries are counted: Finagle's default; what a longer one saves
+    up would be spent at once in an outage."""
     backoff: float = 0.025
-    """Seconds that the second retry waits at most, doubled for each one after it."""
+    """Seconds that the second retry waits at most, doubled for each one after it: Envoy's 25 ms."""
     backoff_max: float = 1.0
-    """Seconds that any retry waits at most."""
+    """Seconds that any retry waits at most: a caller that waits longer has mostly given up."""
     prefetch: int = 65536
     """Bytes up to which the answers of calls that may be repeated are read before they are handed
-    out, so that a node that dies in mid-body is retried too; 0 turns that off."""
+    out, so that a node that dies in mid-body is retried too; 0 turns that off. 64 KiB hold nearly
+    all answers of services, and cost a process little even for a thousand calls at once."""
     prefetch_unknown: bool = False
     """Whether that is done for answers that do not tell their length: one that never ends would not
     be handed out before `prefetch` bytes of it. Never for streams of events, lines or parts."""

@@ -95,25 +95,29 @@ class Guard:
     """
 
     min_failures: int = 5
-    """Failures of the group below which nothing is concluded."""
+    """Failures of the group below which nothing is concluded: fewer are single faults, which the
+    ejection of nodes is for."""
 
     min_calls: int = 50
-    """Calls of the group below which nothing is concluded."""
+    """Calls of the group below which nothing is concluded: with 50, one failure is 2 %, less than
+    `worse_by`."""
 
     worse_by: float = 0.05
-    """By how much the group's failure rate must exceed that of the rest."""
+    """By how much the group's failure rate must exceed that of the rest, 0 to 1; 0.05 is well above
+    what two equal groups differ by, and a fault that few meet is for people to judge."""
 
     window: float | None = None
     """Seconds over which is counted; None is the window of the `EjectionPolicy`."""
 
     hold: float = 60.0
-    """Seconds for which the share is 0; doubles each time that the guard trips again."""
+    """Seconds for which the share is 0; doubles each time that the guard trips again. A minute is
+    time for a node that started badly to be well, and costs a release little."""
 
     max_hold: float = 900.0
-    """Seconds that a hold lasts at most."""
+    """Seconds that a hold lasts at most; after a quarter of an hour somebody has seen it."""
 
     enforce: bool = True
-    """False only tells what would be done."""
+    """False only tells what would be done; to try a guard before it is believed."""
 
     def __post_init__(self) -> None:
         for name in ("min_failures", "min_calls"):

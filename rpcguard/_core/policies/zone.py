@@ -32,7 +32,7 @@ class ZonePolicy:
     """True leaves the zone only where it lists no node at all: for data that must stay there."""
 
     enforce: bool = True
-    """False only counts what would be done."""
+    """False only counts what would be done; to see how many calls would leave the zone."""
 
     def __post_init__(self) -> None:
         zone = self.zone
