@@ -80,39 +80,15 @@ class Opening:
         """
         if not isinstance(request, self._http.Request):
             raise wrong_library(self._kind, request)
-        url, extensions = request.url, request.extensions
-        host = url.host
-        if url.scheme not in SCHEMES or not host:
-            raise self._http.UnsupportedProtocol(
-                f"{str(url)!r} is not http://service/path, nor https"
-            )
-        if self._following.by_port:
-            host = f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[url.scheme]]}"
-        service, ask = self._find(host), None
-        options = extensions.get("rpcguard")
+        url, scheme, ask = request.url, request.url.scheme, None
+        service = self._find(self._name_in(url, scheme))
+        options = request.extensions.get("rpcguard")
         if self._lanes is not None:
             service, ask = self._lanes.choose(service, request, options, self._find)
-        if url.scheme == "https":
+        if scheme == "https":
             service.secure()
-        policies = service.policies
-        retry = policies.retry
         body, replayable = self._body_of(request)
-        plan = CallPlan(
-            method=request.method,
-            keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
-            attempts=retry.attempts,
-            timeouts=extensions.get("timeout", {}),
-            replayable=replayable,
-            ask=ask,
-        )
-        if options is not None:
-            plan = replace(plan, **read_options(options, service.clock(), retry))
-        if policies.affinity is not None:
-            plan.ask = pin(policies.affinity, request, options, plan.ask)
-        if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):
-            words = f"the call to service {service.name!r} was not sent: its time was up before"
-            raise self._library.deadline_exceeded(words)
-        plan.retried_above = is_retried()
+        plan = self._plan(request, options, service, ask, replayable)
         call = Call(
             service,
             plan,
@@ -127,6 +103,44 @@ class Opening:
         if service.limiter is not None:
             self._admit(service, call)
         return service, call, body
+
+    def _name_in(self, url: httpx.URL, scheme: str) -> str:
+        host = url.host
+        if scheme not in SCHEMES or not host:
+            raise self._http.UnsupportedProtocol(
+                f"{str(url)!r} is not http://service/path, nor https"
+            )
+        if self._following.by_port:
+            return f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[scheme]]}"
+        return host
+
+    def _plan(
+        self,
+        request: httpx.Request,
+        options: object,
+        service: Service,
+        ask: Ask | None,
+        replayable: Callable[[], bool],
+    ) -> CallPlan:
+        policies = service.policies
+        retry = policies.retry
+        plan = CallPlan(
+            method=request.method,
+            keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
+            attempts=retry.attempts,
+            timeouts=request.extensions.get("timeout", {}),
+            replayable=replayable,
+            ask=ask,
+        )
+        if options is not None:
+            plan = replace(plan, **read_options(options, service.clock(), retry))
+        if policies.affinity is not None:
+            plan.ask = pin(policies.affinity, request, options, plan.ask)
+        if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):
+            words = f"the call to service {service.name!r} was not sent: its time was up before"
+            raise self._library.deadline_exceeded(words)
+        plan.retried_above = is_retried()
+        return plan
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
         if isinstance(request.stream, self._http.ByteStream):

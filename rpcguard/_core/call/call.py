@@ -13,14 +13,9 @@ from rpcguard._core.call.tries import UnsentTries
 from rpcguard._core.outcomes.exceptions import classify_exception
 from rpcguard._core.outcomes.lengths import declared_length, is_short
 from rpcguard._core.outcomes.responses import (
-    CROSSED,
     EARLY,
-    GOAWAY,
     Headers,
-    answered_early,
     classify_response,
-    crossed,
-    departing,
     is_undivided,
     judged,
 )
@@ -195,13 +190,7 @@ class Call:
         raw, wall = reply.headers.raw, self._service.wall
         node = lease.live.node
         verdict = classify_response(reply.status_code, raw, node, wall, reply.extensions)
-        if GOAWAY in reply.extensions:
-            verdict = departing(verdict)
-        if CROSSED in reply.extensions:
-            verdict = crossed(verdict)
-        if EARLY in reply.extensions:
-            verdict = answered_early(verdict)
-        elif self._policy.judge is not None and not verdict.failed:
+        if self._policy.judge is not None and not verdict.failed and EARLY not in reply.extensions:
             verdict = judged(verdict, self._policy.judge, reply)
         self._settle(lease, verdict)
         if not self._worth_reading(reply, raw, verdict):

@@ -76,7 +76,8 @@ def classify_response(
 ) -> Verdict:
     """Judge an answer by its status and by what its raw headers say of the node that gave it.
 
-    `extensions` are those of the answer; their `network_stream` tells which address it came from.
+    `extensions` are those of the answer; their `network_stream` tells which address it came from,
+    the others of them how the answer and its connection met.
     """
     verdict = _by_status(status)
     notices = []
@@ -87,25 +88,19 @@ def classify_response(
             notice = reader(_Said(status, text, node, wall, extensions))
             if notice is not None:
                 notices.append(notice)
-    if not notices:
-        return verdict
-    loudest = min(notices, key=_loudness)
-    if any(notice.reason in _REFUSALS for notice in notices):
-        return replace(verdict, safety=Safety.UNSENT, notice=loudest)
-    return replace(verdict, notice=loudest)
-
-
-def crossed(verdict: Verdict) -> Verdict:
-    """Judge a 408 on a kept connection: its node was about to close it, and nobody failed."""
-    return replace(verdict, failed=True, safety=Safety.MAYBE, blame="none", stale=True)
-
-
-def answered_early(verdict: Verdict) -> Verdict:
-    """Judge an answer that came while the body went out: it is final, whatever its status.
-
-    The node has refused the upload, so nobody is blamed, and a second one is not tried.
-    """
-    return replace(verdict, failed=False, safety=Safety.NEVER, blame="none", good=False)
+    if notices:
+        verdict = replace(verdict, notice=min(notices, key=_loudness))
+        if any(notice.reason in _REFUSALS for notice in notices):
+            verdict = replace(verdict, safety=Safety.UNSENT)
+    elif GOAWAY in extensions:
+        verdict = replace(verdict, notice=Notice("goaway", "GOAWAY"))
+    if CROSSED in extensions:
+        # Its node was about to close the connection, and nobody failed.
+        verdict = replace(verdict, failed=True, safety=Safety.MAYBE, blame="none", stale=True)
+    if EARLY in extensions:
+        # The node has refused the upload: nobody is to blame, and a second one is not tried.
+        verdict = replace(verdict, failed=False, safety=Safety.NEVER, blame="none", good=False)
+    return verdict
 
 
 def judged(verdict: Verdict, judge: Callable[[Any], object], reply: object) -> Verdict:
@@ -139,11 +134,6 @@ def is_undivided(headers: Headers) -> bool:
             kind = value.partition(b";")[0].strip().lower()
             return kind not in _ROWS and not kind.startswith(_ROWS_OF_PARTS)
     return True
-
-
-def departing(verdict: Verdict) -> Verdict:
-    """Add to a verdict that a GOAWAY came with the answer, on a connection that had just begun."""
-    return verdict if verdict.notice else replace(verdict, notice=Notice("goaway", "GOAWAY"))
 
 
 def _loudness(notice: Notice) -> tuple[int, bool]:

@@ -50,15 +50,8 @@ def nodes_from_json(
         raise ValueError(f"a list of nodes is wanted, not {type(entries).__name__}")
     if len(entries) > MOST_NODES:
         raise ValueError(f"a list of {len(entries)} nodes is too long, the most is {MOST_NODES}")
-    nodes: dict[str, Node] = {}
     bad, ignored = FirstOf(), FirstOf()
-    for entry in entries:
-        try:
-            node = node_from_json(read(entry) if read is not None else entry, ignored=ignored)
-            if nodes.setdefault(node.id, node) is not node:
-                raise ValueError(f"id {node.id!r} is listed twice")
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            bad.append(str(error)[:_LONGEST_FAULT])
+    nodes = _good_ones(entries, read, bad, ignored)
     if bad.count and not nodes:
         raise ValueError(f"none of {bad.count} nodes can be used, first: {bad.first}")
     told = [
@@ -67,6 +60,20 @@ def nodes_from_json(
         if some.count
     ]
     (faults or FaultLog()).report(where, "; ".join(told) or None)
+    return nodes
+
+
+def _good_ones(
+    entries: list[object], read: Read | None, bad: FirstOf, ignored: FirstOf
+) -> list[Node]:
+    nodes: dict[str, Node] = {}
+    for entry in entries:
+        try:
+            node = node_from_json(read(entry) if read is not None else entry, ignored=ignored)
+            if nodes.setdefault(node.id, node) is not node:
+                raise ValueError(f"id {node.id!r} is listed twice")
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            bad.append(str(error)[:_LONGEST_FAULT])
     return list(nodes.values())
 
 

@@ -451,6 +451,25 @@ def test_the_node_that_a_signal_names(node, peer, at, says):
     assert notice == expected[says]
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "met", "expected"),
+    [
+        (200, [], "goaway", (False, NEVER, "none", "goaway")),
+        (200, [(SIGNAL, b"1")], "goaway", (False, NEVER, "none", "signal")),
+        (408, [], "crossed", (True, MAYBE, "none", None)),
+        (413, [], "early", (False, NEVER, "none", None)),
+        (503, [], "early", (False, NEVER, "none", None)),
+        (503, [(b"retry-after", b"3")], "early", (False, NEVER, "none", "retry-after")),
+    ],
+)
+def test_how_an_answer_met_its_connection(status, headers, met, expected):
+    """A connection about to end, or an answer before all was asked, is nobody's fault."""
+    verdict = classify_response(status, headers, NODE, extensions={f"rpcguard.{met}": True})
+    source = verdict.notice and verdict.notice.source
+    assert (verdict.failed, verdict.safety, verdict.blame, source) == expected
+    assert verdict.stale == (met == "crossed")
+
+
 def test_a_signal_without_a_name_is_known_as_one():
     """What a gateway may have relayed is told apart from what names the node."""
     for name, value in ((SIGNAL, b"1"), (ENVOY, b"")):
