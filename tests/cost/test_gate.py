@@ -17,6 +17,7 @@ from rpcguard._connections.aio import AsyncExchange
 from rpcguard._connections.exchange import Exchange
 from rpcguard._connections.socket_stream import SocketStream
 from rpcguard._connections.sync import SyncExchange
+from rpcguard._transport.loops import LoopChildren
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,8 +141,10 @@ def test_a_steady_call_makes_few_calls(kind, few):
 
 
 @pytest.mark.parametrize("kind", MOST)
-def test_a_call_costs_the_same_on_a_thousand_nodes(kind, few, many):
+def test_a_call_costs_the_same_on_a_thousand_nodes(kind, few, many, monkeypatch):
     """What a call does depends on nothing that grows with the list."""
+    # It looks at all nodes once a second: how often beside 300 calls is a matter of the machine.
+    monkeypatch.setattr(LoopChildren, "sweep", lambda _: None)
     assert count(kind, many).calls == pytest.approx(count(kind, few).calls, rel=FLAT)
 
 
