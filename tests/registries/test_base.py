@@ -382,7 +382,6 @@ def test_the_built_in_schemes_are_found(url: str, kind: type, watchable: bool) -
         ("nothing", "has no scheme; a right one looks like static://"),
         ("gopher://a:1", "'gopher'; known are: .*file.*static.*; a right one looks like static://"),
         ("eureka://a:1", "'eureka'; .*; did you mean eureka[+]http://[?]$"),
-        ("xds://a:1", "'xds'; .*; did you mean xds[+]http://[?]$"),
         ("Zookeper://a:1", "'Zookeper'; .*; did you mean zookeeper://[?]$"),
     ],
 )
