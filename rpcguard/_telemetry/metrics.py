@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, get_args
 from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import metrics
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 _STATES: tuple[State, ...] = get_args(State)
-_MOST_NAMES = 1000
-"""Services in metrics, the others are `_OTHER`: each name is a time series for a back-end to
-keep."""
+_LEAST_NAMES = 1000
+"""Routes, and services where no transport wants more, that metrics tell apart."""
+_OTHER: Final = "_OTHER"
+NameT = TypeVar("NameT", str, tuple[str, int])
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """The buckets that OpenTelemetry's HTTP conventions advise for durations."""
 
@@ -46,7 +47,9 @@ class Instruments:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
+        self._most = _LEAST_NAMES
         self._names: set[str] = set()
+        self._places: set[tuple[str, int]] = set()
         self._routes: set[str] = set()
         self.sources: WeakSet[GaugeSource] = WeakSet()
         self.request_duration: metrics.Histogram = meter.create_histogram(
@@ -111,17 +114,32 @@ class Instruments:
             "rpcguard.registry.age", [self._age], "s", "Time since the registry last answered."
         )
 
+    def tell_apart(self, names: int) -> None:
+        """Tell at least so many services apart: who wants most of those that share these."""
+        self._most = max(self._most, names)
+
     def name(self, service: str) -> str:
         """Give the name under which a service is counted.
 
         Names may come from URLs that somebody else chooses, and an SDK keeps each for good: the
-        first thousand are told apart.
+        first thousand are told apart, or as many as a transport wants.
         """
-        return _bounded(service, self._names)
+        return service if _is_told(service, self._names, self._most) else _OTHER
+
+    def place(self, service: str, port: int) -> dict[str, str | int]:
+        """Give the attributes by which calls to a port of a service are counted.
+
+        A stranger who chooses no name may still choose among all ports: a port of which too many
+        are known is left out.
+        """
+        name = self.name(service)
+        if name != _OTHER and _is_told((service, port), self._places, self._most):
+            return {"server.address": name, "server.port": port}
+        return {"server.address": name}
 
     def route(self, name: str) -> str:
         """Give the name under which a route is counted: rules come and go as well."""
-        return _bounded(name, self._routes)
+        return name if _is_told(name, self._routes, _LEAST_NAMES) else _OTHER
 
     def _nodes(self, _: CallbackOptions) -> Iterable[Observation]:
         totals: Counter[tuple[str, State]] = Counter()
@@ -145,12 +163,12 @@ class Instruments:
         return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
 
 
-def _bounded(name: str, names: set[str]) -> str:
-    if name not in names:
-        if len(names) >= _MOST_NAMES:
-            return "_OTHER"
-        names.add(name)
-    return name
+def _is_told(one: NameT, known: set[NameT], most: int) -> bool:
+    if one not in known:
+        if len(known) >= most:
+            return False
+        known.add(one)
+    return True
 
 
 # A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set, and

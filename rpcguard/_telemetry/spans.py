@@ -88,8 +88,7 @@ class CallSpan:
         self.here: Context = here
         self.attributes: dict[str, Any] = {
             "http.request.method": method if method in telemetry.methods else "_OTHER",
-            "server.address": telemetry.instruments.name(url.host),
-            "server.port": url.port or _PORTS.get(url.scheme, 0),
+            **telemetry.instruments.place(url.host, url.port or _PORTS.get(url.scheme, 0)),
         }
         self._attempt: AttemptSpan | None = None
         self._count = 0
@@ -204,8 +203,9 @@ class AttemptSpan:
 
     def _attributes(self) -> dict[str, Any]:
         request, step = self._observer.request, self._step
-        names = {"server.address": request.url.host, "url.full": redacted(request.url)}
-        attributes = {**self._observer.attributes, **names}
+        url = request.url
+        names = {"server.address": url.host, "server.port": url.port or _PORTS.get(url.scheme, 0)}
+        attributes = {**self._observer.attributes, **names, "url.full": redacted(url)}
         if attributes["http.request.method"] == "_OTHER":
             attributes["http.request.method_original"] = request.method
         if step is None:

@@ -186,7 +186,10 @@ class TransportBase(Inspection, Generic[ChildT]):
         from rpcguard._telemetry.telemetry import Telemetry
 
         self._telemetry = Telemetry(
-            self, tracer_provider=tracer_provider, meter_provider=meter_provider
+            self,
+            names=self._policies.membership.metric_names,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
         )
         self._events = Events(self._telemetry, on_event)
         self._start(given_registry(registry), names or {})

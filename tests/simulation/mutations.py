@@ -480,6 +480,18 @@ MUTATIONS = [
         '("leaving", ("tell_offline", "probe", "start_over"))',
     ),
     Mutation(
+        "a quick refusal does not make a node look quick",
+        "_core.nodes.load",
+        "            self.ghosts_at = now\n        elif self.latency:",
+        "            self.ghosts_at = now\n        if self.latency:",
+    ),
+    Mutation(
+        "a node that has too many is spared",
+        "_core.service.reactions",
+        'throttled=verdict.outcome == "429"',
+        "throttled=False",
+    ),
+    Mutation(
         "doubted nodes are the last resort",
         "_core.service.pools",
         "PoolKey(cell, (doubted, node.priority), own)",

@@ -212,9 +212,14 @@ class Standing:
         unproven = shadow.unproven
         shadow.learn(fate, self.world.now, body=body)
         self._heard.clear()
+        latency = live.latency
         yield
         if not body and self._trials.get(live) is lease:
             del self._trials[live]
+        if fate.status in (404, 429) and not body:
+            demand(live.latency >= latency, "a refusal that was quick makes a node look quick")
+        if fate.status == 429 and not body:
+            demand(live.stand_back, "a node that has too many is not spared")
         newly = self.judged() - judged
         demand(newly <= {live}, "an attempt ejects another node than its own")
         demand(self.marked() - marked <= {live}, "an attempt marks another node than its own")

@@ -68,6 +68,10 @@ class MembershipPolicy:
     cache_files: int = 512
     """Files that are kept in `cache_dir`: one more, and the oldest is deleted. More services than
     most programs call, and a few MB."""
+    metric_names: int = 1000
+    """Services, and pairs of a service and a port, that metrics tell apart; the others are
+    `_OTHER`, since each is a time series that an SDK and its back-end keep for good. The
+    transports of one meter provider have the largest of theirs; more than most programs call."""
 
     def __post_init__(self) -> None:
         if self.allowed_networks is not None:
@@ -81,7 +85,7 @@ class MembershipPolicy:
         over = self.overprovision
         good = is_amount(over) and (over == 0 or over >= 1)
         require("overprovision", over, "0, or a number of at least 1", good)
-        for name in ("max_services", "cache_files"):
+        for name in ("max_services", "cache_files", "metric_names"):
             value = getattr(self, name)
             require(name, value, "a whole number above 0", is_whole(value, least=1))
         directory = self.cache_dir

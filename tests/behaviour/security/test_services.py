@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from typing import Any
 
 import httpx
 import pytest
 from anyio import to_thread
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import rpcguard
 from rpcguard import Node
@@ -162,6 +166,61 @@ def test_metrics_tell_only_so_many_services_apart():
         assert len(found) <= MOST_NAMES + 1, metric
         assert "_OTHER" in found or len(found) <= MOST_NAMES, metric
     assert "_OTHER" in names["rpcguard.call.duration"]
+
+
+def test_metrics_tell_only_so_many_ports_apart():
+    """A stranger who chooses no name, but any port, costs a bounded number of time series."""
+    reader = InMemoryMetricReader()
+    provider, tracer = MeterProvider([reader], shutdown_on_exit=False), TracerProvider()
+    exporter = InMemorySpanExporter()
+    tracer.add_span_processor(SimpleSpanProcessor(exporter))
+    transport = rpcguard.Transport(
+        ScriptedRegistry({"orders": [Node("10.0.0.1", 80)]}),
+        node_transport=lambda _: httpx.MockTransport(lambda _: httpx.Response(200)),
+        meter_provider=provider,
+        tracer_provider=tracer,
+    )
+    with httpx.Client(transport=transport) as client:
+        for port in range(1, MOST_NAMES + 201):
+            client.get(f"http://orders:{port}/")
+    for metric in ("rpcguard.call.duration", "http.client.request.duration"):
+        ports = [point.attributes.get("server.port") for point in _points(reader, metric)]
+        assert len(ports) == MOST_NAMES + 1
+        assert None in ports
+    provider.shutdown()
+    told = {span.attributes["server.port"] for span in exporter.get_finished_spans()}
+    assert len(told) == MOST_NAMES + 200
+
+
+def test_a_user_who_needs_more_names_has_them():
+    """`metric_names` of any transport of a meter provider holds for all of them."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    wide = rpcguard.MembershipPolicy(metric_names=MOST_NAMES + 100)
+    transports = [
+        rpcguard.Transport(ScriptedRegistry(), meter_provider=provider, membership=policy)
+        for policy in (wide, rpcguard.MembershipPolicy(metric_names=1))
+    ]
+    with httpx.Client(transport=transports[1]) as client:
+        flood(client, range(MOST_NAMES + 200))
+    assert len(_names(reader)["rpcguard.call.duration"]) == MOST_NAMES + 101
+    transports[0].close()
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("number", [0, 2.5, True, None])
+def test_a_wrong_number_of_names_is_refused(number):
+    """It is a whole number above 0."""
+    with pytest.raises(ValueError, match="metric_names must be a whole number above 0"):
+        rpcguard.MembershipPolicy(metric_names=number)
+
+
+def _points(reader: InMemoryMetricReader, name: str) -> list[Any]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    scopes = [scope for one in data.resource_metrics for scope in one.scope_metrics]
+    found = [metric for scope in scopes for metric in scope.metrics if metric.name == name]
+    return [point for metric in found for point in metric.data.data_points]
 
 
 def _names(reader: InMemoryMetricReader) -> dict[str, set[str]]:
