@@ -41,6 +41,7 @@ from rpcguard.errors import (
 from rpcguard.registries.base import (
     CheckingRegistry,
     Registry,
+    RuledRegistry,
     WatchableRegistry,
     registry_from_url,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "RouteView",
     "Routing",
     "RpcguardError",
+    "RuledRegistry",
     "ServiceView",
     "SlowStart",
     "Snapshot",

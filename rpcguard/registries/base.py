@@ -9,11 +9,12 @@ from rpcguard.registries._shared.nodes import nodes_from_json as nodes_from_json
 from rpcguard.registries._shared.urls import RIGHT, SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from importlib.metadata import EntryPoint
 
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.nodes.snapshot import Snapshot
+    from rpcguard._core.policies.routing import Route
 
 GROUP = "rpcguard.registries"
 
@@ -57,6 +58,20 @@ class CheckingRegistry(Registry, Protocol):
 
         It is believed at once, and for a minute against every list that says of this node what
         the list said before. Raise `RegistryError` where there is no sure answer: None is one.
+        """
+        ...
+
+
+@runtime_checkable
+class RuledRegistry(Registry, Protocol):
+    """A registry that has rules of routing too, of its own kind."""
+
+    async def routes(self, service: str) -> Sequence[Route]:
+        """Return the rules for calls to a service now; none is an answer too.
+
+        Asked every few seconds. Raise `RegistryError` where there is no answer, and `ValueError`
+        that names the rule, the field and the value where one cannot be a route: then the last
+        rules stay.
         """
         ...
 

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._rules.dubbo import GROUP
+from rpcguard.registries._rules.dubbo_rules import DubboService
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
     import ssl
 
     from rpcguard._core.nodes.node import Status
+    from rpcguard._core.policies.routing import Route
     from rpcguard.registries._shared.client import HttpReply
     from rpcguard.registries._shared.urls import RegistryURL
 
 _FORM: Final = URLForm(
     example="nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod",
     ports={"nacos": 8848, "nacos+https": 8848},  # where Nacos listens by default
-    options=("cluster", "group", "interval", "namespace"),
+    options=("caller", "cluster", "group", "interval", "namespace"),
     path="any",
     credentials="login",
 )
@@ -55,11 +58,20 @@ class _API:
     login: str
     clusters: str
     any_cluster: str
+    config: str
+    group: str
+    namespace: str
 
 
 # A list of no names: Nacos before 3.2 takes a missing clusterName for DEFAULT and shows no other.
-_V3: Final = _API("/v3/client/ns/instance/list", "/v3/auth/user/login", "clusterName", ",")
-_V1: Final = _API("/v1/ns/instance/list", "/v1/auth/login", "clusters", "")
+_V3: Final = _API(
+    *("/v3/client/ns/instance/list", "/v3/auth/user/login", "clusterName", ","),
+    *("/v3/client/cs/config", "groupName", "namespaceId"),
+)
+_V1: Final = _API(
+    *("/v1/ns/instance/list", "/v1/auth/login", "clusters", ""),
+    *("/v1/cs/configs", "group", "tenant"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,7 @@ class NacosRegistry:
             self._query["namespaceId"] = parsed.query["namespace"]
         self._clusters = parsed.query.get("cluster", "")
         self._interval = parsed.number("interval", 0.0) or None
+        self._caller = parsed.query.get("caller")
         self._login_form = _login_form(parsed)
         self._shown = endpoint.at(self._base)
         self._client = endpoint.client(timeout=timeout, max_bytes=max_bytes)
@@ -139,6 +152,34 @@ class NacosRegistry:
             max_age=self._interval or found.interval,
         )
 
+    async def routes(self, service: str) -> list[Route]:
+        """Read Dubbo's rules of a service now, those of its tags and its conditions.
+
+        Raises `RegistryError` where there is no answer, and `ValueError` for a rule that cannot be
+        a route.
+        """
+        asked = _as_dubbo(service, self._caller)
+        texts = {}
+        for name in asked.names:
+            text = await self._config(name)
+            if text is not None:
+                texts[name] = text
+        return asked.routes(texts)
+
+    async def _config(self, name: str) -> str | None:
+        for api in (self._api, _V1 if self._api is _V3 else _V3):
+            answer = await self._ask(self._config_target(api, name))
+            if not _is_absent(answer):
+                return _content(api, answer)
+        return None
+
+    def _config_target(self, api: _API, name: str) -> str:
+        stored = name.replace("$", "___").replace("/", "-")  # as Dubbo writes what Nacos refuses
+        query = {"dataId": stored, api.group: GROUP}
+        if "namespaceId" in self._query:
+            query[api.namespace] = self._query["namespaceId"]
+        return f"{self._base}{api.config}?{urlencode(query)}"
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -149,17 +190,19 @@ class NacosRegistry:
     async def _ask_either(self, service: str) -> HttpReply:
         first = self._api
         for api in (first, _V1 if first is _V3 else _V3):
-            answer = await self._ask(api, service)
+            answer = await self._ask(self._list_target(api, service))
             if not _is_absent(answer):
                 self._api = api
                 return answer
         raise answer.error("neither the v3 nor the v1 API is there: is this Nacos, and its path?")
 
-    async def _ask(self, api: _API, service: str) -> HttpReply:
+    def _list_target(self, api: _API, service: str) -> str:
         query = {**self._query, "serviceName": service}
         if clusters := self._clusters or api.any_cluster:
             query[api.clusters] = clusters
-        target = f"{self._base}{api.list}?{urlencode(query)}"
+        return f"{self._base}{api.list}?{urlencode(query)}"
+
+    async def _ask(self, target: str) -> HttpReply:
         if self._login_form is None:
             answer = await self._client.request("GET", target)
         else:
@@ -196,6 +239,35 @@ class NacosRegistry:
                     " or the server is still starting"
                 )
         raise answer.error("there is no login: is this Nacos, and its path?")
+
+
+def _as_dubbo(service: str, caller: str | None) -> DubboService:
+    """Take a service's name apart as Dubbo writes it: `providers:INTERFACE:VERSION:GROUP`."""
+    kind, *parts = service.split(":")
+    if kind != "providers" or not parts:
+        return DubboService(application=service, caller=caller)
+    interface, version, group = [*parts, "", ""][:3]
+    return DubboService(
+        application=None,
+        interface=interface,
+        version=version,
+        group=group,
+        caller=caller,
+    )
+
+
+def _content(api: _API, answer: HttpReply) -> str | None:
+    if _code(answer) in _NO_SERVICE:
+        return None
+    if answer.status != 200:
+        raise answer.error()
+    if api is _V1:
+        return answer.body.decode()
+    document = answer.json()
+    found = part(document, "data").get("content") if isinstance(document, Mapping) else None
+    if not isinstance(found, str):
+        raise answer.error("a configuration has no content")
+    return found
 
 
 def _login_form(parsed: RegistryURL) -> dict[str, str] | None:

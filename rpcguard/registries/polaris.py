@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.registries._rules.polaris import routes_of_polaris
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     import ssl
 
     from rpcguard._core.nodes.node import Status
+    from rpcguard._core.policies.routing import Route
     from rpcguard.errors import RegistryError
     from rpcguard.registries._shared.client import HttpReply
 
 _FORM: Final = URLForm(
     example="polaris://:TOKEN@10.0.0.1:8090,10.0.0.2:8090/default?interval=2",
     ports={"polaris": 8090, "polaris+https": 8090},  # that of Polaris' HTTP API
-    options=("interval",),
+    options=("caller", "interval"),
     path="name",
     credentials="token",
 )
@@ -65,6 +67,7 @@ class PolarisRegistry:
         endpoint = _FORM.read(url, ssl_context)
         self._namespace = endpoint.name or "default"
         self._interval = endpoint.url.number("interval", _INTERVAL)
+        self._caller = endpoint.url.query.get("caller")
         self._shown = endpoint.at(f"/{self._namespace}")
         self._client = endpoint.client(
             headers={"X-Polaris-Token": endpoint.token} if endpoint.token else None,
@@ -95,6 +98,23 @@ class PolarisRegistry:
         if code != _OK:
             raise _error(answer, document)
         return self._keep(service, answer, document)
+
+    async def routes(self, service: str) -> list[Route]:
+        """Read the routing rules for calls to a service now.
+
+        Raises `RegistryError` where there is no answer, and `ValueError` for a rule that cannot be
+        a route.
+        """
+        question = {"type": "ROUTING", "service": {"namespace": self._namespace, "name": service}}
+        answer = await self._client.request("POST", "/v1/Discover", json=question)
+        document = _document(answer)
+        code = document.get("code")
+        if code == _UNKNOWN:
+            return []
+        if code != _OK:
+            raise _error(answer, document)
+        rules = part(document, "routing")
+        return routes_of_polaris(rules, service=service, caller=self._caller)
 
     async def aclose(self) -> None:
         """Close the connections."""

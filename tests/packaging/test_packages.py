@@ -123,7 +123,7 @@ def test_the_metadata_is_complete(built):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert {"demo", "http2", "httpx2", "dns", "zookeeper", "completion", "all"} <= set(
+    assert {"demo", "http2", "httpx2", "dns", "zookeeper", "rules", "completion", "all"} <= set(
         metadata.get_all("Provides-Extra")
     )
     assert str(metadata.get_payload()).startswith("# rpcguard")

@@ -417,6 +417,68 @@ def test_rules_beside_a_list_need_a_document() -> None:
         Transport("static://10.0.0.1:80", routing=Routing(source="file:///etc/"))
 
 
+class Ruled(Listing):
+    """A registry that has rules of its own; what it says next, or raises, can be changed."""
+
+    said: Any = ()
+
+    async def routes(self, service: str) -> Any:
+        assert service == "ORDERS"
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+
+def test_a_registry_may_have_rules_of_its_own(
+    calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asked by the name that it has for the service; what is refused or lost changes nothing."""
+    monkeypatch.setattr("rpcguard._discovery.rule_sources._ASK_EVERY", 0.02)
+    registry = Ruled(ORDERS=NODES)
+    good = Route("canary", when={"header.x-tester": "*"}, mark="c2")
+    registry.said = [good]
+    routing = Routing(source="registry", required=True)
+    one = calls(registry, routing=routing, names={"orders": "ORDERS"})
+    one.transport.wait_ready("orders", timeout=20.0)
+    assert one.get(headers={"x-tester": "alice"}) == "lane"
+
+    def view() -> rpcguard.ServiceView:
+        (service,) = one.transport.services()
+        return service
+
+    assert view().rules_age is not None
+    assert view().rules_trouble is None
+    with caplog.at_level(logging.WARNING, "rpcguard"):
+        for bad, told in (
+            ([Route("r", to={"id": "n"}, otherwise="fail")], "route 'r': otherwise"),
+            ([good, good], "route 'canary': name"),
+            (ValueError("tag 'x': match"), "tag 'x': match"),
+            (rpcguard.RegistryError("gone"), "gone"),
+        ):
+            registry.said = bad
+            until(lambda told=told: told in (view().rules_trouble or ""))  # type: ignore[misc]
+            assert one.get(headers={"x-tester": "alice"}) == "lane"
+    assert caplog.text.count("the last rules stay") == 4
+    registry.said = []
+    until(lambda: not one.transport.routes("orders"))
+    assert view().rules_trouble is None
+
+
+def test_rules_that_stay_refused_grow_old(calls: Callable[..., Calls], tmp_path: Path) -> None:
+    """A file that is not read again, since it is the same, does not make its rules look fresh."""
+    file = tmp_path / "routes.json"
+    file.write_text(json.dumps({"routes": [CANARY]}))
+    one = calls(routing=Routing(source=f"file://{file}", required=True))
+    one.transport.wait_ready("orders", timeout=20.0)
+    rules = one.transport._rules
+    assert rules is not None
+    file.write_text("{")
+    until(lambda: rules.trouble("orders") is not None)
+    first = rules.age("orders")
+    until(lambda: (rules.age("orders") or 0.0) > (first or 0.0) + 0.7)  # a look at the file later
+    assert rules.trouble("orders") is not None
+
+
 def test_rules_that_fail_calls_need_leave(
     calls: Callable[..., Calls], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -455,7 +517,7 @@ def test_rules_are_polled_from_a_url(
     calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """With an ETag, for each service where the URL says so; 404 leaves the last rules in force."""
-    monkeypatch.setattr("rpcguard._discovery.rules._ASK_EVERY", 0.02)
+    monkeypatch.setattr("rpcguard._discovery.rule_sources._ASK_EVERY", 0.02)
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), RulesServer)
     server.asked, gone = [], threading.Event()
 

@@ -16,10 +16,11 @@ from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.policies.routing import Routing
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.service.service import Service
-from rpcguard._discovery.rules import read_rules
+from rpcguard._discovery.rule_sources import read_rules
 from rpcguard._httpx import AsyncTransport
 from rpcguard._text import plain
 from rpcguard.errors import RegistryError
+from rpcguard.registries.base import RuledRegistry, registry_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,13 +74,27 @@ async def _read(url: str, service: str, rules: str | None) -> tuple[list[Node], 
     async with AsyncTransport(url) as transport:
         await transport.wait_ready(service, timeout=READY_TIMEOUT)
         nodes = [view.node for view in transport.nodes(service)]
+        routes = [] if rules is not None else await _own_rules(url, service)
     if not nodes:
         raise RegistryError(f"service {service!r} has no node")
     if rules is not None:
         return nodes, await read_rules(rules, service)
     if url.startswith(_DOCUMENTS):
         return nodes, await read_rules(url, service, beside_list=True)
-    return nodes, []
+    return nodes, routes
+
+
+async def _own_rules(url: str, service: str) -> list[Route]:
+    """Read the rules that a registry has of its own; none where it is not of that kind."""
+    registry = registry_from_url(url)
+    if not isinstance(registry, RuledRegistry):
+        return []
+    try:
+        return list(await registry.routes(service))
+    finally:
+        close = getattr(registry, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def foreseen(

@@ -24,7 +24,7 @@ _OTHERWISE: Final = ("base", "any", "fail")
 _RETRIES: Final = (None, "inside", "outside")
 _WHEN: Final = ("method", "path", "mark")
 _WHEN_OF: Final = ("header", "query", "cookie", "baggage", "option")
-_TO: Final = ("lane", "version", "zone", "id")
+_TO: Final = ("lane", "version", "zone", "id", "host", "port", "address")
 _STICKY_OF: Final = ("header", "query", "cookie", "baggage")
 _MARK_WANTED: Final = "1 to 64 characters of A-Za-z0-9._-"
 _NAMES_SHOWN: Final = 10  # names in an error; more of them help nobody
@@ -150,8 +150,8 @@ class Route:
     `query.N`, `cookie.N`, `baggage.N`, `option.N`."""
 
     to: Mapping[str, str | Sequence[str] | None] = field(default=_NO_CONDITIONS, kw_only=True)
-    """What a node must have: `lane`, `version`, `zone`, `id`, `metadata.N`. Nothing, where `mark`
-    is given, leads to the lane of that name."""
+    """What a node must have: `lane`, `version`, `zone`, `id`, `host`, `port`, `address`
+    (`host:port`), `metadata.N`. Nothing, where `mark` is given, leads to the lane of that name."""
 
     share: float = field(default=1.0, kw_only=True)
     """The part of the unmarked calls that match which it takes; calls that it does not take stay
@@ -263,7 +263,8 @@ class Routing:
 
     source: str | None = None
     """Where the routes are read and followed instead: a `file://` or `https://` URL of JSON or
-    TOML, or `"registry"` for the key `"routes"` beside its `"services"`."""
+    TOML, or `"registry"`, which is the key `"routes"` beside its `"services"`, or the rules of
+    Dubbo or Polaris that it has."""
 
     lane: str | None = None
     """The lane of this process itself, of calls that nothing else marks; None reads

@@ -92,6 +92,12 @@ def _value(node: Node, key: str, lane_keys: Sequence[str]) -> str | None:
         return node.version
     if key == "zone":
         return node.zone
+    if key == "host":
+        return node.host
+    if key == "port":
+        return str(node.port)
+    if key == "address":
+        return node.address
     return node.metadata.get(key.partition(".")[2])
 
 

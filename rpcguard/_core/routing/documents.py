@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import MOST_ROUTES, Guard, Route, checked_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_BYTES: Final = 1 << 20
 """How long a document of rules may be: 1,000 routes of a kilobyte."""
@@ -29,11 +32,16 @@ def routes_of(document: object, *, may_fail: bool) -> tuple[Route, ...]:
     count = len(entries)
     require("rules", f"{count} routes", f"at most {MOST_ROUTES}", count <= MOST_ROUTES)
     routes = [_route(number, entry) for number, entry in enumerate(entries, 1)]
+    return checked_routes(without_failing(routes, may_fail=may_fail))
+
+
+def without_failing(routes: Sequence[Route], *, may_fail: bool) -> tuple[Route, ...]:
+    """Give routes that come from outside; raise `ValueError` for one that may empty a service."""
     for route in routes:
         wanted = 'base or any: "fail" in a document needs Routing(may_fail=True)'
         good = may_fail or route.otherwise != "fail"
         require(f"route {route.name!r}: otherwise", route.otherwise, wanted, good)
-    return checked_routes(routes)
+    return tuple(routes)
 
 
 def _route(number: int, entry: object) -> Route:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-from anyio import lowlevel, to_thread
+from anyio import to_thread
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._text import host_and_port
 from rpcguard.errors import RegistryError
+from rpcguard.registries._rules.dubbo_rules import DubboService
 from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.tls import TLSFiles
-from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
+from rpcguard.registries.zookeeper.znodes import LAYOUTS
 
 try:
     from kazoo.client import KazooClient  # type: ignore[import-untyped]
@@ -27,23 +29,30 @@ try:
         AuthFailedError,
         KazooException,
         NoAuthError,
-        NoNodeError,
     )
     from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
 
+    from rpcguard.registries.zookeeper.branch import Bell, Branch
     from rpcguard.registries.zookeeper.kazoo import Session, _Threads
+    from rpcguard.registries.zookeeper.rules import RULES, rule_texts
 except ModuleNotFoundError as _missing:
     raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-    from kazoo.protocol.states import WatchedEvent  # type: ignore[import-untyped]
+    from rpcguard._core.nodes.node import Node
+    from rpcguard._core.policies.routing import Route
+
+T = TypeVar("T")
 
 _FORM: Final = URLForm(
     example="zookeeper://user:password@h1:2181,h2:2181/services?layout=curator",
     ports={"zookeeper": 2181, "zookeeper+tls": 2281},  # 2281 for TLS as in its guide
-    options=("layout", "timeout", "session_timeout", "protocols", "group", "version"),
+    options=(
+        *("layout", "timeout", "session_timeout", "protocols", "group", "version"),
+        *("caller", "rules"),
+    ),
     path="any",
     credentials="login",
 )
@@ -52,8 +61,6 @@ _RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2
 """How kazoo connects again: for ever, its own first pause and doubling, and at most 2 s apart. Its
 60 s would outlast the session by far, and with it the nodes of whoever only watches."""
 _SETTLE: Final = 0.01  # seconds: Dubbo 2 rewrites a znode by delete and create
-# Requests under way: a session answers them in order, and others wait behind.
-_AT_A_TIME: Final = 200
 
 # kazoo logs every request, passwords included; what matters of it is in the errors here.
 _quiet = logging.getLogger("rpcguard.zookeeper")
@@ -89,10 +96,21 @@ class ZooKeeperRegistry:
         protocols: Iterable[str] = _PROTOCOLS,
         group: str | None = None,
         version: str | None = None,
+        caller: str | None = None,
+        rules: str = RULES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+        self._of_interfaces = layout == "dubbo"
+        self._wanted = DubboService(
+            application=None,
+            version="" if version in (None, "*") else version or "",
+            group="" if group in (None, "*") else group or "",
+            caller=caller,
+        )
+        self._rules = f"/{rules.strip('/')}"
+        self._known: dict[str, DubboService] = {}
         self._layout = LAYOUTS[layout](protocols=tuple(protocols), group=group, version=version)
         self._root = f"/{(root or self._layout.root).strip('/')}"
         self._hosts = ",".join(host_and_port(*pair) for pair in hosts)
@@ -122,6 +140,8 @@ class ZooKeeperRegistry:
             protocols=parsed.query.get("protocols", ",".join(_PROTOCOLS)).split(","),
             group=parsed.query.get("group"),
             version=parsed.query.get("version"),
+            caller=parsed.query.get("caller"),
+            rules=parsed.query.get("rules", RULES),
         )
 
     async def fetch(self, service: str) -> Snapshot:
@@ -130,7 +150,7 @@ class ZooKeeperRegistry:
 
     async def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield the list first and after each change; raise when the connection is lost."""
-        bell = _Bell()
+        bell = Bell()
         branch = self._branch(service, bell)
         told: set[str] = set()
         while True:
@@ -147,6 +167,34 @@ class ZooKeeperRegistry:
             if bell.lost:
                 raise RegistryError(f"{self}: the connection was lost")
 
+    async def routes(self, service: str) -> list[Route]:
+        """Read Dubbo's rules of a service now, those of its tags and its conditions.
+
+        Raises `RegistryError` where there is no answer, and `ValueError` for a rule that cannot be
+        a route.
+        """
+        asked = self._wanted
+        if self._of_interfaces:
+            if service not in self._known:
+                await self.fetch(service)
+            asked = self._known.get(service) or replace(asked, interface=service)
+        else:
+            asked = replace(asked, application=service)
+        read = partial(self._in_thread, partial(self._rule_texts, asked.names))
+        return asked.routes(await to_thread.run_sync(read, abandon_on_cancel=True))
+
+    def _as_dubbo(self, service: str, nodes: Iterable[Node]) -> DubboService:
+        # Nodes say how their interface is spelt, and of which application they are, if it is one.
+        said = [node.metadata for node in nodes]
+        spelt = (one.get("interface", "") for one in said)
+        interface = next((name for name in spelt if name.lower() == service.lower()), service)
+        applications = {one.get("application") for one in said}
+        application = applications.pop() if len(applications) == 1 else None
+        return replace(self._wanted, application=application, interface=interface)
+
+    def _rule_texts(self, names: tuple[str, ...], client: KazooClient) -> dict[str, str]:
+        return rule_texts(client, self._rules, names, self._timeout)
+
     async def aclose(self) -> None:
         """End the connection and its threads; a later request opens a new one."""
         await to_thread.run_sync(self._session.end, abandon_on_cancel=True)
@@ -154,14 +202,13 @@ class ZooKeeperRegistry:
     def __repr__(self) -> str:
         return f"ZooKeeperRegistry({f'{self._hosts}{self._root}'!r})"
 
-    def _branch(self, service: str, bell: _Bell | None = None) -> _Branch:
-        return _Branch(self._root, service, self._layout, self._timeout, self._max_bytes, bell)
+    def _branch(self, service: str, bell: Bell | None = None) -> Branch:
+        return Branch(self._root, service, self._layout, self._timeout, self._max_bytes, bell)
 
-    async def _read(self, branch: _Branch) -> Snapshot:
-        if self._session.pid != os.getpid():
-            self._session = Session(self._new_client)  # threads do not survive a fork
+    async def _read(self, branch: Branch) -> Snapshot:
         # Abandoned when cancelled: every wait in there is bounded.
-        znodes = await to_thread.run_sync(self._in_thread, branch, abandon_on_cancel=True)
+        read = partial(self._in_thread, branch.read)
+        znodes = await to_thread.run_sync(read, abandon_on_cancel=True)
         if znodes is None:
             return Snapshot((), known=False)
         where, unwanted = f"{self}, service {branch.service!r}", Counter[str]()
@@ -174,13 +221,17 @@ class ZooKeeperRegistry:
             )
         except ValueError as error:
             raise RegistryError(f"{self}: {error}") from error
+        if self._of_interfaces:
+            self._known[branch.service] = self._as_dubbo(branch.service, nodes)
         left_out = ", ".join(f"{count} left out by {name}" for name, count in unwanted.items())
         self._faults.report(f"{where}, options", left_out if not nodes and left_out else None)
         return Snapshot(nodes, left_out=left_out)
 
-    def _in_thread(self, branch: _Branch) -> list[Znode] | None:
+    def _in_thread(self, read: Callable[[KazooClient], T]) -> T:
+        if self._session.pid != os.getpid():
+            self._session = Session(self._new_client)  # threads do not survive a fork
         try:
-            return branch.read(self._session.client(self._timeout))
+            return read(self._session.client(self._timeout))
         except (NoAuthError, AuthFailedError) as error:
             reason = "the credentials are missing, wrong or not enough"
             raise RegistryError(f"{self}: {reason}") from error
@@ -202,112 +253,3 @@ class ZooKeeperRegistry:
             certfile=tls.cert,
             keyfile=tls.key or tls.cert,
         )
-
-
-class _Bell:
-    """What wakes a task from kazoo's threads, with the znodes that have changed."""
-
-    def __init__(self) -> None:
-        current = lowlevel.current_token()
-        token: Any = getattr(current, "native_token", current)  # anyio 4.11 wraps it
-        # Neither waits for the loop, which may be closing while kazoo's threads are joined.
-        self._soon = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-        self._event = anyio.Event()
-        self.changed: deque[str] = deque()
-        self.lost = False
-
-    def arm(self) -> None:
-        """Forget what has happened up to here."""
-        self._event = anyio.Event()
-
-    async def rung(self) -> None:
-        """Wait until something has happened since."""
-        await self._event.wait()
-
-    def __call__(self, event: WatchedEvent) -> None:
-        """Take a watch that has fired; without a path it is the connection that is lost."""
-        if event.path is None:
-            self.lost = True
-        else:
-            self.changed.append(event.path)
-        with suppress(RuntimeError):  # the loop has ended
-            self._soon(lambda: self._event.set())
-
-
-class _Branch:
-    """The znodes of one service, of which only what has changed is read again.
-
-    With a bell every read leaves watches behind. Not thread-safe.
-    """
-
-    def __init__(
-        self,
-        root: str,
-        service: str,
-        layout: Layout,
-        timeout: float,
-        limit: int,
-        bell: _Bell | None,
-    ) -> None:
-        self.service = service
-        self._root = root
-        self._layout = layout
-        self._timeout = timeout
-        self._limit = limit
-        self._bell = bell
-        self._kept: dict[str, Znode] = {}
-
-    def read(self, client: KazooClient) -> list[Znode] | None:
-        """Give the znodes, None for an unknown service; raise kazoo's exceptions."""
-        if self.service.strip(".") == "" or "/" in self.service:
-            return None
-        while self._bell is not None and self._bell.changed:
-            self._kept.pop(self._bell.changed.popleft(), None)
-        for name in (self.service, None):
-            name = name or self._in_any_case(client)
-            if name is None:
-                return None
-            found = self._below(client, f"{self._root}/{name}".replace("//", "/"))
-            if found is not None:
-                return found
-        return None
-
-    def _below(self, client: KazooClient, path: str) -> list[Znode] | None:
-        paths: list[str] = []
-        for index, folder in enumerate(self._layout.folders):
-            names = self._children(client, path + folder)
-            if names is None and index == 0:
-                return None
-            paths += [f"{path}{folder}/{name}" for name in names or ()]
-        if not self._layout.has_data:
-            return [Znode(path) for path in paths]
-        self._kept = {p: self._kept[p] for p in paths if p in self._kept}
-        missing = [p for p in paths if p not in self._kept]
-        for start in range(0, len(missing), _AT_A_TIME):
-            self._ask(client, missing[start : start + _AT_A_TIME])
-        return [self._kept[p] for p in paths if p in self._kept]
-
-    def _ask(self, client: KazooClient, paths: list[str]) -> None:
-        for p, answer in [(p, client.get_async(p, self._bell)) for p in paths]:
-            with suppress(NoNodeError):  # gone again: the list has changed, and its watch fires
-                data, stat = self._result(answer)
-                self._kept[p] = Znode(p, data, stat.czxid, stat.created)
-        if sum(len(znode.data) for znode in self._kept.values()) > self._limit:
-            raise RegistryError(f"{self.service!r} has more than {self._limit} bytes of znodes")
-
-    def _in_any_case(self, client: KazooClient) -> str | None:
-        names = self._children(client, self._root)
-        wanted = self.service.lower()
-        return next((name for name in sorted(names or ()) if name.lower() == wanted), None)
-
-    def _children(self, client: KazooClient, path: str) -> list[str] | None:
-        while True:
-            with suppress(NoNodeError):
-                names: list[str] = self._result(client.get_children_async(path, self._bell))
-                return names
-            # To hear of it when it is made, unless that has just been.
-            if self._bell is None or not self._result(client.exists_async(path, self._bell)):
-                return None
-
-    def _result(self, answer: Any) -> Any:
-        return answer.get(timeout=self._timeout)

@@ -538,7 +538,7 @@ async def test_a_node_that_leaves_and_comes_back_at_once_has_not_left(
         return None
 
     monkeypatch.setattr(registry, "_read", read)
-    monkeypatch.setattr("rpcguard.registries.zookeeper.registry._Bell.rung", rung)
+    monkeypatch.setattr("rpcguard.registries.zookeeper.branch.Bell.rung", rung)
     async with aclosing(registry.watch("orders")) as watch:  # type: ignore[type-var]
         told = [list((await anext(watch)).nodes) for _ in range(4)]
     assert told == [[a, b], [a, heavy], [a, b], [a]]

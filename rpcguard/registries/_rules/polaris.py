@@ -1,0 +1,132 @@
+"""Polaris' routing rules, as `Discover` gives them to the callers of a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rpcguard._checks import require
+from rpcguard._core.policies.routing import Route
+from rpcguard.registries._shared.fields import listed, mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Wanted = str | tuple[str, ...] | None
+
+_ANY: Final = "*"
+_EVERY: Final = {"id": _ANY}
+"""Leads to each node: a destination without labels."""
+
+_FACTS: Final = {"$header.": "header", "$query.": "query", "$cookie.": "cookie"}
+_ONE_OF: Final = ("EXACT", "IN")
+"""Kinds of match that routes have too."""
+
+
+def routes_of_polaris(
+    routing: Mapping[str, object], *, service: str, caller: str | None = None
+) -> list[Route]:
+    """Read the rules for calls to a service, `inbounds`; the caller's own, `outbounds`, are not.
+
+    Calls with a mark go by lanes, not by these. Raises `ValueError` naming the rule, the field and
+    the value.
+    """
+    routes: list[Route] = []
+    met: list[Mapping[str, Wanted]] = []  # what an earlier rule is about is never a later one's
+    for number, entry in enumerate(listed(routing, "inbounds"), 1):
+        rule = mapping(entry)
+        ends = [mapping(end) for end in listed(rule, "destinations")]
+        ends = [end for end in ends if end.get("service") in (service, _ANY)]
+        name = next((str(end["name"]) for end in ends if end.get("name")), f"inbound {number}")
+        weighted = _weighted(ends, f"rule {name!r}")
+        for source in listed(rule, "sources") or [{}]:
+            when = _when(mapping(source), f"rule {name!r}", caller)
+            if when is not None and weighted and when not in met:
+                met.append(when)
+                routes += _routes(f"{name} {len(met)}", when, weighted)
+    return routes
+
+
+def _matches(entry: Mapping[str, object], name: str) -> Mapping[str, object]:
+    said = entry.get(name)
+    return {} if said is None else mapping(said)
+
+
+def _routes(
+    name: str,
+    when: Mapping[str, Wanted],
+    weighted: Sequence[tuple[Mapping[str, Wanted], float]],
+) -> Iterator[Route]:
+    whole = sum(weight for _, weight in weighted)
+    for number, (to, weight) in enumerate(weighted, 1):
+        about: Any = {"when": when, "to": to, "otherwise": "base"}
+        yield Route(f"{name}.{number}", **about, share=weight / whole)
+
+
+def _weighted(
+    ends: Sequence[Mapping[str, object]], where: str
+) -> list[tuple[Mapping[str, Wanted], float]]:
+    used = [end for end in ends if not end.get("isolate")]
+    for end in used:
+        require(f"{where}: transfer", end.get("transfer"), "empty", not end.get("transfer"))
+    levels = {end.get("priority") or 0 for end in used}
+    require(f"{where}: priority", sorted(map(str, levels)), "one for all", len(levels) <= 1)
+    weights = [_weight(end, where) for end in used]
+    if not any(weights):
+        weights = [1.0] * len(used)  # where none says anything, all are alike
+    return [(_to(end, where), weight) for end, weight in zip(used, weights, strict=True) if weight]
+
+
+def _weight(end: Mapping[str, object], where: str) -> float:
+    said = end.get("weight") or 0
+    good = isinstance(said, int | float) and said >= 0
+    require(f"{where}: weight", said, "a number, 0 or more", good)
+    assert isinstance(said, int | float)
+    return float(said)
+
+
+def _when(
+    source: Mapping[str, object], where: str, caller: str | None
+) -> Mapping[str, Wanted] | None:
+    """Give what a call must have; None where the rule is of another caller."""
+    name = source.get("service") or _ANY
+    if name != _ANY:
+        if caller is None:
+            told = "say who calls by caller=NAME in the registry's URL"
+            raise ValueError(f"{where}: source {name!r}: {told}")
+        if name != caller:
+            return None
+    when: dict[str, Wanted] = {"mark": None}
+    for key, match in _matches(source, "metadata").items():
+        wanted = _wanted(mapping(match), f"{where}: {key}")
+        if wanted != _ANY:
+            when[_fact(key, where)] = wanted
+    return when
+
+
+def _fact(key: str, where: str) -> str:
+    for prefix, fact in _FACTS.items():
+        if key.startswith(prefix):
+            return f"{fact}.{key.removeprefix(prefix)}"
+    if key in ("$method", "$path"):
+        return key.removeprefix("$")
+    require(f"{where}: key", key, "one that a call tells", not key.startswith("$"))
+    return f"option.{key}"
+
+
+def _to(end: Mapping[str, object], where: str) -> Mapping[str, Wanted]:
+    to: dict[str, Wanted] = {}
+    for key, match in _matches(end, "metadata").items():
+        wanted = _wanted(mapping(match), f"{where}: label {key!r}")
+        if wanted != _ANY:
+            to["version" if key == "version" else f"metadata.{key}"] = wanted
+    return to or _EVERY
+
+
+def _wanted(match: Mapping[str, object], where: str) -> Wanted:
+    kind, value = match.get("type") or "EXACT", match.get("value")
+    told = match.get("value_type") or "TEXT"
+    require(f"{where}: value_type", told, "TEXT", told == "TEXT")
+    require(f"{where}: type", kind, f"one of {', '.join(_ONE_OF)}", kind in _ONE_OF)
+    require(f"{where}: value", value, "a text", isinstance(value, str) and value)
+    words = str(value).split(",") if kind == "IN" else [str(value)]
+    return words[0] if len(words) == 1 else tuple(words)

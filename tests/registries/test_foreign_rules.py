@@ -1,0 +1,373 @@
+"""Rules of Dubbo and Polaris read as routes: what they come to, and what refuses them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rpcguard import RegistryError, Route
+from rpcguard.registries._rules.dubbo_conditions import ConditionRule, routes_of_conditions
+from rpcguard.registries._rules.dubbo_rules import DubboService
+from rpcguard.registries._rules.dubbo_tags import routes_of_tags
+from rpcguard.registries._rules.polaris import routes_of_polaris
+from rpcguard.registries._rules.yaml import mapping_from_yaml
+from tests.support.foreign_rules import POLARIS_INBOUND, TAG_RULE
+
+INTERFACE = "org.apache.dubbo.demo.DemoService"
+
+
+def tags(text: str) -> list[Route]:
+    return routes_of_tags(text, name="t")
+
+
+def conditions(*lines: str, head: str = "", caller: str | None = None) -> list[Route]:
+    text = "\n".join([head, "conditions:", *(f"  - {line!r}" for line in lines)])
+    rule = ConditionRule(name="c", text=text, interface=INTERFACE, caller=caller)
+    return routes_of_conditions([rule])
+
+
+def shown(route: Route) -> tuple[dict[str, Any], dict[str, Any], float, str | None]:
+    when = {key: value for key, value in route.when.items() if key != "mark" or value}
+    return when, dict(route.to), route.share, route.otherwise
+
+
+# Tags
+
+
+def test_a_tag_leads_its_calls_to_its_nodes_and_keeps_others_off():
+    """As the console writes it, by a parameter of the nodes."""
+    marked, kept = tags(TAG_RULE)
+    assert shown(marked) == ({"mark": "gray"}, {"metadata.env": "gray"}, 1.0, "base")
+    assert (kept.share, kept.to) == (0.0, marked.to)
+
+
+@pytest.mark.parametrize(
+    ("said", "to"),
+    [
+        ("addresses: [10.0.0.1, 10.0.0.2]", {"host": ("10.0.0.1", "10.0.0.2")}),
+        ("addresses: ['10.0.0.1:80']", {"address": ("10.0.0.1:80",)}),
+        ("addresses: ['[2001:db8::1]:80']", {"address": ("[2001:db8::1]:80",)}),
+        ("addresses: ['2001:db8::1']", {"host": ("2001:db8::1",)}),
+        ("addresses: ['*:80', '*:81']", {"port": ("80", "81")}),
+        ("match: [{key: a, value: {wildcard: '*'}}]", {"metadata.a": "*"}),
+        ("match: [{key: a, value: {wildcard: b}}]", {"metadata.a": "b"}),
+        ("match: [{key: a, value: {noempty: noempty}}]", {"metadata.a": "*"}),
+        (
+            "match: [{key: a, value: {empty: empty}}, {key: b, value: {exact: '1'}}]",
+            {"metadata.a": None, "metadata.b": "1"},
+        ),
+    ],
+)
+def test_the_nodes_of_a_tag(said, to):
+    """Hosts, addresses, ports, and each kind of match that routes have too."""
+    assert dict(tags(f"tags: [{{name: x, {said}}}]")[0].to) == to
+
+
+def test_force_fails_calls_and_a_disabled_rule_does_nothing():
+    """Both are flags of the whole rule, written as such or as a word."""
+    assert tags(f"{TAG_RULE}force: 'true'\n".replace("force: false\n", ""))[0].otherwise == "fail"
+    assert tags("enabled: false\ntags: [{name: x, addresses: ['10.0.0.*']}]") == []
+    assert tags("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tags: [{name: 'a|b', addresses: [10.0.0.1]}]", "tag 'a|b': name"),
+        ("tags: [{name: x}]", "tag 'x': match"),
+        ("tags: [{name: x, colour: red}]", "tag 'x': key"),
+        ("tags: [{name: x, addresses: ['10.0.0.*']}]", "addresses .*not '10.0.0.*'"),
+        ("tags: [{name: x, addresses: ['10.0.0.0/8']}]", "addresses"),
+        ("tags: [{name: x, addresses: ['*:a']}]", "addresses"),
+        ("tags: [{name: x, addresses: [10.0.0.1, '10.0.0.1:80']}]", "addresses"),
+        ("tags: [{name: x, match: [{key: a, value: {regex: 'a+'}}]}]", "match 'a': regex"),
+        ("tags: [{name: x, match: [{key: a, value: {prefix: b}}]}]", "match 'a': prefix"),
+        ("tags: [{name: x, match: [{key: a, value: {exact: ''}}]}]", "match 'a': exact"),
+        ("tags: [{name: x, match: [{key: a, value: {exact: a, empty: b}}]}]", "one kind"),
+        ("tags: [{name: x, match: [{key: a, value: {}}]}]", "one kind"),
+        ("tags: [{name: x, match: [{key: a}]}]", "match 'a' must be a mapping"),
+        (
+            "tags: [{name: x, match: [{key: a, value: {exact: b}}, {key: a, value: {exact: c}}]}]",
+            "match key",
+        ),
+        ("tags: {name: x}", "tags must be a list"),
+        ("force: perhaps", "force must be true or false"),
+        ("colour: red", "key must be one of"),
+        ("tags: &all [1]\nmore: *all", "alias"),
+        ("force: true\nforce: false", "twice"),
+        ("- a list", "a mapping is wanted"),
+        ("1: a number", "a mapping is wanted"),
+        ("tags: [", "no YAML"),
+        ("tags: " + "[" * 2000, "no YAML"),
+        ("a" * 1_048_577, "more than 1048576"),
+    ],
+)
+def test_a_tag_rule_that_cannot_be_routes_is_refused_as_a_whole(text, said):
+    """The error names the rule, the field and the value."""
+    with pytest.raises(ValueError, match=rf"(?s)^t: .*{said}|^t: {said}"):
+        tags(text)
+
+
+def test_yaml_is_an_extra(monkeypatch):
+    """Without PyYAML there is no answer, and it says how to get one."""
+    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    with pytest.raises(RegistryError, match=r"rpcguard\[rules\]"):
+        mapping_from_yaml("a: 1", name="t")
+
+
+# Conditions
+
+
+@pytest.mark.parametrize(
+    ("line", "when", "to"),
+    [
+        (
+            "method=sayHello => region=hangzhou",
+            {"path": (f"/{INTERFACE}/sayHello",)},
+            {"metadata.region": ("hangzhou",)},
+        ),
+        (
+            "method = a,b & attachments[foo] = 1 => host = 10.0.0.1, 10.0.0.2",
+            {"path": (f"/{INTERFACE}/a", f"/{INTERFACE}/b"), "header.foo": ("1",)},
+            {"host": ("10.0.0.1", "10.0.0.2")},
+        ),
+        ("=> address=*:20880", {}, {"port": ("20880",)}),
+        ("true => provider.region=*", {}, {"metadata.region": "*"}),
+        (
+            "attachments[dubbo.tag]=gray => env=gray",
+            {"mark": ("gray",)},
+            {"metadata.env": ("gray",)},
+        ),
+        (
+            "attachments[foo]=* => a=b & c=d",
+            {"header.foo": "*"},
+            {"metadata.a": ("b",), "metadata.c": ("d",)},
+        ),
+        (f"interface={INTERFACE} => a=b", {}, {"metadata.a": ("b",)}),
+        ("a=b", {}, {"metadata.a": ("b",)}),
+    ],
+)
+def test_a_line_is_a_route(line, when, to):
+    """What a call must have on the left, what a node must have on the right."""
+    (route,) = conditions(line)
+    assert shown(route) == (when, to, 1.0, "base")
+    assert "mark" in route.when
+
+
+def test_lines_about_other_callers_are_left_out():
+    """Who calls is said in the registry's URL; what is not about it is no rule for it."""
+    lines = ("application=shop => a=b", "application!=shop => a=c", "interface!=x => a=d")
+    assert [dict(one.to) for one in conditions(lines[0], caller="shop")] == [{"metadata.a": ("b",)}]
+    assert conditions(lines[1], caller="shop") == []
+    assert conditions(lines[0], caller="web") == []
+    assert conditions(f"interface!={INTERFACE} => a=d") == []
+
+
+def test_a_blacklist_keeps_calls_off_its_nodes():
+    """A node that is named after `!=` gets no call while others are there."""
+    (route,) = conditions("=> host != 10.0.0.1")
+    assert shown(route) == ({}, {"host": ("10.0.0.1",)}, 0.0, None)
+
+
+def test_nothing_on_the_right_blocks():
+    """It needs leave to fail, as `force` does."""
+    (route,) = conditions("method=a =>")
+    assert (route.to, route.otherwise) == ({"id": ""}, "fail")
+    assert conditions("=> a=b", head="force: true")[0].otherwise == "fail"
+    assert conditions("=> a=b", head="enabled: false") == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["host=10.0.0.9 => a=b"], "no call tells this"),
+        (["arguments[0]=a => a=b"], "no call tells this"),
+        (["application=shop => a=b"], "caller=NAME"),
+        (["method!=a => a=b"], "c 1: method"),
+        (["=> region=$region"], "not '\\$region'"),
+        (["=> port=1~9"], "not '1~9'"),
+        (["=> a=b*"], "not 'b\\*'"),
+        (["=> a!=b & c!=d"], "alone, and for all calls"),
+        (["method=a => host!=10.0.0.1"], "alone, and for all calls"),
+        (["=> a!=b & c=d"], "alone, and for all calls"),
+        (["=> a"], "a value for each key"),
+        (["=> a=b & a=c"], "named once"),
+        (["=> ,a"], "not understood"),
+        (["=> a=b=c"], "not understood"),
+        (["=> a=b", "=> c=d"], "both would have to hold"),
+        (["method=a => a=b", "attachments[x]=1 => c=d"], "both would have to hold"),
+    ],
+)
+def test_a_condition_rule_that_cannot_be_routes_is_refused_as_a_whole(lines, said):
+    """Dubbo filters by all conditions where the first route wins: those that meet are refused."""
+    with pytest.raises(ValueError, match=said):
+        conditions(*lines)
+
+
+def test_conditions_that_never_meet_go_together():
+    """Two methods, each with its nodes."""
+    assert len(conditions("method=a => a=b", "method=b => a=c")) == 2
+
+
+WEIGHTED = """
+configVersion: v3.1
+conditions:
+  - from: {match: "attachments[x]=1"}
+    to: [{match: "env=gray", weight: 1}, {match: "env=base", weight: 3}, {match: "env=c"}]
+"""
+
+
+def test_weights_are_shares():
+    """A destination without a weight has 100, as one of 0 has."""
+    found = routes_of_conditions([ConditionRule(name="c", text=WEIGHTED.replace("3}", "0}"))])
+    assert [shown(one)[0] for one in found] == [{"header.x": ("1",)}] * 3
+    assert [one.share for one in found] == [1 / 201, 100 / 201, 100 / 201]
+    assert [one.name for one in found] == ["c 1.1", "c 1.2", "c 1.3"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("weight: 1", "weight: many", "weight must be a whole number"),
+        ("weight: 1", "colour: red", "c 1: to: key"),
+        ("from: {match", "from: {colour", "c 1: from: key"),
+        ("v3.1", "v3.2", "configVersion"),
+        ("  - from", "  - disable: true\n    from", "c 1: key"),
+    ],
+)
+def test_weights_that_are_none(old, new, said):
+    """Unknown keys and versions are refused as well."""
+    with pytest.raises(ValueError, match=said):
+        routes_of_conditions([ConditionRule(name="c", text=WEIGHTED.replace(old, new))])
+
+
+def test_a_weighted_condition_may_be_of_another_caller_or_block():
+    """As a line may."""
+    other = WEIGHTED.replace("attachments[x]=1", "application=web")
+    assert routes_of_conditions([ConditionRule(name="c", text=other, caller="shop")]) == []
+    (route,) = routes_of_conditions(
+        [ConditionRule(name="c", text="configVersion: v3.1\nconditions: [{from: {}, to: []}]")]
+    )
+    assert (route.to, route.otherwise) == ({"id": ""}, "fail")
+
+
+# Names
+
+
+def test_the_names_under_which_rules_are_stored():
+    """An application has two, an interface one of its own, the caller's application one more."""
+    assert DubboService(application="orders").names == (
+        "orders.tag-router",
+        "orders.condition-router",
+    )
+    about = {"application": "orders", "interface": "a.B", "version": "1.0", "caller": "shop"}
+    assert DubboService(**about).names == (
+        "orders.tag-router",
+        "a.B:1.0:.condition-router",
+        "orders.condition-router",
+        "shop.condition-router",
+    )
+    assert DubboService(application=None, interface="a.B").names == ("a.B::.condition-router",)
+
+
+def test_all_rules_of_a_service_go_together():
+    """Tags first; a condition of the caller's application that may meet another is refused."""
+    asked = DubboService(application="orders", caller="shop")
+    texts = {"orders.tag-router": TAG_RULE, "shop.condition-router": "conditions: ['=> a=b']"}
+    assert [one.name for one in asked.routes(texts)] == [
+        "orders.tag-router gray",
+        "orders.tag-router gray, kept",
+        "shop.condition-router 1",
+    ]
+    with pytest.raises(ValueError, match="both would have to hold"):
+        asked.routes({**texts, "orders.condition-router": "conditions: ['=> c=d']"})
+
+
+# Polaris
+
+
+def polaris(*inbounds: Any, caller: str | None = None) -> list[Route]:
+    return routes_of_polaris({"inbounds": list(inbounds)}, service="orders", caller=caller)
+
+
+def inbound(sources: list[Any], *ends: dict[str, Any]) -> dict[str, Any]:
+    return {"sources": sources, "destinations": [{"service": "orders", **end} for end in ends]}
+
+
+def exact(value: object, **more: object) -> dict[str, object]:
+    return {"type": "EXACT", "value": value, "value_type": "TEXT", **more}
+
+
+def test_a_rule_as_the_server_gives_it():
+    """A header of the call, a label of the nodes; calls with a mark go by lanes."""
+    (route,) = polaris(POLARIS_INBOUND)
+    assert route.name == "orders-gray.one.g 1.1"
+    assert dict(route.when) == {"header.x-user": "alice", "mark": None}
+    assert shown(route)[1:] == ({"metadata.env": "gray"}, 1.0, "base")
+
+
+def test_facts_labels_and_weights():
+    """Each place of a call, several values, the version, all nodes, and shares by weight."""
+    when = {
+        "$query.q": {"type": "IN", "value": "1,2", "value_type": "TEXT"},
+        "$cookie.c": exact("3"),
+        "$method": exact("GET"),
+        "$path": exact("/a"),
+        "own": exact("4"),
+        "$header.any": exact("*"),
+    }
+    ends = [
+        {"metadata": {"version": exact("2"), "any": exact("*")}, "weight": 1},
+        {"weight": 3},
+        {"weight": 0, "metadata": {"env": exact("none")}},
+        {"weight": 9, "isolate": True},
+    ]
+    first, second = polaris(inbound([{"service": "*", "metadata": when}], *ends))
+    assert shown(first) == (
+        {
+            "query.q": ("1", "2"),
+            "cookie.c": "3",
+            "method": "GET",
+            "path": "/a",
+            "option.own": "4",
+        },
+        {"version": "2"},
+        0.25,
+        "base",
+    )
+    assert shown(second)[1:] == ({"id": "*"}, 0.75, "base")
+
+
+def test_the_first_rule_for_a_call_wins_and_callers_are_told_apart():
+    """The same condition twice is one rule; another caller's is none, unless nobody says who."""
+    to = {"metadata": {"env": exact("a")}}
+    twice = inbound([{"service": "*"}, {"service": "*"}], to), inbound([], to)
+    assert len(polaris(*twice)) == 1
+    of_shop = inbound([{"service": "shop"}], to)
+    assert len(polaris(of_shop, caller="shop")) == 1
+    assert polaris(of_shop, caller="web") == []
+    with pytest.raises(ValueError, match="caller=NAME"):
+        polaris(of_shop)
+    assert polaris({"destinations": [{"service": "billing"}]}) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (inbound([{"metadata": {"$caller_ip": exact("1")}}], {}), "key must be"),
+        (inbound([{"metadata": {"a": exact("x", type="REGEX")}}], {}), "type must be"),
+        (inbound([{"metadata": {"a": exact("x", value_type="VARIABLE")}}], {}), "value_type"),
+        (inbound([{"metadata": {"a": exact("")}}], {}), "value must be"),
+        (inbound([{"metadata": ["a"]}], {}), "an object is wanted"),
+        (inbound([], {"metadata": {"a": "x"}}), "an object is wanted"),
+        (inbound([], {"transfer": "elsewhere"}), "transfer"),
+        (inbound([], {"priority": 0}, {"priority": 1}), "priority"),
+        (inbound([], {"weight": "much"}), "weight"),
+        ("a rule", "an object is wanted"),
+    ],
+)
+def test_a_rule_of_polaris_that_cannot_be_a_route_is_refused(rule, said):
+    """With all others: what is left out would make another one wider."""
+    with pytest.raises(ValueError, match=said):
+        polaris(inbound([], {"metadata": {"env": exact("a")}}), rule)
