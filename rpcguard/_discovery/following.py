@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rpcguard._checks import require
 from rpcguard._clock import lasting
-from rpcguard._core.nodes.view import ServiceView
 from rpcguard._discovery.background import background as background
 from rpcguard._discovery.feed import Feed
 from rpcguard._discovery.store import SnapshotStore
@@ -35,7 +34,7 @@ class Subscriptions:
         names: Mapping[str, str] | None = None,
         on_refresh: Callable[[str, str | None], None],
     ) -> None:
-        self._url = given if isinstance(given, str) else None
+        self.url: str | None = given if isinstance(given, str) else None
         self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
         self.by_port: bool = bool(getattr(self.registry, "by_port", False))
         self._store: SnapshotStore | None = None
@@ -60,6 +59,10 @@ class Subscriptions:
         self._feeds[service.name] = feed, background().spawn(feed.run)
         if self._stopped:
             self.stop()
+
+    def listed_as(self, service: str) -> str:
+        """Give the name that a service has in the registry."""
+        return self._names.get(service, service)
 
     def forget(self, service: str) -> None:
         """Follow a service no longer."""
@@ -107,8 +110,8 @@ class Subscriptions:
         """Start over in a forked child, whose parent's connections are not its own."""
         self._feeds.clear()
         self._checks.clear()
-        if self._url is not None:
-            self.registry = registry_from_url(self._url)
+        if self.url is not None:
+            self.registry = registry_from_url(self.url)
 
     def stop(self) -> Future[None] | None:
         """Follow nothing any more; the future is done when the registry is closed."""
@@ -123,7 +126,7 @@ class Subscriptions:
 
     async def _close(self) -> None:
         close = getattr(self.registry, "aclose", None)
-        if close is not None and self._url is not None:
+        if close is not None and self.url is not None:
             await close()
 
 
@@ -131,19 +134,3 @@ def _in_urls(name: str) -> str:
     """Give a name as the host of a URL has it."""
     require("names", name, "names of services", name)
     return name.lower().removesuffix(".")
-
-
-def view_of(service: Service, following: Subscriptions) -> ServiceView:
-    """Show a service and how its registry does."""
-    retries, budget = service.retries()
-    return ServiceView(
-        name=service.name,
-        registry=repr(following.registry),
-        ready=service.ready,
-        known=service.known,
-        age=following.age(service.name),
-        trouble=following.trouble(service.name),
-        refused=service.refused,
-        retries=retries,
-        budget=budget,
-    )

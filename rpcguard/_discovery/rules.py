@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING
 
 import anyio
 
+from rpcguard._clock import lasting
 from rpcguard._discovery.background import background as background
 from rpcguard._discovery.rule_sources import PLACE, DocumentRules, RegistryRules
 from rpcguard.errors import RegistryError
@@ -80,7 +80,7 @@ class Rules:
         It goes on to rise while a document is refused.
         """
         at = self._refreshed.get(self._key(service))
-        return None if at is None else time.monotonic() - at
+        return None if at is None else lasting() - at
 
     def trouble(self, service: str) -> str | None:
         """Say why the last document was not taken; None where it was."""
@@ -150,7 +150,7 @@ class Rules:
         self._rejected.discard(key)
         self._troubles.pop(key, None)
         self._faults.report(where, None)
-        self._refreshed[key] = time.monotonic()
+        self._refreshed[key] = lasting()
         if found is None or found == self._routes.get(key):
             return "same"
         self._take(key, found)

@@ -178,6 +178,7 @@ def _last_picks(picks: list[PickRecord], mark: str) -> str:
 
 def _pick(pick: PickRecord) -> str:
     told = [f"{max(time.monotonic() - pick.at, 0.0):.1f} s ago: {_compared(pick)}"]
+    told += _routed(pick)
     if pick.panic:
         told.append("the least bad, since none was eligible")
     if pick.tried:
@@ -187,6 +188,15 @@ def _pick(pick: PickRecord) -> str:
         more = len(pick.excluded) - len(names)
         told.append(f"left out: {', '.join(names)}{f' and {more} more' if more else ''}")
     return "; ".join(told)
+
+
+def _routed(pick: PickRecord) -> Iterator[str]:
+    if pick.route is not None:
+        yield f"route {pick.route}"
+    if pick.lane is not None:
+        yield f"lane {pick.lane}"
+    if pick.fallback is not None:
+        yield f"to {pick.fallback}, since its own cannot serve"
 
 
 def _compared(pick: PickRecord) -> str:
@@ -208,6 +218,10 @@ def _told(service: ServiceView, views: list[NodeView]) -> str:
         told.append(f"{service.refused} more are outside of allowed_networks")
     if service.trouble is not None:
         told.append(f"now failing: {service.trouble}")
+    if service.rules_age is not None:
+        told.append(f"rules of {service.rules_age:.1f} s ago")
+    if service.rules_trouble is not None:
+        told.append(f"rules refused: {service.rules_trouble}")
     return "; ".join(told)
 
 

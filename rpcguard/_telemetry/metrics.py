@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, get_args
 from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import metrics
 from opentelemetry.metrics import Observation
 
+from rpcguard._context.lane import BASE
 from rpcguard._core.nodes.node import State
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.metrics import CallbackOptions, MeterProvider
+
+    from rpcguard._core.nodes.view import Census
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
@@ -26,6 +29,8 @@ _LEAST_NAMES = 1000
 """Routes, and services where no transport wants more, that metrics tell apart."""
 _OTHER: Final = "_OTHER"
 NameT = TypeVar("NameT", str, tuple[str, int])
+_MOST_GROUPS = 10
+"""Groups of a service's nodes that are told apart beside base: lanes come and go with branches."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """The buckets that OpenTelemetry's HTTP conventions advise for durations."""
 
@@ -33,8 +38,8 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.
 class GaugeSource(Protocol):
     """A transport, as far as the gauges go."""
 
-    def census(self) -> Iterable[tuple[str, Mapping[State, int], float | None]]:
-        """Give each service with its nodes by state and the seconds since its registry answered."""
+    def census(self) -> Iterable[Census]:
+        """Give what the gauges tell of each service."""
         ...
 
 
@@ -51,6 +56,7 @@ class Instruments:
         self._names: set[str] = set()
         self._places: set[tuple[str, int]] = set()
         self._routes: set[str] = set()
+        self._groups: defaultdict[str, set[str]] = defaultdict(set)
         self.sources: WeakSet[GaugeSource] = WeakSet()
         self.request_duration: metrics.Histogram = meter.create_histogram(
             "http.client.request.duration",
@@ -111,6 +117,9 @@ class Instruments:
             "rpcguard.nodes", [self._nodes], "{node}", "Nodes in the live list, by state."
         )
         meter.create_observable_gauge(
+            "rpcguard.rules.age", [self._rules_age], "s", "Time since the rules were last read."
+        )
+        meter.create_observable_gauge(
             "rpcguard.registry.age", [self._age], "s", "Time since the registry last answered."
         )
 
@@ -141,25 +150,40 @@ class Instruments:
         """Give the name under which a route is counted: rules come and go as well."""
         return name if _is_told(name, self._routes, _LEAST_NAMES) else _OTHER
 
+    def _group(self, service: str, group: str | None) -> str | None:
+        if group is None or group == BASE:
+            return group
+        return group if _is_told(group, self._groups[service], _MOST_GROUPS) else "other"
+
     def _nodes(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals: Counter[tuple[str, State]] = Counter()
-        for source in list(self.sources):
-            for service, states, _age in source.census():
-                name = self.name(service)
-                for state in _STATES:
-                    totals[name, state] += states.get(state, 0)
+        totals: Counter[tuple[str, str | None, State]] = Counter()
+        for one in self._census():
+            name = self.name(one.service)
+            for (state, group), number in one.nodes.items():
+                totals[name, self._group(name, group), state] += number
+        groups = dict.fromkeys((service, group) for service, group, _ in totals)
         return [
-            Observation(number, {"server.address": service, "rpcguard.node.state": state})
-            for (service, state), number in totals.items()
+            Observation(totals[service, group, state], _about(service, group, state))
+            for service, group in groups
+            for state in _STATES
         ]
 
     def _age(self, _: CallbackOptions) -> Iterable[Observation]:
-        oldest: dict[str, float] = {}
+        return self._oldest((one.service, one.age) for one in self._census())
+
+    def _rules_age(self, _: CallbackOptions) -> Iterable[Observation]:
+        return self._oldest((one.service, one.rules_age) for one in self._census())
+
+    def _census(self) -> Iterator[Census]:
         for source in list(self.sources):
-            for service, _states, age in source.census():
-                if age is not None:
-                    name = self.name(service)
-                    oldest[name] = max(age, oldest.get(name, 0.0))
+            yield from source.census()
+
+    def _oldest(self, ages: Iterable[tuple[str, float | None]]) -> Iterable[Observation]:
+        oldest: dict[str, float] = {}
+        for service, age in ages:
+            if age is not None:
+                name = self.name(service)
+                oldest[name] = max(age, oldest.get(name, 0.0))
         return [Observation(age, {"server.address": name}) for name, age in oldest.items()]
 
 
@@ -169,6 +193,11 @@ def _is_told(one: NameT, known: set[NameT], most: int) -> bool:
             return False
         known.add(one)
     return True
+
+
+def _about(service: str, group: str | None, state: State) -> dict[str, str]:
+    about = {"server.address": service, "rpcguard.node.state": state}
+    return about if group is None else {**about, "rpcguard.group": group}
 
 
 # A cache: an SDK keeps only the first callback of a gauge, so a provider must have one set, and

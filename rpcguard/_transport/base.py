@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from rpcguard._connections.library import Library
     from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.nodes.node import Node, State
+    from rpcguard._core.nodes.node import Node
+    from rpcguard._core.nodes.view import Census
     from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.deadline import DeadlinePolicy
     from rpcguard._core.policies.ejection import EjectionPolicy
@@ -212,7 +213,7 @@ class TransportBase(Inspection, Generic[ChildT]):
         weakref.finalize(self, self._following.stop).atexit = False
         self._lanes = self._rules = None
         if policies.routing is not None:
-            self._lanes = Lanes(policies.routing, registry, self._telemetry.routes)
+            self._lanes = Lanes(policies.routing, self._following, self._telemetry.routes)
             self._rules = self._lanes.rules
             weakref.finalize(self, self._rules.stop).atexit = False
         self._services = ServiceTable(self._by_service, self, self._following, self._rules)
@@ -317,8 +318,8 @@ class TransportBase(Inspection, Generic[ChildT]):
         """Probe a node in the background."""
         background().spawn(probe, weakref.ref(service), live)
 
-    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
-        """Give each service with its nodes by state and the age of its list, for the gauges."""
+    def census(self) -> Iterator[Census]:
+        """Give what the gauges tell of each service."""
         if self._closed or self._pid != os.getpid():
             return  # after a fork the locks may be held for ever
         yield from self._services.census()

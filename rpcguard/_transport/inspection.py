@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._discovery.following import view_of
+from rpcguard._core.nodes.view import ServiceView
 from rpcguard._transport.kept import counts_of
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, ServiceView
+    from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView
     from rpcguard._core.service.service import Service
     from rpcguard._core.service.views import PickRecord
     from rpcguard._discovery.following import Subscriptions
+    from rpcguard._discovery.rules import Rules
     from rpcguard._transport.kept import ChildKey
     from rpcguard._transport.services import ServiceTable
 
@@ -22,6 +23,7 @@ class Inspection:
 
     _services: ServiceTable
     _following: Subscriptions
+    _rules: Rules | None
 
     def _service(self, name: str) -> Service:
         raise NotImplementedError
@@ -38,7 +40,8 @@ class Inspection:
 
     def services(self) -> list[ServiceView]:
         """Show the services that were called so far, and how their registry does."""
-        return [view_of(service, self._following) for service in self._services]
+        following, rules = self._following, self._rules
+        return [_view_of(service, following, rules) for service in self._services]
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""
@@ -59,3 +62,21 @@ class Inspection:
     def mark_online(self, service: str, node: str) -> None:
         """Take back a mark or an ejection; the node goes through slow start."""
         self._service(service.lower()).mark_online(node)
+
+
+def _view_of(service: Service, following: Subscriptions, rules: Rules | None) -> ServiceView:
+    """Show a service and how its registry does, and the source of its rules."""
+    retries, budget = service.retries()
+    return ServiceView(
+        name=service.name,
+        registry=repr(following.registry),
+        ready=service.ready,
+        known=service.known,
+        age=following.age(service.name),
+        trouble=following.trouble(service.name),
+        refused=service.refused,
+        retries=retries,
+        budget=budget,
+        rules_age=None if rules is None else rules.age(service.name),
+        rules_trouble=None if rules is None else rules.trouble(service.name),
+    )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rpcguard._core.routing.marks import LaneMark, Place
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.service import Service
+    from rpcguard._discovery.following import Subscriptions
     from rpcguard._telemetry.routes import RouteCounts
 
 _LANE: Final = "RPCGUARD_LANE"
@@ -54,12 +55,12 @@ def with_environment(
 class Lanes:
     """The lanes and the rules of one transport's calls; thread-safe.
 
-    `registry` is the URL of the registry, beside whose lists the rules may be.
+    `following` has the registry, which may have the rules too.
     """
 
-    def __init__(self, routing: Routing, registry: object, counts: RouteCounts) -> None:
+    def __init__(self, routing: Routing, following: Subscriptions, counts: RouteCounts) -> None:
         self.routing: Routing = routing
-        self.rules: Rules = Rules(routing, registry, on_refresh=counts.refreshed)
+        self.rules: Rules = Rules(routing, following, on_refresh=counts.refreshed)
         self._counts = counts
 
     def ruled(self, service: str) -> bool:

@@ -6,13 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from rpcguard._core.nodes.view import Census
 from rpcguard._core.service.service import Service
 from rpcguard._text import about, logger, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from rpcguard._core.nodes.node import State
     from rpcguard._core.policies.overrides import PoliciesByService
     from rpcguard._core.service.service import Effects
     from rpcguard._discovery.following import Subscriptions
@@ -150,11 +150,16 @@ class ServiceTable:
             service.close()
         return services
 
-    def census(self) -> Iterator[tuple[str, Mapping[State, int], float | None]]:
-        """Give each service with its nodes by state and the age of its list, for the gauges."""
+    def census(self) -> Iterator[Census]:
+        """Give what the gauges tell of each service."""
         for service in self:
             if service.known:
-                yield service.name, service.states(), self._following.age(service.name)
+                yield Census(
+                    service.name,
+                    service.census(),
+                    age=self._following.age(service.name),
+                    rules_age=None if self._rules is None else self._rules.age(service.name),
+                )
 
     def renew_locks(self) -> None:
         """Drop the lock that a thread of the parent may have held at a fork."""

@@ -271,7 +271,11 @@ class Fixed:
         trouble = f"ConnectError: {EVIL}"
         return [
             ServiceView("orders", "ConsulRegistry('http://127.0.0.1:8500')", True, True, 1.2, None),
-            ServiceView("billing", f"Registry({EVIL})", True, True, 93.0, trouble),
+            ServiceView(
+                *("billing", f"Registry({EVIL})", True, True, 93.0, trouble),
+                rules_age=4.2,
+                rules_trouble=f"route 'a': share {EVIL}",
+            ),
             ServiceView("shipping", "Registry()", False, False, None, None),
         ]
 
@@ -331,6 +335,15 @@ def served(asked):
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+async def test_rules_that_were_refused():
+    """How old the rules in force are, and why the last document was not taken."""
+    async with viewing(Fixed()) as viewer:
+        page = (await viewer.get("/")).text
+        services = (await viewer.get("/nodes.json")).json()["services"]
+    assert "; rules of 4.2 s ago; rules refused: route &#x27;a&#x27;: share &lt;script&gt;" in page
+    assert [one["rules_age"] for one in services] == [None, 4.2, None]
 
 
 async def test_a_route_that_its_guard_holds_back():

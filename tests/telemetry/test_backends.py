@@ -235,7 +235,7 @@ def test_every_query_of_the_page_is_understood(scene, title):
 
 def expressions() -> list[str]:
     board = json.loads(DASHBOARD.read_text())
-    return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    return [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
 
 
 @pytest.mark.parametrize("expression", expressions())

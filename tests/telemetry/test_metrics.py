@@ -176,6 +176,38 @@ async def test_nodes_by_state(calling, recorded, provider):
     assert recorded.points("rpcguard.nodes") == {}, "a closed transport has no nodes"
 
 
+async def test_nodes_by_group(calling, recorded, provider, monkeypatch):
+    """With routing a node counts in its lane, in the first route to it, or in base; few of them."""
+    monkeypatch.setattr("rpcguard._telemetry.metrics._MOST_GROUPS", 2)
+    about = [{"version": "2"}, {"metadata": {"lane": "a"}}, {"metadata": {"lane": "b"}}, {}]
+    nodes = [rpcguard.Node("127.0.0.1", provider().port, **more) for more in about]
+    rules = [rpcguard.Route("canary", share=0.0, to={"version": "2"})]
+    routing = rpcguard.Routing(rules=rules)
+    async with calling(Scripted(Snapshot(nodes)), routing=routing) as caller:
+        await caller.get()
+        points = recorded.points("rpcguard.nodes")
+    about = {"server_address": "orders", "rpcguard_node_state": "available"}
+    groups = {
+        group: points.get(labels(**about, rpcguard_group=group), 0)
+        for group in ("base", "canary", "a", "b", "other")
+    }
+    assert groups["base"] == groups["other"] == 1
+    assert sum(groups.values()) == 4
+
+
+async def test_the_age_of_rules(calling, recorded, provider, tmp_path):
+    """A gauge tells since when a source has not said what is gone by."""
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": []}')
+    routing = rpcguard.Routing(source=f"file://{file}", required=True)
+    async with calling(provider(), routing=routing) as caller:
+        await caller.get()
+        with anyio.fail_after(20):
+            while "rpcguard.rules.age" not in recorded.metrics():  # noqa: ASYNC110 - another thread
+                await anyio.sleep(0.01)
+        assert list(recorded.points("rpcguard.rules.age")) == [labels(server_address="orders")]
+
+
 async def test_the_gauge_adds_up_transports_and_keeps_none(flavour, calling, recorded, provider):
     """Two transports of one provider are both counted; one that is dropped is forgotten."""
     node = provider()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard._core.nodes.node import Node, State
 from rpcguard._text import quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,9 @@ class ServiceView:
     `age` is the seconds since the registry last answered (None before it and for a fixed list),
     `trouble` what is wrong with it, `refused` how many nodes it lists outside of the
     `allowed_networks`, `retries` how many were made in the last `budget_window` of the
-    `RetryPolicy`, and `budget` how many it allows by the calls of that time.
+    `RetryPolicy`, and `budget` how many it allows by the calls of that time. `rules_age` is the
+    seconds since the source of its rules last had those in force (None without a source, and before
+    it answered), `rules_trouble` why what it says now was not taken.
     """
 
     name: str
@@ -97,10 +99,29 @@ class ServiceView:
     refused: int = 0
     retries: int = 0
     budget: int = 0
+    rules_age: float | None = None
+    rules_trouble: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Census(NamedTuple):
+    """What the gauges tell of one service."""
+
+    service: str
+    """Its name."""
+
+    nodes: Mapping[tuple[State, str | None], int]
+    """How many nodes there are by state and group; None is no group, where lanes are not looked
+    at."""
+
+    age: float | None
+    """Seconds since the registry answered."""
+
+    rules_age: float | None
+    """Seconds since its rules were last read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from rpcguard._context.lane import BASE
 from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
 
 if TYPE_CHECKING:
@@ -156,6 +157,14 @@ class Table:
                 self._cells.clear()
             cell = self._cells[(lane, *values)] = CellKey(lane, admitting)
         return cell
+
+    def group_of(self, node: Node) -> str:
+        """Name the nodes that a node belongs to: its lane, else the first route to it, or base."""
+        lane, targets = self.cell_of(node)
+        if lane is not None:
+            return lane
+        names = (entry.route.name for entry in self.entries if entry.target in targets)
+        return next(names, BASE)
 
 
 def _place(entry: Entry) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.nodes.node import State
+    from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.nodes.snapshot import Snapshot
     from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView
     from rpcguard._core.policies.bundle import Policies
@@ -182,16 +182,20 @@ class Listing(Turns):
         listed, roster = self._roster.nodes.values(), self._roster
         return [view(live, roster, now, counts(live)) for live in listed]
 
-    def states(self) -> Counter[State]:
-        """Count the listed nodes by state."""
-        return self._alone(self._states)
+    def census(self) -> Counter[tuple[State, str | None]]:
+        """Count the listed nodes by state and group; None where lanes are not looked at."""
+        states, router = self._alone(self._states), self.router
+        if router is None:
+            return Counter((state, None) for _, state in states)
+        table = router.table
+        return Counter((state, table.group_of(node)) for node, state in states)
 
-    def _states(self) -> Counter[State]:
+    def _states(self) -> list[tuple[Node, State]]:
         warming = self._roster.warming
-        return Counter(
-            "warming" if live in warming and live.in_pool else live.state
+        return [
+            (live.node, "warming" if live in warming and live.in_pool else live.state)
             for live in self._roster.nodes.values()
-        )
+        ]
 
     def mark_offline(self, node: str, ttl: float | None) -> None:
         """Mark a node, given by id or `host:port`, on the user's word, which no policy cuts.

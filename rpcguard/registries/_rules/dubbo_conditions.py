@@ -30,7 +30,7 @@ _NOBODY: Final = {"id": ""}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionRule:
-    """A condition rule as it is stored, and what it is about.
+    """The text of a condition rule, with the interface and the caller to read it for.
 
     `interface` is the one that is called, None where an application is; `caller` is the application
     that calls, None where that is not known.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.routing.documents import MOST_BYTES
@@ -38,12 +37,12 @@ def _short(error: Exception) -> str:
 
 def _loader() -> tuple[Any, Any]:
     try:
-        yaml: Any = import_module("yaml")  # an extra, which has no types
+        import yaml  # an extra, and seldom wanted
     except ModuleNotFoundError as missing:
         told = "rules of Dubbo need PyYAML: pip install 'rpcguard[rules]'"
         raise RegistryError(told) from missing
 
-    class Strict(yaml.SafeLoader):  # type: ignore[misc]
+    class Strict(yaml.SafeLoader):
         """A loader that refuses aliases and keys that are given twice."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:

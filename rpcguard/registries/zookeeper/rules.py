@@ -27,7 +27,8 @@ def rule_texts(
     """
     there: list[str] = []
     with suppress(NoNodeError):
-        there = client.get_children_async(root).get(timeout=timeout)
+        listing: Any = client.get_children_async(root)
+        there = listing.get(timeout=timeout)
     in_any_case = {name.lower(): name for name in sorted(there, reverse=True)}
     found = {}
     for name in names:
@@ -35,7 +36,8 @@ def rule_texts(
         if stored is None:
             continue
         with suppress(NoNodeError):  # taken away meanwhile
-            data: Any = client.get_async(f"{root}/{stored}").get(timeout=timeout)[0]
+            answer: Any = client.get_async(f"{root}/{stored}")
+            data, _ = answer.get(timeout=timeout)
             if len(data) > MOST_BYTES:
                 raise ValueError(f"{stored}: it has more than {MOST_BYTES} bytes")
             found[name] = data.decode()
