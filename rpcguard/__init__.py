@@ -47,6 +47,7 @@ from rpcguard.registries.base import (
 )
 
 if TYPE_CHECKING:
+    from rpcguard._config.settings import Setting
     from rpcguard._httpx import AsyncTransport, Transport
     from rpcguard._status.app import asgi_status, wsgi_status
     from rpcguard._status.server import StatusServer, start_status_server
@@ -89,6 +90,7 @@ __all__ = [
     "RpcguardError",
     "RuledRegistry",
     "ServiceView",
+    "Setting",
     "SlowStart",
     "Snapshot",
     "StatusServer",
@@ -112,6 +114,7 @@ __all__ = [
 _ON_FIRST_USE = {
     "AsyncTransport": "rpcguard._httpx",
     "Transport": "rpcguard._httpx",
+    "Setting": "rpcguard._config.settings",
     "StatusServer": "rpcguard._status.server",
     "asgi_status": "rpcguard._status.app",
     "start_status_server": "rpcguard._status.server",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rpcguard._commands import switch
 from rpcguard._commands.base import FAILED, INTERRUPTED, CommandError, statuses
 from rpcguard._commands.check import command as check
+from rpcguard._commands.config import command as config
 from rpcguard._commands.demo import command as demo
 from rpcguard._commands.get import command as get
 from rpcguard._commands.nodes import command as nodes
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rpcguard {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (demo, check, get, nodes, routes, plan, switch):
+    for command in (config, demo, check, get, nodes, routes, plan, switch):
         command.add_to(commands)
     return parser
 

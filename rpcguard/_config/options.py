@@ -109,12 +109,12 @@ def check(options: Mapping[str, Any], known: Collection[str], where: str) -> Non
     require("http1", False, "True, or http2 with it: nothing else is spoken", spoken)
 
 
-def unknown(name: str, known: Collection[str], where: str) -> str:
-    """Say that a name is no option, and which is the right one."""
+def unknown(name: str, known: Collection[str], where: str, *, in_code: bool = True) -> str:
+    """Say that a name is no option, and which is the right one, with an example for code."""
     if name in _ELSEWHERE and name not in known:
         return f"{where} has no option {name!r}: it {_ELSEWHERE[name].format(name=name)}"
     near = get_close_matches(name, known, 1)
     if not near:
         return f"{where} has no option {name!r}; it has {', '.join(sorted(known))}"
-    example = f"={OPTIONS[near[0]].example}" if near[0] in OPTIONS else ""
+    example = f"={OPTIONS[near[0]].example}" if in_code and near[0] in OPTIONS else ""
     return f"{where} has no option {name!r}; did you mean {near[0]}{example}?"

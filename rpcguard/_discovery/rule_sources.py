@@ -74,15 +74,17 @@ class DocumentFile:
                 f"rules: {url!r} names no file; a right one looks like file:///etc/routes.json"
             )
         self.interval: float = _LOOK_EVERY
+        self.written_at: float = 0.0
         self._path = Path(path)
         self._most = most
         self._seen: tuple[int, ...] | None = None
 
     async def read(self) -> object | None:
         """Read the file where it looks different from what was read before."""
-        return await to_thread.run_sync(self._read, abandon_on_cancel=True)
+        return await to_thread.run_sync(self.read_now, abandon_on_cancel=True)
 
-    def _read(self) -> object | None:
+    def read_now(self) -> object | None:
+        """Do the same in the thread that calls; `written_at` is then when the file was written."""
         try:
             found = self._path.stat()
             if not stat.S_ISREG(found.st_mode):
@@ -95,7 +97,7 @@ class DocumentFile:
         except OSError:
             self._seen = None
             raise
-        self._seen = seen
+        self._seen, self.written_at = seen, found.st_mtime
         return _parsed(body, self._most, toml=self._path.suffix == ".toml")
 
 

@@ -97,6 +97,7 @@ class Rules:
         with self._lock:
             self._services[service.name] = service
             if key in self._routes:
+                # Told with its first pick: who listens is called without a lock held.
                 service.go_by(self._routes[key])
             if key not in self._tasks:
                 self._tasks[key] = background().spawn(self._follow, key)
@@ -167,4 +168,5 @@ class Rules:
             if self._key(service.name) == key:
                 with self._lock:
                     service.go_by(self._routes[key])
+                service.tell()
         self._in_force.add(key)  # not before: whoever has waited for rules goes by them

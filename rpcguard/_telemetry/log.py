@@ -40,10 +40,11 @@ class EventLog:
 
     def record(self, event: Event) -> None:
         """Log an event."""
-        if (event.kind in _REPEATED or not event.enforced) and self._is_old(event):
+        repeated = event.kind in _REPEATED or not event.enforced
+        if repeated and event.kind != "config" and self._is_old(event):
             return
         node = f" node {event.node}" if event.node else ""
-        held_back = "" if event.enforced else " (not enforced)"
+        held_back = "" if event.enforced or event.kind == "config" else " (not enforced)"
         logger.log(
             _level(event),
             "%s%s %s%s: %s",
@@ -76,6 +77,6 @@ class EventLog:
 
 
 def _level(event: Event) -> int:
-    if event.kind in _LOUD:
+    if event.kind in _LOUD or event.code == "rejected":
         return logging.WARNING
     return logging.DEBUG if event.kind in _QUIET else logging.INFO

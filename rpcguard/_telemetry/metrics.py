@@ -113,6 +113,9 @@ class Instruments:
         self.rules: metrics.Counter = count(
             "rpcguard.rules.refreshes", "{refresh}", "Documents of rules, by what came of them."
         )
+        self.config: metrics.Counter = count(
+            "rpcguard.config.changes", "{change}", "Changes of the configuration file, by kind."
+        )
         meter.create_observable_gauge(
             "rpcguard.nodes", [self._nodes], "{node}", "Nodes in the live list, by state."
         )

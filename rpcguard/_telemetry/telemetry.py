@@ -114,6 +114,8 @@ class Telemetry(Recorder):
             )
         elif event.kind == "panic":
             self.instruments.panics.add(1, service)
+        elif event.kind == "config":
+            self.instruments.config.add(1, {"rpcguard.config.change": event.code})
 
     @told
     def denied(self, service: str, reason: str) -> None:

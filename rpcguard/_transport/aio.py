@@ -259,8 +259,8 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             self._kept.cut = True
             with anyio.CancelScope(shield=True):
                 await self._close_homes()
-                if self._rules is not None:
-                    self._rules.stop()
+                for one in self._services.followers:
+                    one.stop()
                 stopped = self._following.stop()
                 if stopped is not None:
                     await _until(stopped.done, _STOP_TIMEOUT)

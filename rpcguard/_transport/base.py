@@ -9,7 +9,8 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from rpcguard._config.constructor import checked
+from rpcguard._config.constructor import Configured, configured
+from rpcguard._config.follow import IncidentSwitches
 from rpcguard._connections.children import ChildOptions, Children, ChildT
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.policies.overrides import PoliciesByService
@@ -58,7 +59,7 @@ SWEEP_EVERY = 1.0
 """Seconds between two looks at the idle connections: as late is one closed that has expired."""
 
 
-class TransportBase(Inspection, Generic[ChildT]):
+class TransportBase(Configured, Inspection, Generic[ChildT]):
     """What the transports of both kinds and both libraries have in common.
 
     It holds the parts together: `ServiceTable`, `Opening`, `KeptChildren`; a driver below it
@@ -66,7 +67,7 @@ class TransportBase(Inspection, Generic[ChildT]):
     response that is still read keeps the connections that it is read from.
     """
 
-    @checked
+    @configured
     def __init__(
         self,
         registry: str | Registry | None = None,
@@ -83,6 +84,7 @@ class TransportBase(Inspection, Generic[ChildT]):
         overload: OverloadPolicy | Literal[False] | None = None,
         affinity: Affinity | Literal[False] | None = None,
         services: Mapping[str, Overrides] | None = None,
+        config: str | os.PathLike[str] | Literal[False] | None = None,
         drain_timeout: float = 10.0,
         unknown_service: Literal["error", "direct"] = "error",
         names: Mapping[str, str] | None = None,
@@ -120,6 +122,8 @@ class TransportBase(Inspection, Generic[ChildT]):
             overload: How much is asked of a service at most; by default without limit.
             affinity: Which calls belong together and go to one node; None looks at no key.
             services: What single services have otherwise, by name; by default all have the same.
+            config: Path of a TOML or JSON file of options, which is followed for incident switches;
+                None reads `RPCGUARD_CONFIG`, False takes none.
             drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
             unknown_service: "error", or "direct": a host that the registry does not know is called
                 as an ordinary URL. An error by default: a typo is not to go to strangers.
@@ -215,8 +219,12 @@ class TransportBase(Inspection, Generic[ChildT]):
         if policies.routing is not None:
             self._lanes = Lanes(policies.routing, self._following, self._telemetry.routes)
             self._rules = self._lanes.rules
-            weakref.finalize(self, self._rules.stop).atexit = False
-        self._services = ServiceTable(self._by_service, self, self._following, self._rules)
+        self._switches = IncidentSwitches(self._settings, self._events.tell)
+        self._services = ServiceTable(
+            self._by_service, self, self._following, self._rules, self._switches
+        )
+        for one in self._services.followers:
+            weakref.finalize(self, one.stop).atexit = False
         self._opening = self._open_with(self._library)
         self._start_without_children()
 

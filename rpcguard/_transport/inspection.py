@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.nodes.view import ServiceView
 from rpcguard._transport.kept import counts_of
 
 if TYPE_CHECKING:
+    from rpcguard._config.follow import IncidentSwitches
+    from rpcguard._config.settings import Setting, Settings
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView
     from rpcguard._core.service.service import Service
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 class Inspection:
     """The services of a transport as its users see them; thread-safe."""
 
+    _settings: Settings
+    _switches: IncidentSwitches
     _services: ServiceTable
     _following: Subscriptions
     _rules: Rules | None
@@ -50,6 +55,14 @@ class Inspection:
     def routes(self, service: str) -> list[RouteView]:
         """Show the routes of a service, in order: what each asks for and what it really gets."""
         return self._service(service.lower()).routes()
+
+    def settings(self) -> list[Setting]:
+        """Show every value that the transport goes by, and where it came from.
+
+        The sources are code, environment, file and default, and the switches of an incident, which
+        go before all of them.
+        """
+        return self._settings.in_force(self._switches.incidents, time.time())
 
     def mark_offline(self, service: str, node: str, *, ttl: float | None = None) -> None:
         """Take a node, given by id or `host:port`, out of use for `ttl` seconds.

@@ -134,6 +134,8 @@ class Opening:
         )
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
+        if not service.switches.retry:
+            plan.attempts = 1
         if policies.affinity is not None:
             plan.ask = pin(policies.affinity, request, options, plan.ask)
         if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):

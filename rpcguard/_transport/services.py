@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rpcguard._core.nodes.view import Census
 from rpcguard._core.service.service import Service
@@ -64,11 +64,32 @@ class CrowdWarning:
             )
 
 
+class Follower(Protocol):
+    """What keeps something of a transport's services up to date: their rules, their switches."""
+
+    def follow(self, service: Service) -> None:
+        """Keep a service up to date from now on."""
+        ...
+
+    def forget(self, service: str) -> None:
+        """Follow a service no longer."""
+        ...
+
+    def renew(self) -> None:
+        """Start over in a forked child."""
+        ...
+
+    def stop(self) -> None:
+        """Follow nothing any more."""
+        ...
+
+
 class ServiceTable:
     """The services that one transport calls, by name; thread-safe.
 
-    `following` and `rules` are told which to follow; they are stopped by who made them. Once
-    `closed`, a service that is asked for is made and refuses its calls.
+    `following` and the `followers`, `rules` and `switches`, are told which to follow; they
+    are stopped by who made them. Once `closed`, a service that is asked for is made and refuses its
+    calls.
     """
 
     def __init__(
@@ -77,12 +98,14 @@ class ServiceTable:
         effects: Effects,
         following: Subscriptions,
         rules: Rules | None,
+        switches: Follower,
     ) -> None:
         self.closed: bool = False
         self._policies = policies
         self._effects = effects
         self._following = following
         self._rules = rules
+        self.followers: list[Follower] = [switches] if rules is None else [rules, switches]
         self._naming = threading.RLock()  # a handler of the log may call through the transport
         self._services: dict[str, Service] = {}
         self._inherited: object = None
@@ -126,8 +149,8 @@ class ServiceTable:
         if self.closed:
             service.close()
             return
-        if self._rules is not None:
-            self._rules.follow(service)
+        for one in self.followers:
+            one.follow(service)
         self._following.follow(service)
 
     def _make_room(self) -> None:
@@ -139,8 +162,8 @@ class ServiceTable:
                     self._met.add(idle.name)
                 self._following.forget(idle.name)
                 self._crowd.forgotten(idle)
-                if self._rules is not None:
-                    self._rules.forget(idle.name)
+                for one in self.followers:
+                    one.forget(idle.name)
 
     def close(self) -> list[Service]:
         """Refuse new calls of every service, those to come included; give those that are there."""
@@ -173,7 +196,7 @@ class ServiceTable:
         self._inherited = self._services
         self._services = {name: service.heir() for name, service in self._services.items()}
         self._following.renew()
-        if self._rules is not None:
-            self._rules.renew()
+        for one in self.followers:
+            one.renew()
         for service in self:
             self._follow(service)

@@ -258,8 +258,8 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         self._kept.cut = True
         if self._stop_sweeping is not None:
             self._stop_sweeping()
-        if self._rules is not None:
-            self._rules.stop()
+        for one in self._services.followers:
+            one.stop()
         stopped = self._following.stop()
         _close_all(self._children)
         if stopped is not None:

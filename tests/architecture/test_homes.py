@@ -54,6 +54,7 @@ def _values() -> dict[str, object]:
     view = dataclasses.replace(
         stage.view(NODE.id), connections=rpcguard.ConnectionCounts(1, 2, 3), latencies=(0.1, 0.2)
     )
+    setting = rpcguard.Setting("retry.attempts", 2, "default")
     service = rpcguard.ServiceView("orders", "static", True, True, 1.0, None)
     route = rpcguard.RouteView("blue", "orders", 0.1, 0.1, None, 1.0, 1.0, 1, 1, None)
     picked = rpcguard.PickRecord(1.0, NODE.id, ((NODE.id, 0.0),), (), (("b", "gone"),), False)
@@ -69,6 +70,7 @@ def _values() -> dict[str, object]:
         "view": view,
         "counts": view.connections,
         "service": service,
+        "setting": setting,
         "route view": route,
         "pick": picked,
         "attempt": ATTEMPT,

@@ -30,6 +30,7 @@ KINDS = {
 }
 """The folders that mirror no room, and what they are about."""
 DOORS = {
+    "_commands/config": "rpcguard.cli",
     "_commands/get": "rpcguard.cli",
     "_commands/plan": "rpcguard.cli",
     "_commands/routes": "rpcguard.cli",

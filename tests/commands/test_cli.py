@@ -159,7 +159,17 @@ def test_a_command_loads_only_what_it_needs():
     [
         (
             "rpcguard ",
-            {"check", "demo", "get", "nodes", "offline", "online", "plan-release", "routes"}
+            {
+                "check",
+                "config",
+                "demo",
+                "get",
+                "nodes",
+                "offline",
+                "online",
+                "plan-release",
+                "routes",
+            }
             | {"-h", "--help", "--version"},
         ),
         ("rpcguard nodes --w", {"--watch"}),

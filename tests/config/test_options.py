@@ -111,7 +111,8 @@ def test_nothing_is_left_to_speak():
 
 def test_http2_without_h2_says_what_to_install(monkeypatch):
     """At construction, by the name of the extra."""
-    for name in [name for name in sys.modules if name.startswith("rpcguard._connections.http2")]:
+    ours = ("rpcguard._connections.http2", "rpcguard._wire.h2")
+    for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "h2", None)
     with pytest.raises(ImportError, match=r"pip install 'rpcguard\[http2\]'"):

@@ -75,6 +75,11 @@ class Overrides:
 SERVICES_WANTED: Final = 'a mapping such as {"orders": Overrides(retry=False)}'
 
 
+def host_name(service: str) -> str:
+    """Give the name of a service as the host of a URL has it."""
+    return service.lower().removesuffix(".")
+
+
 class PoliciesByService:
     """The policies of one transport, `common` to its services, and of those that have their own.
 
@@ -93,7 +98,7 @@ class PoliciesByService:
             where = f"services[{name!r}]"
             wanted = "of the class Overrides, such as Overrides(retry=False)"
             require(where, overrides, wanted, isinstance(overrides, Overrides))
-            self._services[name.lower().removesuffix(".")] = overrides
+            self._services[host_name(name)] = overrides
 
     def of(self, service: str) -> Policies:
         """Give the policies of a service; those of `orders` also count for `orders:8080`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rpcguard._checks import is_amount, require
 from rpcguard._core.outcomes.verdict import Notice
+from rpcguard._core.policies.incidents import ALL_ON
 from rpcguard._core.service.reactions import Reactions
 from rpcguard._core.service.reconcile import Losses, compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.snapshot import Snapshot
     from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView
     from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.policies.incidents import Switches
     from rpcguard._core.policies.routing import Route
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.reconcile import Changes
@@ -40,7 +42,8 @@ class Listing(Turns):
     `ready` turns true with the first snapshot, `known` says whether the registry knows the service
     and `met` whether it ever has: such a name is a service for good, whatever has become of it.
     `refused` counts the nodes of the last snapshot that are outside of `allowed_networks`, `router`
-    decides which nodes a call may go to; it is None where lanes are not looked at.
+    decides which nodes a call may go to; it is None where lanes are not looked at. `rules` are what
+    it was last told to go by, `switches` what is off for the time of an incident.
     """
 
     closed: bool
@@ -73,6 +76,8 @@ class Listing(Turns):
         self.router: Router | None = router_of(name, policies, pools, rng, standing, clock())
         self._zones = pools.zones
         self._told_lanes = False
+        self.switches: Switches = ALL_ON
+        self.rules: tuple[Route, ...] = tuple(self.router.table.routes if self.router else ())
 
     def _deliver(self) -> None:
         raise NotImplementedError
@@ -123,10 +128,29 @@ class Listing(Turns):
         return self._roster.eligible > 0
 
     def go_by(self, routes: Iterable[Route]) -> None:
-        """Go by other rules from now on; called by the thread that reconciles."""
+        """Go by other rules from now on; called by the thread that reconciles.
+
+        What is to be told of that waits for `tell`, or for the next pick.
+        """
+        self.rules = tuple(routes)
+        self._adopt()
+
+    def _adopt(self) -> None:
         if self.router is not None:
-            self.router.adopt(routes, self._roster, self._alone, self.clock)
-            self._deliver()
+            rules = self.rules if self.switches.routes else ()
+            self.router.adopt(rules, self._roster, self._alone, self.clock)
+
+    def tell(self) -> None:
+        """Hand over what is to be told and done outside."""
+        self._deliver()
+
+    def switch(self, switches: Switches) -> None:
+        """Go by other switches from now on; called by the thread that reconciles."""
+        before, self.switches = self.switches, switches
+        self._alone(lambda: self._reactions.switch(switches, self.clock()))
+        if before.routes != switches.routes:
+            self._adopt()
+        self._deliver()
 
     def routes(self) -> list[RouteView]:
         """Show the routes of the service and what they get."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rpcguard._core.outcomes.verdict import Notice, Verdict
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.ejection import Blamed
+    from rpcguard._core.policies.incidents import Switches
     from rpcguard._core.service.reconcile import Changes
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.standing import Happening
@@ -42,6 +43,7 @@ class Reactions:
         self.standing: Standing = Standing(service, roster, policies, clock)
         self._roster = roster
         self._policies = policies
+        self._enforced = policies.ejection.enforce
 
     def tick(self, now: float) -> None:
         """Apply what is due at now: ejections, marks and doubts that end, ramps that rise."""
@@ -59,6 +61,20 @@ class Reactions:
         self.standing.strike_off(live)
         self.standing.emit("changed", live, f"left out of the snapshot, and {why}")
         self.standing.reschedule(now)
+
+    # Switches
+
+    def switch(self, switches: Switches, now: float) -> None:
+        """Take nodes out by hand or let them in again, and ejection into shadow or out of it."""
+        roster, standing = self._roster, self.standing
+        self._enforced = self._policies.ejection.enforce and switches.ejection
+        if not switches.ejection:
+            for live in list(roster.blacklist.nodes()):
+                standing.turn(live, "excused", now, "ejection is in shadow", warm=False)
+        roster.taken_out = switches.out
+        for live in list(roster.nodes.values()):
+            standing.place_by_hand(live, now)
+        standing.reschedule(now)
 
     # Attempts
 
@@ -143,7 +159,7 @@ class Reactions:
 
     def _eject(self, live: LiveNode, trip: Trip, now: float) -> None:
         roster, standing = self._roster, self.standing
-        if not self._policies.ejection.enforce:
+        if not self._enforced:
             standing.emit("ejected", live, trip.reason, enforced=False, code=trip.code)
             live.forget_failures()
             if trip.code in ("connect", "handshake"):

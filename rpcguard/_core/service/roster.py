@@ -43,8 +43,8 @@ class Roster:
     left out and that are kept for a while. `excluded` are the first nodes that are out, as
     `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
     that the registry does not keep out itself, `emptied` says that the last snapshot was empty, and
-    `secured` that calls go over TLS, which proves whom they reach. `left` takes the leases that are
-    dropped.
+    `secured` that calls go over TLS, which proves whom they reach. `taken_out` are the ids or
+    addresses of nodes that a switch keeps out. `left` takes the leases that are dropped.
     """
 
     def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
@@ -59,6 +59,7 @@ class Roster:
         self.serving: int = 0
         self.emptied: bool = False
         self.secured: bool = False
+        self.taken_out: frozenset[str] = frozenset()
         self._left = left
         self.pools: Pools = Pools(policies.balancer, zones=zones_of(policies.zone))
         self.draws: Draws = Draws(self.pools, rng, overprovision=policies.membership.overprovision)
@@ -129,6 +130,8 @@ class Roster:
 
     def _standing(self, live: LiveNode) -> tuple[State, str | None]:
         node = live.node
+        if self.taken_out and not self.taken_out.isdisjoint((node.id, node.address)):
+            return "draining", "taken out by a switch"
         if node.status == "draining" or not node.weight:
             return "draining", "weight 0" if node.status == "up" else "drained by the registry"
         if live.health != "well":
@@ -240,7 +243,7 @@ class Roster:
         if live.health == "dead" or live.word == "down":
             # Nothing tells two dead nodes apart, so they take turns: one of them may be back.
             return _DEAD, live.last_pick
-        if live.node.status == "draining":
+        if live.state == "draining":
             return _DRAINED, live.in_flight, live.last_pick
         if live.health != "well":
             return 2.0 if live.health == "unreachable" else 1.0, live.level, live.last_pick

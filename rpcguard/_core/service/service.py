@@ -274,8 +274,8 @@ class Service(Listing):
             clock=self.clock,
             wall=self.wall,
         )
-        if self.router is not None:
-            heir.go_by(self.router.table.routes)
+        heir.go_by(self.rules)
+        heir.switch(self.switches)
         if self.ready:
             nodes = [live.node for live in self._roster.nodes.values()]
             heir.reconcile(Snapshot(nodes, known=self.known))

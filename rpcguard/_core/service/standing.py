@@ -226,6 +226,16 @@ class Standing:
             self.emit("restored", live, reason)
         self.reschedule(now)
 
+    def place_by_hand(self, live: LiveNode, now: float) -> None:
+        """Carry out that a node may have been taken out by a switch, or let in again."""
+        before = live.in_pool
+        self._roster.place(live)
+        if before and not live.in_pool:
+            self.emit("offline", live, live.reason or "")
+        elif live.in_pool and not before:
+            self._roster.warm(live, now)
+            self.emit("restored", live, "let in again")
+
     def start_probe(self, live: LiveNode, now: float) -> None:
         """Ask for probes of a node unless they go on: one that is late by far is lost."""
         if not live.probing or now > live.probed_at + self._silence:
