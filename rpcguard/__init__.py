@@ -9,7 +9,7 @@ from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.balancing.least_requests import LeastRequests
 from rpcguard._core.balancing.random import Random
 from rpcguard._core.balancing.round_robin import RoundRobin
-from rpcguard._core.call.info import Attempt, CallInfo
+from rpcguard._core.call.info import Attempt, CallInfo, call_info
 from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
@@ -101,6 +101,7 @@ __all__ = [
     "ZonePolicy",
     "__version__",
     "asgi_status",
+    "call_info",
     "detached",
     "lane",
     "registry_from_url",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
@@ -32,3 +32,22 @@ class CallInfo:
     route: str | None = None
     lane: str | None = None
     fallback: str | None = None
+
+
+class Extended(Protocol):
+    """A response, as far as it has extensions: those of httpx and httpx2 do."""
+
+    @property
+    def extensions(self) -> Any:
+        """Give what transports have said of it."""
+        ...
+
+
+def call_info(response: Extended) -> CallInfo | None:
+    """Give what `response.extensions["rpcguard"]` has, typed.
+
+    None for a response that came from no node of a service: of another transport, or of a host that
+    was called directly.
+    """
+    found = response.extensions.get("rpcguard")
+    return found if isinstance(found, CallInfo) else None
