@@ -13,14 +13,16 @@ from anyio import to_thread
 from rpcguard._core.policies.routing import checked_routes
 from rpcguard._core.routing.documents import MOST_BYTES, routes_of, without_failing
 from rpcguard._files import signature_of
-from rpcguard.errors import InvalidRegistryURL
+from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
     from rpcguard._core.policies.routing import Route
-    from rpcguard.registries.base import RuledRegistry
+    from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry
 
 _FORM: Final = URLForm(
     example="https://user:password@rules.local/v1/{service}.json?ca=/etc/ca.pem",
@@ -174,6 +176,35 @@ class RegistryRules:
     async def read(self) -> tuple[Route, ...]:
         """Ask the registry."""
         routes = checked_routes(tuple(await self._registry.routes(self._listed_as)))
+        return without_failing(routes, may_fail=self._may_fail)
+
+
+class WatchedRules:
+    """The rules that a registry pushes: each reading waits for the next ones."""
+
+    def __init__(self, registry: RuleWatchableRegistry, listed_as: str, *, may_fail: bool) -> None:
+        self.interval: float = 0.0
+        self._registry = registry
+        self._listed_as = listed_as
+        self._may_fail = may_fail
+        self._pushed: AsyncGenerator[Sequence[Route], None] | None = None
+
+    async def read(self) -> tuple[Route, ...]:
+        """Wait for rules; a watch that broke is begun anew by the next reading, after a pause."""
+        if self._pushed is None:
+            self._pushed = self._registry.watch_routes(self._listed_as)
+        watched, whole = self._pushed, False
+        try:
+            found = await anext(watched, None)
+            whole = found is not None
+        finally:
+            if not whole:
+                self._pushed = None
+                await watched.aclose()
+            self.interval = 0.0 if whole else _ASK_EVERY
+        if found is None:
+            raise RegistryError("the watch of the rules ended")
+        routes = checked_routes(tuple(found))
         return without_failing(routes, may_fail=self._may_fail)
 
 

@@ -10,10 +10,10 @@ import anyio
 
 from rpcguard._clock import lasting
 from rpcguard._discovery.background import background as background
-from rpcguard._discovery.rule_sources import PLACE, DocumentRules, RegistryRules
+from rpcguard._discovery.rule_sources import PLACE, DocumentRules, RegistryRules, WatchedRules
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries.base import RuledRegistry
+from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Rules:
                 raise ValueError(
                     'source "registry" must be beside a registry of file:// or http(s)://,'
                     " whose documents have room for rules, or one that has rules of its own:"
-                    " zookeeper://, nacos:// or polaris://"
+                    " zookeeper://, nacos://, polaris:// or xds://"
                 )
         self._url = source
         self._may_fail = routing.may_fail
@@ -125,6 +125,8 @@ class Rules:
         registry = self._following.registry
         if self._of_registry and isinstance(registry, RuledRegistry):
             listed_as = self._following.listed_as(key)
+            if isinstance(registry, RuleWatchableRegistry):
+                return WatchedRules(registry, listed_as, may_fail=self._may_fail)
             return RegistryRules(registry, listed_as, may_fail=self._may_fail)
         return DocumentRules(
             self._url or "", key, may_fail=self._may_fail, beside_list=self._beside_list

@@ -9,7 +9,7 @@ from rpcguard.registries._shared.nodes import nodes_from_json as nodes_from_json
 from rpcguard.registries._shared.urls import RIGHT, SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
     from importlib.metadata import EntryPoint
 
     from rpcguard._core.nodes.node import Node
@@ -73,6 +73,15 @@ class RuledRegistry(Registry, Protocol):
         that names the rule, the field and the value where one cannot be a route: then the last
         rules stay.
         """
+        ...
+
+
+@runtime_checkable
+class RuleWatchableRegistry(RuledRegistry, Protocol):
+    """A registry that pushes its rules of routing as well."""
+
+    def watch_routes(self, service: str) -> AsyncGenerator[Sequence[Route], None]:
+        """Yield the rules first and after each change; end or raise when the stream breaks."""
         ...
 
 

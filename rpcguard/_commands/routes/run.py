@@ -20,7 +20,7 @@ from rpcguard._discovery.rule_sources import read_rules
 from rpcguard._httpx import AsyncTransport
 from rpcguard._text import plain
 from rpcguard.errors import RegistryError
-from rpcguard.registries.base import RuledRegistry, registry_from_url
+from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry, registry_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,10 @@ def show_routes(
 
 
 async def _read(url: str, service: str, rules: str | None) -> tuple[list[Node], list[Route]]:
-    async with AsyncTransport(url) as transport:
+    # Where routes are pushed, the list has their nodes only while somebody looks at them.
+    pushed = isinstance(registry_from_url(url), RuleWatchableRegistry)
+    routing = Routing(source="registry", required=True) if pushed else None
+    async with AsyncTransport(url, routing=routing) as transport:
         await transport.wait_ready(service, timeout=READY_TIMEOUT)
         nodes = [view.node for view in transport.nodes(service)]
         routes = [] if rules is not None else await _own_rules(url, service)

@@ -65,6 +65,13 @@ class AdsRegistry:
                     yield found.snapshot
                 last = found
 
+    async def routes(self, service: str) -> tuple[Route, ...]:
+        """Give the routes as the stream has them; raise `RegistryError` where there is none."""
+        async with aclosing(self.watch_routes(service)) as pushed:
+            async for routes in pushed:
+                return routes
+        raise RegistryError(f"{self._shown}: the stream ended")
+
     async def watch_routes(self, service: str) -> AsyncGenerator[tuple[Route, ...], None]:
         """Yield the routes, and again after each change; the list then has all their nodes."""
         last: Resolved | None = None

@@ -1,0 +1,83 @@
+"""Rules that a registry pushes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpcguard._core.policies.routing import Route
+from rpcguard._discovery.rule_sources import WatchedRules
+from rpcguard.errors import RegistryError
+from rpcguard.registries.base import RuleWatchableRegistry
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+ONE = [Route("one", to={"version": "1"})]
+TWO = [Route("two", to={"version": "2"})]
+
+
+class Pushing:
+    """A registry that pushes one script of rules after the other; an exception is raised."""
+
+    def __init__(self, *scripts):
+        self.scripts = list(scripts)
+        self.open = 0
+
+    async def fetch(self, service):
+        raise NotImplementedError
+
+    async def routes(self, service):
+        raise NotImplementedError
+
+    async def watch_routes(self, service):
+        self.open += 1
+        try:
+            for told in self.scripts.pop(0):
+                if isinstance(told, Exception):
+                    raise told
+                yield told
+        finally:
+            self.open -= 1
+
+
+def watched(*scripts, may_fail=False):
+    registry = Pushing(*scripts)
+    assert isinstance(registry, RuleWatchableRegistry)
+    return registry, WatchedRules(registry, "orders", may_fail=may_fail)
+
+
+async def test_each_push_is_read_at_once():
+    """There is no pause between a reading and the next."""
+    registry, rules = watched([ONE, TWO])
+    for wanted in (ONE, TWO):
+        assert await rules.read() == tuple(wanted)
+        assert rules.interval == 0.0
+    assert registry.open == 1
+
+
+@pytest.mark.parametrize("end", [[], [RegistryError("down")]])
+async def test_a_watch_that_ends_is_begun_anew(end):
+    """After a pause, and the old one is closed."""
+    registry, rules = watched([ONE, *end], [TWO])
+    assert await rules.read() == tuple(ONE)
+    with pytest.raises(RegistryError):
+        await rules.read()
+    assert rules.interval > 0.0
+    assert registry.open == 0
+    assert await rules.read() == tuple(TWO)
+    assert rules.interval == 0.0
+
+
+async def test_rules_that_are_no_good_do_not_end_it():
+    """The next push is heard."""
+    failing = [Route("bad", to={"version": "1"}, otherwise="fail")]
+    registry, rules = watched([[*ONE, *ONE], failing, TWO])
+    with pytest.raises(ValueError, match="unique"):
+        await rules.read()
+    with pytest.raises(ValueError, match="may_fail"):
+        await rules.read()
+    assert await rules.read() == tuple(TWO)
+    assert registry.open == 1
