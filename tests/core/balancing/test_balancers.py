@@ -496,3 +496,26 @@ def test_traffic_comes_back_after_a_slow_spell():
     run.run(131)
     assert run.share("n0", since=30, until=60) < 0.02
     assert 0.08 < run.share("n0", since=90, until=130) < 0.12
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_silence_is_seen_of_either_of_the_two(seed):
+    """Whichever of the two drawn nodes it is: what it owes counts once for each call."""
+    balancer, lives = make(LeastRequests, [1.0, 1.0], seed)
+    idle_picks(balancer, 200)
+    frozen, other = lives
+    other.in_flight = 7
+    frozen.in_flight = frozen.unanswered = 4
+    frozen.waiting_since = 9.0
+    assert balancer.pick(9.3) is other
+
+
+def test_what_was_mixed_is_even_again():
+    """Nodes of one weight are drawn at once, as soon as those of other weights have left."""
+    balancer, lives = make(Random, [1.0, 1.3])
+    assert balancer._even is None
+    for live in lives:
+        balancer.remove(live)
+    fresh = LiveNode(Node("fresh", 80), 0.0)
+    balancer.add(fresh)
+    assert balancer._even == [fresh]

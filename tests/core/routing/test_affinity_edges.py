@@ -156,3 +156,28 @@ def test_a_key_of_bytes_is_that_of_its_text_for_shares_too() -> None:
         for key in ("käse", "käse".encode())
     ]
     assert told == ["käse", "käse"]
+
+
+def test_another_node_is_preferred_to_the_same_again() -> None:
+    """Where both are as good, a call with a key that may go again goes on to the next node."""
+    stage = staged(*ids(3))
+    for key in KEYS[:20]:
+        ask = stage.keyed(key)
+        lease = stage.pick(ask=ask)
+        again = stage.service.pick_again((lease.live,), same_node=True, ask=ask)
+        assert isinstance(again, Lease)
+        assert again.live is not lease.live
+        for one in (lease, again):
+            stage.end(one, cancelled())
+
+
+def test_every_panic_of_calls_with_keys_is_told() -> None:
+    """One that is over is over for them too: the next is told again."""
+    stage = staged("a")
+    for _ in range(2):
+        stage.service.mark_offline("a", 30.0)
+        stage.end(keyed(stage, "k"))
+        stage.end(keyed(stage, "k"))
+        stage.service.mark_online("a")
+        stage.end(keyed(stage, "k"))
+    assert stage.kinds().count("panic") == 2

@@ -136,3 +136,9 @@ def test_a_guard_that_is_not_enforced_only_tells() -> None:
     guard = watch(enforce=False)
     assert play(guard, 1.0, group=0.5, rest=0.0) is not None
     assert not guard.holds(2.0)
+
+
+def test_a_whole_call_that_is_owed_is_taken() -> None:
+    """Not the next one after it: where the start makes a sum of exactly one."""
+    turns = Share(lambda: 0.5)
+    assert [turns.owe(0.5) for _ in range(4)] == [True, False, True, False]

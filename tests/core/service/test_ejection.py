@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rpcguard import EjectionPolicy, SlowStart
+from rpcguard._core.nodes.peers import LEAST_LATENCY
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from tests.support.stage import (
     GOOD,
@@ -695,3 +696,15 @@ def test_judging_stops_when_more_than_half_fail(listed, frozen):
     stage.on("n1", SICK, 5)
     assert ("frozen" in stage.kinds()) is frozen
     assert (stage.states()["n0"] == "ejected") is not frozen
+
+
+def test_a_trial_is_told_with_the_load_of_a_node_without_history():
+    """It has never answered, so that nothing is known of it but that it is idle."""
+    stage = Stage(*ids(4), probes=False)
+    stage.on("n0", REFUSED)
+    stage.clock.advance(30)
+    lease = stage.lease("n0")
+    assert lease.on_trial
+    ((name, load),) = stage.service.explain()[-1].candidates
+    assert name == "n0"
+    assert load == LEAST_LATENCY

@@ -514,3 +514,25 @@ def test_what_a_snapshot_changes_is_news_once():
     assert not compare(current, Snapshot(), now=0.0, lost=2, policy=policy)
     again = compare(current, Snapshot(nodes("a")), now=0.0, lost=2, policy=policy)
     assert ([node.id for node in again.trusted], again.shorter) == (["a"], -1)
+
+
+def test_a_long_list_lets_others_run_meanwhile():
+    """Comparing pauses now and then, for the listed nodes and for those that are missing."""
+    policy, pauses = MembershipPolicy(), []
+    listed = Snapshot([Node("10.0.0.1", 80, id=f"n{number}") for number in range(2000)])
+    compare({}, listed, now=0.0, lost=0, policy=policy, pause=lambda: pauses.append(1))
+    assert len(pauses) == 3
+    stage = Stage()
+    stage.service.reconcile(listed)
+    current = stage.service._roster.nodes
+    compare(current, Snapshot(), now=0.0, lost=0, policy=policy, pause=lambda: pauses.append(1))
+    assert len(pauses) == 6
+
+
+@pytest.mark.parametrize("host", ["localhost", "node-1", "10.0.0.300", ""])
+def test_a_name_is_in_no_network(host):
+    """Where only some networks are allowed, a node by name is not: it may lead anywhere."""
+    allowed = MembershipPolicy(allowed_networks=["0.0.0.0/0", "::/0"])
+    assert not allowed.admits(host)
+    assert allowed.admits("10.0.0.1")
+    assert MembershipPolicy().admits(host)

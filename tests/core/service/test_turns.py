@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
+from rpcguard import Routing
 from tests.support.calls import eventually
-from tests.support.stage import GOOD, SICK, Stage
+from tests.support.stage import GOOD, SICK, Stage, nodes
 
 JOIN = 10.0
 """Seconds after which a thread is taken to hang."""
@@ -136,3 +137,31 @@ def test_waiting_ends_with_the_last_call():
     thread.join(JOIN)
     assert ended == [True]
     assert not stage.service._sleepers
+
+
+def test_a_lock_that_nobody_has_signed_for_is_no_threads_own():
+    """Between taking it and signing, and after signing off, its last holder waits as others do."""
+    stage = Stage("a")
+    service = stage.service
+    for _ in range(2):  # before anybody has held it, and after this thread has
+        with service._lock:
+            assert not service._is_nested()
+        service._alone(lambda: None)
+    service._left.append(lambda: None)
+    service._catch_up()
+    with service._lock:
+        assert not service._is_nested()
+
+
+def test_amid_the_lock_a_call_stays_in_its_lane():
+    """A marked call goes to the least busy node of its lane, any other to one of no lane."""
+    listed = [*nodes("a", "b"), *nodes("x", metadata={"lane": "x"})]
+    stage = Stage(*listed, routing=Routing())
+    went, leases = {}, []
+    for mark in ("x", None, "y"):
+        ask = stage.ask(mark=mark)
+        amid(stage, lambda ask=ask: leases.append(stage.service.pick(repeatable=True, ask=ask)))
+        went[mark] = [view.node.id for view in stage.service.nodes() if view.in_flight]
+    assert went["x"] == ["x"]
+    assert went[None] == ["a", "x"]
+    assert went["y"] == ["a", "b", "x"]
