@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 import rpcguard
-from tests.chaos.ledger import Failed, attempts_of, name_of
+from tests.chaos.ledger import CONNECT, Failed, attempts_of, name_of
 from tests.chaos.provider import NONCE, SERVICE
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from tests.chaos.ledger import Attempts
 
 KINDS = ("asyncio", "trio", "threads")
-TIMEOUT = httpx.Timeout(1.5)
+TIMEOUT = httpx.Timeout(CONNECT)
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=5.0)
 
 # Method, path, and the share of all calls; K is a POST with a key, S an answer of unknown length.
 _MIX = {"GET": 60, "PUT": 5, "POST": 20, "K": 10, "S": 5}
 _KEYED = "k"
 _WORKERS = {"asyncio": 40, "trio": 40, "threads": 20}
+_FIRST_LIST = 120.0
+"""Seconds to the first list: a caller that never had one can save nothing."""
 _SHARES = {"asyncio": 0.4, "trio": 0.35, "threads": 0.25}
 
 
@@ -146,6 +148,7 @@ async def _tasks(load: Load, kind: str) -> None:
         httpx.AsyncClient(transport=transport, **_options()) as client,
         anyio.create_task_group() as group,
     ):
+        await transport.wait_ready(SERVICE, timeout=_FIRST_LIST)
         for number in range(_WORKERS[kind]):
             group.start_soon(_work, client, load, kind, number)
 
@@ -192,6 +195,7 @@ def _threads(load: Load) -> None:
                 _answered(load.book, "threads", wanted, begin, response)
 
     with httpx.Client(transport=transport, **_options()) as client:
+        transport.wait_ready(SERVICE, timeout=_FIRST_LIST)
         count = _WORKERS["threads"]
         workers = [threading.Thread(target=work, args=(number,)) for number in range(count)]
         for worker in workers:

@@ -22,6 +22,9 @@ SETTLE = 1.0
 UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "NoAvailableNode"})
 """Failures after which nothing was sent, so that any call may go again."""
 
+CONNECT = 1.5
+"""Seconds that the tries of a call that never left may take together: its connect timeout."""
+
 Attempts = tuple[tuple[str, str, float], ...]
 """The tries of a call: node, outcome, seconds."""
 
@@ -142,10 +145,9 @@ class Ledger:
         last = failed.attempts[-1][1] if failed.attempts else failed.error.partition(":")[0]
         tried = {node for node, _, _ in failed.attempts}
         left = self.well(failed.begin, failed.end) - tried
-        sent = [outcome for _, outcome, _ in failed.attempts if outcome not in UNSENT]
         if last not in UNSENT and not failed.repeatable:
             return Judged(failed, "may have been executed", False, faults)
-        if len(sent) >= self.attempts:
+        if spent(failed.attempts) >= self.attempts:
             return Judged(failed, "both attempts met a fault", False, faults)
         if not left:
             return Judged(failed, "no live node", False, faults)
@@ -176,6 +178,16 @@ class Ledger:
             ]
             found[one.kind].append((max(felt, default=0.0), max(back, default=0.0)))
         return found
+
+
+def spent(tries: Attempts) -> int:
+    """Count the tries that cost an attempt: what never left is free for one connect timeout."""
+    count, left = 0, CONNECT
+    for _, outcome, took in tries:
+        if outcome in UNSENT:
+            left -= took
+        count += outcome not in UNSENT or left <= 0.0
+    return count
 
 
 def attempts_of(error: BaseException) -> Attempts:

@@ -16,7 +16,7 @@ from tests.support.servers.consul import Consul
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 300.0
 STOP_TIMEOUT = 15.0
 
 

@@ -37,8 +37,10 @@ def test_no_call_is_lost_that_could_be_saved():
     assert all(f"{kind} " in done.stdout for kind in KINDS)
 
 
-def lost(*attempts: tuple[str, str], repeatable: bool = False, at: float = 10.0) -> Failed:
-    tried = tuple((node, outcome, 0.1) for node, outcome in attempts)
+def lost(
+    *attempts: tuple[str, str], repeatable: bool = False, at: float = 10.0, took: float = 0.1
+) -> Failed:
+    tried = tuple((node, outcome, took) for node, outcome in attempts)
     error = attempts[-1][1] if attempts else "NoAvailableNode: nothing"
     return Failed("x1", "POST", repeatable, at, at + 1.0, error, tried)
 
@@ -59,6 +61,8 @@ DOWN = Trouble("kill", frozenset({"a", "b"}), 5.0, 20.0)
         (lost(("a", "ConnectError"), ("b", "503"), repeatable=True), True),
         (lost(("a", "ConnectError")), True),
         (lost(("a", "ConnectError"), ("b", "ConnectTimeout")), True),
+        (lost(("a", "ConnectTimeout"), ("b", "ConnectError"), took=1.5), False),
+        (lost(("a", "ConnectTimeout"), took=1.5), True),
         (lost(), True),
         (lost(("a", "ReadTimeout")), False),
         (lost(("a", "ConnectError"), ("b", "500")), False),

@@ -512,10 +512,10 @@ def test_silence_is_seen_of_either_of_the_two(seed):
 
 def test_what_was_mixed_is_even_again():
     """Nodes of one weight are drawn at once, as soon as those of other weights have left."""
-    balancer, lives = make(Random, [1.0, 1.3])
+    balancer, lives = make(Random, [1.25, 1.5])
     assert balancer._even is None
     for live in lives:
         balancer.remove(live)
-    fresh = LiveNode(Node("fresh", 80), 0.0)
+    fresh = LiveNode(Node("fresh", 80, weight=1.25), 0.0)
     balancer.add(fresh)
     assert balancer._even == [fresh]

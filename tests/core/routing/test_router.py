@@ -384,3 +384,28 @@ def test_a_call_that_goes_to_its_node_again_keeps_its_mark() -> None:
     assert again.live is first.live
     assert again.routed is not None
     assert again.routed.lane == "c2"
+
+
+def test_a_share_goes_by_the_nodes_that_are_there_now() -> None:
+    """A group that was looked at before other nodes joined it is looked at anew."""
+    stage = Stage(*fleet(new=0), routing=Routing(rules=[canary(0.5)]))
+    router, ask = stage.service.router, stage.ask()
+    assert router is not None
+    assert ask is not None
+    (entry,) = ask.matched
+    assert not router._paths.group(entry, None).listed
+    stage.list(*fleet())
+    assert router._paths.group(entry, None).listed
+
+
+def test_a_call_may_go_again_by_a_route_that_is_gone() -> None:
+    """What it was meant for stands, and nobody counts for a route that no rule names any more."""
+    stage = Stage(*fleet(), routing=Routing(rules=[Route("r", to={"version": "2"})]))
+    ask = stage.ask()
+    for _ in range(2):
+        lease = stage.pick(ask=ask)
+        assert stage.end(lease).startswith("v2")
+        assert lease.routed is not None
+        assert lease.routed.route == "r"
+        stage.service.go_by([])
+    assert stage.service.routes() == []

@@ -708,3 +708,13 @@ def test_a_trial_is_told_with_the_load_of_a_node_without_history():
     ((name, load),) = stage.service.explain()[-1].candidates
     assert name == "n0"
     assert load == LEAST_LATENCY
+
+
+def test_a_dead_kept_connection_ends_a_run_of_good_calls():
+    """The calls that undo a doubling are counted from there anew, all of them."""
+    stage = Stage("a", ejection=EjectionPolicy(forgive_after=3, jitter=0))
+    (live,) = stage.service._roster.nodes.values()
+    stage.on("a", GOOD, 5)
+    assert live.clean == 5
+    stage.on("a", STALE)
+    assert live.clean == 0

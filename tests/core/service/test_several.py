@@ -188,7 +188,7 @@ def test_a_cold_start_where_nearly_all_addresses_are_dead():
 def test_few_answers_of_the_others_prove_nothing():
     """Two odd ones of five are too many for ten in a row to be beyond chance."""
     stage = Stage("a", "b")
-    stage.on("a", GOOD, 3)
     stage.on("a", NOT_FOUND, 2)
+    stage.on("a", GOOD, 3)
     stage.on("b", NOT_FOUND, 20)
     assert stage.states()["b"] == "available"

@@ -141,8 +141,7 @@ def test_waiting_ends_with_the_last_call():
 
 def test_a_lock_that_nobody_has_signed_for_is_no_threads_own():
     """Between taking it and signing, and after signing off, its last holder waits as others do."""
-    stage = Stage("a")
-    service = stage.service
+    service = Stage().service
     for _ in range(2):  # before anybody has held it, and after this thread has
         with service._lock:
             assert not service._is_nested()
@@ -165,3 +164,12 @@ def test_amid_the_lock_a_call_stays_in_its_lane():
     assert went["x"] == ["x"]
     assert went[None] == ["a", "x"]
     assert went["y"] == ["a", "b", "x"]
+
+
+def test_what_ends_amid_the_lock_has_taken_its_time():
+    """Its seconds are known at once, though the list takes it in later."""
+    stage, settled = Stage("a"), []
+    lease = stage.pick()
+    stage.clock.advance(0.5)
+    amid(stage, lambda: settled.append(stage.service.settle(lease, GOOD)))
+    assert [(one.seconds, one.change, one.reason) for one in settled] == [(0.5, None, None)]
