@@ -399,13 +399,18 @@ def test_a_share_goes_by_the_nodes_that_are_there_now() -> None:
 
 
 def test_a_call_may_go_again_by_a_route_that_is_gone() -> None:
-    """What it was meant for stands, and nobody counts for a route that no rule names any more."""
+    """It finds a node, and nobody counts for a route that no rule names any more."""
     stage = Stage(*fleet(), routing=Routing(rules=[Route("r", to={"version": "2"})]))
     ask = stage.ask()
-    for _ in range(2):
-        lease = stage.pick(ask=ask)
-        assert stage.end(lease).startswith("v2")
-        assert lease.routed is not None
-        assert lease.routed.route == "r"
-        stage.service.go_by([])
+    assert stage.end(stage.pick(ask=ask)).startswith("v2")
+    stage.service.go_by([])
+    assert stage.end(stage.pick(ask=ask))
     assert stage.service.routes() == []
+
+
+def test_nodes_that_no_share_leads_to_any_more_are_for_all() -> None:
+    """The same nodes under another rule: where calls may go is worked out anew."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.0)]))
+    assert went(stage, 40)["v2"] == 0
+    stage.service.go_by([Route("canary", when={"header.x": "1"}, to={"version": "2"})])
+    assert went(stage, 80)["v2"] > 0
