@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard._core.nodes.node import Node, State
-from rpcguard._text import quantile
+from rpcguard._text import plain, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+def as_html(fields: Mapping[str, object]) -> str:
+    """Write a table of names and values that are known; what others chose is escaped."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(plain(str(value)))}</td></tr>"
+        for name, value in fields.items()
+        if value is not None
+    )
+    return f"<table>{rows}</table>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,10 @@ class NodeView:
         view["connections"] = self.connections and asdict(self.connections)
         return {"node": {**node, "metadata": dict(self.node.metadata)}, **view}
 
+    def _repr_html_(self) -> str:
+        """Give the view as a table, for notebooks."""
+        return as_html({**self.as_dict(), "node": f"{self.node.id} at {self.node.address}"})
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
@@ -105,6 +120,10 @@ class ServiceView:
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def _repr_html_(self) -> str:
+        """Give the view as a table, for notebooks."""
+        return as_html(self.as_dict())
 
 
 class Census(NamedTuple):
