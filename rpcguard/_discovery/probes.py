@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rpcguard._discovery.http_probe import Found
 from rpcguard._discovery.turns import ProbeTurns, probe_turns
 from rpcguard._text import logger
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
+    from rpcguard._discovery.http_probe import HttpProbe
 
 
 _FRAME_HEAD = 9
@@ -34,11 +36,10 @@ _LOCAL_ERRNOS = frozenset(
 )
 
 
-def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, bool | None, None]:
+def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, Found, None]:
     """Yield the seconds to wait before each probe of a node; take in what the probe finds.
 
-    Does no I/O, holds the service weakly, and ends when no other probe is wanted. None stands for
-    a probe that could not find out.
+    Does no I/O, holds the service weakly, and ends when no other probe is wanted.
     """
     service = ref()
     if service is None:
@@ -47,11 +48,11 @@ def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, bool 
     interval, pause, before = policy.probe_interval, 0.0, None
     while True:
         del service
-        alive = yield pause
+        alive, answered = yield pause
         service = ref()
         if service is None or service.closed:
             return
-        patience = service.probed(live, alive=alive)
+        patience = service.probed(live, alive=alive, answered=answered)
         if patience is None:
             return
         if alive not in (None, before):
@@ -60,27 +61,33 @@ def probing(ref: weakref.ref[Service], live: LiveNode) -> Generator[float, bool 
         interval = min(interval * 2.0, policy.probe_max_interval)
 
 
-async def probe(ref: weakref.ref[Service], live: LiveNode) -> None:
+async def probe(
+    ref: weakref.ref[Service], live: LiveNode, over_http: HttpProbe | None = None
+) -> None:
     """Probe a node, at once and then at growing intervals, while its service asks for it.
 
-    By a TCP connect; one that the registry has lost has to answer over HTTP. A node that has a
-    prober on this loop gets no second one: what waits long for its turn is taken for lost.
+    At the `probe_path` of its service if that has one, else by a TCP connect; then one that the
+    registry has lost has to answer over HTTP all the same. A node that has a prober on this loop
+    gets no second one: what waits long for its turn is taken for lost.
     """
     turns = probe_turns()
     if live in turns.probed:
         return
     turns.probed.add(live)
     try:
-        await _probe(ref, live, turns)
+        await _probe(ref, live, turns, over_http)
     finally:
         turns.probed.discard(live)
 
 
-async def _probe(ref: weakref.ref[Service], live: LiveNode, turns: ProbeTurns) -> None:
+async def _probe(
+    ref: weakref.ref[Service], live: LiveNode, turns: ProbeTurns, over_http: HttpProbe | None
+) -> None:
     service = ref()
     if service is None:
         return
-    timeout, name = service.policies.ejection.probe_timeout, service.name
+    policy, name = service.policies.ejection, service.name
+    timeout, path = policy.probe_timeout, policy.probe_path
     del service
     steps, first = probing(ref, live), True
     with contextlib.suppress(StopIteration):
@@ -89,11 +96,16 @@ async def _probe(ref: weakref.ref[Service], live: LiveNode, turns: ProbeTurns) -
             await anyio.sleep(pause)
             service = ref()
             asked = (name,) if service is not None and service.needs_proof(live) else ()
+            scheme = "https" if service is not None and service.is_secured(live) else "http"
             del service
             async with turns.turn(_rank(live, first=first)):
-                alive = await _connects(live.node.host, live.node.port, timeout, *asked)
+                node = live.node
+                if path is not None and over_http is not None:
+                    found = await over_http(name, node, path, scheme=scheme, timeout=timeout)
+                else:
+                    found = Found(await _connects(node.host, node.port, timeout, *asked))
             first = False
-            pause = steps.send(alive)
+            pause = steps.send(found)
 
 
 def _rank(live: LiveNode, *, first: bool) -> int:

@@ -16,6 +16,7 @@ from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.policies.overrides import PoliciesByService
 from rpcguard._discovery.background import background
 from rpcguard._discovery.following import Subscriptions
+from rpcguard._discovery.http_probe import HttpProbe
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.events import Events
 from rpcguard._transport.forks import renew_at_fork
@@ -186,6 +187,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             library, self._flavour, options, node_transport=node_transport
         )
         self._http = library.http
+        self._http_probe = HttpProbe(library, options)
         self._kept = KeptChildren(self._make, library)
         # Here, since it takes a third of the time that importing rpcguard may take.
         from rpcguard._telemetry.telemetry import Telemetry
@@ -324,7 +326,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
 
     def probe(self, service: Service, live: LiveNode) -> None:
         """Probe a node in the background."""
-        background().spawn(probe, weakref.ref(service), live)
+        background().spawn(probe, weakref.ref(service), live, self._http_probe)
 
     def census(self) -> Iterator[Census]:
         """Give what the gauges tell of each service."""

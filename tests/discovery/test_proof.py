@@ -52,8 +52,8 @@ async def test_a_node_that_the_registry_lost_has_to_answer_over_http(answer, sta
         reports: list[float | None] = []
         report = stage.service.probed
 
-        def note(of, *, alive):
-            reports.append(report(of, alive=alive))
+        def note(of, *, alive, answered):
+            reports.append(report(of, alive=alive, answered=answered))
             group.cancel_scope.cancel()
             return reports[-1]
 

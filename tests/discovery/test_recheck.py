@@ -95,7 +95,7 @@ async def test_a_probe_that_succeeds_does_not_bring_a_lost_node_back(stage, regi
     registry.known["a"] = None
     stage.on("a", REFUSED)
     await feed.check("a")
-    stage.probed("a", alive=True)
+    stage.probed("a", alive=True, answered=True)
     assert stage.view("a").reason == "down in the registry"
     assert stage.picked() == {"b", "c"}
 

@@ -72,9 +72,9 @@ class Watched(Service):
         with self.judge.standing.settling(lease, self.judge.fate_of(lease), body=True):
             return super().fail_body(lease, verdict)
 
-    def probed(self, live: LiveNode, *, alive: bool | None) -> float | None:
+    def probed(self, live: LiveNode, *, alive: bool | None, answered: bool = False) -> float | None:
         with self.judge.standing.probing(live, alive=alive):
-            return super().probed(live, alive=alive)
+            return super().probed(live, alive=alive, answered=answered)
 
     def reconcile(self, snapshot: Snapshot) -> bool:
         with self.judge.standing.reconciling(snapshot):

@@ -188,13 +188,13 @@ MUTATIONS = [
     Mutation(
         "a good probe ends an ejection",
         "_core.service.standing",
-        '    ("unreachable", "probe_up"): ("well", ("end_ejection", "start_over")),\n',
+        '    ("unreachable", "listens"): ("half_open", ("await_trial",)),\n',
         "",
     ),
     Mutation(
         "a restart ends a mark",
         "_core.service.standing",
-        '    ("down", "restarted"): ("staying", ("end_mark", "start_over")),\n',
+        '    ("down", "reopened"): ("staying", ("end_mark", "start_over")),\n',
         "",
     ),
     Mutation(
@@ -386,8 +386,8 @@ MUTATIONS = [
     Mutation(
         "what fails at once after a probe is out by length",
         "_core.service.reactions",
-        "self._policies.probes and not live.unproven",
-        "self._policies.probes",
+        'return trip.code == "connect" and not live.unproven',
+        'return trip.code == "connect"',
     ),
     Mutation(
         "what several nodes say is about none of them",

@@ -373,12 +373,16 @@ class Standing:
         if fate.blame == "connect":
             demand(live.probing == self.policies.probes, "nobody probes a node that refuses")
             return
-        soft = {live for live in judged if not self._is_connect(live)}
+        soft = {live for live in judged if not self._is_unconnected(live)}
         if 2 * (len(soft) + 1) > serving - dead and soft:
             now, until = self.world.now, self._frozen_until
             demand(now < until, "most nodes fail, and judging goes on")
             fresh = until == now + self.policies.ejection.window
             demand(not (fresh and soft & self.judged()), "most nodes fail, some stay ejected")
+
+    def _is_unconnected(self, live: LiveNode) -> bool:
+        ejection = self.blacklist.get(live)
+        return ejection is not None and ejection.unconnected
 
     def _is_connect(self, live: LiveNode) -> bool:
         ejection = self.blacklist.get(live)
@@ -393,13 +397,15 @@ class Standing:
         mark = self.marks.get(live)
         ending = mark is not None and (mark.seen_down or mark.overdue)
         restart = mark is not None and mark.seen_down
+        over = mark is not None and mark.proof and mark.until <= self.world.now
+        unseen = over and self.blacklist.get(live) is None
         proof = mark is not None and mark.proof
         yield
         if live.gone or alive is None:
             return
         demand(alive or not missing, "a doubted node stays that a probe finds down")
         if alive:
-            self._shadows[live].unproven |= connect or restart
+            self._shadows[live].unproven |= connect or restart or unseen
             self._shadows[live].denied, self._shadows[live].well_at = False, self.world.now
             if missing:
                 self._shadows[live].heard_at = self.world.now

@@ -19,6 +19,7 @@ from rpcguard import LeastLoaded, Random, RoundRobin, Snapshot
 from rpcguard._core.outcomes.responses import GOAWAY
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._discovery.feed import Feed
+from rpcguard._discovery.http_probe import Found
 from rpcguard._discovery.probes import probing
 from rpcguard.testing import ScriptedRegistry
 from tests.simulation.faults import CRASHED, FATES, PROBES, PROCESS, Fate, Headers
@@ -139,8 +140,8 @@ class World(Agenda):
         steps = probing(weakref.ref(service), live)
 
         def connect() -> None:
-            alive = PROBES.get(self.moods.get(live.node.id, "well"), True)
-            pause_before(lambda: steps.send(alive))
+            found = Found(PROBES.get(self.moods.get(live.node.id, "well"), True))
+            pause_before(lambda: steps.send(found))
 
         def pause_before(step: Callable[[], float]) -> None:
             try:

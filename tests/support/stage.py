@@ -209,11 +209,11 @@ class Stage:
         """Give the nodes that so many picks choose, none of which says anything."""
         return {self.end(self.pick(repeatable=False), cancelled()) for _ in range(count)}
 
-    def probed(self, node: str, *, alive: bool | None) -> float | None:
+    def probed(self, node: str, *, alive: bool | None, answered: bool = False) -> float | None:
         """Give the result of a probe to a node that is being probed."""
         live = next(one for one in self.probing if one.node.id == node and not one.gone)
         assert live.probing
-        return self.service.probed(live, alive=alive)
+        return self.service.probed(live, alive=alive, answered=answered)
 
     # What a test looks at
 

@@ -42,6 +42,7 @@ class Trip(NamedTuple):
 
 
 CANNOT_CONNECT: Final = Trip("connect", "cannot connect")
+LISTENS: Final = Trip("connect", "takes connections again; a call is to show that it answers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class EjectionPolicy:
 
     A node trips at once when it cannot be connected to. It stays out for `duration` · 2ⁿ; n grows
     with each ejection and falls only by proven health. Blame goes by the stage that failed: what a
-    TCP connect would call well again, while TLS fails, is not probed and ends by its time.
+    TCP connect would call well again, while TLS fails, is not probed without a `probe_path`,
+    and ends by its time.
     """
 
     consecutive: int = 5
@@ -77,8 +79,13 @@ class EjectionPolicy:
     """At most this share of the nodes that are not proven dead is out on judgement, 0 to 1: where
     more than half seem bad, it is the judgement or something behind all of them."""
     probe: bool | None = None
-    """Whether nodes that could not be connected to are probed by a TCP connect. None does unless
-    `node_transport` is given, which may not use TCP; without, every ejection ends by its time."""
+    """Whether nodes that could not be connected to are probed by a TCP connect, or at `probe_path`.
+    None does unless `node_transport` is given, which may not use TCP; without, every ejection ends
+    by its time."""
+    probe_path: str | None = None
+    """A path such as `/healthz` that probes GET, over the connections that calls use; an answer
+    below 500 brings the node back. None only connects: then one call at a time tries the node out,
+    until its first answer, since a server may listen long before its application can answer."""
     probe_interval: float = 1.0
     """Seconds to the second probe, and between those of a node that said that it leaves: a
     connect a second costs nobody anything, and a restart is noticed within one."""
@@ -102,6 +109,9 @@ class EjectionPolicy:
         require_shares(self, "failure_rate", "jitter", "max_share")
         require_bools(self, "odd_one_out", "enforce")
         require("probe", self.probe, "True, False or None", isinstance(self.probe, bool | None))
+        path: object = self.probe_path
+        good = path is None or (isinstance(path, str) and path.startswith("/") and path.isascii())
+        require("probe_path", path, "a path such as '/healthz', or None", good)
 
     def tripped(self, live: LiveNode, blame: Blamed) -> Trip | None:
         """Say why a node that has just failed is to be ejected, if there is."""

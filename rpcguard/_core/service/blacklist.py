@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import TLRUCache
 
-from rpcguard._core.policies.ejection import CANNOT_CONNECT
+from rpcguard._core.policies.ejection import CANNOT_CONNECT, LISTENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,11 @@ class Ejection:
     def connect(self) -> bool:
         """Tell whether a probe ends it."""
         return self.live.health in ("unreachable", "dead")
+
+    @property
+    def unconnected(self) -> bool:
+        """Tell whether it is no judgement: the node could not be connected to."""
+        return self.connect or self.trip is LISTENS
 
     @property
     def half_open(self) -> bool:
@@ -92,9 +97,15 @@ class Blacklist:
         )
         return ended
 
-    def await_trial(self, live: LiveNode) -> None:
-        """Note that a half-open node waits for its one call."""
+    def await_trial(self, live: LiveNode, now: float) -> None:
+        """Note that a half-open node waits for its one call.
+
+        Where a probe has found it before the end of its time, it waits since now.
+        """
         self._dead.discard(live.node.id)
+        ejection = self.get(live)
+        if ejection is None or ejection.until > now:
+            self._put(live, LISTENS, now)
         self.waiting[live.node.id] = self._ejections[live.node.id]
 
     def trials(self, now: float, *, patient: bool) -> list[Ejection]:
@@ -128,6 +139,7 @@ class Blacklist:
             return False
         length = self.policy.length(live.level, self._rng)
         self._worsen(live)
+        live.stop_being_clean()
         self._put(live, trip, now + (self.latest if probed else length))
         return True
 
@@ -136,6 +148,7 @@ class Blacklist:
         ejection = self.get(live)
         if ejection is None:
             self._worsen(live)
+        live.stop_being_clean()
         self._put(live, CANNOT_CONNECT, now + self.latest)
         self._dead.add(live.node.id)
 
@@ -157,7 +170,6 @@ class Blacklist:
 
     def _put(self, live: LiveNode, trip: Trip, until: float) -> None:
         self.discard(live)
-        live.stop_being_clean()
         ejection = Ejection(live, trip, until)
         self._ejections[live.node.id] = self._ends[live.node.id] = ejection
         self.next_end = min(self.next_end, until)
@@ -177,7 +189,7 @@ class Blacklist:
         """
         if now < self._frozen_until:
             return []
-        judged = [one.live for one in self._ejections.values() if not one.connect]
+        judged = [one.live for one in self._ejections.values() if not one.unconnected]
         most = 2 * (len(judged) + 1) > listed - len(self._dead)
         if not judged or not most:
             return []

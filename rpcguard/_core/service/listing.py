@@ -170,23 +170,29 @@ class Listing(Turns):
         """Tell whether a probe of a node has to get an answer over HTTP. Takes no lock."""
         return self._roster.needs_proof(live)
 
+    def is_secured(self, live: LiveNode) -> bool:
+        """Tell whether calls go to a node over TLS. Takes no lock."""
+        return self._roster.is_secured(live)
+
     @property
     def doubts(self) -> bool:
         """Tell whether nodes are kept that the last snapshot left out."""
         return bool(self._roster.doubted)
 
-    def probed(self, live: LiveNode, *, alive: bool | None) -> float | None:
+    def probed(self, live: LiveNode, *, alive: bool | None, answered: bool = False) -> float | None:
         """Take in the result of a probe; give the seconds that the next may wait at most, if any.
 
         That is infinite where nothing is urgent, None where no other probe is wanted. `alive` is
-        None for a probe that could not find out.
+        None for a probe that could not find out, `answered` says that the node has answered over
+        HTTP and not only taken a connection.
         """
-        patience = self._alone(partial(self._probed, live, alive=alive))
+        patience = self._alone(partial(self._probed, live, alive=alive, answered=answered))
         self._deliver()
         return patience
 
-    def _probed(self, live: LiveNode, *, alive: bool | None) -> float | None:
-        patience = self._reactions.probed(live, self.clock(), alive=alive)
+    def _probed(self, live: LiveNode, *, alive: bool | None, answered: bool) -> float | None:
+        now = self.clock()
+        patience = self._reactions.probed(live, now, alive=alive, answered=answered)
         if patience is None:
             self._standing.end_probes(live)
         return patience

@@ -166,13 +166,18 @@ class Reactions:
                 # It stays in the list: a load that one refusal leaves no trace in would draw calls.
                 live.blame(0.0, now, again=True)
             return
-        # A node that fails at once after a probe has found it well is not one for probes.
-        probed = trip.code == "connect" and self._policies.probes and not live.unproven
+        probed = self._policies.probes and self._can_be_probed(live, trip)
         if roster.blacklist.eject(live, trip, now, listed=roster.serving, probed=probed):
             happening: Happening = "cut_off" if probed else "tripped"
             standing.turn(live, happening, now, trip.reason, code=trip.code)
         else:
             self._hold_back(live, trip, now)
+
+    def _can_be_probed(self, live: LiveNode, trip: Trip) -> bool:
+        if self._policies.ejection.probe_path is not None:
+            return trip.code in ("connect", "handshake")
+        # A node that fails at once after a connect has found it well is not one for such probes.
+        return trip.code == "connect" and not live.unproven
 
     def _hold_back(self, live: LiveNode, trip: Trip, now: float) -> None:
         roster, standing = self._roster, self.standing
@@ -251,8 +256,12 @@ class Reactions:
 
     # Probes
 
-    def probed(self, live: LiveNode, now: float, *, alive: bool | None) -> float | None:
+    def probed(
+        self, live: LiveNode, now: float, *, alive: bool | None, answered: bool
+    ) -> float | None:
         """Take in the result of a probe, None for one that could not find out.
+
+        `answered` says that the node has not only taken a connection.
 
         Gives the seconds that the next may wait at most: infinite where nothing is urgent, None
         where no other probe is wanted.
@@ -269,7 +278,7 @@ class Reactions:
             self._give_up(live, "a probe failed", now)
             return None
         if alive is True:
-            self._found_up(live, now)
+            self._found_up(live, now, answered=answered)
         elif alive is False:
             self._found_down(live, now)
         return self._patience(live, now)
@@ -280,14 +289,19 @@ class Reactions:
             for live in filter(self._roster.needs_proof, self._roster.doubted):
                 self.standing.start_probe(live, now)
 
-    def _found_up(self, live: LiveNode, now: float) -> None:
+    def _found_up(self, live: LiveNode, now: float, *, answered: bool) -> None:
         if self._roster.needs_proof(live):
             live.hear(now)
         self.standing.excuse_cap(live)
-        restarted = live.word == "down"
-        if restarted or live.health in ("unreachable", "dead"):
+        was_down = live.word == "down"
+        # One that said it leaves and is there after its time may have restarted unseen.
+        is_new = was_down or (live.word == "overdue" and live.health == "well")
+        if not answered and (is_new or live.health in ("unreachable", "dead")):
             live.come_back()
-        happening: Happening = "restarted" if restarted else "probe_up"
+        if answered or not self._policies.ejection.enforce:
+            happening: Happening = "restarted" if was_down else "answers"
+        else:
+            happening = "reopened" if is_new else "listens"
         self.standing.turn(live, happening, now, "a probe succeeded")
 
     def _found_down(self, live: LiveNode, now: float) -> None:

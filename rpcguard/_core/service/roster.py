@@ -172,8 +172,11 @@ class Roster:
 
     def needs_proof(self, live: LiveNode) -> bool:
         """Tell whether a node is kept against an empty list as long as it answers over HTTP."""
-        secured = self.secured or live.node.scheme == "https"
-        return self.emptied and live.doubted_at is not None and not secured
+        return self.emptied and live.doubted_at is not None and not self.is_secured(live)
+
+    def is_secured(self, live: LiveNode) -> bool:
+        """Tell whether calls go to a node over TLS."""
+        return self.secured or live.node.scheme == "https"
 
     def retune(self, now: float) -> None:
         """Bring every ramp up to date."""

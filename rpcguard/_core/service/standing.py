@@ -16,9 +16,15 @@ each health but `well`, `marked` each word but `staying`:
     half_open    probe_down  dead
     unreachable  ended       half_open    await_trial
     unreachable  probe_down  dead
-    unreachable  probe_up    well         end_ejection start_over
+    unreachable  listens     half_open    await_trial
+    unreachable  answers     well         end_ejection start_over
     dead         ended       half_open    await_trial
-    dead         probe_up    well         end_ejection start_over
+    dead         listens     half_open    await_trial
+    dead         answers     well         end_ejection start_over
+    well         reopened    half_open    await_trial
+    ejected      reopened    half_open    await_trial
+    unreachable  reopened    half_open    await_trial
+    dead         reopened    half_open    await_trial
     out          proved      well         end_ejection start_over
     out          restarted   well         end_ejection
     out          excused     well         end_ejection start_over
@@ -30,11 +36,17 @@ each health but `well`, `marked` each word but `staying`:
     leaving      probe_down  down
     overdue      signalled   leaving
     overdue      probe_down  down
-    overdue      probe_up    staying      end_mark
+    overdue      listens     staying      end_mark
+    overdue      answers     staying      end_mark
+    overdue      reopened    staying      end_mark
+    down         reopened    staying      end_mark start_over
     down         restarted   staying      end_mark start_over
     pausing      signalled   leaving      probe
     pausing      lapsed      staying      end_mark
     marked       unsaid      staying      end_mark
+
+A probe that only connects finds a port that listens, which an application does long before it can
+answer: such a node is half-open, and one call shows whether it is well.
 
 The state that users see is the first that holds of: drained by the registry, not `well`, not
 `staying`, down in the registry, available. `Standing.reassess` derives it, whatever has happened:
@@ -65,8 +77,10 @@ Happening = Literal[
     "paused",  # it asks to be left alone for a time
     "lapsed",  # the time of its mark is over
     "probe_down",
-    "probe_up",
-    "restarted",  # up again after a probe found it down while it was leaving
+    "listens",  # a probe could connect
+    "answers",  # a probe got an answer over HTTP
+    "reopened",  # it was leaving, and listens: what listens may be another process
+    "restarted",  # it was leaving and down, and answers: it is another process
     "proved",  # a call that was to show it succeeded
     "excused",  # the user takes the ejection back, or the others fail as well
     "unsaid",  # the user takes the mark back, or the others say the same
@@ -96,9 +110,15 @@ HEALTH: Final[dict[tuple[Health, Happening], tuple[Health, tuple[Effect, ...]]]]
     ("half_open", "probe_down"): ("dead", ()),
     ("unreachable", "ended"): ("half_open", ("await_trial",)),
     ("unreachable", "probe_down"): ("dead", ()),
-    ("unreachable", "probe_up"): ("well", ("end_ejection", "start_over")),
+    ("unreachable", "listens"): ("half_open", ("await_trial",)),
+    ("unreachable", "answers"): ("well", ("end_ejection", "start_over")),
     ("dead", "ended"): ("half_open", ("await_trial",)),
-    ("dead", "probe_up"): ("well", ("end_ejection", "start_over")),
+    ("dead", "listens"): ("half_open", ("await_trial",)),
+    ("dead", "answers"): ("well", ("end_ejection", "start_over")),
+    ("well", "reopened"): ("half_open", ("await_trial",)),
+    ("ejected", "reopened"): ("half_open", ("await_trial",)),
+    ("unreachable", "reopened"): ("half_open", ("await_trial",)),
+    ("dead", "reopened"): ("half_open", ("await_trial",)),
     **{(out, "proved"): ("well", ("end_ejection", "start_over")) for out in _OUT},
     **{(out, "restarted"): ("well", ("end_ejection",)) for out in _OUT},
     **{(out, "excused"): ("well", ("end_ejection", "start_over")) for out in _OUT},
@@ -112,7 +132,10 @@ WORD: Final[dict[tuple[Word, Happening], tuple[Word, tuple[Effect, ...]]]] = {
     ("leaving", "probe_down"): ("down", ()),
     ("overdue", "signalled"): ("leaving", ()),
     ("overdue", "probe_down"): ("down", ()),
-    ("overdue", "probe_up"): ("staying", ("end_mark",)),
+    ("overdue", "listens"): ("staying", ("end_mark",)),
+    ("overdue", "answers"): ("staying", ("end_mark",)),
+    ("overdue", "reopened"): ("staying", ("end_mark",)),
+    ("down", "reopened"): ("staying", ("end_mark", "start_over")),
     ("down", "restarted"): ("staying", ("end_mark", "start_over")),
     ("pausing", "signalled"): ("leaving", ("probe",)),
     ("pausing", "lapsed"): ("staying", ("end_mark",)),
@@ -205,7 +228,7 @@ class Standing:
             case "probe":
                 self.start_probe(live, now)
             case "await_trial":
-                self._roster.blacklist.await_trial(live)
+                self._roster.blacklist.await_trial(live, now)
             case "end_ejection":
                 self._roster.blacklist.discard(live)
                 self.excuse_cap(live)

@@ -270,7 +270,7 @@ def test_a_probe_restores_what_could_not_be_connected_to():
         assert stage.probed("n0", alive=False) == math.inf
         stage.clock.advance(60)
         assert "n0" not in stage.picked()
-    assert stage.probed("n0", alive=True) is None
+    assert stage.probed("n0", alive=True, answered=True) is None
     assert stage.view("n0").state == "warming"
     assert stage.kinds("n0") == ["ejected", "restored"]
     stage.on("n0", GOOD)
@@ -636,7 +636,7 @@ def test_a_panic_is_over_at_the_first_probe():
     for name in ("a", "b"):
         stage.probed(name, alive=False)
     assert stage.probed("a", alive=False) == 1.0
-    assert stage.probed("b", alive=True) is None
+    assert stage.probed("b", alive=True, answered=True) is None
     assert stage.picked() == {"b"}
     assert stage.probed("a", alive=False) == math.inf
 

@@ -101,14 +101,14 @@ def test_a_node_seen_down_and_then_up_is_back():
     stage = Stage(*ids(4))
     stage.on("n0", leaving())
     assert len(stage.probing) == 1
-    assert stage.probed("n0", alive=True) == pytest.approx(1)
+    assert stage.probed("n0", alive=True, answered=True) == pytest.approx(1)
     stage.clock.advance(2)
-    assert stage.probed("n0", alive=True) == pytest.approx(1)
+    assert stage.probed("n0", alive=True, answered=True) == pytest.approx(1)
     stage.clock.advance(2)
     assert stage.probed("n0", alive=False) == pytest.approx(1)
     assert stage.view("n0").state == "offline"
     stage.clock.advance(2)
-    assert stage.probed("n0", alive=True) is None
+    assert stage.probed("n0", alive=True, answered=True) is None
     view = stage.view("n0")
     assert (view.state, view.effective_weight) == ("warming", 0.1)
     assert stage.kinds("n0") == ["signal", "offline", "restored"]
@@ -141,7 +141,7 @@ def test_the_end_of_its_time_needs_a_good_probe():
     assert "probe pending" in (stage.view("n0").reason or "")
     assert stage.probed("n0", alive=False) == math.inf
     assert stage.view("n0").state == "offline"
-    assert stage.probed("n0", alive=True) is None
+    assert stage.probed("n0", alive=True, answered=True) is None
     assert stage.view("n0").state == "warming"
 
 
@@ -150,7 +150,7 @@ def test_a_probe_that_comes_first_after_the_end_of_its_time_ends_it():
     stage = Stage(*ids(4))
     stage.on("n0", leaving())
     stage.clock.advance(30)
-    assert stage.probed("n0", alive=True) is None
+    assert stage.probed("n0", alive=True, answered=True) is None
     assert stage.view("n0").state == "warming"
 
 
@@ -268,7 +268,7 @@ def test_a_probe_that_works_ends_mark_and_ejection_together():
     stage.end(held, REFUSED)
     assert stage.view("n0").state == "ejected"
     stage.probed("n0", alive=False)
-    assert stage.probed("n0", alive=True) is None
+    assert stage.probed("n0", alive=True, answered=True) is None
     assert stage.view("n0").state == "warming"
     assert stage.kinds("n0").count("restored") == 1
 
@@ -280,7 +280,7 @@ def test_a_judged_node_that_dies_comes_back_by_probe():
     stage.on("n0", SICK, 5)
     stage.end(held, leaving())
     stage.probed("n0", alive=False)
-    assert stage.probed("n0", alive=True) is None
+    assert stage.probed("n0", alive=True, answered=True) is None
     assert stage.view("n0").state == "warming"
 
 

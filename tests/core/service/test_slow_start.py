@@ -46,7 +46,7 @@ def test_it_applies_again_after_ejection_and_offline(how):
     stage = Stage(*ids(4))
     if how == "probe":
         stage.on("n0", REFUSED)
-        stage.probed("n0", alive=True)
+        stage.probed("n0", alive=True, answered=True)
     elif how == "trial":
         stage.on("n0", SICK, 5)
         stage.clock.advance(6)
@@ -54,7 +54,7 @@ def test_it_applies_again_after_ejection_and_offline(how):
     else:
         stage.on("n0", leaving())
         stage.probed("n0", alive=False)
-        stage.probed("n0", alive=True)
+        stage.probed("n0", alive=True, answered=True)
     assert stage.view("n0").effective_weight == 0.1
     stage.clock.advance(120)
     assert stage.view("n0").state == "available"

@@ -57,11 +57,16 @@ def test_everything_that_can_happen_is_in_the_table():
     assert {effect for effects in done for effect in effects} == set(EFFECTS)
 
 
+FOUND = ("listens", "answers", "reopened", "restarted")
+"""What a probe finds of a node that was out."""
+
+
 def test_whatever_a_probe_ends_is_probed():
     """Probes begin where a node comes to a state that they can end, unless they go on."""
     for table in (HEALTH, WORD):
-        ended = {state for state, happening in table if happening in ("probe_up", "restarted")}
-        assert ended - PROBED <= {"ejected", "half_open"}  # a restart ends these as it ends a mark
+        ended = {state for state, happening in table if happening in FOUND}
+        # A restart ends the first three as it ends a mark; one that left unseen is none of them.
+        assert ended - PROBED <= {"well", "ejected", "half_open"}
         for (before, happening), (then, effects) in table.items():
             goes_on = before in PROBED or happening in ("probe_down", "found_dead")
             assert ("probe" in effects) == (then in PROBED and not goes_on)
@@ -109,9 +114,9 @@ class Life:
             now, picker = self.stage.clock(), self.stage.service._picker
             self.stage.end(picker.lease(self.live, now, (), (), proof=True), verdict)
 
-    def probe(self, *, alive: bool) -> None:
+    def probe(self, *, alive: bool, answered: bool = False) -> None:
         assert self.live.probing
-        self.stage.service.probed(self.live, alive=alive)
+        self.stage.service.probed(self.live, alive=alive, answered=answered)
 
 
 def _hold_back(life: Life) -> None:
@@ -130,7 +135,8 @@ HAPPEN = {
     "says that it leaves": lambda life: life.stage.service.mark_offline("n0", 30),
     "asks for a pause": lambda life: life.stage.on("n0", leaving(3, "retry-after", named=False)),
     "is found down": lambda life: life.probe(alive=False),
-    "is found up": lambda life: life.probe(alive=True),
+    "listens": lambda life: life.probe(alive=True),
+    "answers": lambda life: life.probe(alive=True, answered=True),
     "waits 5 s": lambda life: life.wait(5),
     "waits 31 s": lambda life: life.wait(31),
     "waits 400 s": lambda life: life.wait(400),
@@ -149,7 +155,7 @@ PAUSING = "asks for a pause: well pausing"
 STORIES = [
     f"{HALF_OPEN}, succeeds: well staying",
     f"{HALF_OPEN}, trips: ejected staying",
-    f"{HALF_OPEN}, refuses: unreachable staying, is found up: well staying",
+    f"{HALF_OPEN}, refuses: unreachable staying, answers: well staying",
     f"{HALF_OPEN}, says that it leaves: half_open leaving, is found down: dead down",
     f"{HALF_OPEN}, is called online: well staying",
     f"{HALF_OPEN}, fails as most do: well staying",
@@ -157,28 +163,41 @@ STORIES = [
     f"{EJECTED}, succeeds: well staying",
     f"{EJECTED}, is called online: well staying",
     f"{EJECTED}, says that it leaves: ejected leaving, is found down: dead down, "
-    "is found up: well staying",
-    f"{CUT_OFF}, is found up: well staying",
+    "answers: well staying",
+    f"{CUT_OFF}, answers: well staying",
     f"{CUT_OFF}, succeeds: well staying",
     f"{CUT_OFF}, is called online: well staying",
     f"{CUT_OFF}, waits 400 s: half_open staying, succeeds: well staying",
-    f"{DEAD}, is found up: well staying",
+    f"{DEAD}, answers: well staying",
     f"{DEAD}, succeeds: well staying",
     f"{DEAD}, is called online: well staying",
     f"{DEAD}, waits 400 s: half_open staying, trips: ejected staying",
     "refuses beyond the cap: well staying, is found down: dead staying",
-    f"{OVERDUE}, is found up: well staying",
-    f"{OVERDUE}, is found down: well down, is found up: well staying",
+    f"{OVERDUE}, answers: well staying",
+    f"{OVERDUE}, is found down: well down, answers: well staying",
     f"{OVERDUE}, says that it leaves: well leaving, is called online: well staying",
     f"{OVERDUE}, is called online: well staying",
-    f"{DOWN}, is found up: well staying",
+    f"{DOWN}, answers: well staying",
     f"{DOWN}, is called online: well staying",
-    f"{DOWN}, trips: ejected down, is found up: well staying",
-    f"{DOWN}, refuses: unreachable down, is found up: well staying",
-    f"{DOWN}, trips: ejected down, waits 5 s: half_open down, is found up: well staying",
+    f"{DOWN}, trips: ejected down, answers: well staying",
+    f"{DOWN}, refuses: unreachable down, answers: well staying",
+    f"{DOWN}, trips: ejected down, waits 5 s: half_open down, answers: well staying",
     f"{PAUSING}, waits 5 s: well staying",
     f"{PAUSING}, says that it leaves: well leaving",
     f"{PAUSING}, is called online: well staying",
+    f"{CUT_OFF}, listens: half_open staying, succeeds: well staying",
+    f"{CUT_OFF}, listens: half_open staying, refuses: ejected staying",
+    f"{DEAD}, listens: half_open staying, trips: ejected staying",
+    f"{OVERDUE}, listens: half_open staying, succeeds: well staying",
+    f"{DOWN}, listens: half_open staying, succeeds: well staying",
+    f"{DOWN}, trips: ejected down, listens: half_open staying, succeeds: well staying",
+    f"{DOWN}, refuses: unreachable down, listens: half_open staying",
+    f"{DEAD}, says that it leaves: dead leaving, is found down: dead down, "
+    "listens: half_open staying",
+    f"{EJECTED}, says that it leaves: ejected leaving, waits 31 s: half_open overdue, "
+    "listens: half_open staying",
+    f"{EJECTED}, says that it leaves: ejected leaving, is found down: dead down, "
+    "waits 400 s: half_open down, answers: well staying",
 ]
 """Lives of a node: what happens to it, each time with its health and word after that."""
 
@@ -271,12 +290,12 @@ def test_who_comes_back_out_of_an_ejection_starts_over(story):
         assert (life.live.streak, life.live.recent) == (0, None)
 
 
-WAYS_BACK = ("proved", "restarted", "excused", "probe_up")
+WAYS_BACK = ("proved", "restarted", "excused", "answers")
 
 
 def test_a_process_that_was_seen_down_warms_up():
     """It is a new one, which is not to be flooded."""
-    assert play(f"{DOWN}, is found up: well staying").stage.states()["n0"] == "warming"
+    assert play(f"{DOWN}, answers: well staying").stage.states()["n0"] == "warming"
 
 
 def test_a_notice_of_the_user_is_one_of_the_node():

@@ -1,0 +1,129 @@
+"""Recovery probes by HTTP: what they send, and an application that listens before it can answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rpcguard import EjectionPolicy
+from tests.support.calls import FLAVOURS, Dead, Node, Peer, each, eventually, soon, unused_port
+from tests.support.library import Transport, http
+
+IMPORTING = """
+import socket, sys, time
+
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=1000)
+print("listening", flush=True)
+time.sleep(float(sys.argv[2]))
+print("imported", flush=True)
+while True:
+    peer, _ = listener.accept()
+    asked = peer.recv(65536)
+    peer.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    peer.close()
+"""
+
+
+def answer(status: bytes):
+    """Give what answers one request with this status."""
+    return lambda peer: peer.answer(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status)
+
+
+@pytest.fixture
+def revive():
+    """Give what starts a node on the port of a dead one."""
+    nodes: list[Node] = []
+
+    def start(dead: Dead, *scripts, **options) -> Node:
+        nodes.append(Node(*scripts, port=dead.port, **options))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.close()
+
+
+@each(FLAVOURS)
+async def test_a_probe_asks_as_a_call_would(make_node, make_caller, revive):
+    """One GET of the path, with the service's name, until it is answered with less than 500."""
+    dead = Dead()
+    caller = make_caller(dead, make_node(), ejection=EjectionPolicy(probe_path="/-/ready?full=1"))
+    assert (await caller.call()).status_code == 200
+    ready = answer(b"404 Not Found")
+    node = revive(dead, Peer.until_gone, answer(b"503 Service Unavailable"), ready)
+    await soon(lambda: caller.view(dead).state != "ejected", "it is back", patience=20.0)
+    assert caller.view(dead).state == "warming"
+    asked = {(seen.line, seen.headers["host"]) for seen in node.seen}
+    assert asked == {("GET /-/ready?full=1 HTTP/1.1", "orders")}
+    eventually(lambda: not node.open, "the connections of probes are closed")
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "probes"), [("orders", "warming", 1), ("billing", "ejected", 2)]
+)
+def test_a_probe_checks_the_certificate(certified, trusting, revive, name, state, probes):
+    """Over TLS it names the service, and a certificate of another name brings nobody back."""
+    dead = Dead()
+    transport = Transport(
+        f"static://127.0.0.1:{dead.port}", ejection=EjectionPolicy(probe_path="/"), verify=trusting
+    )
+    with http.Client(transport=transport, base_url=f"https://{name}") as client:
+        with pytest.raises(http.ConnectError):
+            client.get("/")
+        eventually(lambda: transport.nodes(name)[0].state == "ejected", "it is out")
+        node = revive(dead, tls=certified("orders"))
+        eventually(lambda: len(node.names) >= probes, "probes come")
+        assert set(node.names) == {name}
+        eventually(lambda: transport.nodes(name)[0].state == state, "it stands as it should")
+
+
+class Application:
+    """A server that listens at once and answers after it has been imported, as gunicorn's do."""
+
+    def __init__(self) -> None:
+        self.port = unused_port()
+
+    def start(self, seconds: float) -> None:
+        command = [sys.executable, "-c", IMPORTING, str(self.port), str(seconds)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "listening\n"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.mark.parametrize(("path", "slow"), [("/", 0), (None, 1)])
+def test_an_application_that_listens_long_before_it_answers_costs_no_post(make_node, path, slow):
+    """Killed and started again, it is imported for 6 s: a GET may wait for it, and no POST does.
+
+    A probe that only connects lets one call find that out; one that asks lets none.
+    """
+    application, well = Application(), make_node()
+    application.start(0)
+    transport = Transport(
+        f"static://127.0.0.1:{application.port},127.0.0.1:{well.port}",
+        ejection=EjectionPolicy(probe_path=path, jitter=0),
+    )
+    waited = []
+    with http.Client(transport=transport, base_url="http://orders", timeout=1.0) as client:
+        for _ in range(4):
+            client.get("/")
+        application.kill()
+        for _ in range(4):
+            client.get("/")
+        application.start(6)
+        while True:
+            for method in ("POST", "GET"):
+                answer = client.request(method, "/")
+                assert answer.status_code == 200
+                waited += answer.extensions["rpcguard"].attempts[:-1]
+            if all(view.state != "ejected" for view in transport.nodes("orders")):
+                break
+            time.sleep(0.05)
+    application.kill()
+    assert [one.outcome for one in waited] == ["ReadTimeout"] * slow
