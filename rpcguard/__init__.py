@@ -17,6 +17,7 @@ from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView, Ser
 from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
+from rpcguard._core.policies.hedging import Hedge
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.overload import Adaptive, OverloadPolicy, Throttle
@@ -66,6 +67,7 @@ __all__ = [
     "EjectionPolicy",
     "Event",
     "Guard",
+    "Hedge",
     "InvalidRegistryURL",
     "LeastLoaded",
     "LeastRequests",

@@ -89,6 +89,9 @@ class Instruments:
         self.rejected: metrics.Counter = count(
             "rpcguard.rejected", "{call}", "Calls that were refused before they were sent."
         )
+        self.hedges: metrics.Counter = count(
+            "rpcguard.hedges", "{hedge}", "Late calls, by what came of a second attempt."
+        )
         self.denied: metrics.Counter = count(
             "rpcguard.retries.denied", "{retry}", "Retries that were wanted and not made."
         )

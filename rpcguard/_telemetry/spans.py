@@ -61,6 +61,9 @@ class NoSpan:
         """Take in the head of an answer; give it back."""
         return response
 
+    def chose(self, step: Send) -> None:
+        """Take in which of two attempts beside each other counts."""
+
     def answered(self) -> None:
         """Take in that the call is answered."""
 
@@ -79,7 +82,16 @@ class CallSpan:
     is still told on the span.
     """
 
-    __slots__ = ("_attempt", "_began", "_count", "attributes", "here", "request", "telemetry")
+    __slots__ = (
+        "_attempt",
+        "_began",
+        "_beside",
+        "_count",
+        "attributes",
+        "here",
+        "request",
+        "telemetry",
+    )
 
     def __init__(self, telemetry: Recorder, request: httpx.Request, here: Context) -> None:
         url, method = request.url, request.method
@@ -91,12 +103,15 @@ class CallSpan:
             **telemetry.instruments.place(url.host, url.port or _PORTS.get(url.scheme, 0)),
         }
         self._attempt: AttemptSpan | None = None
+        self._beside: AttemptSpan | None = None
         self._count = 0
         self._began = time.perf_counter()
 
     def attempt(self, outgoing: httpx.Request, step: Send | None) -> AttemptSpan:
         """Begin an attempt; `step` is None where an ordinary URL is called."""
-        if self._attempt is not None:
+        if step is not None and step.hedge:
+            self._beside = self._attempt
+        elif self._attempt is not None:
             self._attempt.finish()
         if step is not None and step.resent_because is not None:
             self._count_retry(step.resent_because)
@@ -112,6 +127,14 @@ class CallSpan:
         }
         self.telemetry.instruments.retries.add(1, told, self.here)
 
+    def chose(self, step: Send) -> None:
+        """Take in which of two attempts beside each other counts; the other one is over."""
+        beside, self._beside = self._beside, None
+        if beside is not None and self._attempt is not None:
+            if beside.is_of(step):
+                beside, self._attempt = self._attempt, beside
+            beside.finish()
+
     def answered(self) -> None:
         """Take in that the call is answered; it lasts until the body is closed."""
         attempt = self._attempt
@@ -122,8 +145,9 @@ class CallSpan:
 
     def failed(self, error: BaseException) -> None:
         """Take in that the call failed or, as far as `error` is no `Exception`, was given up."""
-        if self._attempt is not None:
-            self._attempt.finish()
+        for attempt in (self._beside, self._attempt):
+            if attempt is not None:
+                attempt.finish()
         self._record({"error.type": error_name(error)} if isinstance(error, Exception) else {})
 
     def end(self, attempt: AttemptSpan) -> None:
@@ -218,6 +242,8 @@ class AttemptSpan:
         attributes |= attributes_of(step.lease.routed)
         if isinstance(step.timeouts, Timeouts):
             attributes["rpcguard.deadline.left"] = round(step.timeouts.left, 3)
+        if step.hedge:
+            attributes["rpcguard.hedge"] = True
         if step.number > 1:
             attributes["http.request.resend_count"] = step.number - 1
         return attributes
@@ -243,6 +269,10 @@ class AttemptSpan:
         stream: Any = ObservedBody(response.stream, self)
         response.stream = stream
         return response
+
+    def is_of(self, step: Send) -> bool:
+        """Tell whether it follows this attempt."""
+        return self._step is step
 
     @property
     def over(self) -> bool:

@@ -126,6 +126,15 @@ class Telemetry(Recorder):
             self.instruments.denied.add(1, attributes)
 
     @told
+    def hedged(self, service: str, result: str, reason: str) -> None:
+        """Count a hedge that was wanted: won, lost, or denied for a reason."""
+        name = self.instruments.name(service)
+        attributes = {"server.address": name, "rpcguard.hedge.result": result}
+        if reason:
+            attributes["rpcguard.denial.reason"] = reason
+        self.instruments.hedges.add(1, attributes)
+
+    @told
     def rejected(self, service: str, limit: str) -> None:
         """Count a call that was refused before it was sent."""
         name = self.instruments.name(service)

@@ -10,6 +10,7 @@ import anyio
 
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
+from rpcguard._core.call.race import HedgedSend
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
@@ -23,6 +24,7 @@ from rpcguard._transport.bodies import (
 from rpcguard._transport.loops import LoopChildren, current_loop, wait_for
 from rpcguard._transport.misplaced import misplaced
 from rpcguard._transport.opening import LONGEST_LOOK
+from rpcguard._transport.race import run_race
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,25 +138,24 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             return self._opening.hand_out(call, end.value, service)
 
     async def _take(
-        self, step: Step, request: httpx.Request, body: Any, home: LoopChildren, observer: AnySpan
+        self,
+        step: Step | HedgedSend,
+        request: httpx.Request,
+        body: Any,
+        home: LoopChildren,
+        observer: AnySpan,
     ) -> httpx.Response | bool | None:
         if type(step) is Send:
-            live = step.lease.live
-            scheme = scheme_of(live.node, request.url.scheme)
-            child = self._kept.of_node(home.children, live, scheme, request.url)
-            outgoing = self._make.request(
-                request,
-                body,
-                live.node,
-                step.timeouts,
-                scheme=scheme,
-                patience=step.patience,
-                repeatable=step.repeatable,
-                fresh=step.fresh,
-            )
-            with observer.attempt(outgoing, step) as attempt:
-                self._opening.mark(outgoing, request.url, step)
-                return attempt.received(await child.handle_async_request(outgoing))
+            return await self._send(step, request, body, home, observer)
+        if type(step) is HedgedSend:
+
+            async def send(sent: Send) -> httpx.Response:
+                return await self._send(sent, request, body, home, observer)
+
+            won = await run_race(step, send)
+            observer.chose(won.send)
+            chosen: Any = step.finish(won)
+            return chosen  # type: ignore[no-any-return]
         if type(step) is Read:
             return await self._read(step)
         if type(step) is Discard:
@@ -162,6 +163,26 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         elif type(step) is Sleep:
             await anyio.sleep(step.seconds)
         return None
+
+    async def _send(
+        self, step: Send, request: httpx.Request, body: Any, home: LoopChildren, observer: AnySpan
+    ) -> httpx.Response:
+        live = step.lease.live
+        scheme = scheme_of(live.node, request.url.scheme)
+        child = self._kept.of_node(home.children, live, scheme, request.url)
+        outgoing = self._make.request(
+            request,
+            body,
+            live.node,
+            step.timeouts,
+            scheme=scheme,
+            patience=step.patience,
+            repeatable=step.repeatable,
+            fresh=step.fresh,
+        )
+        with observer.attempt(outgoing, step) as attempt:
+            self._opening.mark(outgoing, request.url, step)
+            return attempt.received(await child.handle_async_request(outgoing))
 
     async def _read(self, step: Read) -> bool:
         reply, stream = step.reply, step.reply.stream

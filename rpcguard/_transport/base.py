@@ -20,7 +20,7 @@ from rpcguard._discovery.http_probe import HttpProbe
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.events import Events
 from rpcguard._transport.forks import renew_at_fork
-from rpcguard._transport.given import given_registry
+from rpcguard._transport.given import given_registry, refuse_hedges
 from rpcguard._transport.inspection import Inspection
 from rpcguard._transport.kept import KeptChildren
 from rpcguard._transport.lanes import Lanes, with_environment
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.deadline import DeadlinePolicy
     from rpcguard._core.policies.ejection import EjectionPolicy
+    from rpcguard._core.policies.hedging import Hedge
     from rpcguard._core.policies.membership import MembershipPolicy
     from rpcguard._core.policies.offline import OfflinePolicy
     from rpcguard._core.policies.overload import OverloadPolicy
@@ -55,9 +56,6 @@ if TYPE_CHECKING:
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.service import Service
     from rpcguard.registries.base import Registry
-
-SWEEP_EVERY = 1.0
-"""Seconds between two looks at the idle connections: as late is one closed that has expired."""
 
 
 class TransportBase(Configured, Inspection, Generic[ChildT]):
@@ -84,6 +82,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
         deadline: DeadlinePolicy | Literal[False] | None = None,
         overload: OverloadPolicy | Literal[False] | None = None,
         affinity: Affinity | Literal[False] | None = None,
+        hedge: Hedge | Literal[False] | None = None,
         services: Mapping[str, Overrides] | None = None,
         config: str | os.PathLike[str] | Literal[False] | None = None,
         drain_timeout: float = 10.0,
@@ -107,8 +106,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
         `False` switches a policy off, None leaves it at its default.
 
         Args:
-            registry: Registry URL or object; None reads `RPCGUARD_REGISTRY`, so that a program
-                says nothing of where it runs.
+            registry: Registry URL or object; None reads `RPCGUARD_REGISTRY`.
             balancer: Makes one balancer per service and priority; the default, the less loaded of
                 two, fits calls of like length.
             retry: What is sent again, and how often; by default twice at most, where it is safe.
@@ -122,6 +120,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             deadline: What the next hop is told of the time that is left; None tells nothing.
             overload: How much is asked of a service at most; by default without limit.
             affinity: Which calls belong together and go to one node; None looks at no key.
+            hedge: When a late call is sent to a second node as well; not for threads. None: never.
             services: What single services have otherwise, by name; by default all have the same.
             config: Path of a TOML or JSON file of options, which is followed for incident switches;
                 None reads `RPCGUARD_CONFIG`, False takes none.
@@ -164,12 +163,15 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             "deadline": deadline,
             "overload": overload,
             "affinity": affinity,
+            "hedge": hedge,
             "balancer": balancer,
             "probes": node_transport is None,
             "exact": node_transport is None,
         }
         self._by_service = PoliciesByService(given, services)
         self._policies = self._by_service.common
+        if self._flavour == "sync":
+            refuse_hedges(self._by_service)
         self._drain_timeout = drain_timeout
         self._direct = unknown_service == "direct"
         options = ChildOptions(

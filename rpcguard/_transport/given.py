@@ -1,4 +1,4 @@
-"""Which registry a transport was given, by its user or by the environment."""
+"""What a transport was given, by its user or by the environment: its registry, its hedges."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rpcguard._checks import is_registry, require
 from rpcguard.errors import InvalidRegistryURL
 
 if TYPE_CHECKING:
+    from rpcguard._core.policies.overrides import PoliciesByService
     from rpcguard.registries.base import Registry
 
 ENVIRONMENT = "RPCGUARD_REGISTRY"
@@ -23,3 +24,12 @@ def given_registry(registry: str | Registry | None) -> str | Registry:
         )
     require("registry", given, "a URL or an object with `fetch`", is_registry(given))
     return given
+
+
+def refuse_hedges(policies: PoliciesByService) -> None:
+    """Raise `ValueError` where calls are to be hedged that are made in threads."""
+    if policies.hedge:
+        raise ValueError(
+            "hedge is for AsyncTransport: what a thread waits for cannot be called off, so the"
+            " slower attempt would go on, and hold a thread of its own"
+        )

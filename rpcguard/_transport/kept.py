@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ChildKey = tuple["LiveNode | None", str]
 """A node and a scheme; or None and the origin of a host that is called directly."""
 
+SWEEP_EVERY = 1.0
+"""Seconds between two looks at the idle connections: as late is one closed that has expired."""
+
 MOST_ORIGINS = 256
 """Hosts called directly whose connections are kept track of: their names may come from anywhere."""
 

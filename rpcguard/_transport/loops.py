@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from rpcguard._text import logger
-from rpcguard._transport.base import SWEEP_EVERY
+from rpcguard._transport.kept import SWEEP_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

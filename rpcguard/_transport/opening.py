@@ -95,6 +95,7 @@ class Opening:
             no_node=self._no_node,
             on_denied=self._denied,
             on_retry=self._retried,
+            on_hedge=self._hedged,
         )
         if not call.begin():
             if service.forgotten:
@@ -130,12 +131,15 @@ class Opening:
             attempts=retry.attempts,
             timeouts=request.extensions.get("timeout", {}),
             replayable=replayable,
+            in_memory=replayable is always,
             ask=ask,
         )
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
         if not service.switches.retry:
             plan.attempts = 1
+        if plan.hedge and policies.hedge is None:
+            raise ValueError("rpcguard option hedge wants an AsyncTransport(..., hedge=Hedge())")
         if policies.affinity is not None:
             plan.ask = pin(policies.affinity, request, options, plan.ask)
         if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):
@@ -240,6 +244,9 @@ class Opening:
     def _retried(self, service: Service, failed: LiveNode, following: LiveNode, why: str) -> None:
         reason = f"{why}, now on {following.node.id}"
         self._events.tell_of_call(Event("retry", service.name, failed.node.id, reason, code=why))
+
+    def _hedged(self, service: Service, result: str, reason: str) -> None:
+        self._telemetry.hedged(service.name, result, reason)
 
     def _admit(self, service: Service, call: Call) -> None:
         rejection = service.admit()

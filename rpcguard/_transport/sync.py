@@ -14,7 +14,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
 from rpcguard._text import logger
-from rpcguard._transport.base import SWEEP_EVERY, TransportBase
+from rpcguard._transport.base import TransportBase
 from rpcguard._transport.bodies import (
     BODY_TOO_LONG,
     SyncGuardedBody,
@@ -22,6 +22,7 @@ from rpcguard._transport.bodies import (
     SyncResumedBody,
     whole_of,
 )
+from rpcguard._transport.kept import SWEEP_EVERY
 from rpcguard._transport.misplaced import misplaced
 from rpcguard._transport.opening import LONGEST_LOOK
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rpcguard._connections.children import Flavour
     from rpcguard._connections.library import Library
     from rpcguard._core.call.call import Call
+    from rpcguard._core.call.race import HedgedSend
     from rpcguard._core.call.steps import Step
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
@@ -146,7 +148,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
                 sweep()
 
     def _take(
-        self, step: Step, request: httpx.Request, body: Any, observer: AnySpan
+        self, step: Step | HedgedSend, request: httpx.Request, body: Any, observer: AnySpan
     ) -> httpx.Response | bool | None:
         if type(step) is Send:
             live = step.lease.live

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.view import NodeView
     from rpcguard._core.policies.affinity import Affinity
+    from rpcguard._core.policies.hedging import Hedge
     from rpcguard._core.policies.routing import Routing
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
@@ -93,6 +94,7 @@ class Stage:
         zone: ZonePolicy | None = None,
         overload: OverloadPolicy | None = None,
         affinity: Affinity | None = None,
+        hedge: Hedge | None = None,
         balancer: type[LeastLoaded | RoundRobin] = LeastLoaded,
         seed: int = 1,
     ) -> None:
@@ -112,6 +114,7 @@ class Stage:
                 zone=zone or ZonePolicy(),
                 overload=overload or OverloadPolicy(),
                 affinity=affinity,
+                hedge=hedge,
                 balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),

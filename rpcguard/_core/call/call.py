@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._core.call.info import Attempt, CallInfo
+from rpcguard._core.call.info import Attempt, CallInfo, note_of
+from rpcguard._core.call.race import HedgedSend, may_hedge
 from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep, Step
-from rpcguard._core.call.timeouts import SHORTEST, Timeouts
-from rpcguard._core.call.tries import UnsentTries
+from rpcguard._core.call.timeouts import SHORTEST, Timeouts, hurry, limited
+from rpcguard._core.call.tries import Done, UnsentTries
 from rpcguard._core.outcomes.exceptions import classify_exception
 from rpcguard._core.outcomes.lengths import declared_length, is_short
-from rpcguard._core.outcomes.responses import (
-    EARLY,
-    Headers,
-    classify_response,
-    is_undivided,
-    judged,
-)
+from rpcguard._core.outcomes.responses import EARLY, Headers, is_undivided, judge_reply
 from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
 
 if TYPE_CHECKING:
@@ -45,12 +39,15 @@ class Call:
     failure by `throw`, and returns the `Handout` or raises the failure that the user gets.
     `no_node` makes the error for a list without a usable node, `on_retry` hears of each retry by
     the node that failed, the one that is next and how it failed, `on_denied` why a retry was
-    not made. It counts as under way from `begin` to `end`, or until it is dropped.
+    not made, `on_hedge` what came of each hedge. It counts as under way from `begin` to `end`, or
+    until it is dropped.
     """
 
     __slots__ = (
+        "_beside",
         "_no_node",
         "_on_denied",
+        "_on_hedge",
         "_on_retry",
         "_plan",
         "_policy",
@@ -74,6 +71,7 @@ class Call:
         no_node: Callable[[Service, Ask | None], Exception],
         on_denied: Callable[[Service, str], None],
         on_retry: Callable[[Service, LiveNode, LiveNode, str], None],
+        on_hedge: Callable[[Service, str, str], None] | None = None,
     ) -> None:
         self.attempts: list[Attempt] = []
         self.counted: bool = False
@@ -89,6 +87,8 @@ class Call:
         self._no_node = no_node
         self._on_denied = on_denied
         self._on_retry = on_retry
+        self._on_hedge = on_hedge
+        self._beside: tuple[LiveNode, ...] = ()
 
     def __del__(self) -> None:
         # An interrupt, or whoever dropped the answer unclosed, has left it counted.
@@ -121,11 +121,11 @@ class Call:
     def break_off(self, lease: Lease, error: Exception) -> None:
         """Take in a failure that came while the user read the body of the answer."""
         self._break_off(lease, error)
-        error.add_note(self._note())
+        error.add_note(note_of(self._service.name, self.attempts))
 
     def limit_direct(self) -> dict[str, Any]:
         """Give the timeouts of a request that goes where its URL says, cut as an attempt's are."""
-        self._timeouts = self._limit(self._service.clock())
+        self._timeouts = limited(self._plan, self._service.clock(), self._service.clock)
         return self._timeouts
 
     def hand_out(self) -> None:
@@ -133,10 +133,10 @@ class Call:
         if isinstance(self._timeouts, Timeouts):
             self._timeouts.until = self._plan.until or math.inf
 
-    def run(self) -> Generator[Step, Any, Handout]:
+    def run(self) -> Generator[Step | HedgedSend, Any, Handout]:
         """Yield the steps of the call; return its answer."""
         plan, ask = self._plan, self._plan.ask
-        spare = self._repeatable and plan.attempts > 1 and plan.replayable()
+        spare = self._repeatable and plan.attempts > 1 and (plan.in_memory or plan.replayable())
         lease = self._service.pick(repeatable=spare, ask=ask)
         if lease is None:
             raise self._no_node(self._service, ask)
@@ -146,7 +146,8 @@ class Call:
             done = yield from self._attempt(lease, len(tried) + 1, before)
             if not self._is_unwanted(done):
                 break
-            tried = (*tried, lease.live)
+            lease = self._sent.lease
+            tried = (*tried, *self._beside, lease.live)
             self._seen |= done.verdict.safety not in (Safety.UNCONNECTED, Safety.UNSENT)
             delay = self._pay(done)
             following = self._follow(tried, done, delay)
@@ -155,67 +156,108 @@ class Call:
             yield from self._move_on(done, lease, following, delay)
             lease, before = following, done.verdict
         if done.error is not None:
-            done.error.add_note(self._note())
+            done.error.add_note(note_of(self._service.name, self.attempts))
             raise done.error
         self.hand_out()
         assert done.reply is not None
-        return Handout(done.reply, lease, done.complete)
+        return Handout(done.reply, self._sent.lease, done.complete)
 
     def _attempt(
         self, lease: Lease, number: int, before: Verdict | None
-    ) -> Generator[Step, Any, _Done]:
-        self._routed = lease.routed
-        self._timeouts = self._limit(lease.started)
-        more = self._spent + 1 < self._plan.attempts
-        again = self._repeatable and more and self._plan.replayable()
-        patience = lease.live.patience if again else None
-        self._sent = Send(lease, number, self._timeouts, None, patience, again)
-        self._sent.policies = self._service.policies
+    ) -> Generator[Step | HedgedSend, Any, Done]:
+        self._sent = sent = self._prepare(lease, number)
         if before is not None:
-            self._sent.resent_because = before.outcome
-            self._sent.fresh = before.stale or self._service.same_again
-            self._sent.again = self._seen
+            sent.resent_because = before.outcome
+            sent.fresh = before.stale or self._service.same_again
+            sent.again = self._seen
+        step: Send | HedgedSend = sent
+        hedger, self._beside = self._service.hedger, ()
+        if hedger is not None and number == 1 and hedger.delay and may_hedge(self._plan):
+            step = HedgedSend(self, sent, hedger.delay)
         try:
-            reply: Reply = yield self._sent
+            reply: Reply = yield step
         except Exception as error:
             # Whatever the child or the caller's own body iterator raised ends the attempt.
-            verdict = classify_exception(error, exact=self._service.policies.exact)
-            self._settle(lease, verdict)
-            self._service.release(lease)
-            return _Done(verdict, error=error)
+            verdict = self.blame(error)
+            self.give_up(self._sent, verdict)
+            return Done(verdict, error=error)
         except BaseException:
-            self._settle(lease, cancelled())
-            self._service.release(lease)
+            self.give_up(self._sent, cancelled())
             raise
-        raw, wall = reply.headers.raw, self._service.wall
-        node = lease.live.node
-        verdict = classify_response(reply.status_code, raw, node, wall, reply.extensions)
-        if self._policy.judge is not None and not verdict.failed and EARLY not in reply.extensions:
-            verdict = judged(verdict, self._policy.judge, reply)
-        self._settle(lease, verdict)
+        raw, lease = reply.headers.raw, self._sent.lease
+        verdict = judge_reply(reply, lease.live.node, self._service.wall, self._policy.judge)
+        self._settle(self._sent, verdict)
         if not self._worth_reading(reply, raw, verdict):
-            return _Done(verdict, reply=reply)
+            return Done(verdict, reply=reply)
         whole = False
         try:
             whole = yield Read(reply, self._policy.prefetch, declared_length(raw) is None)
         except Exception as error:
             whole = True
-            return _Done(self._break_off(lease, error), error=error)
+            return Done(self._break_off(lease, error), error=error)
         except BaseException:
             whole = True
             raise
         finally:
             if whole:
                 self._service.release(lease)
-        return _Done(verdict, reply=reply, complete=whole)
+        return Done(verdict, reply=reply, complete=whole)
+
+    def _prepare(self, lease: Lease, number: int) -> Send:
+        self._routed = lease.routed
+        timeouts = self._timeouts = limited(self._plan, lease.started, self._service.clock)
+        plan, more = self._plan, self._spent + 1 < self._plan.attempts
+        again = self._repeatable and more and (plan.in_memory or plan.replayable())
+        patience = lease.live.patience if again else None
+        sent = Send(lease, number, timeouts, None, patience, again)
+        sent.policies = self._service.policies
+        return sent
+
+    # What a race asks for
+
+    def begin_second(self, first: Send) -> Send | None:
+        """Begin a second attempt beside a first one that is late, where the service allows it."""
+        following = self._service.hedge(first.lease, self._plan.ask)
+        if isinstance(following, str):
+            self._tell_hedge("denied", following)
+            return None
+        self._spent += 1
+        second = self._prepare(following, first.number + 1)
+        second.hedge = second.again = True
+        return second
+
+    def judge(self, sent: Send, reply: Reply) -> Verdict:
+        """Judge an answer."""
+        return judge_reply(reply, sent.lease.live.node, self._service.wall, self._policy.judge)
+
+    def blame(self, error: Exception) -> Verdict:
+        """Judge what an attempt raised."""
+        return classify_exception(error, exact=self._service.policies.exact)
+
+    def give_up(self, sent: Send, verdict: Verdict) -> None:
+        """Close the books of an attempt, whose node is given back."""
+        self._settle(sent, verdict)
+        self._service.release(sent.lease)
+
+    def go_on_with(self, sent: Send, beside: tuple[Send, ...]) -> None:
+        """Note which attempt of a race counts; those beside it are over."""
+        self._sent, self._timeouts, self._routed = sent, sent.timeouts, sent.lease.routed
+        self._beside = tuple(one.lease.live for one in beside)
+        if beside:
+            self._tell_hedge("won" if sent.hedge else "lost")
+
+    def _tell_hedge(self, result: str, reason: str = "") -> None:
+        if self._on_hedge is not None:
+            self._on_hedge(self._service, result, reason)
 
     def _move_on(
-        self, done: _Done, lease: Lease, following: Lease, delay: float
-    ) -> Generator[Step, Any, None]:
+        self, done: Done, lease: Lease, following: Lease, delay: float
+    ) -> Generator[Step | HedgedSend, Any, None]:
         try:
             self._on_retry(self._service, lease.live, following.live, done.verdict.outcome)
             if done.reply is not None:
-                self._hurry()
+                # The next attempt waits for this one's answer to be drained.
+                hurry(self._timeouts, DRAIN_TIME, self._service.clock())
                 drain = self.left - delay > DRAIN_TIME + SHORTEST  # else the retry would be late
                 try:
                     yield Discard(done.reply, drain and is_short(done.reply.headers.raw, _DRAINED))
@@ -229,25 +271,9 @@ class Call:
             raise
         following.started = self._service.clock()
 
-    def _hurry(self) -> None:
-        # The next attempt waits for this one's answer to be drained.
-        timeouts = self._timeouts
-        if isinstance(timeouts, Timeouts):
-            timeouts.until = min(timeouts.until, self._service.clock() + DRAIN_TIME)
-        else:
-            timeouts["read"] = DRAIN_TIME
-
-    def _limit(self, now: float) -> dict[str, Any]:
-        plan = self._plan
-        if plan.until is None and plan.attempt_timeout is None:
-            return {**plan.timeouts}
-        until = plan.until if plan.until is not None else math.inf
-        if plan.attempt_timeout is not None:
-            until = min(until, now + plan.attempt_timeout)
-        return Timeouts(plan.timeouts, until, self._service.clock)
-
-    def _settle(self, lease: Lease, verdict: Verdict) -> None:
-        settled = self._sent.settled = self._service.settle(lease, verdict)
+    def _settle(self, sent: Send, verdict: Verdict) -> None:
+        lease = sent.lease
+        settled = sent.settled = self._service.settle(lease, verdict)
         self.attempts.append(Attempt(lease.live.node, verdict.outcome, settled.seconds))
 
     def _break_off(self, lease: Lease, error: Exception) -> Verdict:
@@ -269,7 +295,7 @@ class Call:
             return length <= limit
         return (self._policy.prefetch_unknown if asked is None else asked) and is_undivided(raw)
 
-    def _is_unwanted(self, done: _Done) -> bool:
+    def _is_unwanted(self, done: Done) -> bool:
         """Tell whether the call should go on, if it may."""
         verdict, reply = done.verdict, done.reply
         if reply is None:
@@ -279,7 +305,7 @@ class Call:
             return listed or verdict.judged or verdict.stale or verdict.safety is Safety.UNSENT
         return listed and self._repeatable and EARLY not in reply.extensions
 
-    def _pay(self, done: _Done) -> float:
+    def _pay(self, done: Done) -> float:
         """Count what a failed attempt has cost; give the seconds to wait before another."""
         if done.verdict.safety is Safety.UNCONNECTED:
             if self._unsent is None:
@@ -291,7 +317,7 @@ class Call:
             return 0.0  # another node may have room; to wait for this one is the caller's choice
         return self._policy.delay(self._spent, self._service.rng)
 
-    def _follow(self, tried: tuple[LiveNode, ...], done: _Done, delay: float) -> Lease | None:
+    def _follow(self, tried: tuple[LiveNode, ...], done: Done, delay: float) -> Lease | None:
         verdict = done.verdict
         final = verdict.safety is Safety.NEVER and done.reply is None
         if self._spent >= self._plan.attempts or final:
@@ -319,20 +345,3 @@ class Call:
         if self.left <= delay + SHORTEST:
             return "deadline"
         return None
-
-    def _note(self) -> str:
-        told = "; ".join(
-            f"attempt {number} on {one.node.id}: {one.outcome} after {one.duration:.3f} s"
-            for number, one in enumerate(self.attempts, 1)
-        )
-        return f"rpcguard: service {self._service.name}: {told}"
-
-
-@dataclass(slots=True)
-class _Done:
-    """How an attempt ended; `complete` says that the body is read and the lease released."""
-
-    verdict: Verdict
-    reply: Reply | None = None
-    error: Exception | None = None
-    complete: bool = False

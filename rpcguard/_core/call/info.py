@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rpcguard._core.nodes.node import Node
 
 
@@ -51,3 +53,12 @@ def call_info(response: Extended) -> CallInfo | None:
     """
     found = response.extensions.get("rpcguard")
     return found if isinstance(found, CallInfo) else None
+
+
+def note_of(service: str, attempts: Iterable[Attempt]) -> str:
+    """Tell the attempts of a call in one line, for whoever reads its error."""
+    told = "; ".join(
+        f"attempt {number} on {one.node.id}: {one.outcome} after {one.duration:.3f} s"
+        for number, one in enumerate(attempts, 1)
+    )
+    return f"rpcguard: service {service}: {told}"

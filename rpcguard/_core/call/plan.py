@@ -27,6 +27,8 @@ class CallPlan:
     tells at any moment whether the body can be sent (again). `until` is the deadline on the
     service's clock, `ask` what the call asks for by lanes and routes, None where they are not
     looked at. `retried_above` says that a hop above already tries again what this call is for.
+    `hedge` None leaves it to the method whether the call may run on two nodes at once, which takes
+    a body that is `in_memory`.
     """
 
     method: str
@@ -40,6 +42,8 @@ class CallPlan:
     replayable: Callable[[], bool] = always
     ask: Ask | None = None
     retried_above: bool = False
+    hedge: bool | None = None
+    in_memory: bool = True
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""
@@ -65,6 +69,7 @@ def read_options(given: object, now: float, policy: RetryPolicy) -> dict[str, An
         "idempotent": given.get("idempotent"),
         "attempt_timeout": given.get("attempt_timeout"),
         "prefetch_unknown": given.get("prefetch_unknown"),
+        "hedge": given.get("hedge"),
         "until": None if deadline is None else now + deadline,
     }
 
@@ -76,6 +81,7 @@ def _is_positive(value: object) -> bool:
 _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "idempotent": ("True or False", lambda value: isinstance(value, bool)),
     "prefetch_unknown": ("True or False", lambda value: isinstance(value, bool)),
+    "hedge": ("True or False", lambda value: isinstance(value, bool)),
     "attempts": ("a whole number, 1 or more", lambda value: is_whole(value, least=1)),
     "deadline": ("seconds above 0", _is_positive),
     "attempt_timeout": ("seconds above 0", _is_positive),

@@ -47,6 +47,8 @@ class Send:
     """Whether it needs a new connection: a kept one has just been found at its end."""
     again: bool = False
     """Whether an attempt before it may have been processed."""
+    hedge: bool = False
+    """Whether it runs beside an attempt that is late, and not after it."""
     settled: Settled | None = None
     """What the attempt came to for its node; None while nothing is known yet."""
     policies: Policies | None = None

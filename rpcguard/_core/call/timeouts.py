@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rpcguard._core.call.plan import CallPlan
+
 SHORTEST = 0.001
 """Seconds that are always left to an operation: a timeout of 0 means something else to sockets."""
 
@@ -48,3 +50,21 @@ class Timeouts(dict[str, Any]):
         if self.until == math.inf or (cut := self.clamp(timeout)) is None:
             return timeout
         return max(cut, SHORTEST)
+
+
+def limited(plan: CallPlan, now: float, clock: Callable[[], float]) -> dict[str, Any]:
+    """Give the timeouts of an attempt that begins now."""
+    if plan.until is None and plan.attempt_timeout is None:
+        return {**plan.timeouts}
+    until = plan.until if plan.until is not None else math.inf
+    if plan.attempt_timeout is not None:
+        until = min(until, now + plan.attempt_timeout)
+    return Timeouts(plan.timeouts, until, clock)
+
+
+def hurry(timeouts: dict[str, Any], seconds: float, now: float) -> None:
+    """Let what is still to be read of an answer take so long at most, from now."""
+    if isinstance(timeouts, Timeouts):
+        timeouts.until = min(timeouts.until, now + seconds)
+    else:
+        timeouts["read"] = seconds

@@ -1,9 +1,14 @@
-"""The tries of a call that never left this process: they cost nothing, as long as they are few."""
+"""How the attempts of a call ended, and those that never left this process."""
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rpcguard._core.call.steps import Reply
+    from rpcguard._core.outcomes.verdict import Verdict
 
 _MOST: Final = 20
 """Tries in one call. Where half of a list is dead, one in a million calls meets as many in a row;
@@ -28,3 +33,13 @@ class UnsentTries:
         self._count += 1
         self._left -= seconds
         return self._count <= _MOST and self._left > 0.0
+
+
+@dataclass(slots=True)
+class Done:
+    """How an attempt ended; `complete` says that the body is read and the lease released."""
+
+    verdict: Verdict
+    reply: Reply | None = None
+    error: Exception | None = None
+    complete: bool = False

@@ -103,6 +103,17 @@ def classify_response(
     return verdict
 
 
+def judge_reply(
+    reply: Any, node: Node, wall: Callable[[], float], judge: Callable[[Any], object] | None
+) -> Verdict:
+    """Judge an answer, by what the user says of it too; `judge` is theirs."""
+    extensions = reply.extensions
+    verdict = classify_response(reply.status_code, reply.headers.raw, node, wall, extensions)
+    if judge is None or verdict.failed or EARLY in extensions:
+        return verdict
+    return judged(verdict, judge, reply)
+
+
 def judged(verdict: Verdict, judge: Callable[[Any], object], reply: object) -> Verdict:
     """Ask the user's `judge` about an answer; what it calls a failure has perhaps been processed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,25 @@ class Verdict:
     """It has failed by the user's word."""
 
     @property
+    def given_up(self) -> bool:
+        """Tell whether the caller did not wait for its end: it would have taken longer."""
+        return self.outcome in ("cancelled", OUTRUN)
+
+    @property
     def answered(self) -> bool:
         """Tell whether the node answered, with whatever status."""
         return self.outcome.isdigit()
+
+
+OUTRUN: Final = "outrun"
+"""The outcome of an attempt that another one of its call was faster than."""
+
+_OUTRUN = Verdict(OUTRUN, failed=True, safety=Safety.NEVER, blame="none")
+
+
+def outrun() -> Verdict:
+    """Give the verdict of an attempt that another one of its call was faster than."""
+    return _OUTRUN
 
 
 _CANCELLED = Verdict("cancelled", failed=True, safety=Safety.NEVER, blame="none")

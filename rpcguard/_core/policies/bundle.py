@@ -10,6 +10,7 @@ from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.deadline import DeadlinePolicy
 from rpcguard._core.policies.ejection import EjectionPolicy
+from rpcguard._core.policies.hedging import Hedge
 from rpcguard._core.policies.membership import MembershipPolicy
 from rpcguard._core.policies.offline import OfflinePolicy
 from rpcguard._core.policies.overload import OverloadPolicy
@@ -65,6 +66,7 @@ OPTIONS: Final[dict[str, PolicyOption]] = {
     ),
     "deadline": PolicyOption(DeadlinePolicy, _none, "DeadlinePolicy(total=2.0)", needed=False),
     "affinity": PolicyOption(Affinity, _none, 'Affinity(by="header.x-user")', needed=False),
+    "hedge": PolicyOption(Hedge, _none, "Hedge(after=0.95)", needed=False),
 }
 """The options that set a policy; how each is switched off stands here and nowhere else."""
 
@@ -91,7 +93,8 @@ class Policies:
 
     `probes` says whether nodes are probed by TCP, `exact` whether an error of connecting surely is
     one; what `ejection` and `retry` say of that goes before it. `routing` None means that lanes are
-    not looked at, `deadline` None that deadlines stay here, `affinity` None that no call has a key.
+    not looked at, `deadline` None that deadlines stay here, `affinity` None that no call has a key,
+    `hedge` None that no call runs on two nodes at once.
     Raises `ValueError` naming the field that is of another kind.
     """
 
@@ -103,6 +106,7 @@ class Policies:
     routing: Routing | None = None
     deadline: DeadlinePolicy | None = None
     affinity: Affinity | None = None
+    hedge: Hedge | None = None
     zone: ZonePolicy = field(default_factory=ZonePolicy)
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.deadline import DeadlinePolicy
     from rpcguard._core.policies.ejection import EjectionPolicy
+    from rpcguard._core.policies.hedging import Hedge
     from rpcguard._core.policies.offline import OfflinePolicy
     from rpcguard._core.policies.overload import OverloadPolicy
     from rpcguard._core.policies.retry import RetryPolicy
@@ -59,6 +60,9 @@ class Overrides:
     affinity: Affinity | Literal[False] | None = None
     """Which calls go to one node, where only this service keeps something for them."""
 
+    hedge: Hedge | Literal[False] | None = None
+    """When a late call has a second attempt: what pays where one call in a hundred is slow."""
+
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             if name in OPTIONS:
@@ -99,6 +103,12 @@ class PoliciesByService:
             wanted = "of the class Overrides, such as Overrides(retry=False)"
             require(where, overrides, wanted, isinstance(overrides, Overrides))
             self._services[host_name(name)] = overrides
+
+    @property
+    def hedge(self) -> bool:
+        """Tell whether calls of any service are hedged."""
+        own = [one.hedge for one in self._services.values()]
+        return self.common.hedge is not None or any(own)
 
     def of(self, service: str) -> Policies:
         """Give the policies of a service; those of `orders` also count for `orders:8080`."""

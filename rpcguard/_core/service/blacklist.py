@@ -196,8 +196,12 @@ class Blacklist:
         self._frozen_until = now + self.policy.window
         return judged
 
+    def is_frozen(self, now: float) -> bool:
+        """Tell whether nobody is judged now, since most nodes have failed together."""
+        return now < self._frozen_until
+
     def _allowed(self, now: float, listed: int, trip: Trip) -> bool:
-        if trip.code != "connect" and now < self._frozen_until:
+        if trip.code != "connect" and self.is_frozen(now):
             return False
         dead = len(self._dead)
         alive = listed - dead

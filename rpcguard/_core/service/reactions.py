@@ -26,7 +26,6 @@ _SETTLED_IN = 2.0
 """Probes that a mark must have lasted before it may give way: a node that has just said that it
 leaves still takes connections."""
 
-
 _PROOFS = 3.0
 """Probes within the life of a proof: one may be late, or lost."""
 
@@ -134,7 +133,7 @@ class Reactions:
         live, trial = lease.live, lease.on_trial
         if not verdict.failed:
             live.count(seconds)
-        if verdict.answered or verdict.outcome == "cancelled":
+        if verdict.answered or verdict.given_up:
             live.dismiss(seconds, now, throttled=verdict.outcome == "429")
         if verdict.odd and (trial or not lease.keyed) and not live.gone:
             self._answered_oddly(live, now, trial=trial)
@@ -259,9 +258,7 @@ class Reactions:
     def probed(
         self, live: LiveNode, now: float, *, alive: bool | None, answered: bool
     ) -> float | None:
-        """Take in the result of a probe, None for one that could not find out.
-
-        `answered` says that the node has not only taken a connection.
+        """Take in the result of a probe, None for one that could not find out, `answered` or not.
 
         Gives the seconds that the next may wait at most: infinite where nothing is urgent, None
         where no other probe is wanted.

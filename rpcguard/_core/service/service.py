@@ -12,6 +12,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, cancelled
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.effects import Outbox
+from rpcguard._core.service.hedger import Hedger
 from rpcguard._core.service.homes import homes_of
 from rpcguard._core.service.limit import Limiter
 from rpcguard._core.service.listing import Listing
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
+    from rpcguard._core.service.hedger import HedgeDenial
     from rpcguard._core.service.limit import Rejection
     from rpcguard._core.service.records import PickRecord
     from rpcguard._core.service.turns import Counted
@@ -78,6 +80,8 @@ class Service(Listing):
         self._budget = RetryBudget(policies.retry, clock())
         overload = policies.overload
         self.limiter: Limiter | None = Limiter(overload, clock(), self.rng) if overload else None
+        hedge = policies.hedge
+        self.hedger: Hedger | None = Hedger(hedge, clock()) if hedge is not None else None
         homes = homes_of(policies.affinity, self._roster.pools)
         self._picker = Picker(self._roster, self._reactions, self.router, homes)
 
@@ -177,6 +181,37 @@ class Service(Listing):
             lease.paid_at = self._budget.withdraw(now)
         return lease
 
+    def hedge(self, late: Lease, ask: Ask | None = None) -> Lease | HedgeDenial:
+        """Pick another node for a call whose attempt is late, and pay for it."""
+        if self._is_nested():
+            return "no_other_node"
+        found = self._alone(partial(self._hedge, late, ask))
+        self._deliver()
+        return found
+
+    def _hedge(self, late: Lease, ask: Ask | None) -> Lease | HedgeDenial:
+        now, hedger, roster = self.clock(), self.hedger, self._roster
+        assert hedger is not None
+        denial = hedger.denial(now)
+        if denial is not None:
+            return denial
+        if not self._budget.allows(now):
+            return "budget"
+        if self.limiter is not None and not self.limiter.allows_retry(now):
+            return "throttled"
+        if roster.blacklist.is_frozen(now):
+            return "frozen"
+        if not roster.eligible:
+            return "panic"
+        lease = self._pick(now, (late.live,), ask)
+        if lease is None or lease.proof:  # the least bad is no better than a late one
+            if lease is not None:
+                self._drop(lease)
+            return "no_other_node"
+        lease.paid_at = self._budget.withdraw(now)
+        hedger.count(now)
+        return lease
+
     def _pick(
         self,
         now: float,
@@ -225,6 +260,8 @@ class Service(Listing):
             self.limiter.judge(verdict, self._calls, now)
         if lease.routed is not None and self.router is not None:
             self.router.judge(lease.routed, now, failed=verdict.blame != "none")
+        if self.hedger is not None:
+            self.hedger.learn(verdict, seconds, now)
         if verdict.notice is not None:
             reactions.noticed(live, verdict.notice, now)
         if verdict.good and self._zones is not None:

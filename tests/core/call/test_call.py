@@ -741,6 +741,7 @@ def test_options_are_read():
         "deadline": 3,
         "attempt_timeout": 0.5,
         "prefetch_unknown": True,
+        "hedge": False,
     }
     assert read_options(given, 100.0, RetryPolicy()) == {
         "idempotent": True,
@@ -748,6 +749,7 @@ def test_options_are_read():
         "until": 103.0,
         "attempt_timeout": 0.5,
         "prefetch_unknown": True,
+        "hedge": False,
     }
 
 

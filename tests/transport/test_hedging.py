@@ -1,0 +1,225 @@
+"""Hedges: a late call goes to a second node as well, and the first good answer counts."""
+
+from __future__ import annotations
+
+import threading
+
+import anyio
+import pytest
+
+from rpcguard import Hedge
+from tests.support.calls import OK, Flavour, Peer, each, soon
+from tests.support.library import Transport, http
+
+TASKS = [Flavour("asyncio"), Flavour("trio")]
+LATE = Hedge(delay=0.05, cap=1.0)
+BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+
+
+class Held:
+    """A node's script that answers once it is let go, whether its caller is there or not."""
+
+    def __init__(self, answer: bytes = OK, *, goes: bool = False) -> None:
+        self.go = threading.Event()
+        self.answer = answer
+        if goes:
+            self.go.set()
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.request() is not None:
+            self.go.wait(20)
+            peer.send(self.answer)
+
+
+async def ready(caller, *, hedge: Hedge = LATE) -> None:
+    """Let the service know what is usual, as after some seconds of calls."""
+    await caller.settle_list()
+    service = caller.transport._service("orders")
+    service.hedger.delay = hedge.delay
+    service.hedger._counts.add(service.clock(), 1000, 0)
+
+
+def nodes_of(response) -> list[int]:
+    return [one.node.port for one in response.extensions["rpcguard"].attempts]
+
+
+def outcomes(response) -> list[str]:
+    return [one.outcome for one in response.extensions["rpcguard"].attempts]
+
+
+@each(TASKS)
+async def test_the_first_good_answer_counts_and_the_other_is_called_off(make_node, make_caller):
+    """The late node is neither blamed nor left with a call, and its connection is closed."""
+    held = Held()
+    late, quick = make_node(held), make_node()
+    caller = make_caller(late, quick, hedge=LATE)
+    await ready(caller)
+    response = await caller.call()
+    assert (response.text, outcomes(response)) == ("ok", ["outrun", "200"])
+    assert nodes_of(response) == [late.port, quick.port]
+    assert caller.in_flight == 0
+    assert caller.view(late).failures == 0
+    assert caller.transport._service("orders").calls == 0
+    held.go.set()
+    await soon(lambda: not late.open, "the connection of the loser is closed")
+
+
+@each(TASKS)
+async def test_the_first_attempt_may_win_after_all(make_node, make_caller):
+    """Then the second is the one that is called off."""
+    first, second = Held(), Held()
+    late, later = make_node(first), make_node(second)
+    caller = make_caller(late, later, hedge=LATE)
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+
+        async def answer() -> None:
+            await soon(lambda: later.seen, "the hedge is sent")
+            first.go.set()
+
+        tasks.start_soon(answer)
+        response = await caller.call()
+    assert (nodes_of(response), outcomes(response)) == ([later.port, late.port], ["outrun", "200"])
+    assert caller.in_flight == 0
+    second.go.set()
+
+
+@each(TASKS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "QUERY", "PUT", "DELETE", "POST"])
+async def test_only_calls_that_change_nothing_are_hedged(make_node, make_caller, method):
+    """Others are where the call itself says so."""
+    safe = method in ("GET", "HEAD", "OPTIONS", "QUERY")
+    for wanted in (None, True, False):
+        held = Held(b"HTTP/1.1 204 No Content\r\n\r\n")
+        late, quick = make_node(held), make_node(Held(held.answer, goes=True))
+        caller = make_caller(late, quick, hedge=LATE)
+        await ready(caller)
+        hedged = safe if wanted is None else wanted
+        if not hedged:
+            held.go.set()
+        options = {} if wanted is None else {"hedge": wanted}
+        response = await caller.call(method=method, extensions={"rpcguard": options})
+        assert (len(nodes_of(response)), len(quick.seen)) == (1 + hedged, int(hedged))
+        held.go.set()
+
+
+@each(TASKS)
+async def test_a_put_that_is_late_is_never_sent_twice(make_node, make_caller):
+    """PUT v1 is slow, PUT v2 follows: a second v1 could come after it and overwrite it."""
+    stored: list[bytes] = []
+    held = Held()
+
+    def store(peer: Peer) -> None:
+        while (seen := peer.request()) is not None:
+            stored.append(seen.body)
+            if seen.body == b"v1":
+                held.go.wait(20)
+            peer.send(OK)
+
+    caller = make_caller(make_node(store), make_node(store), hedge=LATE)
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(put := put_of(caller), b"v1")
+        await soon(lambda: stored == [b"v1"], "the first is on its way")
+        await anyio.sleep(4 * LATE.delay)
+        await put(b"v2")
+        held.go.set()
+    assert stored == [b"v1", b"v2"]
+
+
+def put_of(caller):
+    async def put(body: bytes) -> None:
+        assert (await caller.call(method="PUT", content=body)).status_code == 200
+
+    return put
+
+
+@each(TASKS)
+async def test_a_failure_does_not_win(make_node, make_caller):
+    """While one attempt fails the other is waited for; where both fail the call has failed."""
+    held = Held()
+    late, bad = make_node(held), make_node(lambda peer: peer.serve(BAD))
+    caller = make_caller(late, bad, hedge=LATE)
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+
+        async def answer() -> None:
+            await soon(lambda: bad.seen, "the hedge is sent")
+            held.go.set()
+
+        tasks.start_soon(answer)
+        response = await caller.call()
+    assert (response.status_code, outcomes(response)) == (200, ["500", "200"])
+    assert caller.view(bad).failures == 1
+    assert caller.in_flight == 0
+
+
+@each(TASKS)
+async def test_attempts_stay_the_limit(make_node, make_caller):
+    """A hedge is the second attempt: where both fail, no third node is asked."""
+    bad = Held(BAD)
+    first, second, third = make_node(bad), make_node(bad), make_node()
+    caller = make_caller(first, second, third, hedge=LATE)
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+
+        async def answer() -> None:
+            await soon(lambda: second.seen, "the hedge is sent")
+            bad.go.set()
+
+        tasks.start_soon(answer)
+        response = await caller.call()
+    assert (response.status_code, outcomes(response)) == (500, ["500", "500"])
+    assert third.seen == []
+    assert caller.in_flight == 0
+
+
+@each(TASKS)
+async def test_a_caller_that_gives_up_leaves_nothing_behind(make_node, make_caller):
+    """Both attempts are called off: no call is counted, no node is charged, nothing is open."""
+    held = Held()
+    first, second = make_node(held), make_node(held)
+    caller = make_caller(first, second, hedge=LATE)
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(caller.call)
+        await soon(lambda: second.seen, "the hedge is sent")
+        tasks.cancel_scope.cancel()
+    assert caller.in_flight == 0
+    assert caller.transport._service("orders").calls == 0
+    held.go.set()
+    await soon(lambda: not first.open + second.open, "both connections are closed")
+
+
+@each(TASKS)
+async def test_a_body_that_can_be_read_once_is_sent_once(make_node, make_caller):
+    """Both attempts would read it."""
+    held = Held()
+    late, quick = make_node(held), make_node()
+    caller = make_caller(late, quick, hedge=LATE)
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+
+        async def answer() -> None:
+            await soon(lambda: late.seen, "the call is sent")
+            await anyio.sleep(4 * LATE.delay)
+            held.go.set()
+
+        tasks.start_soon(answer)
+        extensions = {"rpcguard": {"hedge": True}}
+        response = await caller.call(
+            method="POST", content=caller.body(b"a", b"b"), extensions=extensions
+        )
+    assert (outcomes(response), quick.seen) == (["200"], [])
+
+
+def test_in_threads_the_option_is_an_error_that_says_why():
+    """A thread that waits for an answer cannot be called off."""
+    with pytest.raises(ValueError, match="hedge is for AsyncTransport: what a thread waits for"):
+        Transport("static://10.0.0.1:80", hedge=Hedge())
+    with (
+        Transport("static://10.0.0.1:80") as transport,
+        http.Client(transport=transport) as client,
+        pytest.raises(ValueError, match="option hedge wants an AsyncTransport"),
+    ):
+        client.get("http://orders", extensions={"rpcguard": {"hedge": True}})
