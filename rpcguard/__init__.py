@@ -41,6 +41,7 @@ from rpcguard.errors import (
 )
 from rpcguard.registries.base import (
     CheckingRegistry,
+    ListingRegistry,
     Registry,
     RuledRegistry,
     WatchableRegistry,
@@ -71,6 +72,7 @@ __all__ = [
     "InvalidRegistryURL",
     "LeastLoaded",
     "LeastRequests",
+    "ListingRegistry",
     "LiveNode",
     "MembershipPolicy",
     "NoAvailableNode",

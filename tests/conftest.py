@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 from tests.support.library import LIBRARY, http
+from tests.support.scope import chosen
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("rpcguard")
+    group.addoption("--full", action="store_true", help="run all tests, in half an hour")
+    group.addoption("--rest", action="store_true", help="run what the usual run leaves out")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: left out of the usual run; --full runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept = chosen(config, items)
+    left = {id(item) for item in kept}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in left])
+    items[:] = kept
 
 
 def pytest_report_header() -> str:

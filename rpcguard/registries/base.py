@@ -9,7 +9,7 @@ from rpcguard.registries._shared.nodes import nodes_from_json as nodes_from_json
 from rpcguard.registries._shared.urls import RIGHT, SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
     from importlib.metadata import EntryPoint
 
     from rpcguard._core.nodes.node import Node
@@ -82,6 +82,15 @@ class RuleWatchableRegistry(RuledRegistry, Protocol):
 
     def watch_routes(self, service: str) -> AsyncGenerator[Sequence[Route], None]:
         """Yield the rules first and after each change; end or raise when the stream breaks."""
+        ...
+
+
+@runtime_checkable
+class ListingRegistry(Registry, Protocol):
+    """A registry that can tell which services it has."""
+
+    async def services(self) -> Collection[str]:
+        """Return the names, as `fetch` takes them; raise `RegistryError` without an answer."""
         ...
 
 

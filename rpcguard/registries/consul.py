@@ -17,13 +17,15 @@ from rpcguard.registries._shared.nodes import nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
     from rpcguard._core.nodes.node import Status
     from rpcguard.registries._shared.client import HttpReply
     from rpcguard.registries._shared.urls import RegistryURL
 
 _PASSED_ON: Final = ("dc", "ns", "partition", "peer", "near", "filter", "tag")
+_WHERE: Final = ("dc", "ns", "partition", "peer")
+"""What of it says whose services are meant, and not which nodes of one."""
 _FORM: Final = URLForm(
     example="consul+https://:TOKEN@10.0.0.1:8501,10.0.0.2:8501?dc=dc1&ca=/etc/ca.pem",
     ports={"consul": 8500, "consul+https": 8501},  # where agents listen by default
@@ -66,6 +68,7 @@ class ConsulRegistry:
         self._wait = min(parsed.number("wait", _WAIT), _LONGEST_WAIT)
         self._port_name = parsed.query.get("port")
         self._query = _query(parsed)
+        self._place = urlencode({k: parsed.query[k] for k in _WHERE if k in parsed.query})
         self._timeout = timeout
         self._shown = endpoint.shown
         self._client = endpoint.client(
@@ -95,6 +98,16 @@ class ConsulRegistry:
             answer = await self._ask(service, index)
             index = _next_index(index, answer)
             yield self._snapshot(service, answer)
+
+    async def services(self) -> Collection[str]:
+        """Return the names that the token may see; raise `RegistryError` without an answer."""
+        answer = await self._client.request("GET", f"/v1/catalog/services?{self._place}")
+        if answer.status != 200:
+            raise answer.error()
+        try:
+            return mapping(answer.json()).keys()
+        except ValueError as error:
+            raise answer.error(str(error)) from error
 
     async def aclose(self) -> None:
         """Close the connections."""

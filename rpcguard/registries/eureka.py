@@ -13,11 +13,20 @@ from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES, MOST_SERVICES
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import Fields, flag, mapping, number, part, started_at
+from rpcguard.registries._shared.fields import (
+    Fields,
+    flag,
+    mapping,
+    number,
+    objects,
+    part,
+    started_at,
+)
 from rpcguard.registries._shared.nodes import node_from_json, nodes_from_json
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Collection
 
     from rpcguard._core.nodes.node import Node, Status
     from rpcguard.registries._shared.client import HttpReply
@@ -109,6 +118,15 @@ class EurekaRegistry:
             return node_from_json(self._node(part(answer.json(), "instance")))
         except (ValueError, TypeError, OverflowError) as error:
             raise answer.error(str(error)) from error
+
+    async def services(self) -> Collection[str]:
+        """Return the names, in capitals; raise `RegistryError` without an answer."""
+        _, answer = await self._ask("/apps")
+        try:
+            listed = objects(part(answer.json(), "applications"), "application")
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+        return [str(one["name"]) for one in listed if "name" in one]
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -21,6 +21,7 @@ from rpcguard.registries._shared.documents import (
     MOST_SERVICES,
     Services,
     json_from_bytes,
+    names_of,
     services_from_json,
     snapshot_of,
 )
@@ -29,7 +30,7 @@ from rpcguard.registries._shared.urls import parse_url
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from rpcguard._core.nodes.snapshot import Snapshot
 
@@ -104,6 +105,14 @@ class FileRegistry:
         state = self._state()
         await self._look(state)
         return self._list(state, service)
+
+    async def services(self) -> Collection[str]:
+        """Return the names in the file; raise `RegistryError` for what is wrong with it."""
+        state = self._state()
+        await self._look(state)
+        if isinstance(state.content, str):
+            raise RegistryError(f"{self._path}: {state.content}")
+        return names_of(state.content or {})
 
     async def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield the list of a good file, then whenever it differs or a fault is over.

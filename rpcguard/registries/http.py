@@ -15,6 +15,7 @@ from rpcguard.registries._shared.documents import (
     MAX_BYTES,
     MOST_SERVICES,
     Services,
+    names_of,
     services_from_json,
     snapshot_of,
 )
@@ -25,7 +26,7 @@ from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from rpcguard.registries._shared.client import HttpReply
     from rpcguard.registries._shared.urls import RegistryURL
@@ -100,6 +101,12 @@ class HttpRegistry:
         else:
             document = await self._for_all.answer(service)
         return replace(self._snapshot(document, service), max_age=document.max_age)
+
+    async def services(self) -> Collection[str]:
+        """Return the names in the document of all; raise `RegistryError` where there is none."""
+        if self._per_service:
+            raise RegistryError(f"{self._shown} is asked for one service at a time; give its name")
+        return names_of((await self._for_all.answer("")).services)
 
     async def aclose(self) -> None:
         """Close the connections."""

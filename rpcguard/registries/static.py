@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
 _EXAMPLE: Final = (
@@ -56,6 +57,12 @@ class StaticRegistry:
         if self._for_all is not None:
             return self._for_all
         return self._by_service.get(service.lower(), _UNKNOWN)
+
+    async def services(self) -> Collection[str]:
+        """Return the names; raise `RegistryError` where one list is for all of them."""
+        if self._for_all is not None:
+            raise RegistryError("this list is that of every service; give the name of one")
+        return self._by_service.keys()
 
     def __repr__(self) -> str:
         if self._for_all is not None:

@@ -71,6 +71,23 @@ async def test_first_list(backend: Backend, new_nodes: NewNodes, service: str) -
             assert found[node.id].state == "available"
 
 
+async def test_services_are_listed(backend: Backend, new_nodes: NewNodes, service: str) -> None:
+    """A registry that can tell its services names the one that has registered."""
+    await act(backend.register_all, service, new_nodes(1))
+    registry = rpcguard.registry_from_url(backend.url())
+    if not isinstance(registry, rpcguard.ListingRegistry):
+        return  # docs/registries.md names those that cannot tell
+    try:
+        with anyio.fail_after(PATIENCE):
+            named: set[str] = set()
+            while service not in named:
+                await anyio.sleep(0.1)
+                named = {name.lower() for name in await registry.services()}
+    finally:
+        if hasattr(registry, "aclose"):
+            await registry.aclose()
+
+
 @needs("change")
 async def test_node_added(backend: Backend, new_nodes: NewNodes, service: str) -> None:
     """A node that registers is called soon, in slow start, and no call fails meanwhile."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EPILOG = f"""\
 examples:
+  rpcguard nodes consul://127.0.0.1:8500
   rpcguard nodes consul://127.0.0.1:8500 orders
   rpcguard nodes etcd://127.0.0.1:2379/services orders --watch --call /health
   rpcguard nodes status+http://127.0.0.1:8000/-/rpcguard/status orders --watch
@@ -57,7 +58,12 @@ def add_to(commands: Commands) -> None:
         "status+http://127.0.0.1:8000/-/rpcguard/status",
     )
     url.completer = url_starts  # type: ignore[attr-defined]
-    add("service", metavar="SERVICE", help="the logical name of the service")
+    add(
+        "service",
+        metavar="SERVICE",
+        nargs="?",
+        help="the logical name of the service; without one the names of all are listed",
+    )
     add("--watch", action="store_true", help="go on and show every change, until Ctrl-C")
     add("--json", action="store_true", help="a JSON array; with --watch one line per change")
     add(
@@ -79,6 +85,8 @@ def add_to(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.nodes.run import run_nodes
 
+    if options.service is None:
+        return _list(options)
     if options.call is not None:
         _check_call(options)
     if options.ready_for is not None:
@@ -91,6 +99,18 @@ def _run(options: argparse.Namespace) -> int:
             as_json=options.json,
             call=options.call,
         )
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from rpcguard._commands.nodes.names import list_services
+
+    if options.watch or options.call is not None or options.ready_for is not None:
+        raise CommandError(
+            "name a service: --watch, --call and --ready-for are of one", status=USAGE
+        )
+    with told_in_one_line():
+        list_services(options.registry, as_json=options.json)
     return 0
 
 

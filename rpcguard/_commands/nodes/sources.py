@@ -166,19 +166,13 @@ class StatusPage:
 
     async def look(self) -> Look:
         """Ask the program once."""
+        services = await self.services()
         try:
-            answer = await self._client.get(self._url, timeout=READY_TIMEOUT)
-            answer.raise_for_status()
-            services = {one["name"]: one for one in answer.json()["services"]}
             about = services.get(self._service) or services.get(self._service.lower())
             rows = [Row.of(view) for view in about["nodes"]] if about else []
             known, refused = (about["known"], about["refused"]) if about else (False, 0)
-        except httpx.HTTPStatusError as error:
-            raise RegistryError(f"{self._shown} answers {error.response.status_code}") from error
-        except httpx.HTTPError as error:
-            raise RegistryError(f"{self._shown} does not answer: {error!r}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RegistryError(f"{self._shown} is no status page of rpcguard") from error
+            raise self._not_one() from error
         if about is None:
             called = ", ".join(services) or "none"
             raise RegistryError(
@@ -195,6 +189,22 @@ class StatusPage:
             known=known,
             refused=refused,
         )
+
+    async def services(self) -> dict[str, Any]:
+        """Ask the program for what it has called so far, by name."""
+        try:
+            answer = await self._client.get(self._url, timeout=READY_TIMEOUT)
+            answer.raise_for_status()
+            return {one["name"]: one for one in answer.json()["services"]}
+        except httpx.HTTPStatusError as error:
+            raise RegistryError(f"{self._shown} answers {error.response.status_code}") from error
+        except httpx.HTTPError as error:
+            raise RegistryError(f"{self._shown} does not answer: {error!r}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._not_one() from error
+
+    def _not_one(self) -> RegistryError:
+        return RegistryError(f"{self._shown} is no status page of rpcguard")
 
 
 def _no_page(url: str) -> InvalidRegistryURL:

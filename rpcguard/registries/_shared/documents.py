@@ -64,3 +64,8 @@ def snapshot_of(
     if name is None:
         return Snapshot((), known=False)
     return Snapshot(nodes_from_json(entries, where=f"{where}, service {name!r}", faults=faults))
+
+
+def names_of(services: Services) -> list[str]:
+    """Give the names as the document writes them."""
+    return [name for name, _ in services.values()]

@@ -22,7 +22,7 @@ from rpcguard.registries.etcd.layouts import LAYOUTS, shortened
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
     from rpcguard.registries._shared.urls import RegistryURL
 
@@ -114,6 +114,23 @@ class EtcdRegistry:
                 await lines.aclose()
             self._token = None
             await anyio.sleep(_PAUSE)
+
+    async def services(self) -> Collection[str]:
+        """Return the names below the prefix; raise `RegistryError` without an answer."""
+        begin = self._prefix.encode()
+        end = begin[:-1] + b"0" if begin else b"\0"  # which, with itself, stands for all keys
+        every = {"key": _base64(begin or end), "range_end": _base64(end), "keys_only": True}
+        answer = await self._authorized(
+            lambda headers: self._client.request(
+                "POST", "/v3/kv/range", headers=headers, json=every
+            )
+        )
+        try:
+            keys = [_decoded(kv, "key") for kv in _mappings(mapping(answer.json()), "kvs")]
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+        below = (key.decode().removeprefix(self._prefix) for key in keys)
+        return {name for name, slash, _ in (key.partition("/") for key in below) if slash}
 
     async def aclose(self) -> None:
         """Close the connections."""

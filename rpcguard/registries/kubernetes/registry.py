@@ -16,7 +16,7 @@ from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.client import HttpReply, RegistryClient
 from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import number
+from rpcguard.registries._shared.fields import mapping, number, objects, part
 from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.urls import RegistryURL, parse_url
 from rpcguard.registries.kubernetes.access import OPTIONS, Access
@@ -24,12 +24,14 @@ from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, Expir
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 
     from rpcguard.registries._shared.tls import TLSFiles
 
 _EXAMPLE: Final = "kubernetes://my-namespace?port=http&server=https://10.0.0.1:6443"
 _OPTIONS: Final = ("port", "timeout", *OPTIONS)
+_NAME: Final = "kubernetes.io/service-name"
+"""The label by which a slice says whose it is."""
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 _WATCH_SECONDS: Final = 300  # seconds; the API server closes watches at five to ten minutes anyway
@@ -118,6 +120,19 @@ class KubernetesRegistry:
             except ExpiredError:
                 await _pause(begun)
 
+    async def services(self) -> Collection[str]:
+        """Return the names of the namespace that have a slice; raise as `fetch` does."""
+        target = _slices(self._namespace)
+        answer = await self._client.request("GET", target, headers=self._headers())
+        if answer.status != 200:
+            raise await _refused(answer)
+        try:
+            items = objects(mapping(answer.json()), "items")
+        except ValueError as error:
+            raise answer.error(str(error)) from error
+        labels = (part(part(one, "metadata"), "labels") for one in items)
+        return {str(label[_NAME]) for label in labels if _NAME in label}
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -130,8 +145,8 @@ class KubernetesRegistry:
         namespace = rest.partition(".")[0] or self._namespace
         if not _LABEL.fullmatch(name) or not _LABEL.fullmatch(namespace):
             return None
-        query = urlencode({"labelSelector": f"kubernetes.io/service-name={name}"})
-        return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?{query}"
+        query = urlencode({"labelSelector": f"{_NAME}={name}"})
+        return f"{_slices(namespace)}?{query}"
 
     async def _list(self, target: str) -> EndpointSlices:
         answer = await self._client.request("GET", target, headers=self._headers())
@@ -188,6 +203,10 @@ class KubernetesRegistry:
         if lacking and not nodes:
             raise RegistryError(f"{where}: {lacking}")
         return Snapshot(nodes, known=bool(slices.by_name))
+
+
+def _slices(namespace: str) -> str:
+    return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
 
 
 async def _pause(begun: float) -> None:

@@ -39,7 +39,7 @@ except ModuleNotFoundError as _missing:
     raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.policies.routing import Route
@@ -195,6 +195,11 @@ class ZooKeeperRegistry:
     def _rule_texts(self, names: tuple[str, ...], client: KazooClient) -> dict[str, str]:
         return rule_texts(client, self._rules, names, self._timeout)
 
+    async def services(self) -> Collection[str]:
+        """Return the names below the root; raise `RegistryError` without an answer."""
+        read = partial(self._in_thread, self._names)
+        return await to_thread.run_sync(read, abandon_on_cancel=True)
+
     async def aclose(self) -> None:
         """End the connection and its threads; a later request opens a new one."""
         await to_thread.run_sync(self._session.end, abandon_on_cancel=True)
@@ -226,6 +231,9 @@ class ZooKeeperRegistry:
         left_out = ", ".join(f"{count} left out by {name}" for name, count in unwanted.items())
         self._faults.report(f"{where}, options", left_out if not nodes and left_out else None)
         return Snapshot(nodes, left_out=left_out)
+
+    def _names(self, client: KazooClient) -> list[str]:
+        return [str(name) for name in client.get_children(self._root or "/") or ()]
 
     def _in_thread(self, read: Callable[[KazooClient], T]) -> T:
         if self._session.pid != os.getpid():

@@ -1,0 +1,48 @@
+"""The names of the services that a registry has, or that a running program has called."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import httpx
+
+from rpcguard._commands.nodes.sources import PAGES, READY_TIMEOUT, STATUS, StatusPage
+from rpcguard._text import plain
+from rpcguard._transport.given import given_registry
+from rpcguard.errors import RegistryError
+from rpcguard.registries.base import ListingRegistry, entry_of, registry_from_url
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def list_services(url: str, *, as_json: bool) -> None:
+    """Print the names in order, a line each.
+
+    Raises `InvalidRegistryURL`, and `RegistryError` where the registry does not tell.
+    """
+    names = sorted(asyncio.run(_names(url)))
+    print(json.dumps(names) if as_json else "\n".join(map(plain, names)))
+
+
+async def _names(url: str) -> Collection[str]:
+    if url.startswith(STATUS):
+        async with httpx.AsyncClient() as client:
+            return await StatusPage(client, url, "").services()
+    if url:
+        entry_of(url, also=PAGES)
+    registry = registry_from_url(str(given_registry(url)))
+    if not isinstance(registry, ListingRegistry):
+        scheme = url.partition("://")[0]
+        raise RegistryError(f"{scheme}:// cannot list its services; give the name of one")
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            return await registry.services()
+    except TimeoutError as error:
+        raise RegistryError(f"{registry} has not answered in {READY_TIMEOUT:g} s") from error
+    finally:
+        close = getattr(registry, "aclose", None)  # those without connections may have none
+        if close is not None:
+            await close()

@@ -1,0 +1,52 @@
+"""What `pytest` by itself leaves out, so that it ends within minutes: `--full` runs everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).parents[2]
+
+LONG: dict[str, str] = {
+    "tests/behaviour/frameworks": "starts whole applications",
+    "tests/behaviour/httpx2": "runs parts of the suite again in processes of their own",
+    "tests/behaviour/processes": "forks, exits and interrupts programs of their own",
+    "tests/chaos": "hurts real providers for a minute",
+    "tests/commands/demo": "plays releases on real providers",
+    "tests/conformance": "starts each registry and takes it through outages",
+    "tests/docs/test_blocks.py": "runs every page from top to bottom",
+    "tests/docs/test_look.py": "builds the site and looks at it in a browser",
+    "tests/examples": "starts real registries and services",
+    "tests/fuzz": "searches for a while",
+    "tests/packaging": "builds and installs the package",
+    "tests/provider/test_rolling_restart.py": "restarts seven kinds of servers under load",
+    "tests/simulation": "plays hours of traffic from many seeds",
+    "tests/telemetry/test_backends.py": "starts Jaeger and Prometheus",
+}
+"""Path and reason; the test of a path that is gone fails."""
+
+OTHER_FLAVOURS = ("trio", "pool", "httpx2")
+"""Parts of the names of variants: the usual run has threads and asyncio on connections of our own,
+on the library that is installed first."""
+
+
+def is_long(item: pytest.Item) -> bool:
+    """Tell whether a test is left out of the usual run."""
+    path = item.path.relative_to(ROOT).as_posix()
+    if any(path == place or path.startswith(f"{place}/") for place in LONG):
+        return True
+    if item.get_closest_marker("long") is not None:
+        return True
+    variant = item.name.partition("[")[2]
+    return any(name in variant for name in OTHER_FLAVOURS)
+
+
+def chosen(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
+    """Give what is to be run: what was asked for by path is, whatever it takes."""
+    if config.getoption("full") or config.args_source is not config.ArgsSource.TESTPATHS:
+        return items
+    rest = bool(config.getoption("rest"))
+    return [item for item in items if is_long(item) == rest]
