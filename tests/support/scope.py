@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LONG: dict[str, str] = {
+    "tests/behaviour/draining/test_exit.py": "starts programs that exit in many ways",
+    "tests/behaviour/draining/test_storm.py": "cancels thousands of calls",
     "tests/behaviour/frameworks": "starts whole applications",
+    "tests/behaviour/http2/test_interrupts.py": "walks all interruptible places of a call",
+    "tests/behaviour/http2/test_proxies.py": "drains real proxies under load",
     "tests/behaviour/httpx2": "runs parts of the suite again in processes of their own",
     "tests/behaviour/processes": "forks, exits and interrupts programs of their own",
+    "tests/behaviour/security/test_services.py": "fills a table of services",
     "tests/chaos": "hurts real providers for a minute",
     "tests/commands/demo": "plays releases on real providers",
+    "tests/connections/test_interrupts.py": "walks all interruptible places of a call",
     "tests/conformance": "starts each registry and takes it through outages",
     "tests/docs/test_blocks.py": "runs every page from top to bottom",
     "tests/docs/test_look.py": "builds the site and looks at it in a browser",
@@ -26,7 +32,7 @@ LONG: dict[str, str] = {
     "tests/simulation": "plays hours of traffic from many seeds",
     "tests/telemetry/test_backends.py": "starts Jaeger and Prometheus",
 }
-"""Path and reason; the test of a path that is gone fails."""
+"""Path and reason; each is there, by tests/architecture/test_scope.py."""
 
 OTHER_FLAVOURS = ("trio", "pool", "httpx2")
 """Parts of the names of variants: the usual run has threads and asyncio on connections of our own,
