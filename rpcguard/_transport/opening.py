@@ -140,6 +140,8 @@ class Opening:
             plan.attempts = 1
         if plan.hedge and policies.hedge is None:
             raise ValueError("rpcguard option hedge wants an AsyncTransport(..., hedge=Hedge())")
+        if not service.switches.hedge:
+            plan.hedge = False
         if policies.affinity is not None:
             plan.ask = pin(policies.affinity, request, options, plan.ask)
         if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):
