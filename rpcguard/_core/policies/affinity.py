@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rpcguard._checks import is_amount, is_whole, require
+from rpcguard._core.policies.parts import is_part
 
 _PARTS: Final = ("header", "cookie", "query")
 _WANTED: Final = "header.NAME, cookie.NAME or query.NAME"
@@ -34,16 +35,9 @@ class Affinity:
     alone two parallel calls of one session would go to two nodes."""
 
     def __post_init__(self) -> None:
-        require("by", self.by, _WANTED, _is_part(self.by))
+        require("by", self.by, _WANTED, is_part(self.by, _PARTS))
         balance = self.balance
         require(
             "balance", balance, "a finite number, 1 or more", is_amount(balance) and balance >= 1
         )
         require("least", self.least, "a whole number, 1 or more", is_whole(self.least, least=1))
-
-
-def _is_part(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    part, _, name = value.partition(".")
-    return part in _PARTS and 0 < len(name) <= 128 and name.isprintable() and " " not in name

@@ -16,6 +16,7 @@ from rpcguard._checks import (
     require_shares,
 )
 from rpcguard._context.lane import is_mark
+from rpcguard._core.policies.parts import is_name, is_part
 
 Otherwise = Literal["base", "any", "fail"]
 Wanted = str | Sequence[str] | None
@@ -225,16 +226,8 @@ class Route:
 _STICKY_WANTED: Final = "header.NAME, query.NAME, cookie.NAME, baggage.NAME or key"
 
 
-def is_name(value: object) -> bool:
-    """Tell whether a text can name a route: 1 to 128 printable characters."""
-    return isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable()
-
-
 def _is_key(key: object, plain: Sequence[str], dotted: Sequence[str]) -> bool:
-    if not isinstance(key, str):
-        return False
-    kind, dot, name = key.partition(".")
-    return key in plain or (kind in dotted and dot == "." and is_name(name))
+    return key in plain or is_part(key, dotted)
 
 
 def _is_sticky(key: object) -> bool:

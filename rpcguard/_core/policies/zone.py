@@ -9,7 +9,7 @@ from rpcguard._checks import (
     require_bools,
     require_positive,
 )
-from rpcguard._core.policies.routing import is_name
+from rpcguard._core.policies.parts import is_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
