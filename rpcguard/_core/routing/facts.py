@@ -40,9 +40,12 @@ class Facts:
             headers = self._headers = {}
             for raw, value in self._request.headers.raw:
                 name, text = raw.decode("latin-1").lower(), _text(value).strip(" \t")
-                comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
-                both = (headers.get(name, ""), text)
-                headers[name] = comma.join(filter(None, both))  # an empty one adds nothing
+                before = headers.get(name)
+                if not before:  # an empty one adds nothing
+                    headers[name] = text
+                elif text:
+                    comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
+                    headers[name] = f"{before}{comma}{text}"
         return headers
 
     def get(self, key: str) -> str | None:

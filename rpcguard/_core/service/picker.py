@@ -11,6 +11,7 @@ from rpcguard._core.service.records import explained
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import Keyed, Lease, LiveNode
+    from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.homes import Homed, Homes
     from rpcguard._core.service.reactions import Reactions
@@ -52,6 +53,7 @@ class Picker:
         self.passed_over: tuple[LiveNode, ...] = ()
         self._panics = False
         self._records: deque[Taken] = deque(maxlen=_RECORDS)
+        self._routed: deque[Routed | None] = deque(maxlen=_RECORDS)
 
     def pick_for(
         self,
@@ -75,7 +77,7 @@ class Picker:
             if lease is not None:
                 stage = self._roster.draws.stage
                 lease.routed = self.router.routed(ask, stage, first=not tried)
-                self._records[-1] = (*self._records[-1][:-1], lease.routed)
+                self._routed[-1] = lease.routed
                 return lease
         return None
 
@@ -212,7 +214,8 @@ class Picker:
         if excluded is None:
             excluded = self._roster.list_excluded()
         # Not the lease: kept here, it would not be missed where it is dropped.
-        self._records.append((live, now, proof, why, compared, tried, excluded, None))
+        self._records.append((live, now, proof, why, compared, tried, excluded))
+        self._routed.append(None)
         return lease
 
     def lease_again(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease:
@@ -237,7 +240,7 @@ class Picker:
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
-        return explained(self._records)
+        return explained(self._records, self._routed)
 
 
 def _keyed(ask: Ask, live: LiveNode) -> Keyed:

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 Compared = tuple[tuple["LiveNode", float], ...]
 Exclusions = tuple[tuple[str, str], ...]
-Taken = tuple[
-    "LiveNode", float, bool, str, Compared, tuple["LiveNode", ...], Exclusions, "Routed | None"
-]
+Taken = tuple["LiveNode", float, bool, str, Compared, tuple["LiveNode", ...], Exclusions]
 """What is kept of a pick: the node, when, whether it is to prove itself, why it was picked, what
-was compared, what had been tried, who was out, and what lanes and routes made of it."""
+was compared, what had been tried, and who was out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,8 @@ class PickRecord:
     why: str = ""
 
 
-def explained(taken: Iterable[Taken]) -> list[PickRecord]:
-    """Tell of picks in plain values."""
+def explained(taken: Iterable[Taken], routed: Iterable[Routed | None]) -> list[PickRecord]:
+    """Tell of picks in plain values, each with what lanes and routes made of it."""
     return [
         PickRecord(
             at=at,
@@ -58,9 +56,11 @@ def explained(taken: Iterable[Taken]) -> list[PickRecord]:
             excluded=excluded,
             panic=proof and not compared,
             why=why,
-            **_told(routed),
+            **_told(way),
         )
-        for picked, at, proof, why, compared, tried, excluded, routed in taken
+        for (picked, at, proof, why, compared, tried, excluded), way in zip(
+            taken, routed, strict=True
+        )
     ]
 
 

@@ -200,6 +200,8 @@ class Router:
 
     def routed(self, ask: Ask, stage: Stage | None, *, first: bool) -> Routed:
         """Note where an attempt goes, and tell it."""
+        if ask.aim is PLAIN and first and stage is not None:
+            return stage.ordinary
         entry, lane, declined = ask.aim or PLAIN
         group, fallback = (stage.group, stage.fallback) if stage is not None else ("any", None)
         route = None if entry is None else entry.route.name

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rpcguard._core.nodes.routed import Routed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -88,10 +90,11 @@ class Stage:
     """Cells among which a call is served alike.
 
     `group` is how it is called in records and metrics, `fallback` why a call comes here that wanted
-    another one, `least` the part of the listed weight that must be eligible.
+    another one, `least` the part of the listed weight that must be eligible; `ordinary` is what is
+    noted of a first attempt that no rule and no mark is about, made once.
     """
 
-    __slots__ = ("cells", "fallback", "group", "least", "levels", "only")
+    __slots__ = ("cells", "fallback", "group", "least", "levels", "only", "ordinary")
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class Stage:
         self.group: str = group
         self.fallback: str | None = fallback
         self.least: float = least
+        self.ordinary: Routed = Routed(None, None, group, fallback)
         self.levels: tuple[Level, ...] = tuple(_levels(pools))
         single = self.levels[0] if len(self.levels) == 1 else Level((), ())
         pools = (*single.own, *single.others)
