@@ -23,3 +23,10 @@ def all_servers() -> dict[str, type[Server]]:
             offered = importlib.import_module(module.name).servers
             found.update((server.name, server) for server in offered)
     return found
+
+
+def named_servers() -> dict[str, type[Server]]:
+    """Give those that are too much for every machine, and are got by their names alone."""
+    from tests.support.servers.istiod import by_name
+
+    return {server.name: server for server in by_name}
