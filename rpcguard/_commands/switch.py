@@ -96,5 +96,5 @@ def _turn(file: str | None, *, offline: bool) -> int:
     except OSError as error:
         action = "write" if offline else "remove"
         raise CommandError(f"cannot {action} {path}: {error.strerror}") from error
-    print(f"{'offline' if offline else 'online'}: {path}", flush=True)
+    print(f"{'offline' if offline else 'online'}: {printable(path)}", flush=True)
     return 0

@@ -34,3 +34,13 @@ def test_a_log_line_of_an_event(caplog):
     EventLog().record(Event("offline", "orders", "a", ESCAPE))
     assert "\x1b" not in caplog.text
     assert "owned" in caplog.text
+
+
+def test_the_path_of_a_switch(tmp_path, capsys):
+    """It may come from the environment of a container that somebody else wrote."""
+    path = tmp_path / ESCAPE
+    assert cli.main(["offline", "--file", str(path)]) == 0
+    assert path.exists()
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "owned" in told

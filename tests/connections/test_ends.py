@@ -183,6 +183,35 @@ async def test_a_body_that_ends_with_tls(
             await caller.call("/")
 
 
+@pytest.mark.parametrize("said", [True, False], ids=["close_notify", "cut"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 9\r\n\r\npart",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\n",
+    ],
+    ids=["length", "chunks", "last chunk without its end"],
+)
+async def test_a_body_that_is_cut_short_within_tls(
+    make_node, make_caller, flavour, trusting, certified, body, said
+) -> None:
+    """A body that says how long it is has to be that long, however TLS ends."""
+
+    def ends(peer) -> None:
+        peer.answer(b"HTTP/1.1 200 OK\r\n" + body)
+        if said:
+            peer.sock.unwrap()
+        else:
+            socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
+
+    node = make_node(ends, tls=certified("orders"))
+    caller = make_caller(node, scheme="https", ssl_context=trusting)
+    with pytest.raises(flavour.http.RemoteProtocolError):
+        await caller.call("/")
+    assert caller.books == (0, 0, 0)
+
+
 def refuse_and_linger(peer) -> None:
     peer.head()
     peer.send(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nless")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import ssl
 import threading
@@ -9,7 +10,9 @@ import threading
 import httpx
 import pytest
 
+from rpcguard._clock import lasting
 from rpcguard._connections.contexts import TlsContext
+from rpcguard._connections.exchange import Exchange
 from rpcguard._connections.idle_age import MARGIN, IdleAge
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -193,3 +196,9 @@ async def test_a_deadline_ends_a_body_that_never_pauses(make_node, make_caller, 
     with pytest.raises(flavour.http.ReadTimeout):
         await caller.read(response)
     done.set()
+
+
+def test_an_idle_connection_grows_old_while_the_machine_sleeps() -> None:
+    """Its node may have gone meanwhile, and the word of that was lost: a clock counts sleep."""
+    for made in (Exchange, IdleAge):
+        assert inspect.signature(made).parameters["clock"].default is lasting
