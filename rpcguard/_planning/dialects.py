@@ -36,13 +36,17 @@ def kubernetes(plan: ReleasePlan, row: PlanRow) -> dict[str, Any]:
 
 
 def argo(plan: ReleasePlan, row: PlanRow) -> dict[str, Any]:
-    """Write the strategy of an Argo Rollout without a traffic router: weights are whole pods."""
+    """Write the strategy of an Argo Rollout without a traffic router: weights are whole pods.
+
+    Argo takes the number of pods that is nearest to a weight, which is a whole percentage: up to a
+    hundred pods it is the batch's.
+    """
     count, gone = len(plan.fleet.nodes), 0
     steps: list[dict[str, Any]] = []
     for at, batch in enumerate(row.batches[:-1]):
         gone += len(batch.nodes)
         watched = plan.rollout.watch if not at and plan.rollout.canary else plan.rollout.between
-        steps.append({"setWeight": math.ceil(100 * gone / count)})
+        steps.append({"setWeight": max(round(100 * gone / count), 1)})
         steps.append({"pause": {"duration": f"{math.ceil(watched)}s"}})
     surge = min(plan.rollout.surge, row.size)
     canary = {"maxUnavailable": row.size - surge, "maxSurge": surge, "steps": steps}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from itertools import accumulate
 
 import pytest
 
@@ -129,10 +131,22 @@ def test_the_four_dialects_say_the_same():
         if "setWeight" in step
     ]
     assert weights == sorted(weights)
-    assert weights[0] == 9
+    assert weights[0] == 8
     said = batches(plan, row)
     assert [said["canary"], *said["batches"]] == [len(batch) for batch in order]
     json.dumps(as_dict(plan))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 12, 33, 80, 99, 100])
+def test_argo_takes_as_many_pods_as_a_batch_has(count):
+    """Its rule: the whole number nearest to the weight's share, the larger of two."""
+    plan = plan_release(fleet(count, 0.3), SHORT, Bounds(largest=3), fast=True)
+    row = plan.advised
+    assert row is not None
+    steps = argo(plan, row)["spec"]["strategy"]["canary"]["steps"]
+    weights = [step["setWeight"] for step in steps if "setWeight" in step]
+    pods = [math.floor(count * weight / 100 + 0.5) for weight in weights]
+    assert pods == list(accumulate(len(batch.nodes) for batch in row.batches[:-1]))
 
 
 @pytest.mark.parametrize("zones", ["mixed", "one-at-a-time"])
