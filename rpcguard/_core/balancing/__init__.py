@@ -11,14 +11,16 @@ flight, and half of the calls where it was drawn by weight and compared without 
 
 What is known of answers comes on top, and only where it is knowledge:
 
-* A slow answer is no slow node. The node lets 5 turns pass, four times as many after each further
-  one, up to 64; good ones take that back as fast. So one answer of 5 s is forgiven within five
-  rounds, and a caller that calls a node every ten seconds learns from one answer all the same. A
-  peak that decays by time shut nodes out for half a minute.
+* A slow answer is no slow node. The node lets 5 turns pass, 20 after further ones, and a good one
+  takes that back. So one answer of 5 s is forgiven within five rounds, and a caller that calls a
+  node every ten seconds learns from one answer all the same. A peak that decays by time shut nodes
+  out for half a minute.
 * A late answer, of more than 1.8 times the usual, costs up to two turns: a caller of few calls has
   none in flight to compare, and a node of three times the latency is to get less.
 * A slow node is one whose average is apart from the others' by more than three standard errors of
-  what calls differ. Its calls count as so many as it is slower. Nearer differences are noise, and
+  what calls differ. Its calls count as so many as it is slower, and it lets 64 turns pass, or fewer
+  where calls are seldom, so that its recovery is seen; but 12, or it makes the p99 of all. Where a
+  caller calls a node less than once a second both cannot be had. Nearer differences are noise, and
   following them made the p99 of calls of mixed length twice that of least requests. The average is
   the geometric one, which a few long calls do not move.
 * A failing node, from the second failure in a row, lets 256 turns pass, and so does one that says

@@ -20,9 +20,17 @@ FAILURE_STAND_BACK = 256.0
 """Turns that a node lets pass which fails, or refuses, again and again: of two nodes it gets one
 call in 250."""
 
+_STREAK = 20.0
+"""The same while the node is not known to be slow as such. A busy machine gives two slow answers in
+a row to any node, and one that let 64 turns pass for them had less than half of its share for
+seconds."""
+
 _TIMES = 4.0
-"""A slow answer makes the turns to let pass four times as many, a good one a quarter: three slow
-ones in a row reach the most, and two good ones end it."""
+"""A slow answer makes the turns to let pass so many times as many: three in a row, the most."""
+
+_EASING = 8.0
+"""A good answer divides them by this: two in a row end it. A node that is ten times slower gives a
+good one by luck in ten, which is not to bring it back."""
 
 _AVERAGED = 31
 """Answers that the average remembers beside the last one: with 8, equal nodes with calls of mixed
@@ -173,10 +181,10 @@ class NodeLoad:
             if not slow and seconds > peers.late:
                 cost = min(seconds / peers.late - 1.0, _MOST_LATE) / self.weight
         if slow:
-            self._step_back(STAND_BACK)
+            self._be_late()
         elif self.stand_back:
             self.failing = False
-            self.stand_back /= _TIMES
+            self.stand_back /= _EASING
             if self.stand_back < FIRST_STAND_BACK:
                 self.stand_back = 0.0
         return cost
@@ -190,6 +198,10 @@ class NodeLoad:
         say = _FORGIVING if step < 0.0 and self.stands_apart else 1.0 / (self.known + 1)
         self.known = min(self.known + 1, _AVERAGED)
         self.latency *= math.exp(max(-_LEAP, min(_LEAP, step)) * say)
+
+    def _be_late(self) -> None:
+        known = self.stands_apart or self.failing
+        self._step_back(STAND_BACK if known else _STREAK)
 
     def _step_back(self, most: float) -> None:
         self.stand_back = max(min(self.stand_back * _TIMES, most), FIRST_STAND_BACK)
@@ -212,7 +224,7 @@ class NodeLoad:
             self._heave(seconds, now)
             self._average(seconds)
             if seconds > self.peers.slow:
-                self._step_back(STAND_BACK)
+                self._be_late()
 
     def haunting(self, now: float) -> float:
         """Give what is left of the load of refused calls."""
@@ -239,4 +251,4 @@ class NodeLoad:
             # Without history the typical latency stands in, and that is more than a quick failure.
             self._heave(max(seconds, 2.0 * self.peak), now)
         if seconds > self.peers.slow:
-            self._step_back(STAND_BACK)
+            self._be_late()
