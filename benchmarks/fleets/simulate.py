@@ -31,8 +31,7 @@ from benchmarks.fleets.troubles import (
     list_all,
 )
 from benchmarks.lib.report import Check, Section, Table
-from benchmarks.picks.balance import LeastRequests
-from rpcguard import LeastLoaded, LiveNode, Random, RetryPolicy, RoundRobin
+from rpcguard import LeastLoaded, LeastRequests, LiveNode, Random, RetryPolicy, RoundRobin
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import FleetProvider, exponential
 
@@ -52,7 +51,7 @@ OWN = "LeastLoaded (default)"
 BALANCERS: dict[str, Callable[..., object]] = {
     OWN: LeastLoaded,
     "without failure cost": WithoutFailureCost,
-    "least requests of two": LeastRequests,
+    "LeastRequests": LeastRequests,
     "RoundRobin": RoundRobin,
     "Random": Random,
 }

@@ -16,52 +16,31 @@ from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
 from benchmarks.lib.report import Check, Section, Table
-from rpcguard import EjectionPolicy, LeastLoaded, LiveNode, Node, Random, RoundRobin, SlowStart
+from rpcguard import (
+    EjectionPolicy,
+    LeastLoaded,
+    LeastRequests,
+    LiveNode,
+    Node,
+    Random,
+    RoundRobin,
+    SlowStart,
+)
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import FleetProvider, Simulation, exponential, steady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
 SERVICE = 0.05
 """Seconds that a call takes on a node that is well; four at a time are served."""
-
-
-class LeastRequests:
-    """Pick the one of two random nodes with fewer calls in flight (Envoy's); thin a warming one."""
-
-    def __init__(self, *, rng: random.Random) -> None:
-        self.considered: tuple[tuple[LiveNode, float], ...] = ()
-        self._rng = rng
-        self._nodes: list[LiveNode] = []
-
-    def __len__(self) -> int:
-        return len(self._nodes)
-
-    def add(self, live: LiveNode) -> None:
-        self._nodes.append(live)
-
-    def remove(self, live: LiveNode) -> None:
-        self._nodes.remove(live)
-
-    def pick(self, now: float, excluded: Collection[LiveNode] = ()) -> LiveNode | None:
-        del now
-        nodes = [one for one in self._nodes if one not in excluded] if excluded else self._nodes
-        if not nodes:
-            return None
-        few = self._rng.sample(nodes, min(2, len(nodes)))
-        few.sort(key=lambda one: one.in_flight)
-        if self._rng.random() >= few[0].ramp:
-            few.reverse()
-        self.considered = tuple((one, float(one.in_flight)) for one in few)
-        return few[0]
 
 
 BALANCERS: dict[str, Callable[..., object]] = {
     "LeastLoaded (default)": LeastLoaded,
     "RoundRobin": RoundRobin,
     "Random": Random,
-    "least requests of two": LeastRequests,
+    "LeastRequests": LeastRequests,
 }
 
 
@@ -183,8 +162,6 @@ def warming(seeds: int) -> Section:
     )
     checks = []
     for name, maker in BALANCERS.items():
-        if maker is LeastRequests:
-            continue
         row = []
         for size in (3, 10, 50):
             for flight in flights:
