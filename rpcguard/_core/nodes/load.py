@@ -40,7 +40,8 @@ _ENOUGH = 8
 """Answers from which on an average can tell that a node is slow: fewer are luck."""
 
 _FORGIVING = 0.25
-"""The same for a good answer of a node that was slow: it is back after a few, not after thirty."""
+"""The same for a good answer of a node that was slow: it is back after a few, not after thirty. Any
+answer below its average brought it to the edge of being as fast as the others, again and again."""
 
 _LEAP = 2.0
 """How far one answer counts from the average, in powers of e: one of 5 s counts no more than one
@@ -195,7 +196,8 @@ class NodeLoad:
             return
         step = math.log(seconds / self.latency)
         self.spread += (abs(step) - self.spread) * _SPREAD_SHARE
-        say = _FORGIVING if step < 0.0 and self.stands_apart else 1.0 / (self.known + 1)
+        good = step < 0.0 and seconds <= self.peers.late and self.stands_apart
+        say = _FORGIVING if good else 1.0 / (self.known + 1)
         self.known = min(self.known + 1, _AVERAGED)
         self.latency *= math.exp(max(-_LEAP, min(_LEAP, step)) * say)
 

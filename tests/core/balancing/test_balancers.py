@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from statistics import mean, pstdev
 
@@ -261,6 +262,18 @@ def test_a_slow_answer_lets_turns_pass_and_a_good_one_ends_it():
         slow.observe(seconds, 0.0)
         waits.append(slow.stand_back)
     assert waits == [5.0, 20.0, 20.0, 20.0, 0.0]
+
+
+def test_only_good_answers_bring_a_slow_node_back():
+    """One of its own usual length counts a thirty-second, one as good as the others' a quarter."""
+    balancer, lives = make(LeastLoaded, [1.0] * 3)
+    idle_picks(balancer, 400)
+    slow, usual = lives[0], lives[1].latency
+    slow.latency = 10 * usual
+    slow.observe(8 * usual, 0.0)
+    assert slow.latency == pytest.approx(10 * usual, rel=0.01)
+    slow.observe(usual, 0.0)
+    assert slow.latency == pytest.approx(10 * usual * math.exp(-2 / 4), rel=0.01)
 
 
 def test_a_node_known_to_be_slow_lets_more_turns_pass():
