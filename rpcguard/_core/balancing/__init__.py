@@ -20,7 +20,7 @@ What is known of answers comes on top, and only where it is knowledge:
 * A slow node is one whose average is apart from the others' by more than three standard errors of
   what calls differ. Its calls count as so many as it is slower, and it lets 64 turns pass, or fewer
   where calls are seldom, so that its recovery is seen; but 12, or it makes the p99 of all. Where a
-  caller calls a node less than once a second both cannot be had. Nearer differences are noise, and
+  caller calls a node less than once a second, both cannot be had. Nearer differences are noise, and
   following them made the p99 of calls of mixed length twice that of least requests. The average is
   the geometric one, which a few long calls do not move.
 * A failing node, from the second failure in a row, lets 256 turns pass, and so does one that says

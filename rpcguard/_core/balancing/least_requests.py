@@ -35,8 +35,8 @@ nodes with 20 calls/s a failing one gets a hundredth, and where hardly anything 
 left out for hours."""
 
 _SLOW_TURNS = 12.0
-"""Turns that a node lets pass which is known to be slow as such, however long they take: of ten
-nodes one with a tenth of its share already makes the p99 of all calls."""
+"""Turns that a slow node lets pass however long they take: of ten nodes one that is ten times
+slower makes the p99 of all calls with a tenth of its share."""
 
 _COLD_PATIENCE = 8.0
 """How much longer than another a cold node may be silent, and how many calls it owes says nothing:
@@ -214,9 +214,11 @@ class LeastRequests(WeightedDraw):
     def _due(self, live: LiveNode, now: float) -> float:
         wait = live.stand_back
         if wait:
-            least = _SLOW_TURNS if live.stands_apart else 0.0
-            most = _FAILING_TURN_SECONDS if live.failing else _TURN_SECONDS
-            wait = min(wait, max(least, most / (now - live.last_pick + _ALMOST_NOW)))
+            since = now - live.last_pick + _ALMOST_NOW
+            if live.failing:
+                wait = min(wait, _FAILING_TURN_SECONDS / since)
+            else:
+                wait = min(wait, max(_SLOW_TURNS, _TURN_SECONDS / since))
         return live.turns + wait / live.weight
 
     def _learn(self) -> None:
