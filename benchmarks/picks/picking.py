@@ -126,6 +126,8 @@ def only_pick(service: Service) -> Callable[[], object]:
     def task() -> None:
         lease = service.pick(repeatable=True)
         assert lease is not None
+        # Not dropped while it is held: what that costs is no part of a pick.
+        lease.held = False
         lease.live.in_flight -= 1
         lease.live.unanswered -= 1
 
