@@ -1,12 +1,15 @@
 """Compare rules on zones: blind callers, the pair of loads with its spills, and the strict rule.
 
-`python -m benchmarks.fleets.zones [--seeds 2]` plays 30 providers and 90 callers in three zones
-through five cases and prints failed calls, the 99th percentile and the share that crosses zones.
+`python -m benchmarks.fleets.zones [--seeds 2] [--callers 90]` plays 30 providers and so many
+callers in three zones through five cases and prints failed calls, the 99th percentile and the share
+that crosses zones. The load is the same for any number: of 900 callers each makes 1.3 calls a
+second, and sees too little of its zone to leave it in time.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from statistics import mean
 from typing import Final
 
@@ -34,9 +37,16 @@ def _played(case: ZoneCase, policy: ZonePolicy | None, seeds: int) -> ZoneOutcom
     )
 
 
-def zones(seeds: int = 2) -> Section:
+def _with(callers: int, case: ZoneCase) -> ZoneCase:
+    whole = sum(case.callers)
+    first, second, third = (callers * part // whole for part in case.callers)
+    return replace(case, callers=(first, second, third))
+
+
+def zones(seeds: int = 2, callers: int = 90) -> Section:
     """Play all cases by all rules."""
-    found = {name: [_played(case, rule, seeds) for case in CASES] for name, rule in RULES.items()}
+    cases = [_with(callers, case) for case in CASES]
+    found = {name: [_played(case, rule, seeds) for case in cases] for name, rule in RULES.items()}
     table = Table(["rule: failed / p99 in ms / across", *(case.name for case in CASES)])
     for name, outcomes in found.items():
         cells = [f"{one.failed:.2%} / {one.p99 * 1000:.0f} / {one.across:.0%}" for one in outcomes]
@@ -46,7 +56,8 @@ def zones(seeds: int = 2) -> Section:
         checks.append(Check(f"{case.name}: failed calls", own.failed, 0.0))
         checks.append(Check(f"{case.name}: p99 ÷ blind", own.p99 / blind.p99, 1.25))
     about = (
-        "30 providers of 4 workers, service times exponential around 50 ms, and 90 callers, each "
+        "30 providers of 4 workers, service times exponential around 50 ms, and "
+        f"{callers} callers, each "
         "with 1 ms more to another zone and a timeout of 2 s; 18 s after the trouble began."
     )
     return Section("Zones", about, table, checks)
@@ -56,7 +67,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=2, help="runs of each figure (2)")
-    print(zones(parser.parse_args().seeds).text())
+    parser.add_argument("--callers", type=int, default=90, help="callers in all zones (90)")
+    options = parser.parse_args()
+    print(zones(options.seeds, options.callers).text())
 
 
 if __name__ == "__main__":
