@@ -32,6 +32,9 @@ WIDTH, LEFT, SPAN, LANE, TOP = 760.0, 190.0, 500.0, 19.0, 62.0
 BEYOND = 2.5
 """Times the bar at which a picture ends; longer ones are cut, their figure says how long."""
 
+TICK = ".picture .tick { stroke: var(--ink); stroke-width: 1.5; }\n"
+"""The look of the mark for the worst seed."""
+
 Found = dict[str, dict[str, list[float]]]
 """Figures by balancer and case, one for each seed."""
 
@@ -121,11 +124,12 @@ def picture(stage: Stage, found: Found) -> str:
     for at, (name, figures) in enumerate(found.items()):
         told, y = Verdict(stage, figures[case]), TOP + LANE * at
         fill = "var(--good)" if told.met else "var(--bad)"
-        long = min(told.middle, most) * scale
+        long, worst = min(told.middle, most) * scale, LEFT + min(told.worst, most) * scale
         parts += [
             text(LEFT - 8, y + 12, name, look="small end"),
             rect(LEFT, y + 2, max(long, 1.5), LANE - 6, fill=fill, tip=f"worst {told.worst:.3g}"),
-            text(LEFT + long + 5, y + 12, shown(told.middle), look="small soft"),
+            line(worst, y + 1, worst, y + LANE - 3, look="tick"),
+            text(max(LEFT + long, worst) + 5, y + 12, shown(told.middle), look="small soft"),
         ]
     edge, low = LEFT + stage.bar * scale, TOP + LANE * len(found)
     what = "at least" if stage.at_least else "at most"
@@ -136,7 +140,7 @@ def picture(stage: Stage, found: Found) -> str:
     page = f'<rect class="page" width="{WIDTH:g}" height="{height:g}"/>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" viewBox="0 0 {WIDTH:g} '
-        f'{height:g}">\n<style>{STYLE}</style>\n{page}\n' + "\n".join(parts) + "\n</svg>\n"
+        f'{height:g}">\n<style>{STYLE}{TICK}</style>\n{page}\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
