@@ -48,7 +48,8 @@ class Work:
             sent, more = sent + part.get("body", b""), part.get("more_body", False)
         nonce = dict(scope["headers"]).get(NONCE.lower().encode(), b"")
         call = scope["query_string"].decode().partition("id=")[2]
-        os.write(self.log, f"{scope['method']} {call}\n".encode())
+        if call:  # what a probe asks for is no call
+            os.write(self.log, f"{scope['method']} {call}\n".encode())
         mood, *how = self.mood
         status = int(how[0]) if mood == "sick" else 200
         if mood != "sick":
