@@ -48,6 +48,10 @@ class Facts:
                     headers[name] = f"{before}{comma}{text}"
         return headers
 
+    def has_header(self, names: frozenset[bytes]) -> bool:
+        """Tell whether the call has a header of one of these names, in small letters."""
+        return not names.isdisjoint([raw.lower() for raw, _ in self._request.headers.raw])
+
     def get(self, key: str) -> str | None:
         """Give a fact by its key in a route's conditions; None where the call lacks it."""
         values = self._values

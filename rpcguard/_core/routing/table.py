@@ -105,6 +105,8 @@ class Table:
             for key, index in self._indexes.items()
             if key.startswith("header.")
         ]
+        # Most calls have none of the headers that rules are about, which is found out for less.
+        self._header_names = frozenset(name.encode() for name, _ in self._headers)
         self._others = [
             (key, index) for key, index in self._indexes.items() if not key.startswith("header.")
         ]
@@ -129,7 +131,7 @@ class Table:
     def matching(self, facts: Facts) -> list[Entry]:
         """Give the routes whose conditions a call meets, in order; no state is looked at."""
         found, get = {*self._loose}, facts.get
-        if self._headers:
+        if self._headers and facts.has_header(self._header_names):
             headers = facts.headers
             for name, index in self._headers:
                 if name in headers:
