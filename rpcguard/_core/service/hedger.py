@@ -69,7 +69,9 @@ class Hedger:
         if not self._medians or len(times) < _RECENT:
             return None
         recent = median(list(times)[-_RECENT:])
-        if recent > policy.stop * median(self._medians):
+        # The lower quartile: the blocks of a brown-out are not to become the usual meanwhile.
+        usual = sorted(self._medians)[len(self._medians) // 4]
+        if recent > policy.stop * usual:
             return None
         if policy.delay is not None:
             return policy.delay
