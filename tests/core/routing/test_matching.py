@@ -167,6 +167,25 @@ def test_cells_are_as_coarse_as_the_rules_allow() -> None:
     assert len(rules.cell_of(grey).targets) == 1
 
 
+def test_nodes_are_told_apart_by_where_they_are() -> None:
+    """By host, port, both, and zone; each route leads to its own of two nodes."""
+    here, there = Node("10.0.0.1", 80, zone="a"), Node("10.0.0.2", 81)
+    for to in ({"host": "10.0.0.1"}, {"port": "80"}, {"address": "10.0.0.1:80"}, {"zone": "a"}):
+        rules = table(Route("r", to=to))
+        assert len(rules.cell_of(here).targets) == 1, to
+        assert not rules.cell_of(there).targets, to
+
+
+def test_a_node_is_counted_in_one_group() -> None:
+    """Its lane before the routes that lead to it, the first of these before others, else base."""
+    rules = table(Route("v2", to={"version": "2"}), Route("all", to={"version": "*"}))
+    groups = [
+        rules.group_of(Node("10.0.0.1", 80, version=version, metadata=metadata))
+        for version, metadata in (("2", {"lane": "x"}), ("2", {}), ("1", {}), (None, {}))
+    ]
+    assert groups == ["x", "v2", "all", "base"]
+
+
 def test_a_share_that_is_edited_moves_no_node() -> None:
     """Cells of the old rules and of the new are the same where destinations are."""
     node = Node("10.0.0.1", 80, version="2")
