@@ -254,6 +254,7 @@ def test_every_query_of_the_dashboard_runs(scene, expression):
         "error_type!~",
         "ejections",
         "retries_total",
+        "rpcguard_group",
         "routed",
         "marks",
         "rules",
