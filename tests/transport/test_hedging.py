@@ -6,6 +6,11 @@ import threading
 
 import anyio
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from rpcguard import Hedge
 from tests.support.calls import OK, Flavour, Peer, each, soon
@@ -211,6 +216,52 @@ async def test_a_body_that_can_be_read_once_is_sent_once(make_node, make_caller)
             method="POST", content=caller.body(b"a", b"b"), extensions=extensions
         )
     assert (outcomes(response), quick.seen) == (["200"], [])
+
+
+@each(TASKS)
+@pytest.mark.parametrize("wins", ["second", "first"])
+async def test_each_attempt_has_its_span_and_the_hedge_is_counted(make_node, make_caller, wins):
+    """The one that does not count is over and no error; the call's duration is told once."""
+    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracing = TracerProvider()
+    tracing.add_span_processor(SimpleSpanProcessor(spans))
+    first, second = Held(), Held(goes=wins == "second")
+    late, other = make_node(first), make_node(second)
+    caller = make_caller(
+        late,
+        other,
+        hedge=LATE,
+        tracer_provider=tracing,
+        meter_provider=MeterProvider(metric_readers=[reader]),
+    )
+    await ready(caller)
+    async with anyio.create_task_group() as tasks:
+
+        async def answer() -> None:
+            await soon(lambda: other.seen, "the hedge is sent")
+            if wins == "first":
+                first.go.set()
+
+        tasks.start_soon(answer)
+        await caller.call()
+    told = {one.attributes["network.peer.port"]: one for one in spans.get_finished_spans()}
+    assert set(told) == {late.port, other.port}
+    winner, loser = (late, other) if wins == "first" else (other, late)
+    assert told[winner.port].attributes["http.response.status_code"] == 200
+    assert "error.type" not in told[loser.port].attributes
+    assert told[other.port].attributes["rpcguard.hedge"] is True
+    assert "rpcguard.hedge" not in told[late.port].attributes
+    (points,) = (
+        metric.data.data_points
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == "rpcguard.hedges"
+    )
+    result = "won" if wins == "second" else "lost"
+    assert [(one.attributes["rpcguard.hedge.result"], one.value) for one in points] == [(result, 1)]
+    first.go.set()
+    second.go.set()
 
 
 def test_in_threads_the_option_is_an_error_that_says_why():
