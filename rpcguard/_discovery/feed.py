@@ -17,7 +17,7 @@ from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain
 from rpcguard.registries._shared.backoff import Backoff
-from rpcguard.registries.base import Registry, WatchableRegistry
+from rpcguard.registries.base import PushingRegistry, Registry, WatchableRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +94,8 @@ class Feed:
                 self._group.start_soon(self._resync)
             else:
                 self._group.start_soon(self._poll)
+                if isinstance(self._registry, PushingRegistry):
+                    self._group.start_soon(self._listen, self._registry)
 
     async def check(self, node: str) -> None:
         """Ask the registry about one node, by its id, that has failed; the list may be older."""
@@ -178,6 +180,23 @@ class Feed:
                 backoff.reset()
             pause = backoff.pause()
             await anyio.sleep(pause)
+
+    async def _listen(self, registry: PushingRegistry) -> None:
+        """Take what is pushed; where nothing is, polls go on as if there were no push."""
+        backoff = Backoff(self._rng)
+        while True:
+            pushed = registry.pushed(self._listed_as)
+            try:
+                async for snapshot in pushed:
+                    self._take(snapshot)
+                    backoff.reset()
+            except BaseException as error:  # of an adapter it may be anything; go on anyway
+                if not _is_of_adapter(error):
+                    raise
+                logger.debug("service %s: no push: %s", self._name, _describe(error))
+            finally:
+                await _close(pushed)
+            await anyio.sleep(backoff.pause())
 
     async def _resync(self) -> None:
         while True:

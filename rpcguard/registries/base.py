@@ -47,6 +47,15 @@ class WatchableRegistry(Registry, Protocol):
 
 
 @runtime_checkable
+class PushingRegistry(Registry, Protocol):
+    """A registry that is polled, and pushes lists beside that where it can."""
+
+    def pushed(self, service: str) -> AsyncGenerator[Snapshot, None]:
+        """Yield each list that is pushed; end or raise when nothing is, to be asked again."""
+        ...
+
+
+@runtime_checkable
 class CheckingRegistry(Registry, Protocol):
     """A registry that knows more of one node than its list, which may be out of a cache.
 

@@ -740,3 +740,52 @@ anyio.run(main)
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
     )
     assert (ran.stdout.strip(), ran.returncode) == ("None", 0), ran.stderr
+
+
+class Pushes(Polled):
+    """A polled registry that pushes lists by the next of `scripts`, an async generator function."""
+
+    def __init__(self, *script, scripts):
+        super().__init__(*script)
+        self.scripts = list(scripts)
+
+    def pushed(self, service):
+        assert service == "orders"
+        return (self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0])()
+
+
+async def test_what_is_pushed_beside_polls_is_taken():
+    """At once, and polls go on as before."""
+    stage = Stage()
+
+    async def push():
+        await anyio.sleep(2.5)
+        yield Snapshot(nodes("a", "b", "c"))
+        await anyio.sleep_forever()
+
+    registry = Pushes(LIST, scripts=[push])
+    feed = feed_of(stage, registry)
+    await run_for(2.6, feed)
+    assert stage.listed() == {"a", "b", "c"}
+    assert len(registry.times) == 1
+
+
+async def test_a_push_that_breaks_costs_no_poll(caplog):
+    """It is begun anew after a pause that grows, and no warning tells of it."""
+    stage = Stage()
+    begun = []
+
+    async def push():
+        begun.append(anyio.current_time())
+        raise RegistryError("closed")
+        yield LIST
+
+    registry = Pushes(LIST, scripts=[push])
+    feed = feed_of(stage, registry)
+    await run_for(60.0, feed)
+    assert feed.trouble is None
+    assert warnings(caplog) == []
+    assert len(registry.times) > 8
+    pauses = [after - before for before, after in pairwise(begun)]
+    assert pauses[0] < 0.3
+    assert max(pauses) > 10.0

@@ -52,7 +52,7 @@ class NacosBackend(Backend):
     def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
         password = WRONG_PASSWORD if wrong_credentials else self._nacos.password
         dead = f"127.0.0.1:{self._dead_port}," if dead_member else ""
-        return f"nacos://nacos:{password}@{dead}127.0.0.1:{self._nacos.port}?interval=0.2"
+        return f"nacos://nacos:{password}@{dead}127.0.0.1:{self._nacos.port}?interval=60"
 
     def secrets(self) -> tuple[str, ...]:
         return self._nacos.password, WRONG_PASSWORD, self._nacos.token

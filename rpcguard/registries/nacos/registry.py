@@ -1,4 +1,4 @@
-"""The registry `nacos://`: Nacos' HTTP API of any age, polled."""
+"""The registry `nacos://`: Nacos' HTTP API of any age, polled, and its push."""
 
 from __future__ import annotations
 
@@ -10,26 +10,20 @@ from urllib.parse import urlencode
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard.errors import RegistryError
 from rpcguard.registries._rules.dubbo import GROUP
 from rpcguard.registries._rules.dubbo_rules import DubboService
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import (
-    Fields,
-    flag,
-    mapping,
-    number,
-    part,
-    scheme,
-    started_at,
-)
-from rpcguard.registries._shared.nodes import nodes_from_json
+from rpcguard.registries._shared.fields import part
+from rpcguard.registries.nacos.lists import NacosList, list_of
+from rpcguard.registries.nacos.push import NacosPush, PushedGroup
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncGenerator
 
-    from rpcguard._core.nodes.node import Status
     from rpcguard._core.policies.routing import Route
     from rpcguard.registries._shared.client import HttpReply
     from rpcguard.registries._shared.urls import RegistryURL
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
 _FORM: Final = URLForm(
     example="nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/nacos?namespace=prod",
     ports={"nacos": 8848, "nacos+https": 8848},  # where Nacos listens by default
-    options=("caller", "cluster", "group", "interval", "namespace"),
+    options=("caller", "cluster", "group", "interval", "namespace", "push"),
     path="any",
     credentials="login",
 )
@@ -45,9 +39,13 @@ _FORM: Final = URLForm(
 # Statuses of an API that this server does not have: never had, put away, turned off.
 _ABSENT: Final = (404, 405, 410, 501)
 _NO_SERVICE: Final = (20004, 21008)  # Nacos' codes: no such resource, no such service
-# Seconds: what `cacheMillis` may make of the poll interval.
-_SHORTEST_INTERVAL, _LONGEST_INTERVAL = 1.0, 60.0
-_DEFAULT_CLUSTER: Final = "DEFAULT"
+
+
+_PUSH_PORT: Final = 1000  # beyond the port of HTTP, in every Nacos
+
+_BESIDE_PUSH: Final = 30.0
+"""Seconds between polls while lists are pushed: one finds what a push has lost, and costs the
+server 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +72,20 @@ _V1: Final = _API(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
-    """What either generation says of a service; `lies` if `healthy` is not to be believed."""
-
-    hosts: object
-    interval: float | None = None
-    lies: bool = False
-    complete: bool = True
-
-
 class NacosRegistry:
-    """A registry that polls Nacos by the v3 client API, or by v1 where a server has no v3.
+    """A registry that polls Nacos by the v3 client API or by v1, and takes what it pushes.
 
     URL form: `nacos://user:password@h1:8848,h2:8848/nacos`, or `nacos+https://`;
     `docs/registries/nacos` has the options and where each field of a node comes from. Several
     addresses are one cluster: the next is asked when one fails.
 
-    Live: the HTTP API pushes nothing; v1 advises an interval, v3 does not. With a user, the object
-    logs in before its first question and again when its token is refused. Nacos answers alike for
-    an unknown service and an empty one: `known` is False until this object has seen a node of it.
-    Where Nacos calls every node healthy to protect a service, and says so, its list is not
-    authoritative. Works on asyncio and trio; `aclose` it in the event loop that used it.
+    Live: lists are pushed by gRPC on the port above by a thousand, where that is open and the
+    package h2 is there; else polls alone count. v1 advises an interval, v3 does not. With a user,
+    the object logs in before its first question and again when its token is refused. Nacos answers
+    alike for an unknown service and an empty one: `known` is False until this object has seen a
+    node of it. Where Nacos calls every node healthy to protect a service, and says so, its list is
+    not authoritative. Works on asyncio and trio, the push on asyncio; `aclose` it in the event loop
+    that used it.
     """
 
     def __init__(
@@ -118,6 +108,12 @@ class NacosRegistry:
         self._login_form = _login_form(parsed)
         self._shown = endpoint.at(self._base)
         self._client = endpoint.client(timeout=timeout, max_bytes=max_bytes)
+        self._push: NacosPush | None = None
+        if parsed.choice("push", ("on", "off"), "on") == "on" and not endpoint.secure:
+            places = [(host, port + _PUSH_PORT) for host, port in parsed.hosts]
+            namespace = parsed.query.get("namespace", "")
+            group = PushedGroup(namespace, self._query["groupName"], self._clusters)
+            self._push = NacosPush(places, group, self._push_token)
         self._api = _V3
         self._token: str | None = None
         self._logging_in = anyio.Lock()
@@ -135,22 +131,48 @@ class NacosRegistry:
         where = f"{answer.url}, service {service!r}"
         try:
             found = _read(answer)
-            nodes = nodes_from_json(
-                found.hosts,
-                where=where,
-                faults=self._faults,
-                read=lambda entry: _node(entry, lies=found.lies),
-            )
+            return self._snapshot(service, found, where)
         except ValueError as error:
             raise answer.error(str(error)) from error
+
+    def _snapshot(self, service: str, found: NacosList, where: str) -> Snapshot:
+        nodes = found.nodes(where, self._faults)
         if nodes:
             self._seen.add(service)
         return Snapshot(
             nodes,
             authoritative=found.complete and not found.lies,
             known=service in self._seen,
-            max_age=self._interval or found.interval,
+            max_age=self._interval or self._seldom or found.interval,
         )
+
+    @property
+    def _seldom(self) -> float | None:
+        """Give the seconds between polls while there is a push."""
+        return _BESIDE_PUSH if self._push is not None and self._push.live else None
+
+    async def pushed(self, service: str) -> AsyncGenerator[Snapshot, None]:
+        """Yield each list that is pushed; raise `RegistryError` where there is no push."""
+        if self._push is None:
+            await anyio.sleep_forever()
+            return
+        where, number = f"push of {self._shown}, service {service!r}", 0
+        with self._push.listening(service) as subscribed:
+            while True:
+                found = list_of(await self._push.next(subscribed, number))
+                number = subscribed.number
+                try:
+                    snapshot = self._snapshot(service, found, where)
+                except ValueError as error:
+                    raise RegistryError(f"{where}: {error}") from error
+                yield snapshot
+
+    async def _push_token(self, refused: str | None) -> str | None:
+        if self._login_form is None:
+            return None
+        if self._token is None or self._token == refused:
+            return await self._new_token(refused)
+        return self._token
 
     async def routes(self, service: str) -> list[Route]:
         """Read Dubbo's rules of a service now, those of its tags and its conditions.
@@ -182,6 +204,8 @@ class NacosRegistry:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        if self._push is not None:
+            self._push.stop()
         await self._client.aclose()
 
     def __repr__(self) -> str:
@@ -288,9 +312,9 @@ def _code(answer: HttpReply) -> object:
     return document.get("code") if isinstance(document, Mapping) else None
 
 
-def _read(answer: HttpReply) -> _List:
+def _read(answer: HttpReply) -> NacosList:
     if _code(answer) in _NO_SERVICE:
-        return _List([])
+        return NacosList([])
     if answer.status != 200:
         raise answer.error()
     document = answer.json()
@@ -299,45 +323,7 @@ def _read(answer: HttpReply) -> _List:
     if "code" in document:
         if document["code"] != 0 or "data" not in document:
             raise ValueError(f"code {str(document['code'])[:20]} is no usable answer")
-        return _List(document["data"])
+        return NacosList(document["data"])
     if "cacheMillis" not in document:
         raise ValueError("neither v3's list nor v1's service is there")
-    hosts = document.get("hosts")
-    return _List(
-        hosts or [],
-        interval=_interval(document["cacheMillis"]),
-        lies=document.get("reachProtectionThreshold") is True,
-        complete=hosts is not None,  # null is no list, as Nacos' own client has it
-    )
-
-
-def _interval(milliseconds: object) -> float | None:
-    advised = number(milliseconds)
-    if not advised:
-        return None
-    return min(max(advised / 1000, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
-
-
-def _node(entry: object, *, lies: bool) -> Fields:
-    entry, metadata = mapping(entry), part(entry, "metadata")
-    cluster = entry.get("clusterName") or _DEFAULT_CLUSTER
-    started = started_at(metadata)
-    return {
-        "host": entry.get("ip"),
-        "port": entry.get("port"),
-        "id": f"{entry.get('ip')}#{entry.get('port')}#{cluster}",
-        "scheme": scheme(metadata),
-        "weight": entry.get("weight"),
-        "status": _status(entry, lies=lies),
-        "zone": metadata.get("zone") or (None if cluster == _DEFAULT_CLUSTER else cluster),
-        "version": metadata.get("version"),
-        "started_at": started,
-        "generation": None if started is None else f"{started:.3f}",
-        "metadata": metadata,
-    }
-
-
-def _status(entry: Mapping[str, object], *, lies: bool) -> Status:
-    if flag(entry.get("enabled")) is False:
-        return "draining"  # not listed by Nacos itself, but by servers that only speak like it
-    return "down" if flag(entry.get("healthy")) is False and not lies else "up"
+    return list_of(document)

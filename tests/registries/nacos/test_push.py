@@ -1,0 +1,228 @@
+"""The push of Nacos: what is said on its stream, and what is left where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+
+from rpcguard.errors import InvalidRegistryURL, RegistryError
+from rpcguard.registries.base import PushingRegistry
+from rpcguard.registries.nacos import NacosRegistry
+from rpcguard.registries.nacos.push import _PAYLOAD
+from tests.support.grpc_peer import grpc_peer
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+def packed(kind, **body):
+    text = json.dumps(body).encode()
+    return _PAYLOAD.encode({"metadata": {"type": kind}, "body": {"value": text}})
+
+
+def unpacked(message):
+    payload = _PAYLOAD.decode(message)
+    body = json.loads(payload["body"]["value"])
+    return payload["metadata"]["type"], payload["metadata"].get("headers", {}), body
+
+
+def service(*ports, name="DEFAULT_GROUP@@orders"):
+    hosts = [{"ip": "10.0.0.1", "port": port, "healthy": True} for port in ports]
+    return {"name": name, "hosts": hosts, "cacheMillis": 10000}
+
+
+class NacosTalk:
+    """A server, from its side of one connection; `heard` is every message of the caller."""
+
+    def __init__(self, talk):
+        self.talk = talk
+        self.heard = []
+        self.next = 1
+
+    async def answer(self, kind, stream=None, **body):
+        """Answer the next question."""
+        stream = self.next
+        self.next += 2
+        self.heard.append(unpacked(await self.talk.message(stream)))
+        await self.talk.begin(stream)
+        await self.talk.send(packed(kind, **body), stream)
+        self.talk.finish(stream=stream)
+
+    async def set_up(self):
+        """Take the caller in, and give the number of its stream."""
+        await self.answer("ServerCheckResponse", resultCode=200, connectionId="1")
+        stream = self.next
+        self.next += 2
+        self.heard.append(unpacked(await self.talk.message(stream)))
+        await self.talk.begin(stream)
+        await self.talk.send(packed("SetupAckRequest"), stream)
+        return stream
+
+    async def subscribed(self, *ports, **more):
+        """Answer a subscription."""
+        answer = {"resultCode": 200, "serviceInfo": service(*ports, **more)}
+        await self.answer("SubscribeServiceResponse", **answer)
+
+
+@contextlib.asynccontextmanager
+async def registry_of(port, options="", user=""):
+    registry = NacosRegistry.from_url(f"nacos://{user}127.0.0.1:{port - 1000}{options}")
+    try:
+        yield registry
+    finally:
+        await registry.aclose()
+
+
+@contextlib.asynccontextmanager
+async def pushes(registry, name="orders"):
+    """Give a function that waits for the next list."""
+    async with contextlib.aclosing(registry.pushed(name)) as lists:
+
+        async def following():
+            return sorted(node.port for node in (await anext(lists)).nodes)
+
+        yield following
+
+
+async def test_lists_are_pushed():
+    """Checked, set up, subscribed: the answer is a list, and so is each push, acknowledged."""
+    heard = []
+    go = asyncio.Event()
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        heard.append(nacos)
+        stream = await nacos.set_up()
+        await nacos.subscribed(1)
+        await go.wait()
+        notice = packed("NotifySubscriberRequest", requestId="7", serviceInfo=service(1, 2))
+        await talk.send(notice, stream)
+        nacos.heard.append(unpacked(await talk.message(stream)))
+        await talk.send(packed("ClientDetectionRequest", requestId="8"), stream)
+        nacos.heard.append(unpacked(await talk.message(stream)))
+        await talk.send(packed("NotifySubscriberRequest", serviceInfo=service(3)), stream)
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, _),
+        registry_of(port, "?namespace=prod&group=TRADE&cluster=blue") as registry,
+        pushes(registry) as following,
+    ):
+        assert isinstance(registry, PushingRegistry)
+        assert await following() == [1]
+        go.set()
+        assert await following() == [1, 2]
+        assert await following() == [3]
+    kinds = [kind for kind, _, _ in heard[0].heard]
+    assert kinds == [
+        "ServerCheckRequest",
+        "ConnectionSetupRequest",
+        "SubscribeServiceRequest",
+        "NotifySubscriberResponse",
+        "ClientDetectionResponse",
+    ]
+    assert heard[0].heard[1][2]["tenant"] == "prod"
+    asked = heard[0].heard[2][2]
+    assert (asked["groupName"], asked["clusters"], asked["subscribe"]) == ("TRADE", "blue", True)
+    assert heard[0].heard[3][2] == {"requestId": "7", "resultCode": 200}
+
+
+async def test_services_share_one_connection():
+    """The second one is subscribed on the stream that is there."""
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        await nacos.set_up()
+        await nacos.subscribed(1)
+        await nacos.subscribed(2, name="DEFAULT_GROUP@@stock")
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, talks),
+        registry_of(port) as registry,
+        pushes(registry) as orders,
+    ):
+        assert await orders() == [1]
+        async with pushes(registry, "stock") as stock:
+            assert await stock() == [2]
+        assert len(talks) == 1
+
+
+@pytest.mark.parametrize("way", ["finish", "close", "reset request"])
+async def test_a_stream_that_ends(way):
+    """Who listens is told, and the next one who listens gets a stream of his own."""
+    go = asyncio.Event()
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        stream = await nacos.set_up()
+        await nacos.subscribed(1)
+        await go.wait()
+        if way == "finish":
+            talk.finish(stream=stream)
+        elif way == "close":
+            talk.writer.close()
+        else:
+            await talk.send(packed("ConnectResetRequest", requestId="1"), stream)
+        await asyncio.Event().wait()
+
+    async with grpc_peer(script) as (port, talks), registry_of(port) as registry:
+        for number in (1, 2):
+            go.clear()
+            async with pushes(registry) as following:
+                assert await following() == [1]
+                go.set()
+                with pytest.raises(RegistryError):
+                    await following()
+            assert len(talks) == number
+
+
+async def test_a_closed_port():
+    """It is told at once; polls are none of its business."""
+    async with registry_of(2001) as registry, pushes(registry) as following:
+        with pytest.raises(RegistryError, match=r"127\.0\.0\.1:2001"):
+            await following()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (packed("ErrorResponse", resultCode=500, errorCode=403, message="user"), "code 403: user"),
+        (b"\xff", "cannot be read"),
+        (_PAYLOAD.encode({"body": {"value": b"[]"}}), "is no object"),
+        (_PAYLOAD.encode({"body": {"value": b"{"}}), "cannot be read"),
+    ],
+)
+async def test_answers_of_no_use(answer, reason):
+    """Each is told for what it is."""
+
+    async def script(talk):
+        await talk.message()
+        await talk.begin()
+        await talk.send(answer)
+        talk.finish()
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, _),
+        registry_of(port) as registry,
+        pushes(registry) as following,
+    ):
+        with pytest.raises(RegistryError, match=reason):
+            await following()
+
+
+async def test_no_push_where_none_is_wanted():
+    """Nor with TLS, for which Nacos has settings of its own."""
+    registry = NacosRegistry.from_url("nacos://127.0.0.1:1?push=off")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), pushes(registry) as following:
+            await following()
+    assert NacosRegistry.from_url("nacos+https://127.0.0.1:1")._push is None
+    with pytest.raises(InvalidRegistryURL, match="push"):
+        NacosRegistry.from_url("nacos://127.0.0.1:1?push=maybe")
