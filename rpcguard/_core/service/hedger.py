@@ -20,8 +20,9 @@ _WINDOW: Final = 10.0
 """Seconds over which hedges are held against calls: that of the retry budget."""
 _KEPT: Final = 256
 """Last answers that the quantile is of: twelve lie above 0.95, so that one hardly moves it."""
-_RECENT: Final = 32
-"""Last answers whose median is that of now: a brown-out shows after half as many."""
+_RECENT: Final = 64
+"""Last answers whose median is that of now: of 32, one caller in three stopped for mere noise. A
+brown-out shows after half as many."""
 _EVERY: Final = 16
 """Answers between two looks at all of them, which take some 20 µs."""
 _BLOCK: Final = 10.0
