@@ -19,7 +19,7 @@ from rpcguard.registries._shared.nodes import MOST_NODES, nodes_from_json
 from rpcguard.registries.dns import DnsRegistry
 from rpcguard.registries.etcd.registry import EtcdRegistry
 from rpcguard.registries.http import HttpRegistry
-from rpcguard.registries.xds.rest import _endpoints
+from rpcguard.registries.xds.assignments import _endpoints
 from tests.support.stage import Stage
 
 LIMIT = 1024 * 1024
