@@ -115,6 +115,7 @@ class NacosRegistry:
             group = PushedGroup(namespace, self._query["groupName"], self._clusters)
             self._push = NacosPush(places, group, self._push_token)
         self._api = _V3
+        self._pushes = False
         self._token: str | None = None
         self._logging_in = anyio.Lock()
         self._seen: set[str] = set()
@@ -155,7 +156,8 @@ class NacosRegistry:
         """Yield each list that is pushed; raise `RegistryError` where there is no push."""
         if self._push is None:
             await anyio.sleep_forever()
-            return
+        if self._push is None or not self._pushes:
+            return  # what only speaks like Nacos is not known to bear it: Polaris 1.18 ended
         where, number = f"push of {self._shown}, service {service!r}", 0
         with self._push.listening(service) as subscribed:
             while True:
@@ -216,7 +218,7 @@ class NacosRegistry:
         for api in (first, _V1 if first is _V3 else _V3):
             answer = await self._ask(self._list_target(api, service))
             if not _is_absent(answer):
-                self._api = api
+                self._api, self._pushes = api, api is _V3
                 return answer
         raise answer.error("neither the v3 nor the v1 API is there: is this Nacos, and its path?")
 

@@ -72,6 +72,7 @@ class NacosTalk:
 @contextlib.asynccontextmanager
 async def registry_of(port, options="", user=""):
     registry = NacosRegistry.from_url(f"nacos://{user}127.0.0.1:{port - 1000}{options}")
+    registry._pushes = True  # as after an answer of v3
     try:
         yield registry
     finally:
