@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._checks import require
-from rpcguard._config.options import CHECKS, unknown
+from rpcguard._config.options import CHECKS, LIMITS, unknown
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.balancing.least_requests import LeastRequests
 from rpcguard._core.balancing.random import Random
@@ -15,7 +15,7 @@ from rpcguard._core.balancing.round_robin import RoundRobin
 from rpcguard._core.policies.bundle import OPTIONS
 from rpcguard._core.policies.incidents import Incident, incidents_of
 from rpcguard._core.policies.overload import Adaptive, Throttle
-from rpcguard._core.policies.overrides import Overrides, host_name
+from rpcguard._core.policies.overrides import Overrides, by_host_name
 from rpcguard._core.routing.documents import routes_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read(
         require("it", document, "a table of options", isinstance(document, Mapping))
         assert isinstance(document, Mapping)
         return _read(document, written_at, limits)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"config {where}: {error}") from None
 
 
@@ -75,6 +75,7 @@ def _read(
 ) -> ConfigDocument:
     services = given.get("services", {})
     require("services", services, "a table of tables", _is_tables(services))
+    services = by_host_name(services)
     options = {
         name: _option(name, value, limits)
         for name, value in given.items()
@@ -84,9 +85,9 @@ def _read(
     require("http1", False, "true, or http2 with it: nothing else is spoken", spoken)
     return ConfigDocument(
         options,
-        {host_name(name): _overrides(name, table) for name, table in services.items()},
+        {name: _overrides(name, table) for name, table in services.items()},
         incidents_of(given["incident"], written_at) if "incident" in given else (),
-        frozenset(_names(given)),
+        frozenset(_names({**given, "services": services} if services else given)),
     )
 
 
@@ -115,7 +116,10 @@ def _option(name: str, value: Any, limits: Callable[..., object]) -> object:
         return value
     if name == "limits":
         require(name, value, "a table such as { max_connections = 50 }", isinstance(value, Mapping))
-        return limits(**{**_LIMITS, **value})
+        for key in value:
+            if key not in LIMITS:
+                raise ValueError(unknown(key, LIMITS, name, in_code=False))
+        value = limits(**{**_LIMITS, **value})
     if name not in CHECKS:
         raise ValueError(unknown(name, KEYS, "it", in_code=False))
     wanted, good = CHECKS[name]

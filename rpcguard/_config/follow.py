@@ -6,12 +6,13 @@ import threading
 import time
 import weakref
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
 from rpcguard._core.policies.incidents import in_force, switches_of
-from rpcguard._core.service.effects import Event
+from rpcguard._core.service.effects import Event, carry_out
 from rpcguard._discovery.background import background
 from rpcguard._text import plain
 
@@ -99,16 +100,22 @@ class IncidentSwitches:
 
     def _adopt(self, document: ConfigDocument) -> None:
         before, self._document = self._document, document
+        made_of = self._made_of
         waiting = sorted(
             name
             for name in {*document.options, *before.options}
-            if document.options.get(name) != before.options.get(name)
+            if document.options.get(name)
+            not in (before.options.get(name), made_of.options.get(name))
         )
-        if document.services != before.services:
+        if document.services not in (before.services, made_of.services):
             waiting.append("services")
         if waiting:
             reason = f"{', '.join(waiting)} changed, which counts from the next start"
             self._say(reason, code="waiting", enforced=False)
+        for incident in document.incidents:
+            if incident.until <= self._wall() and incident not in before.incidents:
+                reason = f"over before it began, by the time of the file: {incident.turned}"
+                self._say(reason, incident.service, code="ended", enforced=False)
 
     def turn(self) -> None:
         """Turn the switches of all services as they stand now; tell what has begun or is over."""
@@ -116,14 +123,14 @@ class IncidentSwitches:
         with self._lock:
             services, told = list(self._services), self._told
             self._told = now
+        for service in services:
+            self._turn(service)
         for incident in now:
             if incident not in told:
                 self._say(_begun(incident), incident.service, code="switched")
         for incident in told:
             if incident not in now:
                 self._say(f"over: {incident.turned}", incident.service, code="ended")
-        for service in services:
-            self._turn(service)
 
     def _turn(self, service: Service) -> None:
         switches = switches_of(self.incidents, service.name, self._wall())
@@ -131,7 +138,8 @@ class IncidentSwitches:
             service.switch(switches)
 
     def _say(self, reason: str, service: str = "", *, code: str, enforced: bool = True) -> None:
-        self._tell(Event("config", service, None, plain(reason), enforced, code))
+        event = Event("config", service, None, plain(reason), enforced, code)
+        carry_out(partial(self._tell, event))  # an interrupt has nothing here to end but this
 
 
 def _begun(incident: Incident) -> str:
@@ -145,7 +153,7 @@ async def _follow(here: weakref.ref[IncidentSwitches], file: ConfigFile) -> None
         found, fault = None, None
         try:
             found = await file.document.read()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever is wrong with a file, it goes on to be followed
             fault = f"config {file.path}: cannot be read: {error}"
         switches = here()
         if switches is None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import ipaddress
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from rpcguard._checks import is_amount, is_several, require
+from rpcguard._checks import is_amount, is_several, is_whole, require
 from rpcguard._core.policies.bundle import OPTIONS, policy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
-_LIMITS: Final = ("max_connections", "max_keepalive_connections", "keepalive_expiry")
+LIMITS: Final = ("max_connections", "max_keepalive_connections", "keepalive_expiry")
 
 _OF_CLIENT: Final = "is an option of the client: httpx.Client(transport=transport, {name}=...)"
 
@@ -42,20 +44,47 @@ def _is_cert(value: object) -> bool:
 
 
 def _is_limits(value: object) -> bool:
-    # By what it has: httpx and httpx2 have a class each, and are alike.
-    return value is None or all(hasattr(value, name) for name in _LIMITS)
+    # By what it has: httpx and httpx2 have a class each, and are alike. Neither checks it.
+    if value is None:
+        return True
+    if not all(hasattr(value, name) for name in LIMITS):
+        return False
+    *counts, expiry = (getattr(value, name) for name in LIMITS)
+    whole = all(count is None or is_whole(count) for count in counts)
+    return whole and (expiry is None or is_amount(expiry))
+
+
+def _is_address(value: object) -> bool:
+    if value is None:
+        return True
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
+def _is_listener(value: object) -> bool:
+    # What a coroutine function gives would be awaited by nobody.
+    call = getattr(value, "__call__", None)  # noqa: B004
+    several = map(inspect.iscoroutinefunction, (value, call))
+    return value is None or (callable(value) and not any(several))
 
 
 def _is_socket_options(value: object) -> bool:
     if value is None:
         return True
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    if not isinstance(value, Collection):  # what can be gone through once is not gone through here
+        return isinstance(value, Iterable)
+    return not isinstance(value, str | bytes | Mapping) and is_several(value, tuple)
 
 
 def _is_names(value: object) -> bool:
     if value is None:
         return True
-    return isinstance(value, Mapping) and is_several([*value, *value.values()], str)
+    if not isinstance(value, Mapping):
+        return False
+    texts = [*value, *value.values()]
+    return is_several(texts, str) and all(texts)
 
 
 def _has(method: str) -> Callable[[object], bool]:
@@ -74,16 +103,19 @@ CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "trust_env": ("True or False", _is_switch),
     "http1": ("True or False", _is_switch),
     "http2": ("True or False", _is_switch),
-    "limits": ("of the class Limits, such as httpx.Limits(max_connections=10)", _is_limits),
+    "limits": (
+        "of the class Limits, of numbers, such as httpx.Limits(max_connections=10)",
+        _is_limits,
+    ),
     "local_address": (
         'an IP address as a text, such as "10.0.0.1", or None',
-        lambda value: value is None or isinstance(value, str),
+        _is_address,
     ),
     "socket_options": (
         "some tuples, such as [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]",
         _is_socket_options,
     ),
-    "on_event": ("called with an Event", lambda value: value is None or callable(value)),
+    "on_event": ("called with an Event, and not awaited", _is_listener),
     "tracer_provider": ("what has `get_tracer`, or None", _has("get_tracer")),
     "meter_provider": ("what has `get_meter`, or None", _has("get_meter")),
 }

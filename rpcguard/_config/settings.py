@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,7 +13,7 @@ from rpcguard._checks import require
 from rpcguard._config.document import ConfigDocument, read
 from rpcguard._core.policies.bundle import OPTIONS, policy_of
 from rpcguard._core.policies.incidents import in_force
-from rpcguard._core.policies.overrides import Overrides, host_name
+from rpcguard._core.policies.overrides import Overrides, by_host_name
 from rpcguard._discovery.rule_sources import DocumentFile
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ MOST_BYTES: Final = 1 << 20
 Source = Literal["default", "file", "environment", "code", "switch"]
 
 _SECRET: Final = re.compile(
-    r"(://|[?&][^=&]*(?:token|password|secret|key)[^=&]*=)[^/@&?]+(?=@|&|$)"
+    r"(://)(?:[^/@?]*:[^@?]*|[^/@?]+)(?=@)"
+    r"|([?&][^=&]*(?:token|password|secret|key)[^=&]*=)[^&]+",
+    re.IGNORECASE,
 )
 """The user of a URL, with the password, and what its query has of the kind."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Setting:
     """One value that a transport goes by, and where it came from."""
 
@@ -46,11 +49,15 @@ class Setting:
     """Code goes before the environment, that before the file, that before the defaults; a switch
     goes before all of them."""
 
+    def __repr__(self) -> str:
+        shown = self.as_dict()["value"]
+        return f"Setting(name={self.name!r}, value={shown!r}, source={self.source!r})"
+
     def as_dict(self) -> dict[str, object]:
         """Give it as plain values that `json.dumps` takes, without passwords."""
         value = _plain(self.value)
-        if self.name == "registry" and isinstance(value, str):
-            value = _SECRET.sub(r"\1REDACTED", value)
+        if isinstance(value, str):  # a URL may stand in many an option
+            value = _SECRET.sub(r"\1\2REDACTED", value)
         if self.name == "cert" and isinstance(value, list):
             value = [*value[:2], *("REDACTED" for _ in value[2:])]
         return {"name": self.name, "value": value, "source": self.source}
@@ -75,7 +82,8 @@ class ConfigFile:
 
     def understood(self, found: object) -> ConfigDocument:
         """Read what stands in it; raise `ValueError` likewise."""
-        written_at = self.document.written_at
+        # A clock that was put back, or that of another machine, must not make a switch last longer.
+        written_at = min(self.document.written_at, time.time())
         return read(found, self.path, written_at=written_at, limits=self._limits)
 
 
@@ -107,15 +115,14 @@ class Settings:
 
     def _services(self) -> dict[str, Overrides]:
         services = dict(self.document.services)
-        for given, overrides in self._code.get("services", {}).items():
-            name = host_name(given)
+        for name, overrides in by_host_name(self._code.get("services", {})).items():
             before = services.get(name, Overrides())
             services[name] = Overrides(**{**before.given(), **overrides.given()})
         return services
 
     def _in_code(self, service: str) -> Mapping[str, object]:
-        given = self._code.get("services", {})
-        return next((one.given() for name, one in given.items() if host_name(name) == service), {})
+        own = by_host_name(self._code.get("services", {})).get(service)
+        return {} if own is None else own.given()
 
     def in_force(self, incidents: tuple[Incident, ...], wall: float) -> list[Setting]:
         """Give every value with its source; `wall` is the time in epoch seconds."""
@@ -184,7 +191,7 @@ def _switched(incident: Incident) -> Iterator[tuple[str, object]]:
 def found_file(given: Any, limits: Callable[..., object]) -> ConfigFile | None:
     """Give the file that `config` or the environment names; `False` is none, whatever that says."""
     wanted = "the path of a TOML or JSON file, or False for none"
-    good = given is None or given is False or isinstance(given, str | os.PathLike)
+    good = given is None or given is False or (isinstance(given, str | os.PathLike) and given != "")
     require("config", given, wanted, good)
     path = os.environ.get(ENVIRONMENT) if given is None else given
     return ConfigFile(os.fspath(path), limits) if path else None

@@ -137,7 +137,10 @@ def _parsed(body: bytes, most: int, *, toml: bool) -> object:
         raise ValueError(f"it has more than {most} bytes")
     if not toml:
         return json_from_bytes(body)
-    return tomllib.loads(body.decode())
+    try:
+        return tomllib.loads(body.decode("utf-8-sig"))  # editors of Windows write a mark before it
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 class DocumentRules:

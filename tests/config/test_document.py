@@ -104,3 +104,51 @@ def test_what_is_wrong_is_named(document, said):
     """The file, the key, the value and a right form, in one sentence."""
     with pytest.raises(ValueError, match=f"^config f.toml: {said}"):
         understood(document)
+
+
+def test_a_service_stands_there_once():
+    """Names of hosts know no case: of two tables one would be lost, and nobody could say which."""
+    tables = {"Orders": {"retry": False}, "orders.": {"retry": {"attempts": 3}}}
+    with pytest.raises(ValueError, match=r"services must be there once, and 'orders' is"):
+        understood({"services": tables})
+    with pytest.raises(ValueError, match="services must be by names of services, not ''"):
+        understood({"services": {"": {}}})
+
+
+def test_what_a_service_says_is_said_by_its_host_name():
+    """As settings look for it."""
+    assert "services.orders.retry" in understood({"services": {"Orders": {"retry": False}}}).said
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"max_conections": 10}, "limits has no option 'max_conections'; did you mean max_con"),
+        ({"max_connections": "ten"}, "limits must be of the class Limits, of numbers, such as"),
+        ({"max_connections": True}, "limits must be of the class Limits, of numbers, such as"),
+        ({"keepalive_expiry": -1}, "limits must be of the class Limits, of numbers, such as"),
+    ],
+)
+def test_limits_are_checked(table, said):
+    """Libraries of clients take anything, and fail at the first call."""
+    with pytest.raises(ValueError, match=said):
+        understood({"limits": table})
+
+
+@pytest.mark.parametrize("depth", [3, 100_000])
+def test_a_fault_is_told_however_deep_it_lies(depth):
+    """What cannot be gone through is refused as any other fault is."""
+    deep: object = 1
+    for _ in range(depth):
+        deep = {"a": deep}
+    with pytest.raises(ValueError, match=r"^config f\.toml: "):
+        understood({"names": deep})
+
+
+@pytest.mark.parametrize(
+    "end", [{"for": 1e12}, {"for": 1e300}, {"until": "9999-12-31T23:59:59-12:00"}]
+)
+def test_a_switch_ends_at_a_date(end):
+    """What is after the last date could not be told in the log."""
+    with pytest.raises(ValueError, match="incident: its end must be a moment before the year 1"):
+        understood({"incident": {"retry": False, **end}})

@@ -10,7 +10,7 @@ import pytest
 from rpcguard import Event, Node
 from rpcguard._config.follow import IncidentSwitches
 from rpcguard._config.settings import ConfigFile, Settings
-from rpcguard._core.policies.incidents import ALL_ON
+from rpcguard._core.policies.incidents import ALL_ON, Incident, switches_of
 from rpcguard.testing import ManualClock, ScriptedRegistry
 from tests.support.library import Transport, http
 from tests.support.stage import Stage
@@ -105,6 +105,64 @@ def test_what_is_no_switch_waits_for_the_next_start(desk):
     reason = "retry, services changed, which counts from the next start"
     assert desk.look() == [("waiting", reason)]
     assert desk.look() == []
+
+
+def test_what_is_as_it_was_at_the_start_waits_for_nothing(desk):
+    """It is in force: a change that was taken back needs no restart."""
+    desk.write("[retry]\nattempts = 5\n[services.orders]\nretry = false\n")
+    desk.look()
+    desk.write("# as before\n")
+    assert desk.look() == []
+
+
+def test_a_switch_of_an_old_file_is_told(desk):
+    """A file that was copied with its time turns nothing: whoever turned it is to know."""
+    desk.now.advance(3601.0)
+    desk.write("[incident]\nretry = false\n")
+    assert desk.look() == [("ended", "over before it began, by the time of the file: retry off")]
+    assert desk.service.switches == ALL_ON
+
+
+def test_a_listener_that_raises_costs_no_switch(desk, capsys):
+    """Neither the switches nor that the file is followed; not even by `sys.exit`."""
+    for fault in (RuntimeError("a defect"), SystemExit(3)):
+
+        def tell(event: Event, fault: BaseException = fault) -> None:
+            raise fault
+
+        desk.write("[incident]\nretry = false\n")
+        switches = IncidentSwitches(Settings({}, {}, desk.file), tell, desk.now)
+        switches._services.add(desk.service)
+        switches.take(ConfigFile(str(desk.path), http.Limits).document.read_now())
+        assert not desk.service.switches.retry
+        desk.service.switch(ALL_ON)
+    assert "a defect" in capsys.readouterr().err
+
+
+def test_a_switch_counts_for_the_ports_of_a_service():
+    """As what a service has otherwise does: `orders` is `orders:8080` too, not the reverse."""
+    turned = [Incident(retry=False, service="Orders")]
+    assert not switches_of(turned, "orders:8080", 0.0).retry
+    turned = [Incident(retry=False, service="orders:8080")]
+    assert switches_of(turned, "orders", 0.0).retry
+    assert not switches_of(turned, "orders:8080", 0.0).retry
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "names" + ".a" * 20_000 + " = 1"])
+def test_a_file_that_nobody_can_read_ends_nothing(tmp_path, caplog, text):
+    """It is told as any bad file, and the next good one counts."""
+    path = tmp_path / "rpcguard.toml"
+    path.write_text("")
+    registry = ScriptedRegistry()
+    registry.set("orders", [Node("10.0.0.1", 1), Node("10.0.0.2", 1)])
+    answers = http.MockTransport(lambda _: http.Response(503))
+    transport = Transport(registry, config=path, node_transport=lambda _: answers)
+    with http.Client(transport=transport, base_url="http://orders") as client:
+        assert calls(client) == [2]
+        path.write_text(text)
+        until(lambda: "the last good one stays" in caplog.text)
+        path.write_text("\N{BYTE ORDER MARK}[incident]\nretry = false\n")
+        until(lambda: not transport._service("orders").switches.retry)
 
 
 def test_a_service_is_forgotten(desk):

@@ -10,7 +10,7 @@ import pytest
 import rpcguard
 from rpcguard._core.policies.bundle import OPTIONS, Policies
 from rpcguard.testing import ScriptedRegistry
-from tests.support.library import AsyncTransport, Transport
+from tests.support.library import AsyncTransport, Transport, http
 
 WRONG: dict[str, list[object]] = {
     "balancer": [rpcguard.LeastLoaded(), "least loaded"],
@@ -28,15 +28,21 @@ WRONG: dict[str, list[object]] = {
     "affinity": ["header.x-user", ""],
     "services": [3, ["orders"]],
     "unknown_service": ["ignore", ["direct"], True],
-    "names": ["orders", {"orders": 3}, 0],
+    "names": ["orders", {"orders": 3}, 0, {"orders": ""}, {"": "Orders"}],
     "verify": [None, 1, b"ca.pem"],
     "cert": [3, ("a.pem",), {"cert": "a.pem"}],
     "trust_env": ["no", 0, None],
     "http1": ["no", 1],
     "http2": ["yes", 0],
-    "limits": [10, {"max_connections": 10}],
-    "local_address": [3, ("10.0.0.1", 0)],
-    "socket_options": [3, "nodelay", {1: 2}],
+    "limits": [
+        10,
+        {"max_connections": 10},
+        http.Limits(max_connections="ten"),  # type: ignore[arg-type]
+        http.Limits(max_keepalive_connections=True),
+        http.Limits(keepalive_expiry=-1.0),
+    ],
+    "local_address": [3, ("10.0.0.1", 0), "eth0", ""],
+    "socket_options": [3, "nodelay", {1: 2}, [1, 2]],
     "tracer_provider": ["otlp"],
     "meter_provider": [3],
     "drain_timeout": [None, "1", True, -1, float("nan"), float("inf")],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 
 from rpcguard import DeadlinePolicy, Overrides, RetryPolicy
+from rpcguard._config.settings import ConfigFile, Setting
 from rpcguard.testing import ScriptedRegistry
 from tests.support.library import AsyncTransport, Transport, http
 
@@ -120,6 +123,46 @@ def test_limits_are_those_of_the_library(file):
     with Transport(URL, config=file("[limits]\nmax_connections = 7\n")) as transport:
         (limits,) = [one.value for one in transport.settings() if one.name == "limits"]
     assert limits == http.Limits(max_connections=7, keepalive_expiry=4.0)
+
+
+def test_the_time_of_a_file_is_never_in_the_future(file):
+    """A clock that was put back must not make a switch last for years."""
+    path = file("[incident]\nretry = false\n")
+    ahead = time.time() + 1e8
+    os.utime(path, (ahead, ahead))
+    (incident,) = ConfigFile(path, http.Limits).read().incidents
+    assert incident.until < ahead
+
+
+def test_no_file_is_not_an_empty_name(file):
+    """A variable of the program that is not set must not mean that there are no options."""
+    with pytest.raises(ValueError, match="config must be the path of a TOML or JSON file, or Fa"):
+        Transport(URL, config="")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "consul://:hidden@10.0.0.1:8500",
+        "consul://:hid/hidden@10.0.0.1:8500",
+        "consul+https://hidden@10.0.0.1:8500",
+        "https://rules.local/{service}?Access_Token=hid/hidden",
+        "https://rules.local/{service}?password=hidden@x#y",
+    ],
+)
+def test_no_setting_shows_a_secret(secret):
+    """In whatever option a URL stands, and in a REPL as well as in a document."""
+    for name in ("registry", "routing.source"):
+        setting = Setting(name, secret, "code")
+        assert "hid" not in repr(setting) + json.dumps(setting.as_dict())
+        assert setting.value == secret
+    assert "hid" not in repr(Setting("cert", ("a.pem", "b.pem", "hidden"), "code"))
+
+
+def test_what_is_no_secret_is_shown():
+    """Names of services may have signs of URLs."""
+    plain = "static:///SHOP@@Orders=10.0.0.1:80?weight=2"
+    assert Setting("registry", plain, "code").as_dict()["value"] == plain
 
 
 def test_settings_are_plain_and_keep_secrets():

@@ -11,6 +11,7 @@ import httpx
 from rpcguard._config.settings import ENVIRONMENT, Setting, Settings, found_file
 from rpcguard._httpx import Transport
 from rpcguard._text import plain
+from rpcguard.registries.base import entry_of
 
 
 def check_file(path: str | None) -> None:
@@ -18,7 +19,9 @@ def check_file(path: str | None) -> None:
     file = found_file(path, httpx.Limits)
     if file is None:
         raise ValueError(f"no file to check: name one, or set {ENVIRONMENT}")
-    file.read()
+    registry = file.read().options.get("registry")
+    if registry is not None:
+        entry_of(registry)
     print(f"{plain(file.path)}: good")
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _LASTS: Final = 3600.0
 """Seconds after which a switch that names no end is over: one that is forgotten must not stay."""
 
+_LATEST: Final = 253_402_300_799.0
+"""The last second of the year 9999, in epoch seconds: no date is later, and the log tells one."""
+
 _WHEN_WANTED: Final = "a moment with its offset, such as 2026-11-26T15:00:00Z"
 _OUT_WANTED: Final = 'a list of ids or addresses of nodes, such as ["10.0.0.7:8080"]'
 
@@ -103,6 +106,7 @@ def _incident(table: dict[str, Any], written_at: float) -> Incident:
     length = table.pop("for", _LASTS)
     require("incident: for", length, "seconds above 0", is_amount(length) and length > 0)
     until = _moment(table.pop("until")) if "until" in table else written_at + length
+    require("incident: its end", until, "a moment before the year 10000", until <= _LATEST)
     try:
         return Incident(until=until, **table)
     except ValueError as error:
@@ -128,8 +132,12 @@ def in_force(incidents: Iterable[Incident], wall: float) -> tuple[Incident, ...]
 
 
 def switches_of(incidents: Iterable[Incident], service: str, wall: float) -> Switches:
-    """Say how the switches of a service stand; of several incidents each turns its own."""
-    mine = [one for one in in_force(incidents, wall) if one.service in ("", service)]
+    """Say how the switches of a service stand; of several incidents each turns its own.
+
+    Those of `orders` also count for `orders:8080`, as what it has otherwise does.
+    """
+    names = ("", service, service.rpartition(":")[0])
+    mine = [one for one in in_force(incidents, wall) if one.service in names]
     return Switches(
         retry=all(one.retry for one in mine),
         hedge=all(one.hedge for one in mine),

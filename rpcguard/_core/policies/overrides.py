@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from rpcguard._checks import require
 from rpcguard._core.policies.bundle import OPTIONS, Policies, policy_of
@@ -76,12 +76,25 @@ class Overrides:
         return {name: value for name, value in values.items() if value is not None}
 
 
+OfService = TypeVar("OfService")
+
 SERVICES_WANTED: Final = 'a mapping such as {"orders": Overrides(retry=False)}'
 
 
 def host_name(service: str) -> str:
     """Give the name of a service as the host of a URL has it."""
     return service.lower().removesuffix(".")
+
+
+def by_host_name(services: Mapping[Any, OfService]) -> dict[str, OfService]:
+    """Give what services have, by their names as hosts; raise `ValueError` for one given twice."""
+    found: dict[str, OfService] = {}
+    for name, one in services.items():
+        require("services", name, "by names of services", isinstance(name, str) and name)
+        host = host_name(name)
+        require("services", name, f"there once, and {host!r} is", host not in found)
+        found[host] = one
+    return found
 
 
 class PoliciesByService:
@@ -94,15 +107,14 @@ class PoliciesByService:
     def __init__(self, given: Mapping[str, Any], services: object = None) -> None:
         self.common: Policies = Policies(**given)
         self._given = given
-        self._services: dict[str, Overrides] = {}
         services = {} if services is None else services
         require("services", services, SERVICES_WANTED, isinstance(services, Mapping))
-        for name, overrides in services.items():  # type: ignore[attr-defined]
-            require("services", name, "by names of services", isinstance(name, str) and name)
+        assert isinstance(services, Mapping)
+        self._services: dict[str, Overrides] = by_host_name(services)
+        for name, overrides in services.items():
             where = f"services[{name!r}]"
             wanted = "of the class Overrides, such as Overrides(retry=False)"
             require(where, overrides, wanted, isinstance(overrides, Overrides))
-            self._services[host_name(name)] = overrides
 
     @property
     def hedge(self) -> bool:
