@@ -51,14 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("rpcguard").addHandler(logging.NullHandler())
     try:
         status: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # who closed it wants the status alone
+            sys.stdout.flush()
     except CommandError as error:
         print(f"rpcguard: {printable(error)}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe has left; without this the interpreter complains at its exit.
+    except OSError as error:
+        # Where the reader of a pipe has left there is nothing to be told.
+        if not isinstance(error, BrokenPipeError):
+            print(f"rpcguard: {printable(error)}", file=sys.stderr)
+        # What is still to be written would make the interpreter complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return status

@@ -75,21 +75,30 @@ def seconds(text: str) -> float:
 def header(text: str) -> tuple[str, str]:
     """Read a header `NAME: VALUE` from the command line."""
     name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise CommandError(f"--header needs 'NAME: VALUE', not {text!r}", status=USAGE)
+    if not colon or not name.strip() or not (text.isascii() and text.isprintable()):
+        raise CommandError(
+            f"--header needs 'NAME: VALUE' of printable ASCII, not {text!r}", status=USAGE
+        )
     return name.strip(), value.strip()
 
 
 @contextlib.contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """End the command with one line where rpcguard fails; a wrong URL is wrong usage."""
-    from rpcguard.errors import InvalidRegistryURL, RpcguardError
+    """End the command with one line where rpcguard fails; a wrong URL is wrong usage.
+
+    So is what the environment and its configuration file say wrong of a transport.
+    """
+    import httpx
+
+    from rpcguard.errors import RpcguardError
 
     try:
         yield
-    except InvalidRegistryURL as error:
+    except BrokenPipeError:
+        raise
+    except (ValueError, httpx.InvalidURL) as error:
         raise CommandError(one_line(error), status=USAGE) from error
-    except RpcguardError as error:
+    except (RpcguardError, OSError) as error:  # a file of certificates that is not there, say
         raise CommandError(one_line(error)) from error
 
 

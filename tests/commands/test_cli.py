@@ -117,7 +117,6 @@ def test_help_names_every_option(arguments, words):
         [],
         ["unknown"],
         ["nodes"],
-        ["nodes", TWO_NODES],
         ["demo", "--rate", "many"],
         ["demo", "--seconds", "0"],
         ["demo", "--rate", "-1"],
@@ -377,3 +376,30 @@ def test_a_reader_that_leaves_is_no_crash():
     )
     os.close(write)
     assert (process.returncode, process.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "http://orders/", "--registry", "static:///orders=127.0.0.1:1"),
+        ("check", "static:///orders=127.0.0.1:1", "orders"),
+        ("nodes", "static:///orders=127.0.0.1:1", "orders"),
+    ],
+)
+def test_a_wrong_environment_is_one_clear_line(arguments, monkeypatch, capsys):
+    """What a transport cannot be made of is told as wrong usage is, by every command."""
+    monkeypatch.setenv("RPCGUARD_CONFIG", "/nosuch/rpcguard.toml")
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("rpcguard: config /nosuch/rpcguard.toml: cannot be read")
+    assert said.count("\n") == 1
+
+
+def test_a_closed_or_full_output_is_no_crash():
+    """A script that wants the status alone closes it; a full disk is told in one line."""
+    command = f"{sys.executable} -m rpcguard config"
+    closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, timeout=50)
+    assert (closed.returncode, closed.stderr) == (0, b"")
+    full = subprocess.run(f"{command} >/dev/full", shell=True, capture_output=True, timeout=50)
+    assert full.returncode == 1
+    assert full.stderr == b"rpcguard: [Errno 28] No space left on device\n"

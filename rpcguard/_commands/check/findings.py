@@ -116,6 +116,7 @@ _ERRORS: tuple[tuple[type[BaseException] | str, str, str], ...] = (
     (socket.gaierror, "connect", "its name cannot be resolved here"),
     ("ConnectTimeout", "connect", "no connection in time: a firewall, or the node is frozen"),
     ("ReadTimeout", "answer", "connected, but no answer in time: it hangs, or --timeout is short"),
+    (TimeoutError, "answer", "connected, but its answer comes too slowly to be waited for"),
     (ConnectionResetError, "answer", "the connection was reset; does it speak http on this port?"),
     ("RemoteProtocolError", "answer", "no HTTP came back: {error}; is this port https?"),
 )

@@ -105,12 +105,12 @@ _ONCE = RetryPolicy(attempts=1)
 
 
 async def _ask(client: httpx.AsyncClient, node: Node, wanted: Questions) -> Tried:
-    answer = await client.get(wanted.path)
+    answer = await _head(client, wanted.path, wanted)
     by_address = None
     if answer.status_code in HOST_CHECKS:
-        again = await client.get(wanted.path, headers={"Host": node.address})
+        again = await _head(client, wanted.path, wanted, {"Host": node.address})
         by_address = again.status_code
-    switch = await client.get(_SWITCH)
+    switch = await _head(client, _SWITCH, wanted)
     seen = switch.status_code in _REFUSALS and switch.headers.get("content-type") == _JSON
     return Tried(
         node,
@@ -121,6 +121,18 @@ async def _ask(client: httpx.AsyncClient, node: Node, wanted: Questions) -> Trie
         switch=seen,
         leaving="x-rpcguard-offline" in switch.headers,
     )
+
+
+async def _head(
+    client: httpx.AsyncClient, path: str, wanted: Questions, headers: dict[str, str] | None = None
+) -> httpx.Response:
+    # To connect and to answer has the timeout each. A stream of events has no end: its body is left
+    # unread, and a head that comes byte by byte is not waited for.
+    async with (
+        asyncio.timeout(2 * wanted.timeout),
+        client.stream("GET", path, headers=headers) as answer,
+    ):
+        return answer
 
 
 _JSON = "application/json"

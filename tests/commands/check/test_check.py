@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from email.utils import formatdate
@@ -210,3 +211,41 @@ def test_nodes_outside_of_the_allowed_networks_are_counted():
 
     told = of_list("orders", "consul", [], refused=3)
     assert (told.grade, "allowed_networks" in told.text) == ("fail", True)
+
+
+def without_end(peer: Peer) -> None:
+    """Answer with a stream that goes on as long as somebody reads it."""
+    while peer.request() is not None:
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 99)
+
+
+def drop_by_drop(peer: Peer) -> None:
+    """Send a head that has no end, each byte in time for the timeout of one read."""
+    peer.request()
+    with contextlib.suppress(OSError):
+        peer.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            peer.send(b"A: b\r\n")
+            time.sleep(0.05)
+
+
+def test_answers_that_have_no_end(check, make_node):
+    """A stream of events is an answer; a head that drips is none, and is not waited for."""
+    stream = make_node(without_end)
+    status, lines = check(stream, more=("--path", "/events"))
+    assert status == 0, lines
+    assert f"ok   answer    127.0.0.1:{stream.port}  GET /events: 200" in lines
+    slow = make_node(drop_by_drop)
+    status, lines = check(slow, more=("--timeout", "0.3"))
+    assert status == 1
+    assert "its answer comes too slowly" in lines[2]
+
+
+@pytest.mark.parametrize("path", ["/a\nb", "/\x1b[2J"])
+def test_a_path_that_no_url_can_have(check, make_node, capsys, path):
+    """One line, and wrong usage."""
+    status = cli.main(["check", "static:///orders=127.0.0.1:1", "orders", "--path", path])
+    assert status == 2
+    said = capsys.readouterr().err
+    assert said.startswith("rpcguard: Invalid")
+    assert said.rstrip("\n").isprintable()

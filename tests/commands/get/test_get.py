@@ -52,7 +52,9 @@ def test_statuses(make_node, capsys, monkeypatch):
     assert f"on {dead}: ConnectError" in capsys.readouterr().err
     assert cli.main(["get", "orders/v1"]) == 2
     assert "must be like http://orders/v1" in capsys.readouterr().err
-    assert cli.main(["get", "http://orders/", "--header", "no colon"]) == 2
+    for wrong in ("no colon", "x-a: \N{LATIN SMALL LETTER U WITH DIAERESIS}", "x-a: 1\nx-b: 2"):
+        assert cli.main(["get", "http://orders/", "--header", wrong]) == 2
+        assert "--header needs 'NAME: VALUE' of printable ASCII" in capsys.readouterr().err
     monkeypatch.delenv("RPCGUARD_REGISTRY")
     assert cli.main(["get", "http://orders/"]) == 2
     assert "set RPCGUARD_REGISTRY" in capsys.readouterr().err
