@@ -71,9 +71,7 @@ class Reactions:
             for live in list(roster.blacklist.nodes()):
                 standing.turn(live, "excused", now, "ejection is in shadow", warm=False)
         roster.taken_out = switches.out
-        for live in list(roster.nodes.values()):
-            standing.place_by_hand(live, now)
-        standing.reschedule(now)
+        standing.reassess_all(now, "let in again")
 
     # Attempts
 

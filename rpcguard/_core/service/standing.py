@@ -48,10 +48,11 @@ each health but `well`, `marked` each word but `staying`:
 A probe that only connects finds a port that listens, which an application does long before it can
 answer: such a node is half-open, and one call shows whether it is well.
 
-The state that users see is the first that holds of: drained by the registry, not `well`, not
-`staying`, down in the registry, available. `Standing.reassess` derives it, whatever has happened:
-it moves the node between the pools, warms it up and tells so when it is back, and sets the timer.
-Nothing else moves a node, so nothing is told that was not done.
+The state that users see is the first that holds of: taken out by a switch, drained by the registry,
+not `well`, not `staying`, down in the registry, available. `Standing.reassess` derives it, whatever
+has happened: it moves the node between the pools, warms it up and tells so when it is back, and
+sets the timer. Besides it only the registry moves a node, which is told as a change of the list. So
+nothing is told that was not done.
 """
 
 from __future__ import annotations
@@ -241,23 +242,25 @@ class Standing:
 
     def reassess(self, live: LiveNode, now: float, reason: str, *, warm: bool = True) -> None:
         """Derive where a node stands, and do and tell what follows from that."""
+        self._place(live, now, reason, warm=warm)
+        self.reschedule(now)
+
+    def reassess_all(self, now: float, reason: str) -> None:
+        """Do that for every node, since a switch was turned; who is out by it is told as well."""
+        for live in list(self._roster.nodes.values()):
+            was_in = live.in_pool
+            self._place(live, now, reason)
+            if was_in and not live.in_pool:
+                self.emit("offline", live, live.reason or "")
+        self.reschedule(now)
+
+    def _place(self, live: LiveNode, now: float, reason: str, *, warm: bool = True) -> None:
         was_out = not live.in_pool
         self._roster.place(live)
         if was_out and live.in_pool:
             if warm:
                 self._roster.warm(live, now)
             self.emit("restored", live, reason)
-        self.reschedule(now)
-
-    def place_by_hand(self, live: LiveNode, now: float) -> None:
-        """Carry out that a node may have been taken out by a switch, or let in again."""
-        before = live.in_pool
-        self._roster.place(live)
-        if before and not live.in_pool:
-            self.emit("offline", live, live.reason or "")
-        elif live.in_pool and not before:
-            self._roster.warm(live, now)
-            self.emit("restored", live, "let in again")
 
     def start_probe(self, live: LiveNode, now: float) -> None:
         """Ask for probes of a node unless they go on: one that is late by far is lost."""
