@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import inspect
 import platform
+import re
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -30,10 +32,11 @@ from hyperframe.frame import Frame, SettingsFrame
 from rpcguard._connections.library import CORE_ERRORS
 from rpcguard._wire import h11_heads
 from rpcguard._wire.h2_settings import CONNECTION_WINDOW, STREAM_WINDOW, h2_connection
+from rpcguard.registries._rules.yaml import mapping_from_yaml
 from tests.support.rooms import PACKAGE, modules, parsed
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-EXTRAS = ("http2", "httpx2", "zookeeper")
+EXTRAS = ("demo", "http2", "httpx2", "kubernetes", "rules", "zookeeper")
 LINES = [
     *PYPROJECT["dependencies"],
     *(line for extra in EXTRAS for line in PYPROJECT["optional-dependencies"][extra]),
@@ -52,6 +55,8 @@ TRIED = {
     "h11": 0,
     "httptools": 0,
     "kazoo": 2,
+    "pyyaml": 6,
+    "uvicorn": 0,
 }
 """The major versions that were tried of whatever has classes or attributes that are relied on."""
 
@@ -59,10 +64,36 @@ TRIED = {
 @pytest.mark.parametrize(("package", "major"), TRIED.items())
 def test_only_the_major_version_that_was_tried_is_allowed(package, major):
     """A later one may change what is relied on without a word."""
-    (line,) = (one for one in LINES if one.partition(">")[0] == package)
-    bound = line.partition(";")[0]
-    assert bound.endswith(f",<{major + 1}"), f"the bound of {package} has moved: try it first"
+    bounds = [one.partition(";")[0] for one in LINES if one.partition(">")[0] == package]
+    assert bounds
+    for bound in bounds:
+        assert bound.endswith(f",<{major + 1}"), f"the bound of {package} has moved: try it first"
     assert version(package).startswith(f"{major}."), f"{package} {version(package)} was never tried"
+
+
+def test_whatever_is_subclassed_has_a_bound():
+    """A class of others may change under ours with any major version."""
+    found = {origin for _, path in modules() for origin in bases(parsed(path))}
+    packages = {"yaml": "pyyaml"}
+    assert {"httpx", "httpx2", "kazoo", "yaml"} <= found
+    assert {packages.get(one, one) for one in found} - {*TRIED} == set()
+
+
+def bases(tree: ast.Module) -> set[str]:
+    """Give the packages of others that the classes of a file derive from."""
+    origin = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for one in node.names:
+                name = (one.asname or one.name).partition(".")[0]
+                origin[name] = getattr(node, "module", None) or one.name
+    found = {
+        origin.get(re.split(r"\W", ast.unparse(base))[0], "").partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+    }
+    return found - sys.stdlib_module_names - {"", "rpcguard"}
 
 
 def used(*holders: str, under: str = "") -> set[str]:
@@ -254,6 +285,27 @@ def test_httpcore_has_the_errors_and_the_stream_that_are_used(core):
     for base in (core.NetworkStream, core.AsyncNetworkStream):
         for method in ("read", "write", "start_tls", "get_extra_info"):
             assert hasattr(base, method), f"{base.__name__}.{method} is gone from {core.__name__}"
+
+
+def test_yaml_has_the_loader_that_is_made_stricter():
+    """Its two methods are called for each node and each mapping."""
+    yaml = pytest.importorskip("yaml")
+    assert not lost(yaml, used("yaml", under="registries/"))
+    assert not lost(yaml.SafeLoader, {"check_event"})
+    for method, names in {"compose_node": 3, "construct_mapping": 3}.items():
+        taken = inspect.signature(getattr(yaml.SafeLoader, method)).parameters
+        assert len(taken) == names, f"{method} of PyYAML takes {[*taken]}"
+    with pytest.raises(ValueError, match="alias"):
+        mapping_from_yaml("a: &one [1]\nb: *one\n", name="rules")
+    with pytest.raises(ValueError, match="twice"):
+        mapping_from_yaml("a: 1\na: 2\n", name="rules")
+
+
+def test_uvicorn_tells_when_it_listens():
+    """The demo's providers say so once `startup` is done."""
+    uvicorn = pytest.importorskip("uvicorn")
+    assert inspect.iscoroutinefunction(uvicorn.Server.startup)
+    assert [*inspect.signature(uvicorn.Server.startup).parameters] == ["self", "sockets"]
 
 
 def test_kazoo_has_the_threads_and_the_options_that_are_used():
