@@ -9,6 +9,12 @@ import sys
 import rpcguard
 
 SLOW = ("anyio", "asyncio", "httpcore", "importlib.metadata", "opentelemetry")
+UNUSED = (
+    *("cachetools", "rpcguard._config", "rpcguard._connections", "rpcguard._core.routing"),
+    *("rpcguard._core.service.service", "rpcguard._discovery", "rpcguard._status"),
+    *("rpcguard._telemetry", "rpcguard._transport", "rpcguard._wire", "rpcguard.registries._rules"),
+)
+"""What policies, values and balancers, which are there at once, have no use for."""
 LOADED = """
 import json, sys, httpx
 before = set(sys.modules)
@@ -23,6 +29,12 @@ def test_importing_loads_nothing_slow():
     loaded = json.loads(answer.stdout)
     assert "rpcguard._core.nodes.node" in loaded
     assert not [name for name in SLOW if name in loaded]
+
+
+def test_importing_loads_what_its_names_need():
+    """Nor is anything loaded, quick or not, that only a transport uses."""
+    answer = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, check=True)
+    assert not set(json.loads(answer.stdout)) & set(UNUSED)
 
 
 def test_every_public_name_is_there():
