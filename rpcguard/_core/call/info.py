@@ -13,27 +13,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a call: the node, the status or exception name, the seconds it took."""
+    """One try of a call."""
 
     node: Node
+    """Where it was sent."""
     outcome: str
+    """The status, or the name of the exception."""
     duration: float
+    """Seconds until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """How a call was answered: by which node of which service, after which attempts.
-
-    `route` is the route that took it, `lane` the mark that it has had; `fallback` is `"base"` or
-    `"any"` where the node that answered is none of those that it was meant for.
-    """
+    """How a call was answered: by which node of which service, after which attempts."""
 
     service: str
+    """The service that was called."""
     node: Node
+    """The node that answered."""
     attempts: tuple[Attempt, ...]
+    """All tries, the last one is that which was answered."""
     route: str | None = None
+    """The route that took the call."""
     lane: str | None = None
+    """The mark that it had."""
     fallback: str | None = None
+    """`"base"` or `"any"` where the node that answered is none of those that it was meant for."""
 
 
 class Extended(Protocol):

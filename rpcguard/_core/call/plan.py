@@ -21,29 +21,35 @@ def always() -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class CallPlan:
-    """What may be done for one call.
-
-    `idempotent` None leaves it to the method, `prefetch_unknown` None to the policy. `replayable`
-    tells at any moment whether the body can be sent (again). `until` is the deadline on the
-    service's clock, `ask` what the call asks for by lanes and routes, None where they are not
-    looked at. `retried_above` says that a hop above already tries again what this call is for.
-    `hedge` None leaves it to the method whether the call may run on two nodes at once, which takes
-    a body that is `in_memory`.
-    """
+    """What may be done for one call."""
 
     method: str
+    """The method, in capitals."""
     keyed: bool = False
+    """Whether the request has a key by which its service knows it again."""
     idempotent: bool | None = None
-    attempts: int = 2  # as in `RetryPolicy`
+    """Whether it may run twice; None leaves that to the method."""
+    attempts: int = 2
+    """Tries in all, as in `RetryPolicy`."""
     until: float | None = None
+    """The deadline on the service's clock."""
     attempt_timeout: float | None = None
+    """Seconds for each try."""
     timeouts: Mapping[str, Any] = field(default_factory=dict)
+    """Those that httpx was given, which the deadline cuts."""
     prefetch_unknown: bool | None = None
+    """Whether a body of unknown length is read before it is handed out; None: as the policy has
+    it."""
     replayable: Callable[[], bool] = always
+    """Tells at any moment whether the body can be sent (again)."""
     ask: Ask | None = None
+    """What it asks for by lanes and routes; None where they are not looked at."""
     retried_above: bool = False
+    """Whether a hop above already tries again what this call is for."""
     hedge: bool | None = None
+    """Whether it may run on two nodes at once; None leaves that to the method."""
     in_memory: bool = True
+    """Whether its body is there as a whole, so that two can send it."""
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""

@@ -48,30 +48,37 @@ def _kept(metadata: Mapping[str, str]) -> _Metadata:
 class Node:
     """One provider process of a service, as its registry lists it.
 
-    Immutable and hashable. `host` is a name or an IP address (brackets around IPv6 are dropped,
-    letters lowered, an international name is kept in its ASCII form), `id` defaults to `host:port`,
-    `weight` 0 takes new calls off the node, `started_at` is epoch seconds by the provider's clock,
-    `generation` changes when the same id registers anew, a lower `priority` is used first. TLS is
-    used where the URL or `scheme` asks for it: a node with "http" never turns an https call into
-    plain text. `id`, `zone`, `version` and `generation` are printable and at most 1024 characters
-    long; `metadata`, of which a copy is kept, may hold anything. Raises `ValueError` naming the bad
-    field.
+    Immutable and hashable. `id`, `zone`, `version` and `generation` are printable and at most 1024
+    characters long. Raises `ValueError` naming the bad field.
     """
 
     host: str
+    """A name or an IP address: brackets around IPv6 are dropped, letters lowered, and an
+    international name is kept in its ASCII form."""
     port: int
+    """1 to 65535."""
     id: str = field(default="", kw_only=True)
+    """What names the node for good; `host:port` by default."""
     scheme: str | None = field(default=None, kw_only=True)
-    weight: float = field(default=1.0, kw_only=True)  # only ratios count; 1 for all is even
+    """"https" for TLS whatever the URL says; "http" never turns an https call into plain text."""
+    weight: float = field(default=1.0, kw_only=True)
+    """The node's part of the calls, by ratios: 1 for all is even; 0 takes new calls off it."""
     status: Status = field(default="up", kw_only=True)
+    """What the registry says: "up", "draining" (no new calls) or "down"."""
     zone: str | None = field(default=None, kw_only=True)
+    """Where it runs, for `ZonePolicy`."""
     version: str | None = field(default=None, kw_only=True)
+    """What runs there, for routes and for people."""
     metadata: Mapping[str, str] = field(
         default_factory=lambda: _NO_METADATA, kw_only=True, hash=False
     )
+    """Whatever else the registry has of it, such as its lane; a copy is kept."""
     started_at: float | None = field(default=None, kw_only=True)
+    """Epoch seconds by the provider's clock, for the slow start of a node that is old already."""
     generation: str | int | None = field(default=None, kw_only=True)
+    """What changes when the same id registers anew, so that nothing is held against it."""
     priority: int = field(default=0, kw_only=True)
+    """A lower one is used first; 0 for all is one group."""
 
     if TYPE_CHECKING:  # an `id` that is given may be None, the one that is read is not
 

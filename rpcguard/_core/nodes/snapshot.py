@@ -13,19 +13,22 @@ from rpcguard._core.nodes.node import Node
 class Snapshot:
     """The whole list of one service at one moment.
 
-    The first of two nodes with one id counts. `authoritative=False` marks an answer that may lack
-    nodes (a stale replica, a self-protecting registry): it adds and changes, and removes nothing.
-    `known=False` says that the registry has never heard of the service. `max_age` is the poll
-    interval in seconds that the registry advises, infinite for a list that never changes.
-    `left_out` says in words what the registry lists and options have left out, and which of them,
-    so that an empty list explains itself. Raises `ValueError` naming the bad field.
+    Raises `ValueError` naming the bad field.
     """
 
     nodes: tuple[Node, ...]
+    """The nodes; the first of two with one id counts."""
     authoritative: bool = field(default=True, kw_only=True)
+    """False for an answer that may lack nodes (a stale replica, a self-protecting registry): it
+    adds and changes, and removes nothing."""
     known: bool = field(default=True, kw_only=True)
+    """False where the registry has never heard of the service."""
     max_age: float | None = field(default=None, kw_only=True)
+    """Seconds until the next poll that the registry advises; infinite for a list that never
+    changes."""
     left_out: str = field(default="", kw_only=True)
+    """What the registry lists and options have left out, and which of them, in words, so that an
+    empty list explains itself."""
 
     def __init__(
         self,

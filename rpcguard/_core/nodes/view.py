@@ -25,11 +25,14 @@ def as_html(fields: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCounts:
-    """The connections of a node: kept alive, busy (or being opened), and calls in line."""
+    """The connections of a node, and the calls that wait for one, over all event loops."""
 
     idle: int
+    """Connections that are kept alive."""
     in_use: int
+    """Connections that are busy, or being opened."""
     waiting: int
+    """Calls in line."""
 
     def __add__(self, other: ConnectionCounts) -> ConnectionCounts:
         return ConnectionCounts(
@@ -39,31 +42,36 @@ class ConnectionCounts:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node of the live list at the moment of asking.
-
-    `until` is the seconds left of an ejection or a mark, None where there is no end in sight.
-    `effective_weight` includes the slow-start ramp; `load` is what the balancer compares.
-    `connections` has how many are `idle` and `in_use`, over all event loops, and how many calls are
-    `waiting` for one; None before the first call to the node, and where they are not rpcguard's
-    own: HTTP/2, or a `node_transport`. `event` is what last happened
-    to the node, `event_age` seconds ago. `latencies` are the seconds to the headers of the last
-    answers, at most 128, in no order; `p50` and `p99` are theirs.
-    """
+    """One node of the live list at the moment of asking."""
 
     node: Node
+    """What the registry says of it."""
     state: State
+    """Where it stands: "available", "warming", "ejected", "offline" or "draining"."""
     reason: str | None
+    """Why it stands there, where it is not available."""
     until: float | None
+    """Seconds left of an ejection or a mark; None where there is no end in sight."""
     weight: float
+    """What it has by the registry."""
     effective_weight: float
+    """The weight with the slow-start ramp, by which it is drawn."""
     in_flight: int
+    """Calls that it has now."""
     load: float
+    """What the balancer compares."""
     successes: int
+    """Good answers since it was listed."""
     failures: int
+    """Failures since it was listed."""
     connections: ConnectionCounts | None = None
+    """Its connections; None before the first call, and where a `node_transport` has them."""
     event: str | None = None
+    """What last happened to it."""
     event_age: float | None = None
+    """Seconds since then."""
     latencies: Sequence[float] = field(default=(), repr=False, compare=False)
+    """Seconds to the headers of the last answers, at most 128, in no order."""
 
     @property
     def p50(self) -> float | None:
@@ -94,28 +102,31 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service that a transport follows, at the moment of asking.
-
-    `ready` is true once there is a list, `known` says whether the registry knows the service,
-    `age` is the seconds since the registry last answered (None before it and for a fixed list),
-    `trouble` what is wrong with it, `refused` how many nodes it lists outside of the
-    `allowed_networks`, `retries` how many were made in the last `budget_window` of the
-    `RetryPolicy`, and `budget` how many it allows by the calls of that time. `rules_age` is the
-    seconds since the source of its rules last had those in force (None without a source, and before
-    it answered), `rules_trouble` why what it says now was not taken.
-    """
+    """One service that a transport follows, at the moment of asking."""
 
     name: str
+    """Its name, as the URL has it."""
     registry: str
+    """Where its list comes from."""
     ready: bool
+    """Whether there is a list."""
     known: bool
+    """Whether the registry knows the service."""
     age: float | None
+    """Seconds since the registry last answered; None before it and for a fixed list."""
     trouble: str | None
+    """What is wrong with the registry."""
     refused: int = 0
+    """Nodes that it lists outside of the `allowed_networks`."""
     retries: int = 0
+    """Retries in the last `budget_window` of the `RetryPolicy`."""
     budget: int = 0
+    """Retries that the calls of that time allow."""
     rules_age: float | None = None
+    """Seconds since the source of its rules last had those in force; None without a source, and
+    before it answered."""
     rules_trouble: str | None = None
+    """Why what the source of its rules says now was not taken."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""

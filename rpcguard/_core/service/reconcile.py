@@ -47,23 +47,26 @@ class KnownNode(Protocol):
 
 @dataclass(slots=True)
 class Changes:
-    """What a snapshot changes.
-
-    `trusted` are doubted nodes that are listed again, changed or not. `refused` are outside of the
-    networks where nodes may be, and change nothing. `shorter` is by how many nodes the list has
-    become shorter, not counting those that were known to leave; `emptied` says that it is empty,
-    None that the snapshot does not tell.
-    """
+    """What a snapshot changes."""
 
     trusted: list[Node] = field(default_factory=list)
+    """Doubted nodes that are listed again, changed or not."""
     added: list[Node] = field(default_factory=list)
+    """Nodes that were not listed."""
     replaced: list[Node] = field(default_factory=list)
+    """Nodes of a new generation or address: nothing that was learned of the old one holds."""
     updated: list[Node] = field(default_factory=list)
+    """Nodes of which the registry says something else now."""
     removed: list[str] = field(default_factory=list)
+    """Ids of nodes that are gone."""
     doubted: list[str] = field(default_factory=list)
+    """Ids of nodes that are left out, and kept for a while."""
     refused: list[Node] = field(default_factory=list)
+    """Nodes outside of the networks where nodes may be; they change nothing."""
     shorter: int = 0
+    """By how many nodes the list has become shorter, without those that were known to leave."""
     emptied: bool | None = None
+    """Whether the list is empty; None where the snapshot does not tell."""
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in _CHANGES)

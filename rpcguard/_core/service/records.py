@@ -23,26 +23,31 @@ was compared, what had been tried, and who was out."""
 class PickRecord:
     """How one pick came about.
 
-    `at` is by the monotonic clock, in seconds. `candidates` are the node ids that were compared,
-    each with its load, the picked one first; `tried` the nodes that the call had used before;
-    `excluded` the nodes that could not be picked, each with the reason (the first 50). `panic` is
-    true where nothing was eligible. `route` is the route that took the call, `lane` its mark,
-    `group` the nodes among which was picked and `fallback` why, where they are others than it was
-    meant for; all None where lanes are not looked at. `why` is a short reason, and empty where a
-    balancer tells none.
+    `route`, `lane`, `group` and `fallback` are None where lanes are not looked at.
     """
 
     at: float
+    """Seconds by the monotonic clock."""
     picked: str
+    """The id of the node."""
     candidates: tuple[tuple[str, float], ...]
+    """The ids of the nodes that were compared, each with its load, the picked one first."""
     tried: tuple[str, ...]
+    """The nodes that the call had used before."""
     excluded: tuple[tuple[str, str], ...]
+    """The nodes that could not be picked, each with the reason; the first 50."""
     panic: bool
+    """Whether nothing was eligible."""
     route: str | None = None
+    """The route that took the call."""
     lane: str | None = None
+    """The mark of the call."""
     group: str | None = None
+    """The nodes among which was picked."""
     fallback: str | None = None
+    """Why these are others than the call was meant for, where they are."""
     why: str = ""
+    """A short reason; empty where a balancer tells none."""
 
 
 def explained(taken: Iterable[Taken], routed: Iterable[Routed | None]) -> list[PickRecord]:
