@@ -9,6 +9,6 @@ before the constructor of a transport runs, which sees no difference.
 What must always hold: code goes before the file, the file before the defaults; a file is taken
 whole or not at all; a message names the option, the value and a right one.
 
-Imports: the core, discovery and below. A newcomer gets wrong: a check in a constructor, which a
-file would not have.
+Imports: `_discovery` and below. A newcomer gets wrong: a check in a constructor, which a file would
+not have.
 """

@@ -11,9 +11,9 @@ a fleet runs in milliseconds.
 What must always hold: no module here imports anyio, asyncio, httpx, OpenTelemetry or a socket, not
 even for types. A service's lock guards arithmetic only; nothing under it waits, logs or calls out.
 
-Imports: `call` may use `service`, that `policies`, those `outcomes`, `balancing` and `routing`, and
-all of them `nodes`; never the other way round. Outside of `_core` only `errors`, `_checks` and
-`_text`.
+Imports: `call` may use `service`, that `routing`, that `policies`, those `outcomes` and
+`balancing`, and all of them `nodes`; never the other way round. Outside of `_core` only `_context`,
+`_checks` and `_text`.
 
 A newcomer gets wrong: reading the clock where `now` is at hand. Two looks at the time in one
 decision are two different worlds.

@@ -10,6 +10,6 @@ registry is in trouble; the last good list stays. Probes of nodes that are out r
 What must always hold: nothing that an adapter raises ends a list. The thread never delays exit and
 survives a fork: the child starts over with the lists of its parent. Services are held weakly here.
 
-Imports: `registries`, `_telemetry` and below. A newcomer gets wrong: waiting for the background
-loop from a finalizer, which may run on that very loop.
+Imports: `registries`, `_telemetry`, `_connections` (for probes over HTTP) and below. A newcomer
+gets wrong: waiting for the background loop from a finalizer, which may run on that very loop.
 """

@@ -10,7 +10,7 @@ HTTP. All loads with its first use, and only the server holds state.
 What must always hold: everything from outside is escaped, the page loads nothing from elsewhere,
 metadata of nodes is not shown, and long lists are cut.
 
-Imports: `_core` and below; it knows transports only by what they show, and asks telemetry, which
-knows them all, for those of the process. A newcomer gets wrong:
-mounting it where strangers can read it.
+Imports: `_core` and below; it knows transports only by what they show, and asks `_telemetry`, which
+knows them all, for those of the process. A newcomer gets wrong: mounting it where strangers can
+read it.
 """

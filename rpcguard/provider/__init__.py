@@ -13,7 +13,7 @@ whatever its status; nothing here needs the caller's half to be installed.
 Two more wrappers, `ContextASGI` and `ContextWSGI`, hand the lane of a request on to the calls that
 are made while it is served.
 
-Imports: nothing of rpcguard but the lowest rooms. A newcomer gets wrong: stopping the process
+Imports: nothing of rpcguard but `_context` and below. A newcomer gets wrong: stopping the process
 before callers had a chance to hear of it.
 """
 

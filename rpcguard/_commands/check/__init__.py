@@ -11,6 +11,7 @@ What must always hold: every fault has its way out in the same line; nothing is 
 the path that was given and of the offline switch, which answers them without turning; a step that
 was not reached is not called well.
 
-Imports: the transports and below, and how `nodes` waits for a list. A newcomer gets wrong: taking
-a warning for a failure. A status of 404 says that the node answers; only the user knows the path.
+Imports: the transports (`_httpx`) and below, and how `nodes` waits for a list. A newcomer gets
+wrong: taking a warning for a failure. A status of 404 says that the node answers; only the user
+knows the path.
 """

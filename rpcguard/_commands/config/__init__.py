@@ -8,6 +8,6 @@ connected to.
 
 What must always hold: what is printed as in force is what a transport would go by.
 
-Imports: the transports and below. A newcomer gets wrong: taking what a program says in its code for
-something that can be seen here. `transport.settings()` shows it in the program.
+Imports: the transports (`_httpx`) and below. A newcomer gets wrong: taking what a program says in
+its code for something that can be seen here. `transport.settings()` shows it in the program.
 """

@@ -7,6 +7,6 @@ runs and written into a report.
 What must always hold: no figure is made up, no process outlives the demo, and both sides get the
 same calls.
 
-Imports: the public package, as a user would. A newcomer gets wrong: counting what no client could
-have saved as a loss of one side.
+Imports: the public package (`rpcguard`), as a user would, `_planning` for a plan that is played,
+and below. A newcomer gets wrong: counting what no client could have saved as a loss of one side.
 """

@@ -9,6 +9,6 @@ each attempt met to standard error, so that a pipe gets the body alone.
 What must always hold: the body is handed on byte by byte, as it comes; what a node wrote is never
 taken for a command by a terminal.
 
-Imports: the transports and below. A newcomer gets wrong: printing attempts between the bytes of
-the body.
+Imports: the transports (`_httpx`) and below. A newcomer gets wrong: printing attempts between the
+bytes of the body.
 """

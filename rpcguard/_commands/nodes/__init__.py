@@ -9,5 +9,5 @@ or as JSON.
 
 What must always hold: what comes from a registry is printable before it reaches a terminal.
 
-Imports: the transports and below. A newcomer gets wrong: computing while drawing.
+Imports: the transports (`_httpx`) and below. A newcomer gets wrong: computing while drawing.
 """

@@ -7,6 +7,6 @@ JSON, or as a page that stands alone.
 What must always hold: each figure says whether it was simulated or computed; the exit status tells
 whether there is a plan; nothing is restarted.
 
-Imports: `_planning`, the sources of `_commands/nodes`, and below. A newcomer gets wrong: judging in
-the printer. What is in bounds is decided in the plan.
+Imports: `_planning` and below, the sources of `nodes` and the drawing of `demo`. A newcomer gets
+wrong: judging in the printer. What is in bounds is decided in the plan.
 """

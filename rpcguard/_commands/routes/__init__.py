@@ -7,6 +7,6 @@ to the same code that decides on calls; nothing is called.
 
 What must always hold: no turn of a share is taken by looking.
 
-Imports: the transports and below. A newcomer gets wrong: judging nodes here. What a running program
-has learned of them is on its status page.
+Imports: the transports (`_httpx`) and below, and how `nodes` waits for a list. A newcomer gets
+wrong: judging nodes here. What a running program has learned of them is on its status page.
 """

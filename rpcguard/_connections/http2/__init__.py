@@ -12,6 +12,6 @@ What must always hold: what a peer can send is bounded; errors are those of the 
 a stream that the node refused is known to be unsent; nothing awaits between a change of the books
 and the bytes that tell of it.
 
-Imports: as `_connections`. A newcomer gets wrong: taking a GOAWAY for the end, and taking half of a
-frame along when a call is cancelled.
+Imports: `_connections`, `_wire` and below. A newcomer gets wrong: taking a GOAWAY for the end, and
+taking half of a frame along when a call is cancelled.
 """

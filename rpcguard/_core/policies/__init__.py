@@ -11,6 +11,6 @@ anything lives in `_core/service`.
 What must always hold: a policy is never changed, never reads a clock, and can be shared by any
 number of transports and threads. Times are seconds, shares are 0 to 1.
 
-Imports: `nodes`, `outcomes`, `balancing` and `routing` for their words. A newcomer gets wrong:
-putting a counter here because it is about the same subject.
+Imports: `nodes` and `balancing` for their words, and `_context`. A newcomer gets wrong: putting a
+counter here because it is about the same subject.
 """

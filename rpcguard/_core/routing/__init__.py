@@ -13,6 +13,6 @@ lives under the lock of the service.
 What must always hold: no rule can empty a service; an unmarked call stays out of lanes while a node
 without one is listed; a marked call never meets another lane while its own, or base, is listed.
 
-Imports: `policies` and `nodes`. A newcomer gets wrong: a share that is drawn at random.
+Imports: `policies`, `nodes` and `_context`. A newcomer gets wrong: a share that is drawn at random.
 Of callers with 20 calls at 5 % a third send none. Shares take turns, per caller.
 """

@@ -13,6 +13,6 @@ What must always hold: under the lock there is arithmetic only. No event is sent
 done. A probe is started before anybody is told. A node that is out has an end: a time, a probe or
 the registry's word.
 
-Imports: `policies` and below. A newcomer gets wrong: calling anything of the outside while the lock
+Imports: `routing` and below. A newcomer gets wrong: calling anything of the outside while the lock
 is held; a log handler may call the transport again.
 """

@@ -10,6 +10,6 @@ What must always hold: a document is taken whole or not at all. A part that rout
 regular expression, a range, a fallback of several steps) raises `ValueError` that names the rule,
 the field and the value, for a condition that is left out makes a rule wider than it was meant.
 
-Imports: `_core` and below. A newcomer gets wrong: reading a rule that filters (Dubbo's conditions
-do, one after the other) as one of which the first that matches wins.
+Imports: `_shared`, `_core` and below. A newcomer gets wrong: reading a rule that filters (Dubbo's
+conditions do, one after the other) as one of which the first that matches wins.
 """

@@ -9,8 +9,8 @@ bounded; `registry` follows the children and hands lists over.
 
 What must always hold: a lost session is a trouble, not an empty list.
 
-Imports: `_shared` and below, and kazoo, which is an extra. A newcomer gets wrong: reading the list
-before the watch is set, so that what changes in between is never seen.
+Imports: `_rules`, `_shared` and below, and kazoo, which is an extra. A newcomer gets wrong: reading
+the list before the watch is set, so that what changes in between is never seen.
 """
 
 from rpcguard._public import adopt
