@@ -36,7 +36,6 @@ _NO_TIMEOUTS: Mapping[str, float | None] = MappingProxyType({})
 _REQUEST_TIMEOUT = 408  # RFC 9110 §15.5.9
 _NONE = -1.0
 """Seconds of idleness that no connection is below."""
-_SWITCHING = 101  # RFC 9110 §15.2.2
 
 
 HTTP1_ONLY = ("http/1.1",)

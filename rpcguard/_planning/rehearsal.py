@@ -30,7 +30,7 @@ MOST_BATCHES = 4
 """Batches that are played. The ones after them would repeat them."""
 CALM = 8.0  # seconds before the first batch: p99 of the release is compared with theirs
 _LONGEST_AWAY = 4.0  # seconds; a longer absence only repeats itself
-_LONGEST_COLD = 4.0  # seconds, likewise
+_LONGEST_COLD = 4.0  # seconds; a longer warm-up only repeats itself
 _SHORTEST_PAUSE = 2.0  # seconds between batches, so that the queues of one are gone at the next
 _TIMEOUT = 2.0  # seconds that a caller waits, as in the published tables
 LEAVING = 1.0  # seconds for which a leaving node serves on and says so, as a preStop hook waits

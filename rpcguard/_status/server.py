@@ -77,6 +77,8 @@ def _all_of_this_process() -> Sequence[Shown]:
 
 
 class _PageServer(socketserver.ThreadingMixIn, WSGIServer):
+    """A server of the standard library: a thread for each reader, and it waits for none of them."""
+
     daemon_threads = True
     block_on_close = False  # a reader that holds its connection must not hold `close`
     allow_reuse_address = True
@@ -89,6 +91,8 @@ class _PageServer(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class _PageHandler(WSGIRequestHandler):
+    """The connection of one reader, which may be silent for so long and leaves no trace."""
+
     timeout = _IDLE
 
     def log_message(self, format: str, *args: object) -> None:

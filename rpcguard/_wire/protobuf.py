@@ -45,7 +45,7 @@ def _double(raw: bytes) -> float:
 UINT32: Final = Scalar(_VARINT, lambda value: value & 0xFFFF_FFFF, int)
 UINT64: Final = Scalar(_VARINT, int, int)
 INT32: Final = Scalar(_VARINT, _signed(32), int)  # bits, as its name says
-INT64: Final = Scalar(_VARINT, _signed(64), int)  # the same
+INT64: Final = Scalar(_VARINT, _signed(64), int)  # bits, as its name says
 ENUM: Final = INT32
 BOOL: Final = Scalar(_VARINT, bool, int)
 DOUBLE: Final = Scalar(_FIXED64, _double, lambda value: struct.pack("<d", value))

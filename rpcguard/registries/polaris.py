@@ -39,6 +39,8 @@ _LONGEST_INFO: Final = 200  # characters of what the server says
 
 @dataclass(frozen=True, slots=True)
 class _LastRevision:
+    """The last answer of a service, which the next one may only confirm."""
+
     revision: str
     snapshot: Snapshot
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from dataclasses import is_dataclass
 from inspect import getdoc, signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import rpcguard
 from rpcguard._transport.base import TransportBase
 from tests.support.rooms import PACKAGE, ROOT, folders, modules, parsed, table_of_rooms
 
@@ -57,6 +59,25 @@ def test_each_field_of_a_policy_is_explained_where_it_stands(path):
         f"{kind.name}.{field.target.id}"
         for kind in parsed(path).body
         if isinstance(kind, ast.ClassDef) and path.name != "bundle.py"
+        for field, following in pairwise([*kind.body, kind])
+        if isinstance(field, ast.AnnAssign) and not _is_text(following)
+    ]
+    assert bare == []
+
+
+PUBLIC = {
+    name: kind
+    for name, kind in ((name, getattr(rpcguard, name)) for name in rpcguard.__all__)
+    if isinstance(kind, type) and is_dataclass(kind)
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_field_of_a_public_value_is_explained_where_it_stands(name):
+    """Not only of policies: what users are shown, and what they write, has a table too."""
+    (kind,) = (node for _, node in _definitions(ast.ClassDef) if node.name == name)
+    bare = [
+        field.target.id
         for field, following in pairwise([*kind.body, kind])
         if isinstance(field, ast.AnnAssign) and not _is_text(following)
     ]
@@ -180,6 +201,16 @@ def verbs() -> set[str]:
     found = {_first_word(node) for _, node in functions} - NO_VERBS - {""}
     forms = {form for verb in found for form in (f"{verb}s", f"{verb}es", f"{verb[:-1]}ies")}
     return found | forms | {"be", "is", "hold", "holds", "represent", "represents"}
+
+
+def test_each_class_is_said_to_be_something():
+    """A private one as well: whoever reads its file asks what it is."""
+    mute = [
+        f"{place}: {node.name}"
+        for place, node in _definitions(ast.ClassDef)
+        if not ast.get_docstring(node)
+    ]
+    assert mute == []
 
 
 def test_a_class_is_said_to_be_something():

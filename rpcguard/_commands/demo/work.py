@@ -127,6 +127,8 @@ class Work:
 
 
 class _Server(uvicorn.Server):
+    """A server that says on standard output when it listens."""
+
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         os.write(1, READY)

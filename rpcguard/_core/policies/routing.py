@@ -28,7 +28,6 @@ _WHEN_OF: Final = ("header", "query", "cookie", "baggage", "option")
 _TO: Final = ("lane", "version", "zone", "id", "host", "port", "address")
 _STICKY_OF: Final = ("header", "query", "cookie", "baggage")
 _MARK_WANTED: Final = "1 to 64 characters of A-Za-z0-9._-"
-_NAMES_SHOWN: Final = 10  # names in an error; more of them help nobody
 
 LANE_KEYS: Final = ("lane", "dubbo.tag")
 """Polaris' key, which most registries can carry, and Dubbo's."""

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from rpcguard._core.service.records import PickRecord
     from rpcguard._core.service.turns import Counted
 
-_CHUNK = 64  # changes of a list that are made under the lock at a time; a pick waits no longer
-
 Denial = Literal["budget", "no_other_node", "throttled"]
 
 

@@ -20,9 +20,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Flights(Generic[T]):
+    """The questions of one event loop, of which one is on its way at a time."""
+
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held by whoever asks."""
     number: int = 0
+    """How many answers there were."""
     outcome: T | RegistryError | None = None
+    """What the last one was."""
     seen: LRUCache[str, int] = field(default_factory=lambda: LRUCache(MOST_SERVICES))
     """The number of the answer that each of those who asked had last."""
 

@@ -35,7 +35,7 @@ _NAME: Final = "kubernetes.io/service-name"
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 _WATCH_SECONDS: Final = 300  # seconds; the API server closes watches at five to ten minutes anyway
-_IDLE: Final = 150.0  # bookmarks come about once a minute
+_IDLE: Final = 150.0  # seconds: bookmarks come about once a minute, and one may be late
 _SHORTEST_WATCH: Final = 1.0  # seconds: watches that end at once do not become a flood of requests
 _LONGEST_RETRY_AFTER: Final = 30.0  # seconds: as long as the longest back-off
 

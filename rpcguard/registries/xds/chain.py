@@ -54,7 +54,7 @@ _NOWHERE: Final = RoutePlan((), ())
 
 
 class Pending(Exception):  # noqa: N818
-    """Something that may still come is missing."""
+    """The end of a walk at something that is missing and may still come."""
 
 
 class Chain:

@@ -46,7 +46,7 @@ class Capped:
         return received
 
 
-class _Threads(SequentialThreadingHandler):  # type: ignore[misc]
+class KazooThreads(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's threads, which are daemons, without a part in the exit of the interpreter."""
 
     def __init__(self, limit: int) -> None:

@@ -210,6 +210,8 @@ def _version(text: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _DubboURL:
+    """The address and the parameters of a provider, as Dubbo 2 writes them in a name."""
+
     protocol: str
     host: str = ""
     port: int | None = None
