@@ -10,8 +10,8 @@ polls are few, and they find what a push has lost.
 What must always hold: a port that is closed costs nothing but the push. Where Nacos calls every
 node healthy to protect a service, its list takes nobody away.
 
-Imports: `_shared`, `_wire` and below. A newcomer gets wrong: that a push is quick. Nacos gathers
-changes for half a second first, and the list by HTTP is as old as that too.
+Imports: `_rules`, `_shared`, `_wire` and below. A newcomer gets wrong: that a push is quick. Nacos
+gathers changes for half a second first, and the list by HTTP is as old as that too.
 """
 
 from rpcguard._public import adopt
