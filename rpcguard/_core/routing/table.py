@@ -100,16 +100,15 @@ class Table:
         self.claimed: frozenset[Target] = frozenset(
             entry.target for entry in self.entries if entry.route.is_share
         )
+        indexes = self._indexes.items()
         self._headers = [
-            (key.partition(".")[2].lower(), index)
-            for key, index in self._indexes.items()
+            (key.removeprefix("header.").lower(), one)
+            for key, one in indexes
             if key.startswith("header.")
         ]
         # Most calls have none of the headers that rules are about, which is found out for less.
         self._header_names = frozenset(name.encode() for name, _ in self._headers)
-        self._others = [
-            (key, index) for key, index in self._indexes.items() if not key.startswith("header.")
-        ]
+        self._others = [(key, one) for key, one in indexes if not key.startswith("header.")]
         self._keys = tuple(sorted({key for target in targets for key in target.keys}))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
 
