@@ -83,8 +83,7 @@ def _is_names(value: object) -> bool:
         return True
     if not isinstance(value, Mapping):
         return False
-    texts = [*value, *value.values()]
-    return is_several(texts, str) and all(texts)
+    return is_several([*value, *value.values()], str) and all(value.values())
 
 
 def _has(method: str) -> Callable[[object], bool]:

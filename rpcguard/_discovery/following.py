@@ -8,6 +8,7 @@ from rpcguard._checks import require
 from rpcguard._clock import lasting
 from rpcguard._discovery.background import background as background
 from rpcguard._discovery.feed import Feed
+from rpcguard._discovery.names import names_like
 from rpcguard._discovery.store import SnapshotStore
 from rpcguard.registries.base import CheckingRegistry, Registry, registry_from_url
 
@@ -63,6 +64,10 @@ class Subscriptions:
     def listed_as(self, service: str) -> str:
         """Give the name that a service has in the registry."""
         return self._names.get(service, service)
+
+    def names_like(self, service: str) -> Future[list[str]]:
+        """Ask for the names of services that are like one that the registry does not know."""
+        return background().spawn(names_like, self.listed_as(service), self.registry)
 
     def forget(self, service: str) -> None:
         """Follow a service no longer."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
+from rpcguard._checks import is_whole, require
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.race import HedgedSend
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._discovery.names import NAMES_WITHIN
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
 from rpcguard._transport.bodies import (
@@ -254,16 +256,22 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         for home in list(self._homes.values()):
             home.retire(live)
 
-    async def wait_ready(self, service: str, *, timeout: float) -> None:
-        """Wait until the first snapshot of a service is there.
+    async def wait_ready(self, service: str, *, timeout: float, nodes: int = 1) -> None:
+        """Wait until a service has nodes to be picked, so many at least.
 
-        Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
-        the transport was closed before.
+        Rules that `Routing(required=True)` wants are waited for as well; `nodes=0` waits for a list
+        alone. Raises `NoAvailableNode` when there are too few nodes after `timeout` seconds, with
+        the nearest names where the registry does not know the service and tells those that it does;
+        `RegistryError` when there was no list, and `TransportClosed` when the transport was closed.
         """
+        require("nodes", nodes, "a whole number, 0 or more", is_whole(nodes))
         found = self._service(service.lower())
-        await _until(lambda: (found.ready and self._opening.ruled(found)) or found.closed, timeout)
-        if not found.ready or not self._opening.ruled(found):
-            raise self._opening.not_ready(found, timeout)
+        await _until(lambda: self._enough(found, nodes) or found.closed, timeout)
+        if not self._enough(found, nodes):
+            near = self._opening.names_like(found)
+            if near is not None:
+                await _until(near.done, NAMES_WITHIN)
+            raise self._opening.not_ready(found, timeout, nodes, near)
 
     async def aclose(self) -> None:
         """Refuse new calls, let those in flight finish, then close everything.

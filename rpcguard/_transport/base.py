@@ -286,6 +286,12 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             self._start_over_after_fork()
         return self._services(name)
 
+    def _enough(self, service: Service, nodes: int) -> bool:
+        # A host that the registry has never known is called directly, where that is wanted.
+        if not service.ready or not self._opening.ruled(service):
+            return False
+        return (self._direct and not service.met) or service.eligible >= nodes
+
     # Children, which the driver keeps
 
     def _start_without_children(self) -> None:

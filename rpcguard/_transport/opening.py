@@ -21,6 +21,7 @@ from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     import httpx
 
@@ -196,14 +197,35 @@ class Opening:
             f"the transport is closed; the call to service {service.name!r} was not sent"
         )
 
-    def not_ready(self, service: Service, timeout: float) -> Exception:
-        """Give the error of a wait for a list, or for rules, that did not come."""
+    def names_like(self, service: Service) -> Future[list[str]] | None:
+        """Ask for names like that of a service; None where it is known, or its list is awaited."""
+        if service.closed or service.known or not service.ready:
+            return None
+        return self._following.names_like(service.name)
+
+    def not_ready(
+        self, service: Service, timeout: float, nodes: int, near: Future[list[str]] | None
+    ) -> Exception:
+        """Give the error of a wait for a list, for rules or for nodes that did not come."""
         name = repr(service.name)
         if service.closed:
             words = f"the transport is closed; no list of service {name}"
             return self._library.transport_closed(words)
+        if service.ready and self.ruled(service):
+            return self._too_few(service, timeout, nodes, near)
         missing = "no rules" if service.ready else self._no_list(service)
         return RegistryError(f"service {name}: {missing} after {timeout} s")
+
+    def _too_few(
+        self, service: Service, timeout: float, nodes: int, near: Future[list[str]] | None
+    ) -> Exception:
+        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
+        names = near.result() if near is not None and near.done() and not near.cancelled() else []
+        like = f" It knows {', '.join(names)}." if names else ""
+        has = "no available node" if nodes == 1 else f"{service.eligible} of {nodes} nodes"
+        return self._library.no_available_node(
+            f"service {service.name!r} has {has} after {timeout} s: {why}{like}"
+        )
 
     def ruled(self, service: Service) -> bool:
         """Tell whether the rules that a service must have are there."""

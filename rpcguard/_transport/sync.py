@@ -9,10 +9,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rpcguard._checks import is_whole, require
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
+from rpcguard._discovery.names import NAMES_WITHIN
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
 from rpcguard._transport.bodies import (
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 _STOP_TIMEOUT = 1.0  # seconds that closing waits for the background; it is not needed any more
 _POLL = 0.01
-"""Seconds between two looks for rules that a start waits for."""
+"""Seconds between two looks for rules and nodes that a start waits for."""
 
 
 class SyncDriver(TransportBase["httpx.BaseTransport"]):
@@ -231,18 +233,23 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
             if child is not None:
                 _close(child)
 
-    def wait_ready(self, service: str, *, timeout: float) -> None:
-        """Block until the first snapshot of a service is there.
+    def wait_ready(self, service: str, *, timeout: float, nodes: int = 1) -> None:
+        """Block until a service has nodes to be picked, so many at least.
 
-        Raises `RegistryError` when it is not within `timeout` seconds, and `TransportClosed` when
-        the transport was closed before.
+        Rules that `Routing(required=True)` wants are waited for as well; `nodes=0` waits for a list
+        alone. Raises `NoAvailableNode` when there are too few nodes after `timeout` seconds, with
+        the nearest names where the registry does not know the service and tells those that it does;
+        `RegistryError` when there was no list, and `TransportClosed` when the transport was closed.
         """
+        require("nodes", nodes, "a whole number, 0 or more", is_whole(nodes))
         found, end = self._service(service.lower()), time.monotonic() + timeout
-        if not found.wait_ready(timeout) or not found.ready:
-            raise self._opening.not_ready(found, timeout)
-        while not self._opening.ruled(found):  # seldom waited for, and told by another thread
-            if self._closed or time.monotonic() >= end:
-                raise self._opening.not_ready(found, timeout)
+        found.wait_ready(timeout)
+        while not self._enough(found, nodes):  # seldom waited for, and told by another thread
+            if found.closed or time.monotonic() >= end:
+                near = self._opening.names_like(found)
+                if near is not None:
+                    concurrent.futures.wait([near], NAMES_WITHIN)
+                raise self._opening.not_ready(found, timeout, nodes, near)
             time.sleep(_POLL)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ WRONG: dict[str, list[object]] = {
     "affinity": ["header.x-user", ""],
     "services": [3, ["orders"]],
     "unknown_service": ["ignore", ["direct"], True],
-    "names": ["orders", {"orders": 3}, 0, {"orders": ""}, {"": "Orders"}],
+    "names": ["orders", {"orders": 3}, 0, {"orders": ""}],
     "verify": [None, 1, b"ca.pem"],
     "cert": [3, ("a.pem",), {"cert": "a.pem"}],
     "trust_env": ["no", 0, None],

@@ -86,7 +86,7 @@ async def first_list(transport: AsyncTransport, service: str) -> None:
 
     Raises `RegistryError` as soon as the registry is known to give none.
     """
-    waiting = asyncio.ensure_future(transport.wait_ready(service, timeout=READY_TIMEOUT))
+    waiting = asyncio.ensure_future(transport.wait_ready(service, timeout=READY_TIMEOUT, nodes=0))
     try:
         while not (await asyncio.wait({waiting}, timeout=_GLANCE))[0]:
             for about in transport.services():

@@ -75,7 +75,7 @@ async def _read(url: str, service: str, rules: str | None) -> tuple[list[Node], 
     pushed = isinstance(registry_from_url(url), RuleWatchableRegistry)
     routing = Routing(source="registry", required=True) if pushed else None
     async with AsyncTransport(url, routing=routing) as transport:
-        await transport.wait_ready(service, timeout=READY_TIMEOUT)
+        await transport.wait_ready(service, timeout=READY_TIMEOUT, nodes=0)
         nodes = [view.node for view in transport.nodes(service)]
         routes = [] if rules is not None else await _own_rules(url, service)
     if not nodes:

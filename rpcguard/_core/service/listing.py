@@ -123,6 +123,11 @@ class Listing(Turns):
         self.ready = True
 
     @property
+    def eligible(self) -> int:
+        """Count the nodes that can be picked. Takes no lock."""
+        return self._roster.eligible
+
+    @property
     def usable(self) -> bool:
         """Tell whether a node can be picked. Takes no lock."""
         return self._roster.eligible > 0

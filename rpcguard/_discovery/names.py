@@ -1,0 +1,30 @@
+"""The names that a registry has, for whoever asked for one that it does not know."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from rpcguard._text import logger, plain
+from rpcguard.registries.base import ListingRegistry
+
+if TYPE_CHECKING:
+    from rpcguard.registries.base import Registry
+
+NAMES_WITHIN: Final = 1.0
+"""Seconds that the names may take: an error waits for them that has been waited for already."""
+
+
+async def names_like(name: str, registry: Registry) -> list[str]:
+    """Give up to three names of services that are like this one; none where nobody tells."""
+    if not isinstance(registry, ListingRegistry):
+        return []
+    try:
+        with anyio.fail_after(NAMES_WITHIN):
+            known = {one.lower(): one for one in await registry.services()}
+    except Exception as error:  # of an adapter it may be anything, and it is only asked for help
+        logger.debug("no names of services from %r: %r", registry, error)
+        return []
+    return [plain(known[near]) for near in get_close_matches(name.lower(), known)]
