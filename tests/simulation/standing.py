@@ -106,6 +106,8 @@ class Standing:
     def told(self, event: Event) -> None:
         """Note when nodes come back, and when judging stops."""
         now, live = self.world.now, self.roster.nodes.get(event.node or "")
+        if event.kind == "restored" and live is not None:
+            self._trials.pop(live, None)  # a call that goes on is no trial any more
         if event.enforced:
             self._heard.add((event.kind, event.node))
         if event.kind == "restored" and live is not None:

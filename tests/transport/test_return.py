@@ -88,7 +88,7 @@ def test_one_call_is_all_that_a_killed_node_gets_before_it_is_back(processes, cl
 
     def is_back() -> bool:
         assert len(client.get("/").extensions["rpcguard"].attempts) == 1
-        return states(client)[0] == "warming"
+        return client.transport.nodes("orders")[0].reason == "slow start"
 
     eventually(is_back, "the node is back")
     assert victim.kill() == "asked\n"

@@ -46,7 +46,12 @@ class Ejection:
     @property
     def unconnected(self) -> bool:
         """Tell whether it is no judgement: the node could not be connected to."""
-        return self.connect or self.trip is LISTENS
+        return self.connect or self.listens
+
+    @property
+    def listens(self) -> bool:
+        """Tell whether a probe has found it listening, and a call is to show the rest."""
+        return self.trip is LISTENS
 
     @property
     def half_open(self) -> bool:

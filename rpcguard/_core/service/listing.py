@@ -15,7 +15,7 @@ from rpcguard._core.service.reconcile import let_others_run as _let_others_run
 from rpcguard._core.service.roster import Roster
 from rpcguard._core.service.router import router_of
 from rpcguard._core.service.turns import Turns
-from rpcguard._core.service.views import view
+from rpcguard._core.service.views import state_of, view
 
 if TYPE_CHECKING:
     import random
@@ -226,11 +226,8 @@ class Listing(Turns):
         return Counter((state, table.group_of(node)) for node, state in states)
 
     def _states(self) -> list[tuple[Node, State]]:
-        warming = self._roster.warming
-        return [
-            (live.node, "warming" if live in warming and live.in_pool else live.state)
-            for live in self._roster.nodes.values()
-        ]
+        roster = self._roster
+        return [(live.node, state_of(live, roster)) for live in roster.nodes.values()]
 
     def mark_offline(self, node: str, ttl: float | None) -> None:
         """Mark a node, given by id or `host:port`, on the user's word, which no policy cuts.

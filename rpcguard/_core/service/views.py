@@ -10,8 +10,21 @@ from rpcguard._core.service.records import PickRecord as PickRecord
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.nodes.node import State
     from rpcguard._core.nodes.view import ConnectionCounts
     from rpcguard._core.service.roster import Roster
+
+
+def state_of(live: LiveNode, roster: Roster) -> State:
+    """Give the state that is shown.
+
+    A node that a probe has found listening is shown as warming: it is back, and gets one call at a
+    time until the first has been answered. Until then it is in no pool.
+    """
+    if live.state == "ejected":
+        ejection = roster.blacklist.get(live)
+        return "warming" if ejection is not None and ejection.listens else "ejected"
+    return "warming" if live in roster.warming and live.in_pool else live.state
 
 
 def view(
@@ -19,15 +32,15 @@ def view(
 ) -> NodeView:
     """Show a node of the roster."""
     ejection, mark = roster.blacklist.get(live), roster.marks.get(live)
-    state, reason, until = live.state, live.reason, math.inf
-    if state == "ejected" and ejection is not None:
-        until = math.inf if ejection.connect else ejection.until - now
+    state, reason, until = state_of(live, roster), live.reason, math.inf
+    if ejection is not None and live.state == "ejected":
+        until = math.inf if ejection.unconnected else ejection.until - now
         reason = f"{reason}, trial pending" if ejection.half_open else reason
     elif state == "offline" and mark is not None:
         until = mark.until - now if mark.until > now else math.inf
         reason = f"{reason}, probe pending" if mark.overdue else reason
-    elif state == "available" and live in roster.warming and live.warm_since is not None:
-        state, reason = "warming", "slow start" if live.ramp < 1.0 else "slow start, suspended"
+    elif state == "warming" and live.warm_since is not None:
+        reason = "slow start" if live.ramp < 1.0 else "slow start, suspended"
         until = live.warm_since + roster.slow_start.window - now
     elif live.doubted_at is not None:
         reason = "left out of the last snapshot, which is doubted"
