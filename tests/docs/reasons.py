@@ -55,6 +55,8 @@ REASONS = {
     ("docs/registries/*.md", ""): "needs a registry server; tests/conformance uses a real one",
     ("docs/observability.md", ""): "needs collectors; the tests of telemetry run its commands",
     ("docs/trust.md", ""): "runs for half an hour; tests/chaos runs forty seconds of it",
+    ("README.zh.md", ""): "has the blocks of README.md, which are run; test_chinese compares them",
+    ("docs/zh/*.md", ""): "has the blocks of the English page; test_chinese compares them",
     ("docs/performance.md", ""): "shows what benchmarks/run.py does, for minutes",
 }
 """By page (a pattern) and a part of the block."""

@@ -87,7 +87,7 @@ def serving(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def seen(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Give what the browser sees of each page."""
-    written = [p.relative_to(ROOT / "docs") for p in pages() if p.name != "README.md"]
+    written = [p.relative_to(ROOT / "docs") for p in pages() if p.is_relative_to(ROOT / "docs")]
     names = [path.with_suffix(".html").as_posix() for path in written]
     frames = "".join(map(_FRAME.format, names))
     (site / "probe.html").write_text(_PROBE.replace("FRAMES", frames))
