@@ -1,4 +1,4 @@
-"""Put pages into the navigation that come and go with what they describe; name the version."""
+"""List pages that come and go with what they describe; name the version and the language."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def on_config(config: Any) -> Any:
         if title in _OPTIONAL:
             pages += [page for page in _OPTIONAL[title] if (docs / page).exists()]
     return config
+
+
+def on_post_page(output: str, *, page: Any, config: Any) -> str:
+    """Say that a page is in Chinese: a browser chooses the shapes of its letters by that."""
+    if not page.file.src_uri.startswith("zh/"):
+        return output
+    return output.replace('<html lang="en"', '<html lang="zh-Hans"', 1)

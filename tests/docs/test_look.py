@@ -106,6 +106,12 @@ def test_the_site_builds(site):
     assert (site / "index.html").exists()
 
 
+def test_the_site_says_its_languages(site):
+    """A browser chooses fonts, hyphens and translation by the language of a page."""
+    for page, language in {"zh/nacos.html": "zh-Hans", "registries/nacos.html": "en"}.items():
+        assert f'<html lang="{language}"' in (site / page).read_text(encoding="utf-8")
+
+
 def test_no_code_is_cut(seen):
     """Every block of every page is shown in its whole width."""
     assert sum(len(page["bottom"]) for page in seen.values()) > 100
