@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections import deque
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from rpcguard._text import logger
@@ -22,6 +22,13 @@ _MOST_LATE: Final = 1000
 """What is kept for later at most; a thread comes back to it within its next call."""
 
 
+class Here(threading.local):
+    """What this thread is in the middle of; a fork leaves that of no other thread."""
+
+    busy: bool = False
+    """Whether it calls what belongs to others."""
+
+
 class Hooks:
     """Where code of others is called that only watches: processors, samplers, `on_event`.
 
@@ -33,29 +40,28 @@ class Hooks:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._warn_again = 0.0
-        self._busy: set[int] = set()
+        self._here = Here()
         self._late: deque[Callable[[], object]] = deque(maxlen=_MOST_LATE)
 
     @property
     def nested(self) -> bool:
         """Tell whether this thread is in the middle of one."""
-        return get_ident() in self._busy
+        return self._here.busy
 
     def tell(self, hook: Callable[[], object]) -> None:
         """Call a hook; after the one that this has interrupted, where there is one."""
-        thread = get_ident()
-        if thread in self._busy:
+        if self._here.busy:
             self._late.append(hook)
             return
         try:
-            self._busy.add(thread)
+            self._here.busy = True
             self._call(hook)
             while self._late:
                 self._call(self._late.popleft())
         except IndexError:  # another thread was quicker
             pass
         finally:
-            self._busy.discard(thread)
+            self._here.busy = False
 
     def _call(self, hook: Callable[[], object]) -> None:
         try:

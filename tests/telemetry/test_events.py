@@ -13,6 +13,7 @@ from rpcguard._core.service.effects import carry_out
 from rpcguard._telemetry.hooks import hooks
 from rpcguard.testing import ScriptedRegistry
 from tests.support.library import Transport, http
+from tests.support.programs import check_quiet, run_python
 
 NODES = [Node("10.0.0.1", 1, id="a"), Node("10.0.0.2", 1, id="b")]
 
@@ -146,5 +147,58 @@ def test_each_record_has_the_fields(caplog):
 
 def test_what_is_no_listener_is_named():
     """At construction, as for every option."""
-    with pytest.raises(ValueError, match=r"^on_event must be called with an Event, not 3"):
+    said = r"^on_event must be called with an Event, and not awaited, not "
+
+    async def awaited(event: Event) -> None:
+        """Be given to nobody who awaits it."""
+
+    with pytest.raises(ValueError, match=said):
+        made(on_event=awaited)
+    with pytest.raises(ValueError, match=f"{said}3"):
         rpcguard.Transport("static://10.0.0.1:1", on_event=3)  # type: ignore[arg-type]
+
+
+def test_what_a_listener_causes_is_not_told_to_it():
+    """A page that is sent through the transport whose trouble it tells would never end."""
+    told: list[str] = []
+
+    def page(event: Event) -> None:
+        told.append(event.service)
+        assert len(told) < 100, "it goes on for ever"
+        client.get("http://alerts/")
+
+    client, _, registry = made(lambda _: http.Response(503), on_event=page)
+    registry.set("alerts", NODES)
+    with client:
+        client.get("http://alerts/")
+        del told[:]
+        client.get("/")
+    assert told
+    assert set(told) == {"orders"}
+
+
+FORK = """
+import os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from rpcguard._telemetry.hooks import hooks
+inside, go = threading.Event(), threading.Event()
+busy = threading.Thread(target=hooks.tell, args=[lambda: (inside.set(), go.wait())])
+busy.start()
+inside.wait()
+child = os.fork()
+if not child:
+    told = []
+    threads = [threading.Thread(target=hooks.tell, args=[lambda: told.append(1)]) for _ in range(9)]
+    for one in threads:
+        one.start()
+        one.join()
+    os._exit(9 - len(told))
+go.set()
+busy.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_fork_in_the_middle_of_a_hook_of_another_thread():
+    """A thread of the child may have the number of one that the parent had, which is not there."""
+    check_quiet(run_python(FORK), "")
