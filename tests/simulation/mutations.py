@@ -101,8 +101,8 @@ MUTATIONS = [
     Mutation(
         "a retry is paid from the budget",
         "_core.service.service",
-        "self._budget.withdraw(now)",
-        "now",
+        "if not free:\n            lease.paid_at = self._budget.withdraw(now)",
+        "if not free:\n            lease.paid_at = now",
     ),
     Mutation(
         "a refresh keeps marks",
@@ -164,14 +164,14 @@ MUTATIONS = [
     Mutation(
         "a cancelled attempt gives its node back",
         "_core.call.call",
-        "            self._settle(lease, cancelled())\n            self._service.release(lease)\n",
-        "            self._settle(lease, cancelled())\n",
+        "self.give_up(self._sent, cancelled())",
+        "self._settle(self._sent, cancelled())",
     ),
     Mutation(
         "a failed attempt is settled",
         "_core.call.call",
-        "            self._settle(lease, verdict)\n            self._service.release(lease)\n",
-        "            self._service.release(lease)\n",
+        "self.give_up(self._sent, verdict)",
+        "self._service.release(self._sent.lease)",
     ),
     Mutation(
         "a node picked for a cancelled retry is given back",
@@ -326,7 +326,7 @@ MUTATIONS = [
     Mutation(
         "a node that is back starts slowly",
         "_core.service.standing",
-        "self._roster.warm(live, now)",
+        "if warm:\n                self._roster.warm(live, now)",
         "pass",
     ),
     Mutation(
@@ -338,8 +338,8 @@ MUTATIONS = [
     Mutation(
         "the clock of the service judges dates",
         "_core.call.call",
-        "raw, node, wall, reply.extensions)",
-        "raw, node, extensions=reply.extensions)",
+        "judge_reply(reply, lease.live.node, self._service.wall,",
+        "judge_reply(reply, lease.live.node, __import__('time').time,",
     ),
     Mutation(
         "what never left costs no attempt",
