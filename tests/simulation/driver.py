@@ -13,6 +13,7 @@ from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._core.routing.facts import Facts
 from rpcguard._transport.bodies import SyncGuardedBody, SyncOneShotBody
+from rpcguard._transport.pins import pin
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from tests.simulation.faults import Fate
 from tests.simulation.invariants import NOTHING, Judge, Violation, Watched, demand
@@ -86,10 +87,13 @@ class Flight:
         given = read_options(begin.options or None, self.world.now, retry)
         for name, value in given.items():
             setattr(plan, name, value)
+        affinity = self.world.policies.affinity
+        request = httpx.Request(begin.method, "http://orders/")
         if self.service.router is not None:
-            request = httpx.Request(begin.method, "http://orders/")
             facts = Facts(request, mark=begin.mark, baggage={}.get, options=begin.options)
             plan.ask = self.service.router.ask(facts)
+        if affinity is not None:
+            plan.ask = pin(affinity, request, {"key": begin.session or ""}, plan.ask)
         return plan
 
     def start(self) -> None:

@@ -15,6 +15,7 @@ from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._core.service.service import Service
 from rpcguard.errors import NoAvailableNode, TransportClosed
 from tests.simulation.faults import Fate
+from tests.simulation.keys import Keys
 from tests.simulation.lanes import Ways
 from tests.simulation.lists import RECORDS, Lists
 from tests.simulation.standing import Violation, demand
@@ -98,6 +99,7 @@ class Judge:
         self.service, self.roster = service, service._roster
         self.standing = Lists(self.world, service)
         self.ways = Ways(self.world, self.standing)
+        self.keys = Keys(self.world.policies.affinity, self.standing)
 
     def told(self, event: Event) -> None:
         self.standing.told(event)
@@ -306,6 +308,8 @@ class Judge:
         scope = self.ways.scope(flight, lease, tried)
         demand(live in scope, "%s was picked, meant were %s", live.node.id, len(scope))
         self.standing.picked(lease, scope, tried, patient=patient)
+        group = self.ways.group(flight, live, again=bool(tried))
+        self.keys.picked(flight, lease, group, tried)
 
     # Always
 

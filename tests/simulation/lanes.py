@@ -92,6 +92,11 @@ class Ways:
                         return able
         return []
 
+    def group(self, flight: Flight, live: LiveNode, *, again: bool) -> Nodes:
+        """Give the first group that a node is in: the one of which an eligible node was picked."""
+        ways = self.of(flight, again=again)
+        return next((one for way in ways for one in way.groups if live in one), [])
+
     def usable(self, flight: Flight, tried: Iterable[LiveNode]) -> Nodes:
         """Give the nodes that a call may still be sent to: those not known dead, unless all are."""
         found: Nodes = []

@@ -492,6 +492,48 @@ MUTATIONS = [
         "throttled=False",
     ),
     Mutation(
+        "a key has its nodes in one order",
+        "_core.service.homes",
+        "(rank, distance(_seed_of(live), key, live.weight), live.node.id, live)",
+        "(rank, live.last_pick, live.node.id, live)",
+    ),
+    Mutation(
+        "a node has no more than its part of a key's calls",
+        "_core.service.homes",
+        "if live.in_flight < self._policy.least:",
+        "if True:",
+    ),
+    Mutation(
+        "a key keeps no call from a node where none has room",
+        "_core.service.homes",
+        "live = live or self._least_busy(listed, key, excluded)",
+        "pass",
+    ),
+    Mutation(
+        "what is known of a key is forgotten as the list changes",
+        "_core.service.homes",
+        "if self._moves != self._pools.moves:",
+        "if False:",
+    ),
+    Mutation(
+        "a node is tried out by a key of its own",
+        "_core.service.picker",
+        "patient=patient, fit=fit)",
+        "patient=patient)",
+    ),
+    Mutation(
+        "a key that has left its home is told to have",
+        "_core.service.picker",
+        'return "home" if live is ask.home else "moved"',
+        'return "home"',
+    ),
+    Mutation(
+        "what one key is answered is no sign of a node",
+        "_core.service.reactions",
+        "(trial or not lease.keyed) and ",
+        "",
+    ),
+    Mutation(
         "doubted nodes are the last resort",
         "_core.service.pools",
         "PoolKey(cell, (doubted, node.priority), own)",

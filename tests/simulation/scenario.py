@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rpcguard import Node, Route, Routing
+from rpcguard import Affinity, Node, Route, Routing
 from tests.simulation.faults import ANSWERS, FAULTS, MOODS
+from tests.simulation.keys import SESSIONS
 from tests.simulation.lanes import CANARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EPOCH = 1_700_000_000.0
+KEYED_SHARE = 0.3
+"""Of the worlds, in which calls have keys: the rules of other worlds need most of them."""
 POLICIES: dict[str, dict[str, list[Any]]] = {
     "retry": {
         "attempts": [1, 3, 4],
@@ -68,6 +71,7 @@ class Begin:
     options: Mapping[str, Any] = field(default_factory=dict)
     gives_up: float | None = None
     mark: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,20 @@ def _default(of: Field[Any]) -> object:
 
 def draw(seed: int) -> Scenario:
     """Draw a scenario."""
-    return _Drawing(random.Random(seed), random.Random(f"lanes of {seed}")).scenario(seed)
+    rng, lanes, keys = (random.Random(one) for one in (seed, f"lanes of {seed}", f"keys of {seed}"))
+    return with_keys(_Drawing(rng, lanes).scenario(seed), keys)
+
+
+def with_keys(scenario: Scenario, chance: random.Random) -> Scenario:
+    """Give the calls of some worlds keys; whatever else happens in these is what it was."""
+    if chance.random() > KEYED_SHARE:
+        return scenario
+    affinity = Affinity(balance=chance.choice((1.0, 1.5, 3.0)), least=chance.choice((1, 2, 2)))
+    parts = (
+        replace(part, session=chance.choice(SESSIONS)) if isinstance(part, Begin) else part
+        for part in scenario.parts
+    )
+    return replace(scenario, parts=(Option("", "affinity", affinity), *parts))
 
 
 class _Drawing:

@@ -58,13 +58,16 @@ class Shadow:
         self.streak = 0
         self.recent.clear()
 
-    def learn(self, fate: Fate, now: float, *, body: bool) -> None:
-        """Take in what an attempt truly came to; as far as `body`, only a failure is news."""
+    def learn(self, fate: Fate, now: float, *, body: bool, odd: bool) -> None:
+        """Take in what an attempt truly came to; as far as `body`, only a failure is news.
+
+        `odd` says that the answer is one that a wrong application would give as well.
+        """
         failed, good = fate.blame != "none", _good(fate) and not body
         if not body and fate.truth == "well":
             self.heard_at, self.unproven = now, False
-            self.odd += fate.status == 404
-            self.odd_run = self.odd_run + 1 if fate.status == 404 else 0 if good else self.odd_run
+            self.odd += odd
+            self.odd_run = self.odd_run + 1 if odd else 0 if good else self.odd_run
         if fate.stale:
             self.clean, failed = 0, False
             self.recent.append((now, True))
@@ -180,7 +183,8 @@ class Standing:
         )
         lowest = min(one.node.priority for one in eligible)
         demand(node.priority == lowest, "a node of a later priority was picked")
-        if tried and node.zone is not None and node.zone == tried[-1].node.zone:
+        own = node.zone is not None and lease.keyed is None  # a key looks at no zone
+        if tried and own and node.zone == tried[-1].node.zone:
             level = [one.node.zone for one in eligible if one.node.priority == lowest]
             other = any(zone != node.zone for zone in level)
             few = level.count(node.zone) <= ZONE_DRAWS - len(tried)
@@ -212,7 +216,9 @@ class Standing:
         may_mark = self._may_mark(live, marked, eligible, serving)
         shadow = self._shadows[live]
         unproven = shadow.unproven
-        shadow.learn(fate, self.world.now, body=body)
+        # What one key is answered may be true of that key alone.
+        strange = fate.status == 404 and (on_trial or lease.keyed is None)
+        shadow.learn(fate, self.world.now, body=body, odd=strange)
         self._heard.clear()
         latency = live.latency
         yield
@@ -226,11 +232,11 @@ class Standing:
         demand(newly <= {live}, "an attempt ejects another node than its own")
         demand(self.marked() - marked <= {live}, "an attempt marks another node than its own")
         if known or live.gone:
-            odd = missing and fate.status == 404 and self._shadows[live].odd == 1
+            odd = missing and strange and self._shadows[live].odd == 1
             failed = doubted and (fate.blame != "none" or fate.stale)
             demand(known or failed or odd, "a node left for nothing")
             return
-        odd = missing and fate.status == 404 and self._shadows[live].odd == 1 and not body
+        odd = missing and strange and self._shadows[live].odd == 1 and not body
         demand(not odd, "a doubted node stays that answers like another application")
         for kind, changed in (("ejected", newly), ("offline", self.marked() - marked)):
             told = not changed or (kind, live.node.id) in self._heard
@@ -239,7 +245,7 @@ class Standing:
             self._judge_notice(live, fate, marked, others, allowed=may_mark)
         now_ejected = self.blacklist.get(live)
         if fate.blame == "none" and not fate.stale:
-            odd = fate.status == 404 and (on_trial or self._shadows[live].odd_run >= ODD_RUN)
+            odd = strange and (on_trial or self._shadows[live].odd_run >= ODD_RUN)
             demand(not newly or odd, "a node was ejected for what is not its fault")
             if not odd:
                 self._judge_good(lease, fate, ejection, level)
