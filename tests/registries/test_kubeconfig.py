@@ -154,6 +154,19 @@ def certificates(found: Kubeconfig) -> list[Any]:
             "base64",
         ),
         ({"cluster": {"server": "http://h"}, "user": []}, "user 'u' is no mapping"),
+        ({"cluster": {"server": "http://"}, "user": {}}, "has no server such as"),
+        ({"cluster": {"server": "https://me:s3cret@h"}, "user": {}}, "has no server such as"),
+        ({"cluster": {"server": "http://h", "proxy-url": "http://p"}, "user": {}}, "proxy-url"),
+        (
+            {"cluster": {"server": "https://h", "tls-server-name": "x"}, "user": {}},
+            "tls-server-name",
+        ),
+        ({"cluster": {"server": "http://h"}, "user": {"token": "s3cret\nx"}}, "its token is no"),
+        ({"cluster": {"server": "http://h"}, "user": {"token": ["s3cret"]}}, "its token is no"),
+        (
+            {"cluster": {"server": "https://h"}, "user": {"client-key-data": "aGk="}},
+            "client-certificate and client-key one is missing",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told(written, parts, said):
@@ -162,12 +175,14 @@ def test_what_cannot_be_done_is_told(written, parts, said):
     with pytest.raises(InvalidRegistryURL, match="kubeconfig") as raised:
         registry_from_url(f"kubernetes:///?kubeconfig={file}")
     assert said.lower() in str(raised.value).lower()
+    assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("a: [", "it is no YAML"),
+        pytest.param("[" * 100_000, "it is nested too deeply", id="deep"),
         ("- a", "the file is no mapping"),
         ("{}", "no context is named"),
         ("current-context: a", "there is no context 'a'"),

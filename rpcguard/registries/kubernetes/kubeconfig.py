@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Final
 
 _HOME: Final = "~/.kube/config"
+_SERVER: Final = re.compile(
+    r"https?://(\[[0-9a-fA-F:.]+\]|[^/?#@\[\]:\s]+)(:[0-9]{1,5})?(/[^?#\s]*)?", re.IGNORECASE
+)
+_UNDONE: Final = ("proxy-url", "tls-server-name")
+"""What a cluster may ask for that is not done: without it another server would be asked."""
 
 
 def kubeconfig_path(given: str | None) -> Path | None:
@@ -57,21 +63,28 @@ class Kubeconfig:
                     f"user {chosen.get('user')!r} logs in by {way!r}, which rpcguard does not do;"
                     " run `kubectl proxy` and give server=http://127.0.0.1:8001"
                 )
+        for way in _UNDONE:
+            if way in cluster:
+                raise ValueError(f"its cluster has {way!r}, which rpcguard does not do")
         return cls(path.parent, str(namespace) if namespace else None, cluster, user)
 
     @property
     def server(self) -> str:
         """Give the URL of the API server."""
         server = self.cluster.get("server")
-        if not isinstance(server, str) or not server.startswith(("http://", "https://")):
-            raise ValueError("its cluster has no server")
+        if not isinstance(server, str) or _SERVER.fullmatch(server) is None:  # maybe a secret in it
+            raise ValueError("its cluster has no server such as https://10.0.0.1:6443")
         return server.rstrip("/")
 
     @property
     def token(self) -> str | None:
         """Give the token that stands in the file."""
         token = self.user.get("token")
-        return None if token is None else str(token)
+        if token is None:
+            return None
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+            raise ValueError("its token is no text that a header can have")
+        return token
 
     @property
     def token_file(self) -> str | None:
@@ -91,6 +104,8 @@ class Kubeconfig:
         )
         certificate = self._content(self.user, "client-certificate")
         key = self._content(self.user, "client-key")
+        if (certificate is None) != (key is None):
+            raise ValueError("of client-certificate and client-key one is missing")
         if certificate is not None and key is not None:
             _show(context, certificate, key)
         return context
@@ -115,7 +130,7 @@ def _show(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
 def _parsed(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass  # then it is YAML, which most are
     try:
         import yaml
@@ -125,6 +140,8 @@ def _parsed(text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"it is no YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _named(
