@@ -33,7 +33,7 @@ class Bell:
         self._soon = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
         self._event = anyio.Event()
         self.changed: deque[str] = deque()
-        self.lost = False
+        self.lost: bool = False
 
     def arm(self) -> None:
         """Forget what has happened up to here."""

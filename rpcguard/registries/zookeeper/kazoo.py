@@ -46,7 +46,7 @@ class Capped:
         return received
 
 
-class KazooThreads(SequentialThreadingHandler):  # type: ignore[misc]
+class _Threads(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's threads, which are daemons, without a part in the exit of the interpreter."""
 
     def __init__(self, limit: int) -> None:
@@ -61,6 +61,11 @@ class KazooThreads(SequentialThreadingHandler):  # type: ignore[misc]
     def create_connection(self, *args: Any, **options: Any) -> Capped:
         """Connect to a server."""
         return Capped(super().create_connection(*args, **options), self._limit)
+
+
+def daemon_threads(limit: int) -> Any:
+    """Make the threads of a client, which take no answer of more than so many bytes."""
+    return _Threads(limit)
 
 
 def _refusal(hosts: list[tuple[str, int]]) -> str | None:

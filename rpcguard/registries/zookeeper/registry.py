@@ -33,7 +33,7 @@ try:
     from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
 
     from rpcguard.registries.zookeeper.branch import Bell, Branch
-    from rpcguard.registries.zookeeper.kazoo import KazooThreads, Session
+    from rpcguard.registries.zookeeper.kazoo import Session, daemon_threads
     from rpcguard.registries.zookeeper.rules import RULES, rule_texts
 except ModuleNotFoundError as _missing:
     raise ImportError("zookeeper:// needs kazoo: pip install 'rpcguard[zookeeper]'") from _missing
@@ -251,7 +251,7 @@ class ZooKeeperRegistry:
         return KazooClient(
             hosts=self._hosts,
             timeout=self._session_timeout,
-            handler=KazooThreads(self._max_bytes),
+            handler=daemon_threads(self._max_bytes),
             auth_data=[("digest", self._credentials)] if self._credentials else None,
             connection_retry=_RECONNECT,
             logger=_quiet,
