@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rpcguard._discovery.rule_sources import RuleSource
 
 _DOCUMENTS = ("file://", "http://", "https://")
+_TOLD = (OSError, RegistryError, ValueError)
+"""Errors whose words say enough; of any other the class is told as well."""
 
 
 class Rules:
@@ -143,11 +145,11 @@ class Rules:
     async def _look(self, key: str, source: RuleSource, where: str) -> str:
         try:
             found = await source.read()
-        except (OSError, RegistryError) as error:
-            return self._keep(key, where, error, "failed")
         except ValueError as error:
             self._rejected.add(key)
             return self._keep(key, where, error, "rejected")
+        except Exception as error:  # of an adapter it may be anything, and it is asked again
+            return self._keep(key, where, error, "failed")
         if found is None and key in self._rejected:
             return "same"  # as what was refused, which is still there
         self._rejected.discard(key)
@@ -160,8 +162,9 @@ class Rules:
         return "changed"
 
     def _keep(self, key: str, where: str, error: Exception, outcome: str) -> str:
-        self._troubles[key] = str(error)
-        self._faults.report(where, f"{error}; the last rules stay")
+        said = f"{error}" if isinstance(error, _TOLD) else repr(error)
+        self._troubles[key] = said
+        self._faults.report(where, f"{said}; the last rules stay")
         return outcome
 
     def _take(self, key: str, routes: tuple[Route, ...]) -> None:

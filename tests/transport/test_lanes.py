@@ -454,11 +454,12 @@ def test_a_registry_may_have_rules_of_its_own(
             ([good, good], "route 'canary': name"),
             (ValueError("tag 'x': match"), "tag 'x': match"),
             (rpcguard.RegistryError("gone"), "gone"),
+            (KeyError("a defect of the registry"), "KeyError('a defect of the registry')"),
         ):
             registry.said = bad
             until(lambda told=told: told in (view().rules_trouble or ""))  # type: ignore[misc]
             assert one.get(headers={"x-tester": "alice"}) == "lane"
-    assert caplog.text.count("the last rules stay") == 4
+    assert caplog.text.count("the last rules stay") == 5
     registry.said = []
     until(lambda: not one.transport.routes("orders"))
     assert view().rules_trouble is None
