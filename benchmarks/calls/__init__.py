@@ -1,1 +1,1 @@
-"""What a call costs: beside bare httpx, beside sidecars, on many nodes, with telemetry."""
+"""What a call costs: beside bare httpx, beside sidecars, on many nodes, with telemetry, by key."""
