@@ -37,6 +37,9 @@ def went(stage: Stage, calls: int = 60, *, mark: str | None = None) -> Counter[s
     return counts
 
 
+pytestmark = pytest.mark.timeout(600)  # a minute of traffic for each case: seconds of processor
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, tuple[ZoneOutcome, ZoneOutcome]]:
     """Play each case blind and with the default policy."""
