@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 UNLIMITED = httpx.Limits(max_connections=None, keepalive_expiry=None)
 CALLS = 300
 # Bare httpx makes 1,380 calls in threads and 2,100 on asyncio; its client alone, over no connection
-# at all, 560. A line more here or there is no failure, a layer more is. Counts differ by up to 8 from
-# run to run, by what a loaded machine lets the second threads do meanwhile.
+# at all, 560. A line more here or there is no failure, a layer more is. Counts differ by up to 8
+# from run to run, by what a loaded machine lets other threads do meanwhile.
 MOST = {"threads": 892, "asyncio": 1000, "trio": 1050}
 FLAT = 0.1
 
