@@ -11,9 +11,12 @@ from tests.conformance.backends import all_backends
 from tests.conformance.backends.base import CAPABILITIES, Backend
 from tests.conformance.providers import Providers
 from tests.support.require import require
+from tests.support.servers.kubernetes import ArgoRollouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import httpx
 
     from rpcguard._core.nodes.node import Node
 
@@ -89,3 +92,14 @@ def new_nodes(backend: Backend, providers: Providers) -> Iterator[Callable[[int]
 
     yield make
     providers.stop(*made)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Give a client of a running Kubernetes API server that knows the kinds of Argo Rollouts."""
+    require(ArgoRollouts)
+    server = ArgoRollouts(tmp_path_factory.mktemp("kubernetes"))
+    server.start()
+    with server.client() as made:
+        yield made
+    server.kill()

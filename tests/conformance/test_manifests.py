@@ -8,8 +8,6 @@ import pytest
 import yaml
 
 from tests.docs.blocks import ROOT, all_blocks
-from tests.support.require import require
-from tests.support.servers.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,17 +36,6 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
         for document in yaml.safe_load_all(text):
             if isinstance(document, dict) and "kind" in document and "metadata" in document:
                 yield where, document
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Give a client of a running API server."""
-    require(Kubernetes)
-    server = Kubernetes(tmp_path_factory.mktemp("kubernetes"))
-    server.start()
-    with server.client() as made:
-        yield made
-    server.kill()
 
 
 @pytest.mark.timeout(120)

@@ -9,25 +9,12 @@ import pytest
 from rpcguard._planning.dialects import argo, kubernetes
 from rpcguard._planning.inputs import Bounds, Fleet, PlannedNode, Rollout
 from rpcguard._planning.plan import plan_release
-from tests.support.require import require
 from tests.support.servers.kubernetes import ArgoRollouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import httpx
 
 LABELS = {"app": "orders"}
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    require(ArgoRollouts)
-    server = ArgoRollouts(tmp_path_factory.mktemp("kubernetes"))
-    server.start()
-    with server.client() as made:
-        yield made
-    server.kill()
 
 
 def workload(kind: str, **spec: Any) -> dict[str, Any]:

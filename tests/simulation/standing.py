@@ -233,7 +233,9 @@ class Standing:
         demand(self.marked() - marked <= {live}, "an attempt marks another node than its own")
         if known or live.gone:
             odd = missing and strange and self._shadows[live].odd == 1
-            failed = doubted and (fate.blame != "none" or fate.stale)
+            # A node that leaves may bring another back, which then vouches for the rest at once.
+            told_of = doubted or (missing and self._trusted())
+            failed = told_of and (fate.blame != "none" or fate.stale)
             demand(known or failed or odd, "a node left for nothing")
             return
         odd = missing and strange and self._shadows[live].odd == 1 and not body
