@@ -25,6 +25,7 @@ from rpcguard._core.policies.overrides import Overrides
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import Guard, Route, Routing
 from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.policies.subset import Subset
 from rpcguard._core.policies.zone import ZonePolicy
 from rpcguard._core.service.effects import Event
 from rpcguard._core.service.records import PickRecord
@@ -98,6 +99,7 @@ __all__ = [
     "SlowStart",
     "Snapshot",
     "StatusServer",
+    "Subset",
     "Throttle",
     "Transport",
     "TransportClosed",

@@ -158,6 +158,10 @@ class AsyncExchange(Exchange):
                 self._stack.discard(connection)
         self._reap()
 
+    def close_idle(self) -> None:
+        """Do what `aclose_idle` does, which waits for nothing."""
+        self._forget_idle()
+
     def _forget_idle(self) -> None:
         self._stack.close_idle()
         self._reap()

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.retry import RetryPolicy
     from rpcguard._core.policies.routing import Routing
     from rpcguard._core.policies.slow_start import SlowStart
+    from rpcguard._core.policies.subset import Subset
     from rpcguard._core.policies.zone import ZonePolicy
     from rpcguard._core.service.effects import Event
     from rpcguard._core.service.service import Service
@@ -83,6 +84,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
         overload: OverloadPolicy | Literal[False] | None = None,
         affinity: Affinity | Literal[False] | None = None,
         hedge: Hedge | Literal[False] | None = None,
+        subset: Subset | Literal[False] | None = None,
         services: Mapping[str, Overrides] | None = None,
         config: str | os.PathLike[str] | Literal[False] | None = None,
         drain_timeout: float = 10.0,
@@ -121,6 +123,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             overload: How much is asked of a service at most; by default without limit.
             affinity: Which calls belong together and go to one node; None looks at no key.
             hedge: When a late call is sent to a second node as well; not for threads. None: never.
+            subset: How many of many nodes this caller uses; None uses all of them.
             services: What single services have otherwise, by name; by default all have the same.
             config: Path of a TOML or JSON file of options, which is followed for incident switches;
                 None reads `RPCGUARD_CONFIG`, False takes none.
@@ -164,6 +167,7 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             "overload": overload,
             "affinity": affinity,
             "hedge": hedge,
+            "subset": subset,
             "balancer": balancer,
             "probes": node_transport is None,
             "exact": node_transport is None,

@@ -63,6 +63,18 @@ class KeptChildren(Generic[ChildT]):
         return child
 
 
+def sweep(live: LiveNode | None, child: object) -> None:
+    """Close the idle connections of a child that have expired, or that the node has closed.
+
+    All of them where the node is outside of the caller's subset. A user's own child is let alone.
+    """
+    outside = live is not None and live.outside
+    for name in ("sweep", "close_idle") if outside else ("sweep",):
+        close = getattr(child, name, None)
+        if close is not None:
+            close()
+
+
 def counts_of(families: Iterable[dict[ChildKey, Any]], live: LiveNode) -> ConnectionCounts | None:
     """Add up the connections of a node; None where there are none, or none of rpcguard's own."""
     keys = (live, "http"), (live, "https")

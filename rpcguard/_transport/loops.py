@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from rpcguard._text import logger
-from rpcguard._transport.kept import SWEEP_EVERY
+from rpcguard._transport.kept import SWEEP_EVERY, sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -66,10 +66,8 @@ class LoopChildren:
 
     def sweep(self) -> None:
         """Close the idle connections that have expired."""
-        for child in list(self.children.values()):
-            sweep = getattr(child, "sweep", None)
-            if sweep is not None:
-                sweep()
+        for (live, _), child in list(self.children.items()):
+            sweep(live, child)
 
     async def end(self) -> None:
         """Close all children."""

@@ -24,7 +24,7 @@ from rpcguard._transport.bodies import (
     SyncResumedBody,
     whole_of,
 )
-from rpcguard._transport.kept import SWEEP_EVERY
+from rpcguard._transport.kept import SWEEP_EVERY, sweep
 from rpcguard._transport.misplaced import misplaced
 from rpcguard._transport.opening import LONGEST_LOOK
 
@@ -144,10 +144,8 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
 
     def sweep(self) -> None:
         """Close the idle connections that have expired, or that their node has closed."""
-        for child in list(self._children.values()):
-            sweep = getattr(child, "sweep", None)
-            if sweep is not None:
-                sweep()
+        for (live, _), child in list(self._children.items()):
+            sweep(live, child)
 
     def _take(
         self, step: Step | HedgedSend, request: httpx.Request, body: Any, observer: AnySpan

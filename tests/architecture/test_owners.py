@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rpcguard import Affinity
+from rpcguard import Affinity, Subset
 from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.load import NodeLoad
 from tests.simulation.run import first_failure
@@ -158,4 +158,5 @@ def test_while_it_runs_only_its_owner_writes_a_field(monkeypatch):
     assert first_failure(range(60)) is None
     stage = Stage(*ids(3), affinity=Affinity())
     stage.end(stage.pick(ask=stage.keyed("alice")))
+    Stage(*ids(3), subset=Subset(size=1))
     assert dict(seen) == owners()

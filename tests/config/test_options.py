@@ -26,6 +26,7 @@ WRONG: dict[str, list[object]] = {
     "deadline": [2.0, 0],
     "overload": [512, 0],
     "affinity": ["header.x-user", ""],
+    "subset": [20, 0],
     "services": [3, ["orders"]],
     "unknown_service": ["ignore", ["direct"], True],
     "names": ["orders", {"orders": 3}, 0, {"orders": ""}],
@@ -82,7 +83,7 @@ def test_what_off_means():
     assert off.slow_start.ramp(0.0, 0) == 1.0
     assert (off.membership.shrink_hold, off.membership.empty_hold) == (0.0, 0.0)
     assert not off.overload
-    assert [off.zone.zone, off.routing, off.deadline, off.affinity] == [None] * 4
+    assert [off.zone.zone, off.routing, off.deadline, off.affinity, off.subset] == [None] * 5
 
 
 def test_a_zone_that_is_off_is_not_read_from_the_environment(monkeypatch):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.affinity import Affinity
     from rpcguard._core.policies.hedging import Hedge
     from rpcguard._core.policies.routing import Routing
+    from rpcguard._core.policies.subset import Subset
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.effects import Event
 
@@ -95,6 +96,7 @@ class Stage:
         overload: OverloadPolicy | None = None,
         affinity: Affinity | None = None,
         hedge: Hedge | None = None,
+        subset: Subset | None = None,
         balancer: type[LeastLoaded | RoundRobin] = LeastLoaded,
         seed: int = 1,
     ) -> None:
@@ -115,6 +117,7 @@ class Stage:
                 overload=overload or OverloadPolicy(),
                 affinity=affinity,
                 hedge=hedge,
+                subset=subset,
                 balancer=lambda: balancer(rng=random.Random(seed)),
                 probes=probes,
             ),

@@ -149,9 +149,13 @@ class AsyncHttp2Exchange(AsyncExchange):
 
     async def aclose_idle(self) -> None:
         """Close the connections that no call uses."""
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Do what `aclose_idle` does, which waits for nothing."""
         self._books.close_idle()
         self._close_doomed()
-        await super().aclose_idle()
+        super().close_idle()
 
     def shut(self) -> None:
         """Do what `aclose` does, without an event loop if that has ended."""

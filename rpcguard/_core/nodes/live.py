@@ -54,6 +54,7 @@ class LiveNode(NodeLoad):
         service/standing.py: health, word, probing, probed_at, held_back, event
         service/homes.py: seed
         balancing/least_requests.py: peers
+        balancing/subset.py: outside
 
     What balancers compare is told in `NodeLoad`.
     `level` counts the ejections that are not forgiven, `clean` the good answers since the last
@@ -63,7 +64,7 @@ class LiveNode(NodeLoad):
     answer below 500, or of its listing. `answers`
     counts those of a window once some were odd, `odd_run` the odd ones since the last good one.
     `left` takes the leases that are dropped while they are held. `seed` is the hash of the id, once
-    a keyed call came.
+    a keyed call came. `outside` says that it is eligible, and outside of the caller's subset.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class LiveNode(NodeLoad):
         "node",
         "odd_run",
         "oddities",
+        "outside",
         "probed_at",
         "probing",
         "reason",
@@ -132,6 +134,7 @@ class LiveNode(NodeLoad):
         self.oddities: int = 0
         self.doubted_at: float | None = None
         self.gone: bool = False
+        self.outside: bool = False
         self.event: tuple[str, float] | None = None
         self.times: array[float] | None = None
         self.seed: int | None = None

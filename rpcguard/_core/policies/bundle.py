@@ -17,6 +17,7 @@ from rpcguard._core.policies.overload import OverloadPolicy
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.routing import Routing
 from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.policies.subset import Subset
 from rpcguard._core.policies.zone import ZonePolicy
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ OPTIONS: Final[dict[str, PolicyOption]] = {
     "deadline": PolicyOption(DeadlinePolicy, _none, "DeadlinePolicy(total=2.0)", needed=False),
     "affinity": PolicyOption(Affinity, _none, 'Affinity(by="header.x-user")', needed=False),
     "hedge": PolicyOption(Hedge, _none, "Hedge(after=0.95)", needed=False),
+    "subset": PolicyOption(Subset, _none, "Subset(size=20)", needed=False),
 }
 """The options that set a policy; how each is switched off stands here and nowhere else."""
 
@@ -94,7 +96,7 @@ class Policies:
     `probes` says whether nodes are probed by TCP, `exact` whether an error of connecting surely is
     one; what `ejection` and `retry` say of that goes before it. `routing` None means that lanes are
     not looked at, `deadline` None that deadlines stay here, `affinity` None that no call has a key,
-    `hedge` None that no call runs on two nodes at once.
+    `hedge` None that no call runs on two nodes at once, `subset` None that every node is used.
     Raises `ValueError` naming the field that is of another kind.
     """
 
@@ -107,6 +109,7 @@ class Policies:
     deadline: DeadlinePolicy | None = None
     affinity: Affinity | None = None
     hedge: Hedge | None = None
+    subset: Subset | None = None
     zone: ZonePolicy = field(default_factory=ZonePolicy)
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     balancer: Callable[[], Balancer] = LeastLoaded

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.overload import OverloadPolicy
     from rpcguard._core.policies.retry import RetryPolicy
     from rpcguard._core.policies.slow_start import SlowStart
+    from rpcguard._core.policies.subset import Subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,9 @@ class Overrides:
 
     hedge: Hedge | Literal[False] | None = None
     """When a late call has a second attempt: what pays where one call in a hundred is slow."""
+
+    subset: Subset | Literal[False] | None = None
+    """How many of the nodes are used, where only this service has hundreds."""
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():

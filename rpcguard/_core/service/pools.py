@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from rpcguard._core.balancing.subset import Subsetting
 from rpcguard._core.nodes.live import weight_of
 from rpcguard._core.routing.cells import ONE_CELL
 from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage
@@ -33,15 +34,22 @@ class Pools:
     Not thread-safe: it lives under the lock of its service. Every listed node has its place in one
     pool, and is in the pool's balancer while it is eligible. `moves` counts places given and taken
     away, `changed` what makes legs stale; `whole` is the leg of a call that may go to any node,
-    None after such a change.
+    None after such a change. `new_subset` makes the balancers of nodes that no rule tells apart.
     """
 
-    def __init__(self, new_balancer: Callable[[], Balancer], *, zones: Zones | None = None) -> None:
+    def __init__(
+        self,
+        new_balancer: Callable[[], Balancer],
+        *,
+        new_subset: Callable[[], Balancer] | None = None,
+        zones: Zones | None = None,
+    ) -> None:
         self.table: Table | None = None
         self.cells: dict[CellKey, Cell] = {}
         self.changed: int = 0
         self.moves: int = 0
         self._new_balancer = new_balancer
+        self._new_subset = new_subset
         self.zones: Zones | None = zones
         self._pools: dict[PoolKey, Pool] = {}
         self._places: dict[LiveNode, Pool] = {}
@@ -74,7 +82,7 @@ class Pools:
             if cell is None:
                 cell = self.cells[key.cell] = Cell(key.cell)
                 self._stale()  # even of nodes that are drained: one may be the last resort
-            pool = self._pools[key] = Pool(key, cell, self._new_balancer())
+            pool = self._pools[key] = Pool(key, cell, self._balancer_for(key))
         self._places[live] = pool
         self.moves += 1
         pool.members += 1
@@ -82,6 +90,19 @@ class Pools:
             self.zones.see(live.node, 1)
         if _is_offered(live):
             self._count(pool, 1, live.weight)
+
+    def _balancer_for(self, key: PoolKey) -> Balancer:
+        # Lanes and groups are few nodes as it is, and a share is reckoned by all of them.
+        if self._new_subset is None or key.cell != ONE_CELL:
+            return self._new_balancer()
+        return self._new_subset()
+
+    def outside(self) -> Iterator[LiveNode]:
+        """Give the nodes that can be picked and are outside of the subset."""
+        if self._new_subset is not None:
+            for pool in self._pools.values():
+                if isinstance(pool.balancer, Subsetting):
+                    yield from pool.balancer.outside
 
     def leave(self, live: LiveNode) -> None:
         """Take a node's place away."""

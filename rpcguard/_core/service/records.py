@@ -35,7 +35,7 @@ class PickRecord:
     tried: tuple[str, ...]
     """The nodes that the call had used before."""
     excluded: tuple[tuple[str, str], ...]
-    """The nodes that could not be picked, each with the reason; the first 50."""
+    """The nodes that were not to be picked, each with the reason; the first 50."""
     panic: bool
     """Whether nothing was eligible."""
     route: str | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from rpcguard._core.balancing.subset import OUTSIDE, Subsetting
 from rpcguard._core.nodes.live import LiveNode, weight_of
 from rpcguard._core.service.blacklist import Blacklist
 from rpcguard._core.service.draws import Draws
@@ -15,14 +17,16 @@ from rpcguard._core.service.zones import zones_of
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from random import Random
     from typing import Any
 
+    from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.membership import MembershipPolicy
     from rpcguard._core.policies.slow_start import SlowStart
+    from rpcguard._core.service.pools import Alone
     from rpcguard._core.service.stages import Leg
 
 _RAMP_STEPS = 500  # a ramp is brought up to date so often, in steps nobody sees
@@ -61,7 +65,9 @@ class Roster:
         self.secured: bool = False
         self.taken_out: frozenset[str] = frozenset()
         self._left = left
-        self.pools: Pools = Pools(policies.balancer, zones=zones_of(policies.zone))
+        self.pools: Pools = Pools(
+            policies.balancer, new_subset=_subsets(policies, rng), zones=zones_of(policies.zone)
+        )
         self.draws: Draws = Draws(self.pools, rng, overprovision=policies.membership.overprovision)
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
@@ -154,6 +160,16 @@ class Roster:
         live.doubted_at = since
         (self.doubted.discard if since is None else self.doubted.add)(live)
         self.pools.place_again(live)
+        self.excluded = None
+
+    def move(self, nodes: Sequence[LiveNode], alone: Alone) -> None:
+        """Move nodes to where rules and zones want them now, a few at a time."""
+        self.pools.move(nodes, alone)
+        if nodes:
+            alone(self._relist)
+
+    def _relist(self) -> None:
+        self.excluded = None
 
     def held_until(self, live: LiveNode) -> float:
         """Give the time until which a node is kept that the snapshots leave out.
@@ -256,10 +272,23 @@ class Roster:
         return _UNSEEN, live.last_pick
 
     def list_excluded(self) -> tuple[tuple[str, str], ...]:
-        """Give the first of the nodes that are out, each with the reason; fill `excluded`."""
-        shown = islice(self.out, _SHOWN)
-        self.excluded = tuple((live.node.id, live.reason or live.state) for live in shown)
+        """Give the first of the nodes that are out or outside, with reasons; fill `excluded`."""
+        out = ((live.node.id, live.reason or live.state) for live in self.out)
+        outside = ((live.node.id, OUTSIDE) for live in self.pools.outside())
+        self.excluded = tuple(islice(chain(out, outside), _SHOWN))
         return self.excluded
+
+
+def _subsets(policies: Policies, rng: Random) -> Callable[[], Balancer] | None:
+    """Give what makes the balancers of a caller that uses a part of the nodes."""
+    subset = policies.subset
+    if subset is None:
+        return None
+    instance, seed = subset.instance, 0  # one order for all callers, on which each has its place
+    if instance is None:
+        instance, seed = (0, 1), rng.getrandbits(64)
+    new = policies.balancer
+    return partial(Subsetting, new, size=subset.size, seed=seed, instance=instance)
 
 
 def _takes_calls(node: Node) -> bool:

@@ -121,7 +121,7 @@ class Router:
             if not number % _PAUSE_EVERY:
                 let_others_run()
         alone(lambda: self.take(table, clock()))
-        self._pools.move(listed, alone)
+        roster.move(listed, alone)
 
     def take(self, table: Table, now: float) -> None:
         """Go by other rules from now on; turns of routes that stay go on."""

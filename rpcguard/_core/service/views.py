@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rpcguard._core.balancing.subset import OUTSIDE
 from rpcguard._core.nodes.view import NodeView
 from rpcguard._core.service.records import PickRecord as PickRecord
 
@@ -48,7 +49,7 @@ def view(
     return NodeView(
         node=live.node,
         state=state,
-        reason=reason,
+        reason=_with_subset(reason, live),
         until=max(until, 0.0) if math.isfinite(until) else None,
         weight=live.weight,
         effective_weight=live.effective_weight if live.in_pool else 0.0,
@@ -61,3 +62,9 @@ def view(
         event_age=live.event and now - live.event[1],
         latencies=live.latencies,
     )
+
+
+def _with_subset(reason: str | None, live: LiveNode) -> str | None:
+    if not live.outside:
+        return reason
+    return f"{reason}, {OUTSIDE}" if reason else OUTSIDE
