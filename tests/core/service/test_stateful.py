@@ -66,7 +66,7 @@ class LiveList(RuleBasedStateMachine):
 
     @rule(repeatable=st.booleans())
     def pick(self, repeatable):
-        states = self.stage.states()
+        states, usable = self.stage.states(), self.usable()
         lease = self.stage.service.pick(repeatable=repeatable)
         views = self.stage.service.nodes()
         if lease is None:
@@ -78,10 +78,18 @@ class LiveList(RuleBasedStateMachine):
             dead = {one.node.id for one in self.stage.service._roster.nodes.values() if _dead(one)}
             others = {view.node.id for view in views if view.state != "draining"}
             assert others <= dead
-        elif states[name] not in ("available", "warming"):
-            trial = lease.proof and states[name] == "ejected"
-            assert trial or not {"available", "warming"} & set(states.values())
+        elif name not in usable:
+            trial = lease.proof and states[name] in ("ejected", "warming")
+            assert trial or not usable
         self.held.append(lease)
+
+    def usable(self) -> set[str]:
+        """Give the nodes that any call may go to: not those that wait for their first answer."""
+        return {
+            view.node.id
+            for view in self.stage.service.nodes()
+            if view.state in ("available", "warming") and view.effective_weight
+        }
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), same_node=st.booleans())
@@ -157,8 +165,7 @@ class LiveList(RuleBasedStateMachine):
     def the_books_agree(self):
         service = self.stage.service
         roster = service._roster
-        states = self.stage.states()
-        eligible = {name for name, one in states.items() if one in ("available", "warming")}
+        eligible = self.usable()
         assert eligible == {live.node.id for live in roster.nodes.values() if live.in_pool}
         assert roster.eligible == len(eligible)
         assert set(roster.out) == set(roster.nodes.values()) - {
