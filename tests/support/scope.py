@@ -23,14 +23,18 @@ LONG: dict[str, str] = {
     "tests/commands/demo": "plays releases on real providers",
     "tests/connections/test_interrupts.py": "walks all interruptible places of a call",
     "tests/conformance": "starts each registry and takes it through outages",
+    "tests/core/routing/test_zones.py": "plays a minute of traffic for each case",
+    "tests/discovery/test_probe_storm.py": "probes ten thousand nodes for hours",
     "tests/docs/test_blocks.py": "runs every page from top to bottom",
     "tests/docs/test_look.py": "builds the site and looks at it in a browser",
     "tests/examples": "starts real registries and services",
     "tests/fuzz": "searches for a while",
     "tests/packaging": "builds and installs the package",
+    "tests/planning/test_plan.py": "rehearses whole releases",
     "tests/provider/test_rolling_restart.py": "restarts seven kinds of servers under load",
     "tests/simulation": "plays hours of traffic from many seeds",
     "tests/telemetry/test_backends.py": "starts Jaeger and Prometheus",
+    "tests/transport/test_probe_path.py": "waits for an application that takes seconds to import",
 }
 """Path and reason; each is there, by tests/architecture/test_scope.py."""
 

@@ -225,7 +225,7 @@ def drop_by_drop(peer: Peer) -> None:
     with contextlib.suppress(OSError):
         peer.send(b"HTTP/1.1 200 OK\r\n")
         while True:
-            peer.send(b"A: b\r\n")
+            peer.sock.sendall(b"A: b\r\n")  # which ends it once nobody reads any more
             time.sleep(0.05)
 
 
