@@ -45,6 +45,11 @@ class Fate:
     named: bool = False
     name: str = ""
 
+    @property
+    def only_connection(self) -> bool:
+        """Tell whether the node may be asked once more: only its connection had ended."""
+        return self.stale or self.name == "goaway after"
+
     def __str__(self) -> str:
         return f"{self.name} ({self.truth}, blame {self.blame})"
 

@@ -266,7 +266,7 @@ class Judge:
         """Give the nodes that the call may still be sent to."""
         tried = [lease.live for lease in flight.leases]
         usable = [live.node.id for live in self.ways.usable(flight, tried)]
-        if flight.fate.stale and not tried[-1].gone:
+        if flight.fate.only_connection and not tried[-1].gone:
             usable.append(tried[-1].node.id)
         return usable
 
@@ -295,7 +295,7 @@ class Judge:
             if flight.spent:
                 self._retries.append(self.world.now)
         if live in tried:
-            known = again and live is tried[-1] and flight.fate.stale
+            known = again and live is tried[-1] and flight.fate.only_connection
             others = [one for one in self.ways.usable(flight, tried) if one.in_pool]
             plain = self.ways.routing is None  # else the last node's lane comes before others
             better = plain and others and all(one.streak <= live.streak for one in others)

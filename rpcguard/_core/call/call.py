@@ -325,7 +325,7 @@ class Call:
         denial: str | None = self._forbidden(verdict, delay)
         if denial is None:
             following = self._service.pick_again(
-                tried, same_node=verdict.stale, free=not self._spent, ask=self._plan.ask
+                tried, same_node=verdict.only_connection, free=not self._spent, ask=self._plan.ask
             )
             if not isinstance(following, str):
                 return following

@@ -63,6 +63,15 @@ class Verdict:
         return self.outcome in ("cancelled", OUTRUN)
 
     @property
+    def only_connection(self) -> bool:
+        """Tell whether no more than the connection had ended: the node may be asked once more.
+
+        By a close that crossed with the request, or by a GOAWAY that leaves open what has run.
+        """
+        away = self.failed and self.notice is not None and self.notice.source == "goaway"
+        return self.stale or (away and self.blame == "none")
+
+    @property
     def answered(self) -> bool:
         """Tell whether the node answered, with whatever status."""
         return self.outcome.isdigit()

@@ -447,6 +447,25 @@ def test_a_stale_connection_may_go_to_the_same_node():
     assert desk.view(1).state == "available"
 
 
+def went_away() -> http.RemoteProtocolError:
+    error = http.RemoteProtocolError("the node ended the connection")
+    error.__cause__ = ValueError(SimpleNamespace(last_stream_id=9, error_code=1))
+    return error
+
+
+def test_a_goaway_that_leaves_open_what_ran_is_about_the_connection():
+    """Where the other node is out, the same one is asked once more, on another connection."""
+    desk = Desk(place(1), place(2))
+    desk.service.mark_offline("n2", None)
+    hand = Hand(desk.call())
+    hand.play(went_away(), reply())
+    assert hand.nodes() == ["n1", "n1"]
+    desk.service.mark_online("n2")
+    hand = Hand(desk.call())
+    hand.play(went_away(), reply())
+    assert len(set(hand.nodes())) == 2  # another that is well comes first
+
+
 def test_a_stale_connection_prefers_another_node():
     """With two nodes the retry goes to the other one."""
     desk = Desk()
