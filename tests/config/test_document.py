@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 import rpcguard
@@ -10,11 +9,12 @@ from rpcguard import OverloadPolicy, Overrides, RetryPolicy, Route, Throttle
 from rpcguard._config.document import ConfigDocument, read
 from rpcguard._core.policies.bundle import OPTIONS, Policies
 from rpcguard._core.policies.incidents import Incident
+from tests.support.library import http
 
 
 def understood(document: object) -> ConfigDocument:
     """Read a document as that of the file `f.toml`, written at the time 0."""
-    return read(document, "f.toml", written_at=0.0, limits=httpx.Limits)
+    return read(document, "f.toml", written_at=0.0, limits=http.Limits)
 
 
 def test_an_empty_document_says_nothing():
@@ -40,7 +40,7 @@ def test_tables_are_policies():
         "overload": OverloadPolicy(max_in_flight=5, throttle=Throttle(ratio=3), adaptive=True),
         "slow_start": False,
         "balancer": rpcguard.RoundRobin,
-        "limits": httpx.Limits(max_connections=7, keepalive_expiry=4.0),
+        "limits": http.Limits(max_connections=7, keepalive_expiry=4.0),
     }
     assert {"retry.attempts", "overload.throttle.ratio"} < found.said
 

@@ -33,6 +33,7 @@ FOLDERS = (
 ALIASED = (*FOLDERS, "connections")  # by itself that runs on both libraries already
 RUNS = [("httpx2", folder) for folder in FOLDERS] + [("alias", folder) for folder in ALIASED]
 LEFT_OUT = {
+    "tests/behaviour/dropin/test_overloaded.py": "is about httpx-retries, which is made for httpx",
     "tests/telemetry/test_backends.py": "is about what Jaeger and Prometheus make of spans",
     "tests/telemetry/test_setup.py": "is about how OpenTelemetry is found",
 }

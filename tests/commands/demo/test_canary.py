@@ -79,8 +79,11 @@ def test_the_hold_outlives_the_fault_and_ends_in_time():
 def test_a_plan_and_lanes_exclude_each_other(tmp_path):
     """The batches of a plan are another play."""
     from rpcguard._commands.demo.planned import DemoPlan
+    from rpcguard._commands.demo.work import Capacity
+    from rpcguard._planning.inputs import Rollout
 
-    plan = DemoPlan(((0,),), workers=1, service_time=0.1, load=0.5)
+    capacity = Capacity(width=2, seconds=0.1, cold_factor=3.0)
+    plan = DemoPlan(((0,),), load=0.5, capacity=capacity, rollout=Rollout(away=4.0))
     with pytest.raises(ValueError, match="lanes must be left out beside a plan"):
         DemoOptions(lanes=True, plan=plan)
 
