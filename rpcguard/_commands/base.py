@@ -82,6 +82,12 @@ def header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def check_path(option: str, given: str) -> None:
+    """Refuse what is no path of a URL."""
+    if not given.startswith("/"):
+        raise CommandError(f"{option} needs a path such as /health, not {given!r}", status=USAGE)
+
+
 @contextlib.contextmanager
 def told_in_one_line() -> Iterator[None]:
     """End the command with one line where rpcguard fails; a wrong URL is wrong usage.

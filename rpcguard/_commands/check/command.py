@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from rpcguard._commands.base import (
     FAILED,
-    USAGE,
-    CommandError,
     add_command,
+    check_path,
     seconds,
     statuses,
     told_in_one_line,
@@ -55,10 +54,7 @@ def add_to(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.check.run import Questions, run_check
 
-    if not options.path.startswith("/"):
-        raise CommandError(
-            f"--path needs a path such as /health, not {options.path!r}", status=USAGE
-        )
+    check_path("--path", options.path)
     wanted = Questions(options.path, "https" if options.https else "http", options.timeout)
     with told_in_one_line():
         well = run_check(options.registry, options.service, wanted, as_json=options.json)

@@ -7,6 +7,8 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from rpcguard._core.outcomes.exceptions import causes_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -125,23 +127,12 @@ that is found in the error or in what caused it counts: the causes say more than
 
 
 def _of_error(address: str, error: BaseException) -> Finding:
-    causes = [error, *_causes(error)]
+    causes = list(causes_of(error))
     for kind, step, text in _ERRORS:
         for one in causes:
             if type(one).__name__ == kind if isinstance(kind, str) else isinstance(one, kind):
                 return Finding("fail", step, address, text.format(error=_short(one)))
     return Finding("fail", "connect", address, f"{type(error).__name__}: {_short(error)}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    below = error.__cause__ or error.__context__
-    if below is not None:
-        yield below
-        yield from _causes(below)
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield one
-            yield from _causes(one)
 
 
 def _short(error: BaseException) -> str:

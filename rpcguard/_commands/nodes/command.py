@@ -9,6 +9,7 @@ from rpcguard._commands.base import (
     USAGE,
     CommandError,
     add_command,
+    check_path,
     seconds,
     statuses,
     told_in_one_line,
@@ -135,10 +136,7 @@ def _ready(options: argparse.Namespace) -> int:
 
 
 def _check_call(options: argparse.Namespace) -> None:
-    if not options.call.startswith("/"):
-        raise CommandError(
-            f"--call needs a path such as /health, not {options.call!r}", status=USAGE
-        )
+    check_path("--call", options.call)
     if not options.watch or options.registry.startswith("status+"):
         raise CommandError("--call needs --watch and the URL of a registry", status=USAGE)
 

@@ -59,7 +59,7 @@ def classify_exception(error: BaseException, *, exact: bool = True) -> Verdict:
 
 
 def _refine_connect(verdict: Verdict, error: BaseException) -> Verdict:
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, ssl.SSLError) or type(cause).__name__ == _AFTER_TCP:
             return replace(verdict, blame="handshake")
         if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRNOS:
@@ -93,7 +93,8 @@ def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:
     return verdict
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error, what is behind it and members of groups; 32 at most, so that a circle ends."""
     waiting, seen = [error], 0
     while waiting and seen < 32:
         current = waiting.pop()
