@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.calls import http2, overhead, sidecars, telemetry
+from benchmarks.calls import counted, http2, overhead, shapes, sidecars, telemetry
 from benchmarks.calls import many_nodes as fleet
 from benchmarks.fleets import simulate
 from benchmarks.footprint import measure as footprint
@@ -43,17 +43,18 @@ def telling(rounds: int) -> Section:
     """Measure calls with telemetry and without; many rounds, for the bar is close to nothing."""
     table, checks = sides_table(), []
     with nodes(2) as ports:
-        url = overhead.registry(ports)
         for kind in ("sync", "asyncio"):
             if kind == "sync":
-                measured = telemetry.threads(url, 150, rounds * 10)
+                measured = telemetry.threads(ports, 150, rounds * 10)
             else:
-                measured = asyncio.run(telemetry.tasks(url, 150, rounds * 10))
+                measured = asyncio.run(telemetry.tasks(ports, 150, rounds * 10))
             add_sides(table, kind, measured, own=telemetry.API)
             what = f"{kind}, telemetry without an SDK"
             checks.append(ratio(what, measured, telemetry.NONE, 1.02, own=telemetry.API))
+            checks.append(telemetry.added(f"{kind}, telemetry with an SDK", measured, 0.6))
     table.columns[-1] = "without an SDK ÷ this, CPU"
-    about = "Two nodes, one call after the other; with an SDK every attempt is sampled."
+    about = "Two nodes, one call after the other; with an SDK every attempt is sampled. *contrib's* is"
+    about += " opentelemetry-instrumentation-httpx, on a bare client."
     return Section("Telemetry", about, table, checks)
 
 
@@ -62,6 +63,8 @@ def parts(rounds: int, callers: int, providers: int) -> dict[str, Callable[[], S
     return {
         "one": partial(overhead.one_in_flight, rounds),
         "many": partial(overhead.many_in_flight, rounds),
+        "shapes": partial(shapes.of_other_shapes, rounds),
+        "counted": counted.functions_of_a_call,
         "http2": partial(http2.over_http2, rounds),
         "fleet": partial(fleet.round_trips, rounds),
         "sidecars": partial(sidecars.against_sidecars, rounds),
@@ -72,6 +75,7 @@ def parts(rounds: int, callers: int, providers: int) -> dict[str, Callable[[], S
         "used": partial(footprint.used_nodes, rounds),
         "watching": partial(footprint.watched_services, rounds),
         "importing": partial(footprint.importing, rounds * 2),
+        "first": partial(footprint.first_call, rounds * 2),
         "trouble": partial(simulate.fleet_in_trouble, callers, providers),
     }
 
@@ -121,7 +125,7 @@ def page(sections: dict[str, Section], where: str) -> str:
 
 def draw(sections: dict[str, Section]) -> None:
     """Draw the plots of what was measured."""
-    import plots  # slow to load, and only wanted at the end
+    from benchmarks.lib import plots  # slow to load, and only wanted at the end
 
     checks = [one for section in sections.values() for one in section.checks]
     plots.bars(checks, RESULTS.with_name("bars.svg"))

@@ -97,6 +97,26 @@ def ratio(
     return Check(f"{what} ÷ {over}", mine.over(other), bar, spread=mine.spread_over(other))
 
 
+def time_ratio(
+    what: str, measured: Mapping[str, Series], over: str, bar: float, *, own: str = "rpcguard"
+) -> Check:
+    """Check the ratio of wall time of two sides, where a figure is one of throughput."""
+    pairs = zip(measured[own].wall, measured[over].wall, strict=True)
+    ratios = [mine / other for mine, other in pairs]
+    what = f"{what}, time ÷ {over}"
+    return Check(what, statistics.median(ratios), bar, spread=(min(ratios), max(ratios)))
+
+
+def own_share(
+    what: str, measured: Mapping[str, Series], null: str, over: str, bar: float
+) -> Check:
+    """Check what rpcguard adds to the client, as a share of what the other side adds."""
+    rounds = zip(measured["rpcguard"].cpu, measured[null].cpu, measured[over].cpu, strict=True)
+    shares = [(mine - alone) / (other - alone) for mine, alone, other in rounds]
+    what = f"{what}, beyond {null} ÷ {over}"
+    return Check(what, statistics.median(shares), bar, spread=(min(shares), max(shares)))
+
+
 def add_sides(
     table: Table, what: str, measured: Mapping[str, Series], *, own: str = "rpcguard"
 ) -> None:
