@@ -31,9 +31,10 @@ examples:
 
 On a terminal --watch draws a table: state, why and for how long, the weight with a bar while
 it rises, calls in flight, load, calls per second and the share of good ones in the last 30
-seconds, and the median and 99th percentile of the last 128 answers. This needs rich:
-pip install 'rpcguard[demo]'. Without it, and in a pipe, --watch prints the list, then a line
-per change.
+seconds, and the median and 99th percentile of the last 128 answers; a narrow one has fewer
+columns. The keys: s sorts by state, calls in flight or p99, n goes on to the next service,
+q ends. This needs rich: pip install 'rpcguard[demo]'. Without it, and in a pipe, --watch
+prints the list, then a line per change.
 
 {statuses("failed: there is no list, or no node on it")}"""
 

@@ -23,11 +23,12 @@ def list_services(url: str, *, as_json: bool) -> None:
 
     Raises `InvalidRegistryURL`, and `RegistryError` where the registry does not tell.
     """
-    names = sorted(asyncio.run(_names(url)))
+    names = sorted(asyncio.run(service_names(url)))
     print(json.dumps(names) if as_json else "\n".join(map(plain, names)))
 
 
-async def _names(url: str) -> Collection[str]:
+async def service_names(url: str) -> Collection[str]:
+    """Give the names; raises as `list_services` does."""
     if url.startswith(STATUS):
         async with httpx.AsyncClient() as client:
             return await StatusPage(client, url, "").services()

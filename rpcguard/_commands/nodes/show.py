@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -12,6 +13,7 @@ from rpcguard._commands.nodes.rows import changes, clock, trouble
 from rpcguard._text import percent, seconds
 
 if TYPE_CHECKING:
+    from rpcguard._commands.nodes.keys import Wish
     from rpcguard._commands.nodes.rows import Row
     from rpcguard._commands.nodes.sources import Look
 
@@ -40,15 +42,42 @@ class Screen(Protocol):
         ...
 
 
-def screen(*, as_json: bool, watch: bool) -> AbstractContextManager[Screen]:
-    """Choose how to show: a table where standard output is a terminal and rich is installed."""
+class WatchScreen(Screen, Protocol):
+    """A screen before which somebody may sit."""
+
+    def note(self, text: str) -> None:
+        """Show a line that is about no node."""
+        ...
+
+    async def wait(self, seconds: float) -> Wish | None:
+        """Wait until the next look is due, or somebody wishes something else."""
+        ...
+
+
+def screen(*, as_json: bool) -> Screen:
+    """Choose how to show a list once: a table on a terminal, where rich is installed."""
+    if as_json:
+        return JsonLines()
+    if not _draws():
+        return PlainLines()
+    from rpcguard._commands.nodes.table import OneTable
+
+    return OneTable()
+
+
+def watch_screen(*, as_json: bool) -> AbstractContextManager[WatchScreen]:
+    """Choose how to show a list that moves, likewise."""
     if as_json:
         return nullcontext(JsonLines())
-    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
+    if not _draws():
         return nullcontext(PlainLines())
-    from rpcguard._commands.nodes.table import LiveTable, OneTable
+    from rpcguard._commands.nodes.table import LiveTable
 
-    return LiveTable() if watch else nullcontext(OneTable())
+    return LiveTable()
+
+
+def _draws() -> bool:
+    return sys.stdout.isatty() and importlib.util.find_spec("rich") is not None
 
 
 class JsonLines:
@@ -67,7 +96,16 @@ class JsonLines:
             print(json.dumps(look.views), flush=True)
         if look.trouble != self._trouble:
             self._trouble = look.trouble
-            print(f"rpcguard: {trouble(look.trouble)}", file=sys.stderr, flush=True)
+            self.note(trouble(look.trouble))
+
+    def note(self, text: str) -> None:
+        """Print it to standard error, which is for people."""
+        print(f"rpcguard: {text}", file=sys.stderr, flush=True)
+
+    async def wait(self, seconds: float) -> Wish | None:
+        """Wait; nobody presses keys."""
+        await asyncio.sleep(seconds)
+        return None
 
 
 class PlainLines:
@@ -87,8 +125,17 @@ class PlainLines:
             for name, news in changes(last.rows, look.rows):
                 print(f"{clock()}  {name}  {news}")
         if look.trouble != last_trouble:
-            print(f"{clock()}  {trouble(look.trouble)}")
+            self.note(trouble(look.trouble))
         sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Print it with the time of day."""
+        print(f"{clock()}  {text}", flush=True)
+
+    async def wait(self, seconds: float) -> Wish | None:
+        """Wait; nobody presses keys."""
+        await asyncio.sleep(seconds)
+        return None
 
 
 def print_aligned(lines: list[tuple[str, ...]]) -> None:
