@@ -93,11 +93,11 @@ def mesh(plane, service, nodes):
 
 
 @asynccontextmanager
-async def calling(mesh, **options):
+async def calling(mesh, query="", **options):
     """Give a function that makes calls, and counts the nodes that answer."""
     routing = rpcguard.Routing(source="registry", required=True)
     transport = rpcguard.AsyncTransport(
-        f"xds://:{mesh.plane.token}@127.0.0.1:{mesh.plane.port}?timeout=2",
+        f"xds://:{mesh.plane.token}@127.0.0.1:{mesh.plane.port}?timeout=2{query}",
         routing=routing,
         membership=rpcguard.MembershipPolicy(shrink_hold=0.0, empty_hold=0.0),
         **options,
@@ -112,7 +112,7 @@ async def calling(mesh, **options):
                 answers[answer.raise_for_status().text] += 1
             return answers
 
-        calls.transport = transport
+        calls.transport, calls.client = transport, client
         yield calls
 
 
@@ -270,3 +270,42 @@ async def test_one_change_among_a_thousand(mesh):
             return listed() == {*many[1:], "127.1.9.9:9"}
 
         await until(changed)
+
+
+def limited(cluster, timeout, retries):
+    """Give a route with a timeout and a retry policy, as an operator writes them."""
+    entry = route(cluster)
+    retry = {"retryOn": "5xx,reset", "numRetries": retries, "perTryTimeout": "0.5s"}
+    return {**entry, "route": {**entry["route"], "timeout": timeout, "retryPolicy": retry}}
+
+
+async def test_limits_of_a_control_plane(mesh):
+    """Asked for, its timeouts and retries take away and never add; an edit reaches the calls."""
+    seen = []
+
+    def failing(request):
+        seen.append(request.extensions["timeout"]["read"])
+        return httpx.Response(503)
+
+    async def sent(calls, method):
+        """Make a call; give the timeouts of its attempts."""
+        seen.clear()
+        timeout = httpx.Timeout(5.0)
+        assert (await calls.client.request(method, "/", timeout=timeout)).status_code == 503
+        return list(seen)
+
+    nodes = {"node_transport": lambda _: httpx.MockTransport(failing), "ejection": False}
+    await act(mesh.goes, limited(mesh.name("v1"), "3s", 9))
+    async with calling(mesh, "&limits=on", **nodes) as calls:
+        assert await sent(calls, "GET") == [pytest.approx(0.5, abs=0.25)] * 2
+        assert len(await sent(calls, "POST")) == 1
+        await act(mesh.goes, limited(mesh.name("v1"), "0.125s", 0))
+
+        async def fewer():
+            return len(await sent(calls, "GET")) == 1
+
+        await until(fewer)
+        (timeout,) = await sent(calls, "GET")
+        assert timeout <= 0.125
+    async with calling(mesh, **nodes) as calls:
+        assert await sent(calls, "GET") == [5.0, 5.0]

@@ -140,6 +140,7 @@ class Call:
         lease = self._service.pick(repeatable=spare, ask=ask)
         if lease is None:
             raise self._no_node(self._service, ask)
+        plan.heed(lease.started)
         tried: tuple[LiveNode, ...] = ()
         before: Verdict | None = None
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,19 @@ class CallPlan:
         if self.idempotent is not None:
             return self.idempotent
         return self.method in policy.methods or self.keyed
+
+    def heed(self, now: float) -> None:
+        """Take on what the route of the call says of time and attempts, where that is less."""
+        route = None if self.ask is None else self.ask.route
+        if route is None or not route.is_limit:
+            return
+        if route.timeout is not None:
+            self.until = min(now + route.timeout, math.inf if self.until is None else self.until)
+        if route.attempt_timeout is not None:
+            own = self.attempt_timeout
+            self.attempt_timeout = min(route.attempt_timeout, math.inf if own is None else own)
+        if route.attempts is not None:
+            self.attempts = min(route.attempts, self.attempts)
 
 
 def read_options(given: object, now: float, policy: RetryPolicy) -> dict[str, Any]:

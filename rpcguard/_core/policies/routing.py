@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,10 +16,10 @@ from rpcguard._checks import (
     require_shares,
 )
 from rpcguard._context.lane import is_mark
+from rpcguard._core.policies.conditions import NO_CONDITIONS, Conditions
 from rpcguard._core.policies.parts import is_name, is_part
 
 Otherwise = Literal["base", "any", "fail"]
-Wanted = str | Sequence[str] | None
 
 _OTHERWISE: Final = ("base", "any", "fail")
 _RETRIES: Final = (None, "inside", "outside")
@@ -37,53 +37,6 @@ MOST_ROUTES: Final = 1000
 
 ROUNDING: Final = 1e-9
 """By how much shares that are written as decimal fractions may sum to more than 1."""
-
-
-class Conditions(Mapping[str, Wanted]):
-    """Conditions that must all hold: a text, several (any of them), `"*"` (present), None (absent).
-
-    Immutable and hashable; the order in which they were written is no part of them. A copy or
-    pickle of them alone is an ordinary dict.
-    """
-
-    __slots__ = ("_items",)
-
-    def __init__(self, given: Mapping[str, Wanted] | None = None) -> None:
-        frozen = ((key, _frozen(value)) for key, value in sorted((given or {}).items()))
-        self._items: tuple[tuple[str, Wanted], ...] = tuple(frozen)
-
-    def __getitem__(self, key: str) -> Wanted:
-        for name, value in self._items:
-            if name == key:
-                return value
-        raise KeyError(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __hash__(self) -> int:
-        return hash(self._items)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Conditions):
-            return self._items == other._items
-        return super().__eq__(other)
-
-    def __repr__(self) -> str:
-        return repr(dict(self._items))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return dict, (self._items,)
-
-
-_NO_CONDITIONS: Final = Conditions()
-
-
-def _frozen(value: Wanted) -> Wanted:
-    return value if value is None or isinstance(value, str) else tuple(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +98,11 @@ class Route:
     service: str = field(default="*", kw_only=True)
     """The service whose calls it is about; `"*"` is every one."""
 
-    when: Mapping[str, str | Sequence[str] | None] = field(default=_NO_CONDITIONS, kw_only=True)
+    when: Mapping[str, str | Sequence[str] | None] = field(default=NO_CONDITIONS, kw_only=True)
     """What a call must have: `method`, `path` (a final `*` makes it a prefix), `mark`, `header.N`,
     `query.N`, `cookie.N`, `baggage.N`, `option.N`."""
 
-    to: Mapping[str, str | Sequence[str] | None] = field(default=_NO_CONDITIONS, kw_only=True)
+    to: Mapping[str, str | Sequence[str] | None] = field(default=NO_CONDITIONS, kw_only=True)
     """What a node must have: `lane`, `version`, `zone`, `id`, `host`, `port`, `address`
     (`host:port`), `metadata.N`. Nothing, where `mark` is given, leads to the lane of that name."""
 
@@ -177,6 +130,18 @@ class Route:
     guard: Guard | None = field(default=None, kw_only=True)
     """When the share is withdrawn by itself; None is never."""
 
+    timeout: float | None = field(default=None, kw_only=True)
+    """Seconds that a call which it takes may last, all attempts together. It brings a deadline
+    nearer and never puts one off; None leaves it as it is."""
+
+    attempt_timeout: float | None = field(default=None, kw_only=True)
+    """Seconds for each attempt of such a call, where nothing shorter is wanted; None is as it is
+    without the route."""
+
+    attempts: int | None = field(default=None, kw_only=True)
+    """How often such a call is sent at most, where it may be sent as often at all: a route never
+    adds an attempt, nor one that may not be made. None is what the call has."""
+
     def __post_init__(self) -> None:
         self._check("name", is_name(self.name), "printable text, 1 to 128 characters")
         self._check("service", is_name(self.service), "a service's name or *")
@@ -195,6 +160,12 @@ class Route:
         self._check("otherwise", good, "base, any or fail")
         self._check("retry", self.retry in _RETRIES, "inside, outside or None")
         self._check("guard", self.guard is None or isinstance(self.guard, Guard), "of class Guard")
+        for name in ("timeout", "attempt_timeout"):
+            value = getattr(self, name)
+            good = value is None or (is_amount(value) and value > 0)
+            self._check(name, good, "seconds above 0 or None")
+        good = self.attempts is None or is_whole(self.attempts, least=1)
+        self._check("attempts", good, "a whole number, 1 or more, or None")
 
     def __setstate__(self, state: list[Any]) -> None:
         for one, value in zip(fields(self), state, strict=True):
@@ -207,6 +178,11 @@ class Route:
     def is_share(self) -> bool:
         """Tell whether it takes a part of the calls only."""
         return self.share < 1.0
+
+    @property
+    def is_limit(self) -> bool:
+        """Tell whether calls that it takes may do less than others."""
+        return (self.timeout, self.attempt_timeout, self.attempts) != (None, None, None)
 
     def _check(self, name: str, good: object, wanted: str) -> None:
         require(f"route {self.name!r}: {name}", getattr(self, name), wanted, good)
@@ -279,7 +255,8 @@ class Routing:
     node, or nowhere (`"fail"`)."""
 
     may_fail: bool = False
-    """True lets routes from a `source` say `otherwise="fail"`: they are remote control."""
+    """True lets routes from a `source` say `otherwise="fail"`, and a document limit calls: they are
+    remote control."""
 
     required: bool = False
     """True lets `wait_ready` wait for the routes of the `source` too."""

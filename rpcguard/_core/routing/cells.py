@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rpcguard._core.nodes.node import Node
-    from rpcguard._core.policies.routing import Wanted
+    from rpcguard._core.policies.conditions import Wanted
 
 _NO_LANE: Final = ("", BASE)
 

@@ -24,7 +24,7 @@ def routes_of(document: object, *, may_fail: bool) -> tuple[Route, ...]:
 
     A part that is not understood rejects the whole: a condition that is left out makes a rule wider
     than it was meant. Raises `ValueError` naming the route, the field and the value; also for
-    `otherwise="fail"` unless it `may_fail`.
+    `otherwise="fail"` and for limits, which can fail calls as well, unless it `may_fail`.
     """
     entries = document.get("routes") if isinstance(document, Mapping) else None
     if not isinstance(entries, list):
@@ -32,6 +32,10 @@ def routes_of(document: object, *, may_fail: bool) -> tuple[Route, ...]:
     count = len(entries)
     require("rules", f"{count} routes", f"at most {MOST_ROUTES}", count <= MOST_ROUTES)
     routes = [_route(number, entry) for number, entry in enumerate(entries, 1)]
+    for route in routes:
+        good = may_fail or not route.is_limit
+        wanted = "without timeout, attempt_timeout and attempts: they need Routing(may_fail=True)"
+        require(f"route {route.name!r}", "limited", wanted, good)
     return checked_routes(without_failing(routes, may_fail=may_fail))
 
 

@@ -10,7 +10,8 @@ from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
-    from rpcguard._core.policies.routing import Route, Wanted
+    from rpcguard._core.policies.conditions import Wanted
+    from rpcguard._core.policies.routing import Route
     from rpcguard._core.routing.facts import Facts
 
 Test = Callable[[str | None], bool]

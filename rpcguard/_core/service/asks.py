@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.live import LiveNode
+    from rpcguard._core.policies.routing import Route
     from rpcguard._core.routing.facts import Facts
     from rpcguard._core.routing.table import Entry, Table
 
@@ -34,6 +35,12 @@ class Ask:
         """Match the same call by other rules."""
         self.table = table
         self.matched = [] if self.anywhere else table.matching(self._facts)
+
+    @property
+    def route(self) -> Route | None:
+        """Give the route that took the call; None before that is decided, and without one."""
+        aim = self.aim
+        return None if aim is None or aim.entry is None else aim.entry.route
 
     @property
     def wanted(self) -> str:

@@ -72,7 +72,11 @@ class Picker:
             return pick(now, tried, repeatable=repeatable, instead=instead)
         if now >= self._standing.next_tick:
             self._reactions.tick(now)  # legs are of what is there after it
-        for leg in self.router.legs(ask, now, again=bool(tried)):
+        legs = self.router.legs(ask, now, again=bool(tried))
+        route = ask.route  # known now
+        if route is not None and route.attempts == 1:
+            repeatable = False
+        for leg in legs:
             lease = pick(now, tried, repeatable=repeatable, leg=leg, instead=instead)
             if lease is not None:
                 stage = self._roster.draws.stage

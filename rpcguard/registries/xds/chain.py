@@ -62,15 +62,19 @@ class Chain:
 
     `name` is that of the resource to begin with, of the kind `start`. `routed` says that somebody
     looks at routes: then the list has the nodes of all clusters, each with a mark that the routes
-    lead to, else only of those that a call without anything special goes to.
+    lead to, else only of those that a call without anything special goes to. `limited` says that
+    routes bring their timeouts and numbers of retries.
     """
 
-    def __init__(self, service: str, name: str, *, start: Start, faults: FaultLog) -> None:
+    def __init__(
+        self, service: str, name: str, *, start: Start, faults: FaultLog, limited: bool = False
+    ) -> None:
         self.routed: bool = False
         self._service = service
         self._name = name
         self._start = start
         self._faults = faults
+        self._limited = limited
         self._host: object = None
         self._plan: RoutePlan | None = None
         self._last: tuple[RoutePlan, bool, list[Leaves], list[str]] | None = None
@@ -110,9 +114,14 @@ class Chain:
 
     def _resolve(self, plan: RoutePlan, leaves: list[Leaves], absent: list[str]) -> Resolved:
         clusters = plan.clusters if self.routed else plan.default
-        nodes = _merged(clusters, [_in_turn(each) for each in leaves])
+        routes = plan.routes if self.routed else ()
+        found = [_in_turn(each) for each in leaves]
+        if routes or len(clusters) > 1:
+            nodes = _merged(clusters, found)
+        else:
+            nodes = [node for each in found for node in each]
         left_out = f"there is no {', no '.join(absent)}" if absent else ""
-        return Resolved(Snapshot(nodes, left_out=left_out), plan.routes if self.routed else ())
+        return Resolved(Snapshot(nodes, left_out=left_out), routes)
 
     def _plan_of(self, walk: _Walk) -> RoutePlan | None:
         """Give where calls go; None where the control plane does not know the service."""
@@ -133,7 +142,7 @@ class Chain:
     def _read(self, host: Mapping[str, Any]) -> RoutePlan:
         where = f"xDS routes of service {self._service!r}"
         try:
-            plan = plan_of(self._service, host)
+            plan = plan_of(self._service, host, limited=self._limited)
         except ValueError as error:
             self._faults.report(where, f"{error}; the last routes stay")
             default = default_of(host)  # known all the same, and better than every cluster
@@ -212,8 +221,6 @@ class _Walk:
 
 def _merged(clusters: Sequence[str], found: Sequence[list[Node]]) -> list[Node]:
     """Make one list of those of some clusters; a node of several has the mark of each."""
-    if len(clusters) < 2:
-        return [node for nodes in found for node in nodes]
     merged: dict[str, Node] = {}
     marks: dict[str, dict[str, str]] = {}
     for cluster, nodes in zip(clusters, found, strict=True):

@@ -110,7 +110,13 @@ class AdsClient:
     def _new(self, service: str) -> Followed:
         settings = self._settings
         name = settings.resource.replace(PLACE, service)
-        chain = Chain(service, name, start=settings.start, faults=self._faults)
+        chain = Chain(
+            service,
+            name,
+            start=settings.start,
+            faults=self._faults,
+            limited=settings.limited,
+        )
         followed = self._followed[service] = Followed(chain)
         return followed
 

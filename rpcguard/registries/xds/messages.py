@@ -236,6 +236,7 @@ _ROUTE_ACTION: Final = Message(
         8: one("timeout", DURATION),
         9: one("retry_policy", _RETRY_POLICY),
         32: one("regex_rewrite", Message()),
+        36: one("max_stream_duration", Message({1: one("max_stream_duration", DURATION)})),
         41: one("path_rewrite_policy", Message()),
         45: one("path_rewrite", TEXT),
     }
@@ -262,6 +263,7 @@ _VIRTUAL_HOST: Final = Message(
         1: one("name", TEXT),
         2: many("domains", TEXT),
         3: many("routes", _ROUTE),
+        16: one("retry_policy", _RETRY_POLICY),
         21: one("matcher", Message()),
     }
 )

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rpcguard._core.policies.routing import MOST_ROUTES, Route, Wanted, checked_routes
+from rpcguard._core.policies.routing import MOST_ROUTES, Route, checked_routes
+from rpcguard.registries.xds.limits import Limits, limits_of
+
+if TYPE_CHECKING:
+    from rpcguard._core.policies.conditions import Wanted
 
 _MOST_CLUSTERS: Final = 1000
 """Clusters of one service: the nodes of all are in its list."""
@@ -59,7 +63,7 @@ class RoutePlan:
     """Those that a call without anything special may go to, where nobody looks at routes."""
 
     routes: tuple[Route, ...] = ()
-    """None where there is one cluster alone."""
+    """None where there is one cluster alone, and no limit."""
 
 
 def host_for(hosts: Sequence[Object], authorities: Sequence[str]) -> Object | None:
@@ -98,8 +102,11 @@ def default_of(host: Object) -> tuple[str, ...]:
     return ()
 
 
-def plan_of(service: str, host: Object) -> RoutePlan:
-    """Read the routes of a virtual host; raise `ValueError` for what cannot be done here."""
+def plan_of(service: str, host: Object, *, limited: bool = False) -> RoutePlan:
+    """Read the routes of a virtual host; raise `ValueError` for what cannot be done here.
+
+    `limited` takes their timeouts and numbers of retries over too.
+    """
     if "matcher" in host:
         raise ValueError("its routes are in a matcher tree, which is not understood")
     entries = host.get("routes", [])
@@ -112,26 +119,21 @@ def plan_of(service: str, host: Object) -> RoutePlan:
     for entry in entries:
         name = _name(entry)
         try:
+            limits = limits_of(entry.get("route", {}), host) if limited else Limits()
             for route, cluster in _routes(entry, name, service, left):
                 names[route.name] += 1
                 number = names[route.name]
-                renamed = route.name if number == 1 else f"{route.name} #{number}"
-                routes.append(_renamed(route, renamed))
+                called = route.name if number == 1 else f"{route.name} #{number}"
+                routes.append(replace(route, name=called, **limits._asdict()))
                 clusters[cluster] = None
         except ValueError as error:
             raise ValueError(f"route {name!r}: {error}") from None
     if len(clusters) > _MOST_CLUSTERS:
         raise ValueError(f"{len(clusters)} clusters are more than {_MOST_CLUSTERS}")
     default = default_of(host)
-    if len(clusters) < 2:
+    if len(clusters) < 2 and not any(route.is_limit for route in routes):
         return RoutePlan(tuple(clusters), default)
     return RoutePlan(tuple(clusters), default, checked_routes(routes))
-
-
-def _renamed(route: Route, name: str) -> Route:
-    if name == route.name:
-        return route
-    return Route(name, service=route.service, when=route.when, to=route.to, share=route.share)
 
 
 def _routes(

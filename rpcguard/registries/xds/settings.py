@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PLACE: Final = "{service}"
 _OPTIONS: Final = (
     *("node", "cluster", "zone", "region", "resource", "from", "timeout", "token_file", "name"),
+    "limits",
 )
 _FORM: Final = URLForm(
     example="xds+tls://istiod.istio-system:15012?ca=/etc/istio/root.pem&token_file=/run/token",
@@ -73,6 +74,8 @@ class AdsSettings:
     """The kind of that resource."""
     patience: float
     """Seconds for a resource that is not sent."""
+    limited: bool
+    """Whether routes bring their timeouts and numbers of retries."""
     shown: str
     """The URL without what is secret."""
 
@@ -139,6 +142,7 @@ def _settings(
         resource,
         cast("Start", start),
         parsed.number("timeout", _PATIENCE),
+        parsed.choice("limits", ("on", "off"), "off") == "on",
         shown,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,8 @@ from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.call.steps import Discard, Handout, Read, Send, Sleep
 from rpcguard._core.call.timeouts import Timeouts
 from rpcguard._core.policies.bundle import Policies
+from rpcguard._core.policies.routing import Route, Routing
+from rpcguard._core.routing.facts import Facts
 from rpcguard._core.service.service import Service
 from tests.support.calls import Clock, InOrder
 from tests.support.library import http
@@ -608,6 +611,68 @@ def test_attempt_timeout_counts_for_each_attempt():
     desk.clock.now += 2.0
     assert steps.throw(http.ReadTimeout("silence")).timeouts["read"] == 2.0
     steps.close()
+
+
+class Routed(Desk):
+    """A desk whose calls are all taken by one route with limits."""
+
+    def __init__(self, **limits):
+        super().__init__(budget=True, attempts=3)
+        routing = Routing(rules=[Route("all", to={"version": "1"}, **limits)])
+        policies = replace(self.service.policies, routing=routing)
+        effects = Silence()
+        self.service = Service("orders", policies=policies, effects=effects, clock=self.clock)
+        self.service.reconcile(Snapshot([place(number, version="1") for number in (1, 2, 3, 4)]))
+
+    def plan(self, method="GET", **fields):
+        request = http.Request(method, "http://orders/")
+        facts = Facts(request, mark=None, baggage=lambda _: None, options={})
+        return super().plan(method, ask=self.service.router.ask(facts), **fields)
+
+
+@pytest.mark.parametrize(
+    ("own", "left"), [({}, 2.0), ({"deadline": 1.0}, 1.0), ({"deadline": 9.0}, 2.0)]
+)
+def test_a_route_brings_the_deadline_nearer(own, left):
+    """Over all attempts, and never puts it off."""
+    desk = Routed(timeout=2.0)
+    steps = desk.call(options=own, timeouts={"read": 30.0}).run()
+    assert next(steps).timeouts["read"] == left
+    desk.clock.now += 0.75
+    assert steps.throw(broken()).timeouts["read"] == left - 0.75
+    desk.clock.now += left
+    with pytest.raises(http.ReadError):
+        steps.throw(broken())
+    assert desk.denials == ["deadline"]
+
+
+@pytest.mark.parametrize(
+    ("own", "left"), [({}, 2.0), ({"attempt_timeout": 1.0}, 1.0), ({"attempt_timeout": 9.0}, 2.0)]
+)
+def test_a_route_shortens_attempts(own, left):
+    """Each of them, and the shorter of two counts."""
+    desk = Routed(attempt_timeout=2.0)
+    steps = desk.call(options=own, timeouts={"read": 30.0}).run()
+    assert next(steps).timeouts["read"] == left
+    desk.clock.now += 5.0
+    assert steps.throw(broken()).timeouts["read"] == left
+    steps.close()
+
+
+@pytest.mark.parametrize(("attempts", "sent"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+def test_a_route_takes_attempts_away(attempts, sent):
+    """The policy has three; a route adds none."""
+    hand = Hand(Routed(attempts=attempts).call())
+    with pytest.raises(http.ReadError):
+        hand.play(*[broken()] * sent)
+
+
+def test_a_route_makes_no_call_repeatable():
+    """A POST that may have been processed is sent once, whatever a route allows."""
+    desk = Routed(attempts=3)
+    with pytest.raises(http.ReadError):
+        Hand(desk.call("POST")).play(broken())
+    assert desk.denials == ["not_idempotent"]
 
 
 def test_a_body_that_is_handed_out_has_only_the_deadline():

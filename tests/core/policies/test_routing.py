@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 
-from rpcguard._core.policies.routing import Conditions, Guard, Route, Routing
+from rpcguard._core.policies.conditions import Conditions
+from rpcguard._core.policies.routing import Guard, Route, Routing
 
 
 def test_a_route_is_frozen_with_its_conditions() -> None:
@@ -58,6 +59,9 @@ def test_a_route_that_only_marks_leads_to_the_lane() -> None:
         ({"to": {"version": "2"}, "otherwise": "none"}, "otherwise must be base, any or fail"),
         ({"to": {"version": "2"}, "retry": "never"}, "retry must be"),
         ({"to": {"version": "2"}, "guard": 5}, "guard must be of class Guard"),
+        ({"to": {"version": "2"}, "timeout": 0}, "timeout must be seconds above 0 or None"),
+        ({"to": {"version": "2"}, "attempt_timeout": "1s"}, "attempt_timeout must be seconds"),
+        ({"to": {"version": "2"}, "attempts": 0}, "attempts must be a whole number, 1 or more"),
         ({"to": {"version": "2"}, "service": ""}, "service must be"),
     ],
 )

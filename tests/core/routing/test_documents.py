@@ -88,3 +88,13 @@ def test_a_document_may_fail_calls_only_where_that_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"'orders-canary': otherwise .*may_fail"):
         routes_of(document, may_fail=False)
     assert routes_of(document, may_fail=True)[0].otherwise == "fail"
+
+
+@pytest.mark.parametrize("limit", [{"timeout": 0.001}, {"attempt_timeout": 1}, {"attempts": 1}])
+def test_limits_are_a_way_to_fail_calls(limit: dict[str, float]) -> None:
+    """A millisecond for each call empties a service as well."""
+    document = {"routes": [{**CANARY, **limit}]}
+    with pytest.raises(ValueError, match=r"route 'orders-canary' must be without timeout"):
+        routes_of(document, may_fail=False)
+    (route,) = routes_of(document, may_fail=True)
+    assert route.is_limit

@@ -356,6 +356,18 @@ def test_half_open_nodes_of_a_lane_are_tried_by_its_calls_only() -> None:
     assert stage.states()["lane-0"] == "warming"
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_call_whose_route_allows_one_attempt_is_no_trial(attempts: int) -> None:
+    """It could not be sent again, were the half-open node still dead."""
+    route = Route("all", to={"version": "1"}, attempts=attempts)
+    policy = EjectionPolicy(consecutive=1, max_share=1.0)
+    stage = Stage(*fleet(new=0), routing=Routing(rules=[route]), ejection=policy)
+    sick = stage.end(stage.pick(ask=stage.ask()), SICK)
+    stage.clock.advance(7.0)  # half-open, and not for as long as calls of any kind wait
+    lease = stage.pick(ask=stage.ask())
+    assert (lease.live.node.id == sick) == (attempts > 1)
+
+
 def test_a_forked_child_starts_its_turns_anew() -> None:
     """Rules are taken over, accumulators get another random start."""
     stage = Stage(*fleet(), routing=Routing(rules=[canary(0.5)]))

@@ -222,3 +222,61 @@ def test_they_are_read_from_messages():
         ({"header.a": None}, "v1", 0.9),
         ({"header.a": None}, "v2", 0.1),
     ]
+
+
+def limits(**action):
+    """Give what a route with these parts of its action may take."""
+    entry = route("v1")
+    entry["route"].update(action)
+    (found,) = plan_of("orders", host("orders", entry), limited=True).routes or (None,)
+    return found and (found.timeout, found.attempt_timeout, found.attempts)
+
+
+@pytest.mark.parametrize(
+    ("action", "found"),
+    [
+        ({}, None),
+        ({"timeout": 0.0}, None),
+        ({"timeout": 2.0}, (2.0, None, None)),
+        ({"timeout": 2.0, "max_stream_duration": {"max_stream_duration": 1.0}}, (1.0, None, None)),
+        ({"timeout": 0.0, "max_stream_duration": {"max_stream_duration": 1.0}}, (1.0, None, None)),
+        ({"max_stream_duration": {"max_stream_duration": 0.0}}, None),
+        ({"retry_policy": {}}, (None, None, 2)),
+        ({"retry_policy": {"num_retries": 0}}, (None, None, 1)),
+        ({"retry_policy": {"num_retries": 2, "per_try_timeout": 0.5}}, (None, 0.5, 3)),
+    ],
+)
+def test_limits(action, found):
+    """Timeouts and numbers of retries; a zero is no limit, as in Envoy."""
+    assert limits(**action) == found
+
+
+def test_limits_are_asked_for():
+    """Without that, a table of one cluster is no table at all."""
+    entry = route({"v1": 1, "v2": 1})
+    entry["route"]["timeout"] = 2.0
+    assert not any(one.is_limit for one in plan(entry).routes)
+
+
+def test_limits_of_a_virtual_host():
+    """Its retry policy is that of routes without one."""
+    own, other = route("v1", path="/a"), route("v1")
+    own["route"]["retry_policy"] = {"num_retries": 0}
+    whole = {**host("orders", own, other), "retry_policy": {"num_retries": 2}}
+    found = plan_of("orders", whole, limited=True).routes
+    assert [one.attempts for one in found] == [1, 3]
+
+
+def test_limits_are_read_from_messages():
+    """With the numbers of their fields."""
+    entry = route("v1")
+    entry["route"] |= {
+        "timeout": {"seconds": 2},
+        "max_stream_duration": {"max_stream_duration": {"seconds": 1, "nanos": 500_000_000}},
+        "retry_policy": {"num_retries": 4, "per_try_timeout": {"nanos": 250_000_000}},
+    }
+    whole = host("orders", entry)
+    data = ROUTE_CONFIGURATION.encode({"virtual_hosts": [whole]})
+    found = plan_of("orders", ROUTE_CONFIGURATION.decode(data)["virtual_hosts"][0], limited=True)
+    (one,) = found.routes
+    assert (one.timeout, one.attempt_timeout, one.attempts) == (1.5, 0.25, 5)
