@@ -124,9 +124,19 @@ def _text(told: list[Foreseen], nodes: Mapping[str, Node]) -> str:
         )
         mark = f", marked {plain(one.lane)}" if one.lane is not None else ""
         meant = ", since its own cannot serve" if one.fallback else ""
-        lines.append(f"{what}: {part}{mark}, to {plain(one.group)}{meant}")
+        lines.append(f"{what}: {part}{mark}, to {plain(one.group)}{meant}{_limits(one)}")
         lines += [f"  {_node(nodes[node])}" for node in one.nodes] or ["  no node"]
     return "\n".join(lines)
+
+
+def _limits(one: Foreseen) -> str:
+    limits = [
+        f"{one.timeout:g} s" if one.timeout else "",
+        f"{one.attempt_timeout:g} s an attempt" if one.attempt_timeout else "",
+        f"{one.attempts} {'attempt' if one.attempts == 1 else 'attempts'}" if one.attempts else "",
+    ]
+    said = ", ".join(filter(None, limits))
+    return f"; at most {said}" if said else ""
 
 
 def _node(node: Node) -> str:

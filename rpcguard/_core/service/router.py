@@ -55,6 +55,15 @@ class Foreseen(NamedTuple):
     nodes: tuple[str, ...]
     """The ids of those that can serve."""
 
+    timeout: float | None = None
+    """Seconds that the route gives it at most, as for the next two."""
+
+    attempt_timeout: float | None = None
+    """Seconds that each attempt has at most."""
+
+    attempts: int | None = None
+    """How many there are at most."""
+
 
 class _Turns:
     """What a service remembers of one route: whose turn it is, and what its guard has seen."""
@@ -264,9 +273,9 @@ class Router:
             None,
         )
         if stage is None:
-            return Foreseen(name, lane, share, "none", None, ())
+            return Foreseen(name, lane, share, "none", None, (), *_limits(entry))
         nodes = tuple(sorted(self._pools.nodes_of(stage)))
-        return Foreseen(name, lane, share, stage.group, stage.fallback, nodes)
+        return Foreseen(name, lane, share, stage.group, stage.fallback, nodes, *_limits(entry))
 
     # What is shown
 
@@ -290,6 +299,13 @@ class Router:
             eligible=stage.eligible,
             guard=watch.until - now if watch is not None and watch.holds(now) else None,
         )
+
+
+def _limits(entry: Entry | None) -> tuple[float | None, float | None, int | None]:
+    if entry is None:
+        return None, None, None
+    route = entry.route
+    return route.timeout, route.attempt_timeout, route.attempts
 
 
 def router_of(

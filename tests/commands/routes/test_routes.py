@@ -73,6 +73,21 @@ def test_rules_of_a_file_come_before_those_beside_the_list(
     assert routes("--rules", str(file)) == (1, "route r: 100 % of such calls, to none\n  no node\n")
 
 
+def test_limits_of_a_route_are_shown(
+    routes: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    """As far as it has some."""
+    file = tmp_path / "rules.toml"
+    for said, shown in (
+        ("timeout = 2", "2 s"),
+        ("attempts = 1", "1 attempt"),
+        ("timeout = 2.5\nattempt_timeout = 1\nattempts = 2", "2.5 s, 1 s an attempt, 2 attempts"),
+    ):
+        file.write_text(f'[[routes]]\nname = "r"\nto = {{lane = "c2"}}\n{said}\n')
+        _, text = routes("--rules", str(file))
+        assert text.splitlines()[0] == f"route r: 100 % of such calls, to r; at most {shown}"
+
+
 def test_json_is_for_programs(routes: Callable[..., tuple[int, str]]) -> None:
     """The same, with names."""
     _, text = routes("--json", "--header", "x-tester: a")
@@ -84,6 +99,9 @@ def test_json_is_for_programs(routes: Callable[..., tuple[int, str]]) -> None:
             "group": "testers",
             "fallback": None,
             "nodes": ["new"],
+            "timeout": None,
+            "attempt_timeout": None,
+            "attempts": None,
         }
     ]
 
