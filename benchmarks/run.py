@@ -53,7 +53,9 @@ def telling(rounds: int) -> Section:
             checks.append(ratio(what, measured, telemetry.NONE, 1.02, own=telemetry.API))
             checks.append(telemetry.added(f"{kind}, telemetry with an SDK", measured, 0.6))
     table.columns[-1] = "without an SDK ÷ this, CPU"
-    about = "Two nodes, one call after the other; with an SDK every attempt is sampled. *contrib's* is"
+    about = (
+        "Two nodes, one call after the other; with an SDK every attempt is sampled. *contrib's* is"
+    )
     about += " opentelemetry-instrumentation-httpx, on a bare client."
     return Section("Telemetry", about, table, checks)
 

@@ -31,7 +31,7 @@ LARGE = 10_000_000
 PIECE = 64 * 1024
 """Bytes of it at once, as a program that reads a file would give them."""
 EVENTS = 1000
-EVENT = b"data: {\"token\": \"hello\"}\n\n"
+EVENT = b'data: {"token": "hello"}\n\n'
 SHAPES = {"down": 10, "up": 10, "events": 4, "new": 200}
 """Calls of a round; a large body takes milliseconds, a small one a fraction of one."""
 _BODY = bytes(PIECE)

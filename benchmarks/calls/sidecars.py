@@ -99,7 +99,12 @@ def against_sidecars(rounds: int = ROUNDS) -> Section:
             best = max(measured, key=lambda name: own.over(measured[name]))
             over = measured[best]
             checks += [
-                Check(f"{label} ÷ {best}", own.over(over), BARS[in_flight], spread=own.spread_over(over)),
+                Check(
+                    f"{label} ÷ {best}",
+                    own.over(over),
+                    BARS[in_flight],
+                    spread=own.spread_over(over),
+                ),
                 Check(
                     f"{label}, p50 ÷ the best", p50["rpcguard"] / min(p50[n] for n in measured), 1.0
                 ),

@@ -107,9 +107,7 @@ def time_ratio(
     return Check(what, statistics.median(ratios), bar, spread=(min(ratios), max(ratios)))
 
 
-def own_share(
-    what: str, measured: Mapping[str, Series], null: str, over: str, bar: float
-) -> Check:
+def own_share(what: str, measured: Mapping[str, Series], null: str, over: str, bar: float) -> Check:
     """Check what rpcguard adds to the client, as a share of what the other side adds."""
     rounds = zip(measured["rpcguard"].cpu, measured[null].cpu, measured[over].cpu, strict=True)
     shares = [(mine - alone) / (other - alone) for mine, alone, other in rounds]
