@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import anyio
-from anyio.abc import SocketAttribute
-from anyio.streams.tls import TLSAttribute, TLSStream
+import anyio.lowlevel
 
+from rpcguard._text import host_and_port
 from rpcguard._version import __version__
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import reason
 from rpcguard.registries._shared.documents import MAX_BYTES
+from rpcguard.registries._shared.grpc_dial import dialled
 
 try:
     from rpcguard._wire.h2_faults import OwnFault
@@ -29,19 +29,13 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
+    from rpcguard._wire.h2_headers import Head
     from rpcguard._wire.h2_streams import Http2Stream
-
-_CONNECT_TIMEOUT: Final = 5.0
-"""Seconds until TLS stands: a control plane is near, and others may be named."""
 
 _READ: Final = 64 * 1024  # bytes of one read: what a socket holds by default, about
 
 _PREFIX: Final = 5
 """Bytes before a message: whether it is packed, and its length."""
-
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""Seconds, seconds, times: a peer that is gone without a word is noticed in 50 s. A PING of HTTP/2
-would do it too, but grpc's servers end a connection that pings more often than every 5 minutes."""
 
 _UNAVAILABLE, _UNAUTHENTICATED, _DENIED, _UNKNOWN = 14, 16, 7, 2
 """Codes of gRPC."""
@@ -65,8 +59,11 @@ class GrpcChannel:
     loop, and is not for several threads.
     """
 
-    def __init__(self, stream: ByteStream, *, authority: str, secure: bool, shown: str) -> None:
+    def __init__(
+        self, stream: ByteStream, *, authority: str, secure: bool, shown: str, patience: float
+    ) -> None:
         self.shown: str = shown
+        self.patience: float = patience
         self._stream = stream
         self._session = Http2Session()
         self._authority = authority.encode()
@@ -110,6 +107,8 @@ class GrpcChannel:
         ]
         if not self._session.usable:
             raise GrpcError(f"{self.shown}: the connection has ended", code=_UNAVAILABLE)
+        if len(self._session.streams) >= self._session.capacity:
+            raise GrpcError(f"{self.shown}: no room for another call", code=_UNAVAILABLE)
         stream = self._session.open(headers, end=False, bodiless=False)
         self.flush()
         return GrpcStream(self, self._session, stream)
@@ -124,6 +123,9 @@ class GrpcChannel:
             answer = await stream.receive()
             if answer is None:
                 raise GrpcError(f"{self.shown}: an answer without a message", code=_UNKNOWN)
+            # The status comes after it, and may say that it is none.
+            if await stream.receive() is not None:
+                raise GrpcError(f"{self.shown}: more than one answer", code=_UNKNOWN)
             return answer
         finally:
             stream.close()
@@ -170,7 +172,20 @@ class GrpcStream:
         stream.wake = self._stir
 
     async def send(self, message: bytes, *, end: bool = False) -> None:
-        """Send a message, the last one if `end`; raise `GrpcError` where the call has ended."""
+        """Send a message, the last one if `end`.
+
+        Raises `GrpcError` where the call has ended, and where the server does not take it in time:
+        its window opens as it reads, and what it says meanwhile would not be heard.
+        """
+        patience = self._channel.patience
+        try:
+            with anyio.fail_after(patience):
+                await self._send(message, end=end)
+        except TimeoutError:
+            told = f"a message was not taken in {patience:g} s"
+            raise self._error(told, code=_UNAVAILABLE) from None
+
+    async def _send(self, message: bytes, *, end: bool) -> None:
         left = memoryview(b"\0" + len(message).to_bytes(4, "big") + message)
         stream = self._stream
         while True:
@@ -185,6 +200,9 @@ class GrpcStream:
 
     async def receive(self) -> bytes | None:
         """Give the next message, None at the end; raise `GrpcError` where that is no success."""
+        # Before anything is taken, so that who is cancelled here loses nothing: a flood of small
+        # messages that have all come would keep every other task from its turn.
+        await anyio.lowlevel.checkpoint()
         while True:
             news = self._news
             self._data += self._session.take(self._stream)
@@ -213,6 +231,9 @@ class GrpcStream:
         if len(data) < _PREFIX:
             return None
         size = int.from_bytes(data[1:_PREFIX], "big")
+        head = self._stream.head
+        if head is not None and not _is_grpc(head):
+            raise self._not_grpc(head)
         if data[0]:
             raise self._error("a message is packed, which was not asked for")
         if size > MAX_BYTES:
@@ -234,10 +255,13 @@ class GrpcStream:
         told = dict([*head.pairs, *stream.trailers])
         status = told.get(b"grpc-status", b"")
         if not status.isdigit() or len(status) > 2:
-            code = _OF_STATUS.get(head.status, _UNKNOWN)
-            return self._error(f"HTTP status {head.status}, and none of gRPC", code=code)
+            return self._not_grpc(head)
         text = unquote(told.get(b"grpc-message", b"").decode("ascii", "replace"))
         return self._error(f"gRPC status {int(status)}: {text[:200]}", code=int(status))
+
+    def _not_grpc(self, head: Head) -> GrpcError:
+        code = _OF_STATUS.get(head.status, _UNKNOWN)
+        return self._error(f"HTTP status {head.status}, and none of gRPC", code=code)
 
     def _error(self, text: str, *, code: int = _UNKNOWN) -> GrpcError:
         if code in (_UNAUTHENTICATED, _DENIED):
@@ -245,25 +269,36 @@ class GrpcStream:
         return GrpcError(f"{self._channel.shown}: {text}", code=code)
 
 
+def _is_grpc(head: Head) -> bool:
+    kind = dict(head.pairs).get(b"content-type", b"")
+    return head.status == 200 and kind.startswith(b"application/grpc")
+
+
 @asynccontextmanager
 async def connected(
     host: str,
     port: int,
     *,
+    patience: float,
     tls: ssl.SSLContext | None = None,
     name: str | None = None,
     path: str | None = None,
 ) -> AsyncIterator[GrpcChannel]:
     """Open a connection to a server; raise `RegistryError` where there is none.
 
-    `tls` is the context of a connection with TLS, whose certificate must be for `name`, else for
-    the host; `path` is a Unix socket, in place of host and port.
+    `patience` is for how many seconds a message may wait to be taken. `tls` is the context of a
+    connection with TLS, whose certificate must be for `name`, else for the host; `path` is a Unix
+    socket, in place of host and port.
     """
-    shown = path or f"{host}:{port}"
-    stream = await _dialled(host, port, tls, name, path, shown)
+    shown = path or host_and_port(host, port)
+    stream = await dialled(host, port, tls=tls, name=name, path=path, shown=shown)
     try:
         channel = GrpcChannel(
-            stream, authority=name or f"{host}:{port}", secure=tls is not None, shown=shown
+            stream,
+            authority=name or host_and_port(host, port),
+            secure=tls is not None,
+            shown=shown,
+            patience=patience,
         )
         failure: RegistryError | None = None
         async with anyio.create_task_group() as group:
@@ -280,39 +315,3 @@ async def connected(
     finally:
         with anyio.CancelScope(shield=True), suppress(OSError, anyio.BrokenResourceError):
             await anyio.aclose_forcefully(stream)
-
-
-async def _dialled(
-    host: str, port: int, tls: ssl.SSLContext | None, name: str | None, path: str | None, shown: str
-) -> ByteStream:
-    try:
-        with anyio.fail_after(_CONNECT_TIMEOUT):
-            if path is not None:
-                return await anyio.connect_unix(path)
-            plain = await anyio.connect_tcp(host, port)
-            _keep_alive(plain.extra(SocketAttribute.raw_socket))
-            return plain if tls is None else await _secured(plain, tls, name or host, shown)
-    except TimeoutError:
-        raise RegistryError(f"{shown}: no connection within {_CONNECT_TIMEOUT:g} s") from None
-    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
-        raise RegistryError(f"{shown}: {reason(error)}") from error
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE:
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-async def _secured(plain: ByteStream, tls: ssl.SSLContext, name: str, shown: str) -> ByteStream:
-    tls.set_alpn_protocols(["h2"])
-    try:
-        stream = await TLSStream.wrap(plain, hostname=name, ssl_context=tls)
-        if stream.extra(TLSAttribute.alpn_protocol, None) != "h2":
-            raise RegistryError(f"{shown}: the server does not agree on HTTP/2")
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await anyio.aclose_forcefully(plain)
-        raise
-    return stream

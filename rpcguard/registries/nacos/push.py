@@ -162,7 +162,7 @@ class NacosPush:
         # Not at the top: without the package h2 there is polling all the same.
         from rpcguard.registries._shared.grpc import connected
 
-        async with connected(host, port) as channel:
+        async with connected(host, port, patience=_ANSWER_WITHIN) as channel:
             self._token = await self._new_token(self._refused)
             await self._ask(channel, "ServerCheckRequest", {})
             stream = channel.open(_STREAM)

@@ -98,6 +98,9 @@ class AdsClient:
         followed.watchers += 1
         followed.routers += routes
         self._interest_changed(followed)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(self._ended)
         try:
             yield followed
         finally:
@@ -126,20 +129,24 @@ class AdsClient:
             followed.chain.routed, followed.resolved = routed, None
         if not self._followed:
             self.stop()
-        elif self._task is None:
-            self._task = asyncio.create_task(self._run())
-            self._task.add_done_callback(self._ended)
-        else:
-            self._dirty = True
-            if self._waiting is not None:
-                self._waiting.cancel()
+        self._dirty = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def stop(self) -> None:
         """End the stream; whoever still waits gets an error."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
+        self._forget()
         self._books = self._new_books()
+        if self._followed:
+            self._fail(f"{self._settings.shown}: the registry was closed")
+
+    def _forget(self) -> None:
+        self._books.end()
+        for followed in self._followed.values():
+            followed.resolved = None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._task is task:
@@ -154,10 +161,10 @@ class AdsClient:
         """
         failures = self._failures
         while followed.resolved is None or followed.resolved is last:
+            if self._task is None or self._failures > failures:
+                raise RegistryError(self._failure)
             news = self._news
             await news.wait()
-            if self._failures > failures:
-                raise RegistryError(self._failure)
         return followed.resolved
 
     def _tell(self) -> None:
@@ -194,9 +201,9 @@ class AdsClient:
                 errors.append(str(error))
             finally:
                 answered = self._books.answered
-                self._books.end()
-                for followed in self._followed.values():
-                    followed.resolved = None
+                # One that was stopped ends late, and the books are another stream's by then.
+                if self._task is asyncio.current_task():
+                    self._forget()
             if answered:
                 self._preferred = index
                 logger.debug("%s: the stream ended: %s", self._settings.shown, errors[-1:])
@@ -206,7 +213,12 @@ class AdsClient:
     async def _converse(self, plane: ControlPlane) -> None:
         tls, metadata = await to_thread.run_sync(_credentials, plane)
         async with connected(
-            plane.host, plane.port, tls=tls, name=plane.name, path=plane.path
+            plane.host,
+            plane.port,
+            patience=self._settings.patience,
+            tls=tls,
+            name=plane.name,
+            path=plane.path,
         ) as channel:
             stream = channel.open(_PATH, metadata)
             self._books.begin()

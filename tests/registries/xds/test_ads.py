@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from rpcguard.errors import RegistryError
+from rpcguard.registries.xds import client as client_of_ads
 from rpcguard.registries.xds.ads import AdsRegistry
 from rpcguard.registries.xds.messages import CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE
 from tests.support.grpc_peer import grpc_peer
@@ -450,3 +451,52 @@ async def test_no_token_file(tmp_path):
     ):
         with pytest.raises(RegistryError, match="the token file"):
             await registry.fetch("orders")
+
+
+async def test_who_waits_hears_that_the_registry_was_closed():
+    """Before the first list and after it, and also who does not wait at that moment."""
+    async with (
+        grpc_peer(serve) as (port, _),
+        registry_at(port) as registry,
+        watching(registry) as following,
+        watching(registry, "stock") as other,
+    ):
+        assert await following() == ["10.0.0.1:1"]
+        waiting = asyncio.create_task(other())
+        await asyncio.sleep(0)
+        await registry.aclose()
+        with pytest.raises(RegistryError, match="was closed"):
+            await waiting
+        with pytest.raises(RegistryError, match="was closed"):
+            await following()
+
+
+async def test_a_stream_that_is_stopped_late(monkeypatch):
+    """It ends on its own, without a word about the one that has begun meanwhile."""
+    asked, leave = asyncio.Event(), asyncio.Event()
+    real = client_of_ads.connected
+
+    @contextlib.asynccontextmanager
+    async def slow_to_end(*address, **more):
+        async with real(*address, **more) as channel:
+            try:
+                yield channel
+            finally:
+                await leave.wait()
+
+    async def script(talk):
+        await talk.request()
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(client_of_ads, "connected", slow_to_end)
+    async with grpc_peer(script) as (port, talks), registry_at(port, "timeout=0.3") as registry:
+        first = asyncio.create_task(registry.fetch("orders"))
+        await asked.wait()
+        asked.clear()
+        first.cancel()
+        second = asyncio.create_task(registry.fetch("orders"))
+        await asked.wait()
+        assert len(talks) == 2
+        leave.set()
+        assert not (await second).known
