@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio import to_thread
 
 from rpcguard._version import __version__
 from rpcguard._wire.protobuf import TEXT, Message, keyed, one
@@ -17,8 +18,10 @@ from rpcguard._wire.protobuf_types import ANY
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.documents import json_from_bytes
 from rpcguard.registries._shared.fields import part
+from rpcguard.registries._shared.tls import TLSFiles
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Sequence
 
     from rpcguard.registries._shared.grpc import GrpcChannel, GrpcStream
@@ -75,13 +78,19 @@ class Subscribed:
 class NacosPush:
     """One connection to one of several servers, for as long as somebody listens.
 
-    Belongs to one event loop of asyncio at a time.
+    With `tls` nothing is said in plain text. Belongs to one event loop of asyncio at a time.
     """
 
     def __init__(
-        self, places: Sequence[tuple[str, int]], subscribing: PushedGroup, token: Token
+        self,
+        places: Sequence[tuple[str, int]],
+        subscribing: PushedGroup,
+        token: Token,
+        *,
+        tls: TLSFiles | ssl.SSLContext | None = None,
     ) -> None:
         self._places = places
+        self._tls = tls
         self._preferred = 0
         self._subscribing = subscribing
         self._new_token = token
@@ -162,7 +171,10 @@ class NacosPush:
         # Not at the top: without the package h2 there is polling all the same.
         from rpcguard.registries._shared.grpc import connected
 
-        async with connected(host, port, patience=_ANSWER_WITHIN) as channel:
+        tls = self._tls
+        if isinstance(tls, TLSFiles):
+            tls = await to_thread.run_sync(tls.context)
+        async with connected(host, port, tls=tls, patience=_ANSWER_WITHIN) as channel:
             self._token = await self._new_token(self._refused)
             await self._ask(channel, "ServerCheckRequest", {})
             stream = channel.open(_STREAM)

@@ -79,13 +79,13 @@ class NacosRegistry:
     `docs/registries/nacos` has the options and where each field of a node comes from. Several
     addresses are one cluster: the next is asked when one fails.
 
-    Live: lists are pushed by gRPC on the port above by a thousand, where that is open and the
-    package h2 is there; else polls alone count. v1 advises an interval, v3 does not. With a user,
-    the object logs in before its first question and again when its token is refused. Nacos answers
-    alike for an unknown service and an empty one: `known` is False until this object has seen a
-    node of it. Where Nacos calls every node healthy to protect a service, and says so, its list is
-    not authoritative. Works on asyncio and trio, the push on asyncio; `aclose` it in the event loop
-    that used it.
+    Live: lists are pushed by gRPC on the port above by a thousand, where that is open, speaks TLS
+    if the URL does, and the package h2 is there; else polls alone count. v1 advises an interval, v3
+    does not. With a user, the object logs in before its first question and again when its token is
+    refused. Nacos answers alike for an unknown service and an empty one: `known` is False until
+    this object has seen a node of it. Where Nacos calls every node healthy to protect a service,
+    and says so, its list is not authoritative. Works on asyncio and trio, the push on asyncio;
+    `aclose` it in the event loop that used it.
     """
 
     def __init__(
@@ -109,11 +109,12 @@ class NacosRegistry:
         self._shown = endpoint.at(self._base)
         self._client = endpoint.client(timeout=timeout, max_bytes=max_bytes)
         self._push: NacosPush | None = None
-        if parsed.choice("push", ("on", "off"), "on") == "on" and not endpoint.secure:
+        if parsed.choice("push", ("on", "off"), "on") == "on":
             places = [(host, port + _PUSH_PORT) for host, port in parsed.hosts]
             namespace = parsed.query.get("namespace", "")
             group = PushedGroup(namespace, self._query["groupName"], self._clusters)
-            self._push = NacosPush(places, group, self._push_token)
+            tls = endpoint.tls if endpoint.secure else None
+            self._push = NacosPush(places, group, self._push_token, tls=tls)
         self._api = _V3
         self._pushes = False
         self._token: str | None = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 
 import pytest
+import trustme
 
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import PushingRegistry
@@ -218,12 +220,70 @@ async def test_answers_of_no_use(answer, reason):
             await following()
 
 
+@contextlib.asynccontextmanager
+async def registry_by_tls(port, ca, folder):
+    """A registry of `nacos+https://` that trusts one authority."""
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    url = f"nacos+https://127.0.0.1:{port - 1000}?ca={folder}/ca.pem"
+    registry = NacosRegistry.from_url(url)
+    registry._pushes = True  # as after an answer of v3
+    try:
+        yield registry
+    finally:
+        await registry.aclose()
+
+
+def server_side(ca):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["h2"])
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+async def test_the_push_has_tls_where_the_url_has_it(tmp_path):
+    """By the files that the polls have."""
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        await nacos.set_up()
+        await nacos.subscribed(1)
+        await asyncio.Event().wait()
+
+    ca = trustme.CA()
+    async with (
+        grpc_peer(script, tls=server_side(ca)) as (port, _),
+        registry_by_tls(port, ca, tmp_path) as registry,
+        pushes(registry) as following,
+    ):
+        assert await following() == [1]
+
+
+@pytest.mark.parametrize("way", ["plain text", "another authority"])
+async def test_nothing_is_said_to_a_port_without_the_right_tls(tmp_path, way):
+    """Polls go on; the token is for nobody else."""
+    ca = trustme.CA()
+    said = []
+
+    async def script(talk):
+        await talk.closed.wait()
+        said.extend(talk.headers)
+
+    tls = None if way == "plain text" else server_side(trustme.CA())
+    async with (
+        grpc_peer(script, tls=tls) as (port, _),
+        registry_by_tls(port, ca, tmp_path) as registry,
+        pushes(registry) as following,
+    ):
+        with pytest.raises(RegistryError, match=f"127.0.0.1:{port}"):
+            await following()
+    assert not said
+
+
 async def test_no_push_where_none_is_wanted():
-    """Nor with TLS, for which Nacos has settings of its own."""
+    """Nothing comes, and nothing fails: there are polls."""
     registry = NacosRegistry.from_url("nacos://127.0.0.1:1?push=off")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05), pushes(registry) as following:
             await following()
-    assert NacosRegistry.from_url("nacos+https://127.0.0.1:1")._push is None
     with pytest.raises(InvalidRegistryURL, match="push"):
         NacosRegistry.from_url("nacos://127.0.0.1:1?push=maybe")

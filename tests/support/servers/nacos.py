@@ -39,8 +39,14 @@ class Nacos(SpringServer):
         self.password = PASSWORD
         self.token = ""
 
-    def command(self) -> list[str | Path]:
-        settings = {
+    @property
+    def web(self) -> httpx.Client:
+        """A client of its HTTP API."""
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}/nacos/v3", timeout=10.0)
+
+    def settings(self) -> dict[str, object]:
+        """Give its properties."""
+        return {
             "nacos.server.main.port": self.port,
             "nacos.server.contextPath": "/nacos",
             "nacos.inetutils.ip-address": "127.0.0.1",
@@ -55,10 +61,12 @@ class Nacos(SpringServer):
             "nacos.core.auth.plugin.nacos.token.secret.key": b64encode(b"no secret " * 4).decode(),
             "nacos.core.auth.plugin.nacos.token.expire.seconds": 18000,
         }
+
+    def command(self) -> list[str | Path]:
         conf = self.data / "conf"
         conf.mkdir(parents=True, exist_ok=True)
         file = conf / "application.properties"
-        file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        file.write_text("".join(f"{key}={value}\n" for key, value in self.settings().items()))
         options = ["-Dnacos.standalone=true", f"-Dnacos.home={self.data}"]
         # Its database has ten seconds to come up, which a busy disk takes for syncs alone.
         options.append("-Dderby.system.durability=test")
@@ -67,10 +75,10 @@ class Nacos(SpringServer):
 
     def answers(self) -> bool:
         """Tell whether the first user can log in; make it in an empty store."""
-        url = f"http://127.0.0.1:{self.port}/nacos/v3/auth/user"
-        httpx.post(f"{url}/admin", data={"password": self.password})
-        form = {"username": "nacos", "password": self.password}
-        answer = httpx.post(f"{url}/login", data=form)
+        with self.web as web:
+            web.post("/auth/user/admin", data={"password": self.password})
+            form = {"username": "nacos", "password": self.password}
+            answer = web.post("/auth/user/login", data=form)
         self.token = answer.json().get("accessToken", "")
         return bool(self.token)
 
