@@ -1,4 +1,4 @@
-"""What the hop above says of the request at hand: by when it is due, whether it is tried again."""
+"""What the hops of a request tell each other: by when it is due, and who tries it again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 RETRY_HEADER: Final = "x-rpcguard-retry"
 """Says, by `1`, that the request may be the second of one call."""
 
 RETRY_MEMBER: Final = "rpcguard.retry"
 """The member of baggage that says the same, for hops in between that know nothing of it."""
+
+TRIED_HEADER: Final = "x-rpcguard-tried"
+"""Says, by `1` in an answer that is a failure, that what it failed on has been tried again."""
+
+_TRIED: Final = TRIED_HEADER.encode("ascii")
 
 GRPC_TIMEOUT: Final = "grpc-timeout"
 _GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
@@ -23,48 +28,62 @@ _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 
-class Due:
-    """The time by which a request is to be answered, on the monotonic clock; it ends with it."""
+class Hop:
+    """A request that is being served, as the hop above it and the calls made for it see it."""
 
-    __slots__ = ("open", "until")
+    __slots__ = ("open", "retried", "tried", "until")
 
-    def __init__(self, until: float | None) -> None:
+    def __init__(self, until: float | None = None, *, retried: bool = False) -> None:
         self.until: float | None = until
+        """When it is to be answered, on the monotonic clock; None where nobody has said so."""
+        self.retried: bool = retried
+        """Whether a hop above tries it again already."""
+        self.tried: bool = False
+        """Whether the last call made for it has failed, and another try would be of no use."""
         self.open: bool = True
+        """False once it is answered: its deadline holds no longer."""
 
 
-_due: ContextVar[Due | None] = ContextVar("rpcguard_due", default=None)
-_retried: ContextVar[bool] = ContextVar("rpcguard_retried", default=False)
+_hop: ContextVar[Hop | None] = ContextVar("rpcguard_hop", default=None)
 
 
-def arrive(due: Due | None, *, retried: bool) -> None:
+def arrive(hop: Hop | None) -> None:
     """Make the work of this context that of a request."""
-    _due.set(due)
-    _retried.set(retried)
+    _hop.set(hop)
 
 
 @contextmanager
-def served(due: Due | None, *, retried: bool) -> Iterator[None]:
+def served(hop: Hop | None) -> Iterator[None]:
     """Do so for a block, after which the deadline holds for nobody: not for tasks that go on."""
-    tokens = _due.set(due), _retried.set(retried)
+    token = _hop.set(hop)
     try:
         yield
     finally:
-        if due is not None:
-            due.open = False
-        _due.reset(tokens[0])
-        _retried.reset(tokens[1])
+        if hop is not None:
+            hop.open = False
+        _hop.reset(token)
+
+
+def hop_at_hand() -> Hop | None:
+    """Give the request that the work at hand is for; None where it is for none."""
+    return _hop.get()
 
 
 def due_at() -> float | None:
     """Give the time by which the request at hand is to be answered; None where there is none."""
-    due = _due.get()
-    return due.until if due is not None and due.open else None
+    hop = _hop.get()
+    return hop.until if hop is not None and hop.open else None
 
 
 def is_retried() -> bool:
     """Tell whether a hop above already tries the request at hand again."""
-    return _retried.get()
+    hop = _hop.get()
+    return hop is not None and hop.retried
+
+
+def is_tried(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether an answer says that what it failed on has been tried again."""
+    return any(name.lower() == _TRIED and value.strip() == b"1" for name, value in headers)
 
 
 def seconds_of(header: str, value: str) -> float | None:

@@ -70,5 +70,5 @@ def detached() -> Iterator[None]:
     Neither its lane nor its deadline. For background work that is no part of the answer; where a
     task goes on after the request has been answered, the deadline has ended anyway.
     """
-    with lane(None), served(None, retried=False):
+    with lane(None), served(None):
         yield

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.children import PORTS, SCHEMES
-from rpcguard._context.hops import is_retried
+from rpcguard._context.hops import hop_at_hand
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, always, read_options
 from rpcguard._core.service.effects import Event
@@ -148,7 +148,7 @@ class Opening:
         if policies.deadline is not None and not limit(policies.deadline, plan, service.clock()):
             words = f"the call to service {service.name!r} was not sent: its time was up before"
             raise self._library.deadline_exceeded(words)
-        plan.retried_above = is_retried()
+        plan.hop = hop_at_hand()
         return plan
 
     def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:

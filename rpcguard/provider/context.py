@@ -9,7 +9,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._context.baggage import HEADER, member
-from rpcguard._context.hops import RETRY_HEADER, RETRY_MEMBER, Due, seconds_of, served
+from rpcguard._context.hops import (
+    RETRY_HEADER,
+    RETRY_MEMBER,
+    TRIED_HEADER,
+    Hop,
+    seconds_of,
+    served,
+)
 from rpcguard._context.hops import arrive as arrive_at_hop
 from rpcguard._context.lane import BASE, UNHEARD, arrive, arrived_with, is_mark
 
@@ -53,15 +60,14 @@ class Context:
         self._timeouts = tuple(name.lower() for name in timeouts)
         self._baggage = baggage
 
-    def due_of(self, peer: str | None, headers: Mapping[str, str]) -> tuple[Due | None, bool]:
-        """Give by when a request is due, and whether it may be the second of one call."""
+    def hop_of(self, peer: str | None, headers: Mapping[str, str]) -> Hop | None:
+        """Give what the hop above says of a request; None where its word does not count."""
         if peer is not None and not self._trusts(peer):
-            return None, False
+            return None
         read = (seconds_of(name, headers[name]) for name in self._timeouts if name in headers)
         seconds = next((one for one in read if one is not None), None)
         told = headers.get(RETRY_HEADER), member(headers.get(HEADER, ""), RETRY_MEMBER)
-        due = None if seconds is None else Due(time.monotonic() + seconds)
-        return due, "1" in told
+        return Hop(None if seconds is None else time.monotonic() + seconds, retried="1" in told)
 
     def mark_of(self, peer: str | None, headers: Mapping[str, str]) -> str | None:
         """Give the mark of a request; None takes marks off, `UNHEARD` is no word.
@@ -95,6 +101,11 @@ def _network(one: str | Network) -> Network:
         raise ValueError(f"trust: {error}") from None
 
 
+def _is_tried(hop: Hop | None, status: int) -> bool:
+    # What lies behind has been tried again: whoever asks once more multiplies its load.
+    return hop is not None and hop.tried and status >= 500
+
+
 class ContextASGI(Context):
     """An ASGI app in whose requests the lane of each goes on to the calls that it makes.
 
@@ -103,8 +114,11 @@ class ContextASGI(Context):
     machine. It ends with the request, but for tasks that the request has started. So does the
     deadline that one of `timeouts` tells, in milliseconds, which ends for those tasks too; and the
     word that a hop above tries again, after which calls are sent again only where nothing of them
-    can have run. Marks are used by transports with a `Routing`, deadlines by those with a
-    `DeadlinePolicy`. Raises `ValueError` for what is no network.
+    can have run. An answer of 500 and above says in turn, by `x-rpcguard-tried: 1`, that the last
+    call made for it has failed after all tries: then rpcguard above does not try it again.
+
+    Marks are used by transports with a `Routing`, deadlines by those with a `DeadlinePolicy`.
+    Raises `ValueError` for what is no network.
     """
 
     def __init__(
@@ -130,9 +144,16 @@ class ContextASGI(Context):
             headers[key] = f"{headers[key]},{text}" if key in headers else text
         client = scope.get("client")
         peer = client[0] if client else None
-        due, retried = self.due_of(peer, headers)
-        with arrived_with(self.mark_of(peer, headers)), served(due, retried=retried):
-            await self.app(scope, receive, send)
+        hop = self.hop_of(peer, headers)
+
+        async def answer(message: Any) -> None:
+            if message["type"] == "http.response.start" and _is_tried(hop, message["status"]):
+                told = (TRIED_HEADER.encode(), b"1")
+                message = {**message, "headers": [*message.get("headers", ()), told]}
+            await send(message)
+
+        with arrived_with(self.mark_of(peer, headers)), served(hop):
+            await self.app(scope, receive, answer)
 
 
 class ContextWSGI(Context):
@@ -162,22 +183,28 @@ class ContextWSGI(Context):
         }
         # Servers give an empty address for the peer of a unix socket.
         peer = environ.get("REMOTE_ADDR") or None
-        due, retried = self.due_of(peer, headers)
+        hop = self.hop_of(peer, headers)
+
+        def answer(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            if _is_tried(hop, int(status[:3])):
+                headers = [*headers, (TRIED_HEADER, "1")]
+            return start_response(status, headers, *more)
+
         context = contextvars.copy_context()
         context.run(arrive, self.mark_of(peer, headers))
-        context.run(arrive_at_hop, due, retried=retried)
-        return _InContext(context, context.run(self.app, environ, start_response), due)
+        context.run(arrive_at_hop, hop)
+        return _InContext(context, context.run(self.app, environ, answer), hop)
 
 
 class _InContext:
     """The body of an answer, made in the context of its request."""
 
     def __init__(
-        self, context: contextvars.Context, parts: Iterable[bytes], due: Due | None
+        self, context: contextvars.Context, parts: Iterable[bytes], hop: Hop | None
     ) -> None:
         self._context = context
         self._parts = parts
-        self._due = due
+        self._hop = hop
 
     def __iter__(self) -> Iterator[bytes]:
         parts = self._context.run(iter, self._parts)
@@ -187,8 +214,8 @@ class _InContext:
 
     def close(self) -> None:
         """Close the app's own body, where it can be closed, and end the request's deadline."""
-        if self._due is not None:
-            self._due.open = False
+        if self._hop is not None:
+            self._hop.open = False
         close = getattr(self._parts, "close", None)
         if close is not None:
             self._context.run(close)

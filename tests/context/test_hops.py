@@ -6,7 +6,7 @@ import contextvars
 
 import pytest
 
-from rpcguard._context.hops import Due, arrive, due_at, is_retried, seconds_of, served
+from rpcguard._context.hops import Hop, arrive, due_at, is_retried, seconds_of, served
 from rpcguard._context.lane import current_lane, detached, lane
 
 MILLISECONDS = "x-envoy-expected-rq-timeout-ms"
@@ -38,9 +38,9 @@ def test_what_headers_say_is_read_strictly(header: str, value: str, seconds: flo
 
 def test_a_deadline_and_the_word_of_a_retry_hold_for_a_block() -> None:
     """One inside another goes first, and what follows has neither."""
-    with served(Due(20.0), retried=True):
+    with served(Hop(20.0, retried=True)):
         assert (due_at(), is_retried()) == (20.0, True)
-        with served(Due(10.0), retried=False):
+        with served(Hop(10.0, retried=False)):
             assert (due_at(), is_retried()) == (10.0, False)
         assert (due_at(), is_retried()) == (20.0, True)
     assert (due_at(), is_retried()) == (None, False)
@@ -48,7 +48,7 @@ def test_a_deadline_and_the_word_of_a_retry_hold_for_a_block() -> None:
 
 def test_a_task_that_outlives_its_request_has_no_deadline() -> None:
     """It copied the context while there was one, and that has ended with the answer."""
-    with served(Due(20.0), retried=True):
+    with served(Hop(20.0, retried=True)):
         copied = contextvars.copy_context()
         assert copied.run(due_at) == 20.0
     assert copied.run(due_at) is None
@@ -57,12 +57,12 @@ def test_a_task_that_outlives_its_request_has_no_deadline() -> None:
 def test_a_context_that_a_server_makes_for_a_request_is_that_requests() -> None:
     """There is no block to leave: it ends with its context, and others have nothing of it."""
     context = contextvars.copy_context()
-    context.run(arrive, Due(20.0), retried=True)
+    context.run(arrive, Hop(20.0, retried=True))
     assert (context.run(due_at), context.run(is_retried)) == (20.0, True)
     assert (due_at(), is_retried()) == (None, False)
 
 
 def test_what_is_detached_has_no_deadline() -> None:
     """Nor a lane: background work is no part of the answer."""
-    with lane("canary-2"), served(Due(20.0), retried=True), detached():
+    with lane("canary-2"), served(Hop(20.0, retried=True)), detached():
         assert (due_at(), is_retried(), current_lane()) == (None, False, None)

@@ -11,7 +11,14 @@ import pytest
 
 import rpcguard
 from rpcguard import DeadlinePolicy, Node, RetryPolicy, Snapshot
-from rpcguard._context.hops import Due, due_at, is_retried, served
+from rpcguard._context.hops import (
+    TRIED_HEADER,
+    Hop,
+    due_at,
+    hop_at_hand,
+    is_retried,
+    served,
+)
 from rpcguard.provider import ContextASGI, ContextWSGI
 from tests.support.library import Transport, http
 
@@ -31,23 +38,32 @@ class Listing:
 
 
 class Hops:
-    """A chain of apps, each of which calls the next through a transport of its own."""
+    """A chain of apps, each of which calls the next through a transport of its own.
+
+    `deaf` ones do not learn what an app says of the tries behind it.
+    """
 
     def __init__(
-        self, count: int, deadline: DeadlinePolicy | None, last: Callable[..., int]
+        self,
+        count: int,
+        deadline: DeadlinePolicy | None,
+        last: Callable[..., int],
+        *,
+        retry: RetryPolicy = PATIENT,
+        deaf: bool = False,
     ) -> None:
         self.seen: list[list[dict[str, Any]]] = [[] for _ in range(count)]
         self.last = last
-        self.clients = [self._client(number, deadline) for number in range(count)]
+        self.apps: list[ContextWSGI] = []
+        self._options: dict[str, Any] = {"deadline": deadline, "retry": retry}
+        self._deaf = deaf
+        self.clients = [self._client(number) for number in range(count)]
 
-    def _client(self, number: int, deadline: DeadlinePolicy | None) -> http.Client:
+    def _client(self, number: int) -> http.Client:
         app = ContextWSGI(lambda environ, start: self._serve(number, environ, start))
-        transport = Transport(
-            Listing(),
-            node_transport=lambda _: http.WSGITransport(app),
-            deadline=deadline,
-            retry=PATIENT,
-        )
+        self.apps.append(app)
+        child = http.WSGITransport(without_words(app) if self._deaf else app)
+        transport = Transport(Listing(), node_transport=lambda _: child, **self._options)
         return http.Client(transport=transport, base_url=f"http://hop{number}", timeout=20.0)
 
     def _serve(self, number: int, environ: Any, start: Any) -> Any:
@@ -64,14 +80,29 @@ class Hops:
             client.close()
 
 
+def without_words(app: Any) -> Any:
+    """Take from answers what they say of the tries behind them."""
+
+    def quiet(environ: Any, start: Any) -> Any:
+        def answer(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            return start(status, [one for one in headers if one[0] != TRIED_HEADER], *more)
+
+        return app(environ, answer)
+
+    return quiet
+
+
 @pytest.fixture
 def hops() -> Iterator[Callable[..., Hops]]:
     with contextlib.ExitStack() as stack:
 
         def make(
-            count: int, deadline: DeadlinePolicy | None, last: Callable[..., int] = lambda _: 200
+            count: int,
+            deadline: DeadlinePolicy | None,
+            last: Callable[..., int] = lambda _: 200,
+            **options: Any,
         ) -> Hops:
-            made = Hops(count, deadline, last)
+            made = Hops(count, deadline, last, **options)
             stack.callback(made.close)
             return made
 
@@ -90,7 +121,7 @@ def test_a_deadline_goes_over_three_hops_and_shrinks(hops: Callable[..., Hops]) 
 
 def test_without_a_policy_nothing_is_told(hops: Callable[..., Hops]) -> None:
     """Neither deadlines nor retries."""
-    chain = hops(2, None, last=lambda _: 503)
+    chain = hops(2, None, last=lambda _: 503, deaf=True)
     chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 5.0}})
     told = [key for seen in chain.seen for one in seen for key in one if key.startswith("HTTP_X_")]
     assert told == []
@@ -98,12 +129,63 @@ def test_without_a_policy_nothing_is_told(hops: Callable[..., Hops]) -> None:
 
 
 def test_hops_that_retry_do_not_multiply(hops: Callable[..., Hops]) -> None:
-    """Of three hops above a dead end the one next to it retries, the others once for a new way."""
-    loud, quiet = hops(3, None, lambda _: 503), hops(3, DeadlinePolicy(), lambda _: 503)
+    """Of three hops above a dead end the one next to it retries, and what it got says so."""
+    chain = hops(3, None, last=lambda _: 503)
+    chain.clients[0].get("/")
+    assert [len(seen) for seen in chain.seen] == [1, 1, 2]
+
+
+def test_the_word_of_hops_above_halves_what_is_tried(hops: Callable[..., Hops]) -> None:
+    """Where a hop cannot tell what is behind it, such as one of another language."""
+    loud = hops(3, None, last=lambda _: 503, deaf=True)
+    quiet = hops(3, DeadlinePolicy(), last=lambda _: 503, deaf=True)
     for chain, most in ((loud, 8), (quiet, 4)):
         chain.clients[0].get("/")
         assert len(chain.seen[-1]) == most
     assert [one["retried"] for one in quiet.seen[0]] == [False, True]
+
+
+def test_a_dead_end_gets_no_more_than_one_hops_budget(hops: Callable[..., Hops]) -> None:
+    """A fifth more than it is asked, however many hops are above it."""
+    chain = hops(3, DeadlinePolicy(), last=lambda _: 503, retry=RetryPolicy(budget_floor=0.0))
+    for _ in range(200):
+        chain.clients[0].get("/")
+    assert 220 <= len(chain.seen[-1]) <= 240
+
+
+def test_what_failed_by_itself_is_tried_again(hops: Callable[..., Hops]) -> None:
+    """A hop whose calls went well, the last of them at least, is asked once more on another."""
+    answers = iter([503, 503, 200, 200, 200])
+    chain = hops(2, None, last=lambda _: next(answers))
+
+    def twice(environ: Any, start: Any) -> Any:
+        chain.clients[1].get("/")
+        chain.clients[1].get("/")
+        start("500 of its own", [])
+        return []
+
+    chain.apps[0].app = twice
+    chain.clients[0].get("/")
+    assert len(chain.seen[1]) == 5
+
+
+def test_an_outsider_is_not_told_what_lies_behind() -> None:
+    """Nor does an answer that is no failure say a thing."""
+    told: list[Any] = []
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        hop = hop_at_hand()
+        if hop is not None:
+            hop.tried = True
+        await send({"type": "http.response.start", "status": scope["status"]})
+
+    async def send(message: Any) -> None:
+        told.append(message.get("headers"))
+
+    for peer, status in (("203.0.113.9", 500), ("::1", 404), ("::1", 500)):
+        scope = {"type": "http", "headers": [], "client": (peer, 1), "status": status}
+        asyncio.run(ContextASGI(app)(scope, None, send))
+    assert told == [None, None, [(b"x-rpcguard-tried", b"1")]]
 
 
 def test_a_retry_after_a_refused_connection_is_no_retry(hops: Callable[..., Hops]) -> None:
@@ -133,7 +215,7 @@ def test_a_retry_after_a_refused_connection_is_no_retry(hops: Callable[..., Hops
 def test_what_is_tried_again_above_is_not_tried_again_here(hops: Callable[..., Hops]) -> None:
     """But for what provably did not run."""
     chain = hops(1, DeadlinePolicy(), last=lambda _: 503)
-    with served(None, retried=True):
+    with served(Hop(retried=True)):
         chain.clients[0].get("/")
     assert len(chain.seen[0]) == 1
 
@@ -142,7 +224,7 @@ def test_a_call_whose_time_is_up_is_not_sent(hops: Callable[..., Hops]) -> None:
     """It may be repeated: nothing has run."""
     chain = hops(1, DeadlinePolicy())
     with (
-        served(Due(time.monotonic() - 1.0), retried=False),
+        served(Hop(time.monotonic() - 1.0, retried=False)),
         pytest.raises(rpcguard.DeadlineExceeded, match="its time was up") as caught,
     ):
         chain.clients[0].get("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._core.call.denials import IN_VAIN, denial_of
 from rpcguard._core.call.info import Attempt, CallInfo, note_of
 from rpcguard._core.call.race import HedgedSend, may_hedge
 from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep, Step
@@ -45,6 +46,7 @@ class Call:
 
     __slots__ = (
         "_beside",
+        "_in_vain",
         "_no_node",
         "_on_denied",
         "_on_hedge",
@@ -82,6 +84,7 @@ class Call:
         self._timeouts: dict[str, Any] = {}
         self._routed: Routed | None = None
         self._seen = False
+        self._in_vain = False
         self._unsent: UnsentTries | None = None
         self._spent = 0
         self._no_node = no_node
@@ -97,6 +100,8 @@ class Call:
 
     def begin(self) -> bool:
         """Count the call in; False where its service is closed."""
+        if self._plan.hop is not None:
+            self._plan.hop.tried = False
         return self._service.begin(self)
 
     def end(self) -> None:
@@ -156,6 +161,8 @@ class Call:
                 break
             yield from self._move_on(done, lease, following, delay)
             lease, before = following, done.verdict
+        if plan.hop is not None:
+            plan.hop.tried = self._in_vain
         if done.error is not None:
             done.error.add_note(note_of(self._service.name, self.attempts))
             raise done.error
@@ -322,8 +329,10 @@ class Call:
         verdict = done.verdict
         final = verdict.safety is Safety.NEVER and done.reply is None
         if self._spent >= self._plan.attempts or final:
+            self._in_vain = self._seen and len(tried) > 1
             return None
-        denial: str | None = self._forbidden(verdict, delay)
+        left = self.left - delay
+        denial = denial_of(self._plan, done, repeatable=self._repeatable, left=left)
         if denial is None:
             following = self._service.pick_again(
                 tried, same_node=verdict.only_connection, free=not self._spent, ask=self._plan.ask
@@ -331,18 +340,6 @@ class Call:
             if not isinstance(following, str):
                 return following
             denial = following
+        self._in_vain = self._seen and denial in IN_VAIN
         self._on_denied(self._service, denial)
-        return None
-
-    def _forbidden(self, verdict: Verdict, delay: float) -> str | None:
-        plan = self._plan
-        seen = verdict.safety in (Safety.MAYBE, Safety.NEVER)
-        if seen and not self._repeatable:
-            return "not_idempotent"
-        if seen and plan.retried_above:
-            return "retried_above"
-        if not plan.replayable():
-            return "not_replayable"
-        if self.left <= delay + SHORTEST:
-            return "deadline"
         return None

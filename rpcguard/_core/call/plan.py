@@ -11,6 +11,7 @@ from rpcguard._checks import is_amount, is_whole, require
 from rpcguard._context.lane import is_mark
 
 if TYPE_CHECKING:
+    from rpcguard._context.hops import Hop
     from rpcguard._core.policies.retry import RetryPolicy
     from rpcguard._core.service.asks import Ask
 
@@ -45,12 +46,17 @@ class CallPlan:
     """Tells at any moment whether the body can be sent (again)."""
     ask: Ask | None = None
     """What it asks for by lanes and routes; None where they are not looked at."""
-    retried_above: bool = False
-    """Whether a hop above already tries again what this call is for."""
+    hop: Hop | None = None
+    """The request that the call is made for, where it is for one."""
     hedge: bool | None = None
     """Whether it may run on two nodes at once; None leaves that to the method."""
     in_memory: bool = True
     """Whether its body is there as a whole, so that two can send it."""
+
+    @property
+    def retried_above(self) -> bool:
+        """Tell whether a hop above already tries again what this call is for."""
+        return self.hop is not None and self.hop.retried
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""
