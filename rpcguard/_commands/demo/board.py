@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rpcguard._commands.demo.clients import Attempted
+    from rpcguard._commands.demo.recording import Client
     from rpcguard._core.nodes.view import NodeView
 
 _WINDOW = 4.0
 """Seconds of calls that "now" means on the screen: long enough for a share, short enough to see a
 fault."""
+_EVENTS = 60
+"""Events that are kept for a terminal that is high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +53,24 @@ class Totals:
 
 
 class Board:
-    """The figures of a run while it goes on."""
+    """The figures of a run while it goes on; `lost` counts failed calls by second."""
 
-    def __init__(self, nodes: Sequence[str]) -> None:
+    def __init__(
+        self, nodes: Sequence[str], clients: Sequence[Client] = ("httpx", "rpcguard")
+    ) -> None:
         self.nodes: tuple[str, ...] = tuple(nodes)
-        self.totals: dict[str, Totals] = {"rpcguard": Totals(), "httpx": Totals()}
+        self.totals: dict[Client, Totals] = {client: Totals() for client in reversed(clients)}
+        self.lost: dict[Client, Counter[int]] = {client: Counter() for client in self.totals}
         self.failures: dict[str, int] = dict.fromkeys(nodes, 0)
         self.views: dict[str, NodeView] = {}
         self.last_action: dict[str, str] = dict.fromkeys(nodes, "")
-        self.events: deque[DemoEvent] = deque(maxlen=6)
+        self.events: deque[DemoEvent] = deque(maxlen=_EVENTS)
         self._recent: defaultdict[str, deque[tuple[float, float]]] = defaultdict(deque)
 
     def call(self, call: CallRecord, attempts: Sequence[Attempted]) -> None:
         """Take in one call that has ended."""
         self.totals[call.client].add(call)
+        self.lost[call.client][int(call.at)] += call.error is not None
         if call.client != "rpcguard":
             return
         for attempt in attempts:

@@ -1,4 +1,4 @@
-"""The two clients that the demo compares: rpcguard, and plain httpx with round robin."""
+"""What the demo compares: rpcguard, and plain httpx with round robin."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("rpcguard.demo")
 
-_LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
-"""More than the calls that a frozen node can hold up at the demo's usual rate: both clients are to
+LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
+"""More than the calls that a frozen node can hold up at the demo's usual rate: all clients are to
 show what nodes do to them, not how one of them waits for a connection."""
 
 
@@ -63,7 +63,7 @@ class GuardedCaller:
 
     async def send(self, method: str, path: str) -> tuple[int, tuple[Attempted, ...]]:
         """Send one request; the service name is all that the caller knows."""
-        response = await self.client.request(method, path, json=_body(method))
+        response = await self.client.request(method, path, json=body(method))
         info: rpcguard.CallInfo = response.extensions["rpcguard"]
         attempts = tuple(Attempted(attempt.node.id, attempt.duration) for attempt in info.attempts)
         return response.status_code, attempts
@@ -94,9 +94,10 @@ class RoundRobinCaller:
     def __init__(self, list_url: str) -> None:
         self.list_url = list_url
         self.client: httpx.AsyncClient = httpx.AsyncClient(
-            timeout=TIMEOUT, limits=_LIMITS, trust_env=False
+            timeout=TIMEOUT, limits=LIMITS, trust_env=False
         )
         self.nodes: list[tuple[str, str]] = []
+        self._polls = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False)
         self._turn = itertools.count()
         self._etag = ""
 
@@ -111,7 +112,7 @@ class RoundRobinCaller:
 
     async def refresh(self) -> None:
         """Fetch the list once."""
-        response = await self.client.get(self.list_url, headers={"If-None-Match": self._etag})
+        response = await self._polls.get(self.list_url, headers={"If-None-Match": self._etag})
         if response.status_code == 304:
             return
         response.raise_for_status()
@@ -121,17 +122,22 @@ class RoundRobinCaller:
             for node in response.json()["nodes"]
         ]
 
-    async def send(self, method: str, path: str) -> tuple[int, tuple[Attempted, ...]]:
-        """Send one request to the node whose turn it is."""
+    def next_node(self) -> tuple[str, str]:
+        """Give the name and the URL of the node whose turn it is."""
         if not self.nodes:
             raise httpx.ConnectError("the list is empty")
-        node, base = self.nodes[next(self._turn) % len(self.nodes)]
-        response = await self.client.request(method, f"{base}{path}", json=_body(method))
+        return self.nodes[next(self._turn) % len(self.nodes)]
+
+    async def send(self, method: str, path: str) -> tuple[int, tuple[Attempted, ...]]:
+        """Send one request to the node whose turn it is."""
+        node, base = self.next_node()
+        response = await self.client.request(method, f"{base}{path}", json=body(method))
         return response.status_code, (Attempted(node, response.elapsed.total_seconds()),)
 
     async def aclose(self) -> None:
         """Close the client."""
         await self.client.aclose()
+        await self._polls.aclose()
 
 
 async def make_call(
@@ -162,5 +168,6 @@ async def make_call(
     return call, attempts
 
 
-def _body(method: str) -> dict[str, str] | None:
+def body(method: str) -> dict[str, str] | None:
+    """Give what a call of this method sends."""
     return {"note": "one more order"} if method == "POST" else None

@@ -22,9 +22,9 @@ def add_to(commands: Commands) -> None:
         _run,
         help="play a release with real processes and watch it",
         description=(
-            "Start an HTTP registry and real providers, call them through rpcguard and through\n"
-            "plain httpx, and play a rolling release, a kill, a freeze and a sick node; with\n"
-            "--lanes a canary release whose new version fails."
+            "Start an HTTP registry and real providers, call them through rpcguard, plain httpx\n"
+            "and httpx-retries, if that is installed, and play a rolling release, a kill, a\n"
+            "freeze and a sick node; with --lanes a canary release whose new version fails."
         ),
         epilog=statuses("failed, or a call failed that could have been saved"),
     )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from rpcguard._commands.demo.clients import Attempted, Caller, make_call
 from rpcguard._commands.demo.options import POST_SHARE
-from rpcguard._commands.demo.recording import CallRecord
+from rpcguard._commands.demo.recording import LETTERS, CallRecord
 
 Report = Callable[[CallRecord, tuple[Attempted, ...]], None]
 
@@ -39,7 +39,7 @@ async def steady_load(
             method = "POST" if choice.random() < POST_SHARE else "GET"
             key = f"{choice.getrandbits(32):08x}"
             for caller in callers:
-                path = f"/work?id={caller.name[0]}{number}-{key}"
+                path = f"/work?id={LETTERS[caller.name]}{number}-{key}"
                 calls.create_task(one(caller, method, path))
             number += 1
             due += gap(choice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.demo.canary import canary_script
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rpcguard._commands.demo.planned import DemoPlan
+    from rpcguard._commands.demo.recording import Client
     from rpcguard._commands.demo.work import Capacity
 
 SERVICE = "orders"
@@ -36,7 +38,7 @@ class DemoOptions:
     """Length of the load: the script as it is written, without haste. A slow machine may need
     longer for it."""
     rate: float = 100.0
-    """Calls a second of each of the two clients, which a laptop bears beside the providers."""
+    """Calls a second of each client, which a laptop bears beside the providers."""
     providers: int = 5
     """Processes of the service: one that is out is a fifth of it, and the table stays short."""
     seed: int = 1
@@ -68,6 +70,20 @@ class DemoOptions:
         """What a provider can do; None for any number of calls at a time."""
         return self.plan.capacity if self.plan else None
 
+    def clients(self) -> tuple[Client, ...]:
+        """Give the clients that are compared: a third one where a release is played, if it can."""
+        third = self._compares_three and _has_retries()
+        return ("httpx", "httpx-retries", "rpcguard") if third else ("httpx", "rpcguard")
+
+    def lacks_a_side(self) -> bool:
+        """Tell whether a third client is missing only because it is not installed."""
+        return self._compares_three and not _has_retries()
+
+    @property
+    def _compares_three(self) -> bool:
+        # A canary and a plan are about shares and capacity, not about who loses what.
+        return not self.lanes and self.plan is None
+
     def gap(self, rng: random.Random) -> float:
         """Give the seconds to the next call: all the same, and at random for a plan.
 
@@ -82,6 +98,10 @@ class DemoOptions:
         if self.lanes:
             return canary_script(canary=self.providers - 1, seconds=self.seconds)
         return release_script(providers=self.providers, seconds=self.seconds)
+
+
+def _has_retries() -> bool:
+    return find_spec("httpx_retries") is not None
 
 
 def _is_writable(path: Path) -> bool:

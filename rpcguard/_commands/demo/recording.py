@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
-Client = Literal["rpcguard", "httpx"]
-CLIENTS: tuple[Client, Client] = ("httpx", "rpcguard")
+Client = Literal["httpx", "httpx-retries", "rpcguard"]
+
+LETTERS: Final[dict[Client, str]] = {"httpx": "h", "httpx-retries": "t", "rpcguard": "r"}
+"""How the ids of a client's calls begin, in the providers' logs too."""
+TITLES: Final[dict[Client, str]] = {
+    "httpx": "plain httpx, round robin",
+    "httpx-retries": "httpx-retries, round robin",
+    "rpcguard": "rpcguard",
+}
+"""What a client is called where it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +61,19 @@ class Recording:
     """All that is noted of a run.
 
     `cold` is for how many seconds a restarted provider is slow; `story` says what is played, where
-    that is no release in batches; `executed_twice` counts POSTs by
-    client, from the providers' own logs.
+    that is no release in batches; `clients` are those that call, rpcguard last; `executed_twice`
+    counts POSTs by client, from the providers' own logs.
     """
 
     nodes: tuple[str, ...]
     rate: float
     cold: float
     story: str = ""
+    clients: tuple[Client, ...] = ("httpx", "rpcguard")
     calls: list[CallRecord] = field(default_factory=list)
     events: list[DemoEvent] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
-    executed_twice: dict[Client, int] = field(default_factory=lambda: {"httpx": 0, "rpcguard": 0})
+    executed_twice: Counter[Client] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def of(self, client: Client) -> list[CallRecord]:

@@ -10,6 +10,7 @@ from rpcguard._commands.demo.summary import counted, figures, rows, verdict
 from rpcguard._commands.demo.traffic import HEIGHT, Span, traffic_panel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rpcguard._commands.demo.recording import Recording
@@ -21,7 +22,9 @@ _EDGE = 24.0
 _GUTTER = 62.0
 """Pixels for the names of the nodes, left of their lanes."""
 _GAP = 28.0
-"""Pixels between the two panels."""
+"""Pixels between two panels."""
+_NUMBERS = {2: "two", 3: "three"}
+"""As a sentence has them: with httpx-retries, or without it."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -51,7 +54,6 @@ th:first-child, td:first-child {{ padding-left: 0; text-align: left; white-space
 <p>{story}</p>
 {picture}
 <table>
-<tr><th></th><th>rpcguard</th><th>plain httpx, round robin</th></tr>
 {table}
 </table>
 </body>
@@ -73,34 +75,50 @@ def write_report(recording: Recording, path: Path) -> None:
 
 def page(recording: Recording) -> str:
     """Make the HTML page of a run; it loads nothing."""
-    ours, plain = figures(recording, "rpcguard"), figures(recording, "httpx")
+    callers = f"{_NUMBERS[len(recording.clients)]} clients at the same time"
     story = (
         f"{len(recording.nodes)} real providers, {recording.rate:g} calls per second from each of "
-        f"two clients at the same time, {recording.seconds:.0f} seconds. "
+        f"{callers}, {recording.seconds:.0f} seconds. "
         f"{recording.story or _STORY} {verdict(recording)}"
     )
-    table = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows(recording)
-    )
+    head, *body = rows(recording)
+    table = "\n".join([_row(head, "th"), *(_row(cells, "td") for cells in body)])
     return _PAGE.format(
-        headline=f"{counted(ours.failed, 'failed call')} with rpcguard, {plain.failed:,} without",
+        headline=_headline(recording),
         story=escape(story),
         picture=picture(recording),
         table=table,
     )
 
 
+def _headline(recording: Recording) -> str:
+    failed = {client: figures(recording, client).failed for client in recording.clients}
+    between = "".join(
+        f", {failed[client]:,} with {client}" for client in recording.clients[1:-1][::-1]
+    )
+    ours = counted(failed["rpcguard"], "failed call")
+    return f"{ours} with rpcguard{between}, {failed['httpx']:,} without"
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _side_by_side(count: int, seconds: float) -> list[Span]:
+    width = (_WIDTH - 2 * _EDGE - (count - 1) * _GAP) / count - _GUTTER
+    lefts = (_EDGE + _GUTTER + number * (width + _GAP + _GUTTER) for number in range(count))
+    return [Span(left, width, seconds) for left in lefts]
+
+
 def picture(recording: Recording) -> str:
-    """Make the SVG of a run: both clients side by side, and under them the nodes."""
+    """Make the SVG of a run: the clients side by side, and under them the nodes."""
     seconds = max(recording.seconds, 1.0)
-    width = (_WIDTH - 2 * _EDGE - _GAP) / 2 - _GUTTER
-    left = Span(_EDGE + _GUTTER, width, seconds)
-    right = Span(left.left + width + _GAP + _GUTTER, width, seconds)
+    panels = zip(recording.clients, _side_by_side(len(recording.clients), seconds), strict=True)
+    left, right = _side_by_side(2, seconds)
     legend_y = _EDGE + HEIGHT + 20
     lanes_y = legend_y + 34 + 34
     height = lanes_y + lanes.height(len(recording.nodes)) + 10 + _EDGE
-    upper = traffic_panel(recording, "httpx", left), traffic_panel(recording, "rpcguard", right)
+    upper = [traffic_panel(recording, client, span) for client, span in panels]
     lower = lanes.fate_lanes(recording, left), lanes.state_lanes(recording, right)
     return "\n".join(
         [

@@ -8,16 +8,17 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.demo.board import Board
 from rpcguard._commands.demo.canary import LANE, STORY, CanaryBook, canary_routing
-from rpcguard._commands.demo.clients import Attempted, GuardedCaller, RoundRobinCaller
+from rpcguard._commands.demo.clients import Attempted, Caller, GuardedCaller, RoundRobinCaller
 from rpcguard._commands.demo.load import steady_load
 from rpcguard._commands.demo.options import SERVICE, DemoOptions
 from rpcguard._commands.demo.providers import ProviderProcess, executed_posts, free_ports
-from rpcguard._commands.demo.recording import CLIENTS, CallRecord, DemoEvent, Recording
+from rpcguard._commands.demo.recording import LETTERS, CallRecord, DemoEvent, Recording
 from rpcguard._commands.demo.registry import EmbeddedRegistry
 from rpcguard._commands.demo.report import write_report
 from rpcguard._commands.demo.script import WHAT, Script, Step
@@ -52,6 +53,8 @@ def run_demo(options: DemoOptions) -> int:
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
     print(f"\n{summary(recording)}")
+    if options.lacks_a_side():
+        print("\nhttpx-retries as a third side of this comparison: pip install httpx-retries")
     canary = demo.canary
     if canary is not None:
         print(f"\n{canary.table()}")
@@ -80,10 +83,11 @@ class Demo:
             for name, port in zip(names, ports, strict=True)
         ]
         self._cold, self._slow_start = self._times()
+        story = STORY if options.lanes else ""
         self.recording: Recording = Recording(
-            tuple(names), options.rate, self._cold, STORY if options.lanes else ""
+            tuple(names), options.rate, self._cold, story, clients=options.clients()
         )
-        self.board: Board = Board(names)
+        self.board: Board = Board(names, self.recording.clients)
         self._began = time.monotonic()
         self._script_is_over = False
 
@@ -133,14 +137,19 @@ class Demo:
     async def _play(self) -> None:
         routing = canary_routing(self.options.seconds) if self.canary else None
         guarded = GuardedCaller(self.registry.base, slow_start=self._slow_start, routing=routing)
-        plain = RoundRobinCaller(self.registry.url)
+        polled = [RoundRobinCaller(self.registry.url)]
+        if "httpx-retries" in self.recording.clients:
+            from rpcguard._commands.demo.retrying import RetryingCaller
+
+            polled.append(RetryingCaller(self.registry.url))
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(guarded.aclose)
-            closing.push_async_callback(plain.aclose)
+            for caller in polled:
+                closing.push_async_callback(caller.aclose)
             await guarded.transport.wait_ready(SERVICE, timeout=10)
-            await plain.refresh()
-            polling = asyncio.create_task(plain.run())
-            closing.callback(polling.cancel)
+            for caller in polled:
+                await caller.refresh()
+                closing.callback(asyncio.create_task(caller.run()).cancel)
             self._began = time.monotonic()
             closing.enter_context(self.view)
             async with asyncio.TaskGroup() as tasks:
@@ -149,12 +158,12 @@ class Demo:
                 watching = [looking]
                 if self.canary is not None:
                     watching.append(tasks.create_task(self._test(guarded, self.canary)))
-                await self._load([guarded, plain])
+                await self._load([guarded, *polled])
                 for task in watching:
                     task.cancel()
             self.recording.seconds = self.clock()
 
-    async def _load(self, callers: list[GuardedCaller | RoundRobinCaller]) -> None:
+    async def _load(self, callers: list[Caller]) -> None:
         await steady_load(
             callers,
             gap=self.options.gap,
@@ -239,6 +248,7 @@ class Demo:
 
     def _count_posts(self) -> None:
         count = executed_posts(provider.log for provider in self.providers)
-        for client in CLIENTS:
-            twice = [call for call, times in count.items() if times > 1 and call[0] == client[0]]
-            self.recording.executed_twice[client] = len(twice)
+        twice = Counter(call[0] for call, times in count.items() if times > 1)
+        for client in self.recording.clients:
+            if twice[LETTERS[client]]:
+                self.recording.executed_twice[client] = twice[LETTERS[client]]

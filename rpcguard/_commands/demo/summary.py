@@ -5,12 +5,26 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from rpcguard._commands.demo.recording import TITLES
 from rpcguard._text import quantile
 
 if TYPE_CHECKING:
     from rpcguard._commands.demo.recording import CallRecord, Client, Recording
+
+
+_WHAT: Final = (
+    "calls",
+    "failed calls",
+    "  could have been saved",
+    "calls saved by a retry",
+    "retries",
+    "POSTs executed twice",
+    "latency p50",
+    "latency p99",
+    "slowest call",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +80,25 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.1f} ms" if seconds < 0.1 else f"{seconds * 1000:,.0f} ms"
 
 
-def rows(recording: Recording) -> list[tuple[str, str, str]]:
-    """Give the comparison as (what, rpcguard, plain httpx)."""
-    ours, plain = figures(recording, "rpcguard"), figures(recording, "httpx")
-    return [
-        ("calls", f"{ours.calls:,}", f"{plain.calls:,}"),
-        ("failed calls", f"{ours.failed:,}", f"{plain.failed:,}"),
-        ("  could have been saved", f"{ours.could_be_saved:,}", f"{plain.could_be_saved:,}"),
-        ("calls saved by a retry", f"{ours.saved:,}", "-"),
-        ("retries", f"{ours.retries:,}", "-"),
-        ("POSTs executed twice", f"{ours.posts_twice:,}", f"{plain.posts_twice:,}"),
-        ("latency p50", milliseconds(ours.p50), milliseconds(plain.p50)),
-        ("latency p99", milliseconds(ours.p99), milliseconds(plain.p99)),
-        ("slowest call", milliseconds(ours.slowest), milliseconds(plain.slowest)),
-    ]
+def rows(recording: Recording) -> list[tuple[str, ...]]:
+    """Give the comparison, its head first: what, and that of each client from rpcguard on."""
+    clients = recording.clients[::-1]
+    columns = [_column(figures(recording, client), retries=client != "httpx") for client in clients]
+    return [("", *(TITLES[client] for client in clients)), *zip(_WHAT, *columns, strict=True)]
+
+
+def _column(seen: Figures, *, retries: bool) -> tuple[str, ...]:
+    return (
+        f"{seen.calls:,}",
+        f"{seen.failed:,}",
+        f"{seen.could_be_saved:,}",
+        f"{seen.saved:,}" if retries else "-",
+        f"{seen.retries:,}" if retries else "-",
+        f"{seen.posts_twice:,}",
+        milliseconds(seen.p50),
+        milliseconds(seen.p99),
+        milliseconds(seen.slowest),
+    )
 
 
 def verdict(recording: Recording) -> str:
@@ -105,14 +124,13 @@ def counted(number: int, word: str) -> str:
 
 def summary(recording: Recording) -> str:
     """Write the end of a run as aligned text."""
-    head = ("", "rpcguard", "plain httpx, round robin")
-    lines = [head, *rows(recording)]
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    text = [
-        f"{what:<{widths[0]}}  {ours:>{widths[1]}}  {plain:>{widths[2]}}".rstrip()
-        for what, ours, plain in lines
-    ]
-    for client in ("rpcguard", "httpx"):
+    lines = rows(recording)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = []
+    for what, *cells in lines:
+        aligned = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        text.append("  ".join([f"{what:<{widths[0]}}", *aligned]).rstrip())
+    for client in recording.clients[::-1]:
         errors = figures(recording, client).errors
         if errors:
             told = ", ".join(f"{count} x {name}" for name, count in errors[:6])

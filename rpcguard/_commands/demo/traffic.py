@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.demo import svg
+from rpcguard._commands.demo.recording import TITLES
 from rpcguard._commands.demo.summary import counted, figures, is_saved, milliseconds
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _PHASES = {
     "freeze": ("freeze {}", "freeze"),
     "sick": ("500s {}", "500s"),
 }
-_TITLES: dict[Client, str] = {"httpx": "plain httpx, round robin", "rpcguard": "rpcguard"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,16 @@ def _headline(recording: Recording, client: Client, span: Span) -> list[str]:
     left = span.left
     look = "big bad" if seen.could_be_saved else "big"
     amount = f"of {seen.calls:,} calls · {seen.could_be_saved:,} could have been saved"
-    if client == "rpcguard":
-        amount += f" · {seen.saved:,} were saved by a retry"
     latency = f"latency p50 {milliseconds(seen.p50)} · p99 {milliseconds(seen.p99)}"
+    saved = f"{seen.saved:,} were saved by a retry" if client != "httpx" else ""
     return [
-        svg.text(left, 16, _TITLES[client], look="title"),
+        svg.text(left, 16, TITLES[client], look="title"),
         svg.text(
-            left, 51, counted(seen.failed, "failed call"), look=look if seen.failed else "big good"
+            left, 48, counted(seen.failed, "failed call"), look=look if seen.failed else "big good"
         ),
-        svg.text(left, 72, amount, look="soft"),
-        svg.text(left, 89, f"{latency} · slowest {milliseconds(seen.slowest)}", look="soft"),
+        svg.text(left, 67, amount, look="soft"),
+        svg.text(left, 83, f"{latency} · slowest {milliseconds(seen.slowest)}", look="soft"),
+        svg.text(left, 99, saved, look="soft"),
     ]
 
 
@@ -139,8 +139,7 @@ def _axes(rate: float, span: Span) -> list[str]:
 def _marks(calls: Sequence[CallRecord], span: Span) -> list[str]:
     failed_y, saved_y = _BOTTOM + 16, _BOTTOM + 36
     parts = [svg.text(span.left - 8, failed_y + 4, "failed", look="soft small end")]
-    ours = any(call.client == "rpcguard" for call in calls)
-    if ours:
+    if any(call.client != "httpx" for call in calls):
         parts.append(svg.text(span.left - 8, saved_y + 4, "saved", look="soft small end"))
     for call in calls:
         x = span.x(call.at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.console import Group
 from rich.live import Live
@@ -13,7 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from rpcguard._commands.demo.board import Board, RecentCalls, Totals
-    from rpcguard._commands.demo.recording import DemoEvent
+    from rpcguard._commands.demo.recording import Client, DemoEvent
 
 _COLORS = {
     "available": "green",
@@ -24,12 +24,23 @@ _COLORS = {
 }
 
 _WIDE = 128  # from here on there is room for the bars and for what happens to a node
-_BAR = 16
-"""Characters of a bar, so that a sixteenth of the traffic shows."""
+_BAR, _LONGEST_BAR = 16, 64
+"""Characters of a bar, so that a sixteenth of the traffic shows; more where there is room."""
+_HIGH = 36
+"""Lines from which on lost calls are drawn by second."""
+_FEWEST_EVENTS = 6
+"""Lines of events on a small terminal."""
 _FATE = 27
 """Characters of what becomes of a node, the longest of the script's phrases."""
 _OTHER_COLUMNS = 64
 """Characters that the other columns need."""
+
+
+_NAMES = 20
+"""Characters that the name of a client and the gaps beside it need."""
+_NAMES_SHOWN: Final[dict[Client, str]] = {"httpx": "plain httpx"}
+_STEPS: Final = "▁▂▃▄▅▆▇█"
+"""From a few lost calls in a second to as many as there ever were."""
 
 
 class View(Protocol):
@@ -83,7 +94,8 @@ class LiveView:
 
     def draw(self, board: Board, now: float) -> None:
         """Draw all of it."""
-        self._live.update(screen(board, now, width=self._live.console.width), refresh=True)
+        width, height = self._live.console.size
+        self._live.update(screen(board, now, width=width, height=height), refresh=True)
 
 
 def clock_time(seconds: float) -> str:
@@ -92,30 +104,37 @@ def clock_time(seconds: float) -> str:
     return f"{int(minutes):02d}:{rest:04.1f}"
 
 
-def screen(board: Board, now: float, *, width: int) -> Group:
-    """Lay out what a terminal of this width shows at one moment."""
+def screen(board: Board, now: float, *, width: int, height: int = 24) -> Group:
+    """Lay out what a terminal of this size shows at one moment."""
     head = Text.assemble(("rpcguard demo", "bold"), f"   {clock_time(now)}\n")
-    return Group(head, _node_table(board, now, width), _totals(board), _events(board))
+    parts: list[Text | Table] = [head, _node_table(board, now, width), _totals(board)]
+    lines = 3 + len(board.nodes) + 2 + len(board.totals) + 1
+    if height >= _HIGH:
+        parts.append(_lost_by_second(board, now, width))
+        lines += 2 + len(board.totals)
+    # The last line of a terminal is left free: a cursor stands there.
+    return Group(*parts, _events(board, most=max(height - lines - 1, _FEWEST_EVENTS)))
 
 
 def _node_table(board: Board, now: float, width: int) -> Table:
     wide = width >= _WIDE
+    bar = min(_BAR + width - _WIDE, _LONGEST_BAR) if wide else 0
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     names = max(map(len, board.nodes))
-    taken = names + _OTHER_COLUMNS + (_BAR + _FATE if wide else 0)
+    taken = names + _OTHER_COLUMNS + (bar + _FATE if wide else 0)
     table.add_column("node", no_wrap=True)
     table.add_column("state", no_wrap=True, min_width=10)
     reason = max(6, min(40, width - taken))
     table.add_column("reason", no_wrap=True, width=reason, overflow="ellipsis")
     table.add_column("weight", no_wrap=True, min_width=8)
-    table.add_column("traffic", no_wrap=True, min_width=_BAR + 7 if wide else 7)
+    table.add_column("traffic", no_wrap=True, min_width=bar + 7 if wide else 7)
     for name in ("in flight", "p50 ms", "p99 ms", "failures"):
         table.add_column(name, justify="right", no_wrap=True)
     if wide:
         table.add_column(" what happens to it", no_wrap=True, width=_FATE, style="dim")
     recent = board.recent(now)
     for name in board.nodes:
-        row = _node_row(board, name, recent[name], bar=_BAR if wide else 0)
+        row = _node_row(board, name, recent[name], bar=bar)
         table.add_row(*row, *([f" {board.last_action[name]}"] if wide else []))
     return table
 
@@ -140,9 +159,30 @@ def _totals(board: Board) -> Table:
     table.add_column("\n")
     for name in ("calls", "retries", "saved calls", "failed calls", "could be saved"):
         table.add_column(f"\n{name}", justify="right")
-    table.add_row(Text("rpcguard", "bold"), *_total_row(board.totals["rpcguard"]))
-    table.add_row("plain httpx", *_total_row(board.totals["httpx"]))
+    for client, totals in board.totals.items():
+        table.add_row(_name(client), *_total_row(totals))
     return table
+
+
+def _lost_by_second(board: Board, now: float, width: int) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("\n", no_wrap=True)
+    table.add_column("\nlost calls, second by second", no_wrap=True)
+    seconds = range(max(0, int(now) - (width - _NAMES)), int(now) + 1)
+    worst = max((max(lost.values(), default=0) for lost in board.lost.values()), default=0)
+    for client, lost in board.lost.items():
+        table.add_row(_name(client), Text.assemble(*(_mark(lost[at], worst) for at in seconds)))
+    return table
+
+
+def _mark(lost: int, worst: int) -> tuple[str, str]:
+    if not lost:
+        return "·", "dim"
+    return _STEPS[(len(_STEPS) * lost - 1) // worst], "red"
+
+
+def _name(client: Client) -> Text:
+    return Text(_NAMES_SHOWN.get(client, client), "bold" if client == "rpcguard" else "")
 
 
 def _total_row(totals: Totals) -> list[Text | str]:
@@ -150,8 +190,9 @@ def _total_row(totals: Totals) -> list[Text | str]:
     return [f"{totals.calls:,}", f"{totals.retries:,}", _count(totals.saved, "green"), *failed]
 
 
-def _events(board: Board) -> Text:
-    lines = [f"{clock_time(event.at)}  {event.node:<9} {event.text}" for event in board.events]
+def _events(board: Board, most: int) -> Text:
+    events = list(board.events)[-most:]
+    lines = [f"{clock_time(event.at)}  {event.node:<9} {event.text}" for event in events]
     return Text("\n" + "\n".join(lines), style="dim", no_wrap=True, overflow="ellipsis")
 
 

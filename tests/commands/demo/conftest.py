@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -65,3 +66,23 @@ def made_up_run(*, seconds: float = 45.0, rate: float = 100.0, nodes=NODES) -> R
 @pytest.fixture
 def recording() -> Recording:
     return made_up_run()
+
+
+@pytest.fixture
+def three(recording) -> Recording:
+    """Give the same run with httpx-retries, which saves much of it."""
+    recording.clients = ("httpx", "httpx-retries", "rpcguard")
+    for number, call in enumerate(recording.of("httpx")):
+        lost = call.error is not None and number % 10 == 0
+        saved = call.error is not None and not lost
+        recording.calls.append(
+            replace(
+                call,
+                client="httpx-retries",
+                method="GET",
+                error="500" if lost else None,
+                saveable=lost,
+                attempts=2 if saved else 1,
+            )
+        )
+    return recording

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from rpcguard._commands.demo import retrying
 from rpcguard._commands.demo.clients import Attempted, RoundRobinCaller, make_call
 from rpcguard._commands.demo.load import steady_load
+from rpcguard._commands.demo.recording import LETTERS
 from rpcguard._commands.demo.registry import EmbeddedRegistry
 
 if TYPE_CHECKING:
@@ -177,3 +180,29 @@ async def test_a_refresh_follows_the_registry():
             assert caller.nodes == []
         finally:
             await caller.aclose()
+
+
+async def test_a_retry_of_the_third_client_goes_to_the_next_node(monkeypatch):
+    """httpx-retries is compared at its best: its tries are spread, and each is noted."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.port == 9001:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(200, text=str(request.url))
+
+    monkeypatch.setattr(
+        retrying.httpx, "AsyncHTTPTransport", lambda **_: httpx.MockTransport(answer)
+    )
+    caller = retrying.RetryingCaller("http://127.0.0.1:9/nodes")
+    caller.nodes = [(f"orders-{n}", f"http://127.0.0.1:900{n}") for n in (1, 2)]
+    async with contextlib.aclosing(caller):
+        status, tries = await caller.send("GET", "/work?id=t1")
+        assert (status, [one.node for one in tries]) == (200, ["orders-1", "orders-2"])
+        with pytest.raises(httpx.ConnectError, match="refused"):
+            await caller.send("POST", "/work?id=t2")
+
+
+def test_the_ids_of_all_clients_begin_differently():
+    """The providers' logs are told apart by that one letter."""
+    assert len(set(LETTERS.values())) == len(LETTERS)
+    assert {len(letter) for letter in LETTERS.values()} == {1}

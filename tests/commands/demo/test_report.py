@@ -186,3 +186,19 @@ def test_times_outside_the_run_stay_inside_the_picture():
     span = Span(100.0, 500.0, 10.0)
     assert [span.x(at) for at in (-1, 0, 5, 10, 12)] == [100, 100, 350, 600, 600]
     assert svg.rect(0, 0, -3, 5, fill="red").count('width="0.0"') == 1
+
+
+def test_three_clients_stand_side_by_side(three):
+    """Each has its headline and its events, left of the next, and all are inside the picture."""
+    panels = marks(three, "big")
+    assert [panel.text for panel in panels] == [
+        "425 failed calls",
+        "52 failed calls",
+        "1 failed call",
+    ]
+    lefts = [float(panel.get("x")) for panel in panels]
+    assert lefts == sorted(lefts)
+    assert len(marks(three, "event")) == 3 * 8
+    assert "1 failed call with rpcguard, 52 with httpx-retries, 425 without" in page(three)
+    ends = [float(e.get("x")) + float(e.get("width")) for e in marks(three, "band")]
+    assert max(ends) <= 1280 - 24

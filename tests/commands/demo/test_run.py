@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rpcguard._commands.demo import options
 from rpcguard._commands.demo.options import DemoOptions
 from rpcguard._commands.demo.recording import CallRecord
 from rpcguard._commands.demo.run import Demo, run_demo
@@ -64,3 +65,14 @@ def test_wrong_options_are_named(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=f"^{name} must be"):
         DemoOptions(**wrong)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_third_side_that_is_missing_is_told(finished, capsys, monkeypatch, installed):
+    """One line says how to get it; with it there is nothing to say."""
+    monkeypatch.setattr(options, "find_spec", lambda name: name if installed else None)
+    assert run_demo(DemoOptions(plain=True)) == 0
+    told = "pip install httpx-retries" in capsys.readouterr().out
+    assert told is not installed
+    assert ("httpx-retries" in DemoOptions().clients()) is installed
+    assert DemoOptions(lanes=True).clients() == ("httpx", "rpcguard")

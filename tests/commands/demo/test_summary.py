@@ -12,6 +12,7 @@ from rpcguard._commands.demo.summary import (
     figures,
     milliseconds,
     quantile,
+    rows,
     summary,
     verdict,
 )
@@ -85,3 +86,12 @@ def test_quantiles_and_words():
     assert quantile([1.0], 0.99) == 1.0
     assert [milliseconds(s) for s in (math.nan, 0.0074, 2.0)] == ["-", "7.4 ms", "2,000 ms"]
     assert [counted(n, "call") for n in (0, 1, 1200)] == ["0 calls", "1 call", "1,200 calls"]
+
+
+def test_a_third_client_has_a_column_between_the_others(three):
+    """Its retries are counted too, and its failures are named."""
+    head, calls, failed, *_ = rows(three)
+    assert head == ("", "rpcguard", "httpx-retries, round robin", "plain httpx, round robin")
+    assert calls == ("calls", "4,501", "4,500", "4,500")
+    assert failed == ("failed calls", "1", "52", "425")
+    assert "failures of httpx-retries: 52 x GET 500" in summary(three)

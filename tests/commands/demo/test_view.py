@@ -47,9 +47,9 @@ def board() -> Board:
     return board
 
 
-def drawn(board: Board, *, width: int) -> list[str]:
+def drawn(board: Board, *, width: int, height: int = 24) -> list[str]:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(screen(board, 3.1, width=width))
+    console.print(screen(board, 3.1, width=width, height=height))
     return console.file.getvalue().splitlines()
 
 
@@ -155,3 +155,34 @@ def test_times_are_written_for_people():
         "00:05.2",
         "01:01.0",
     ]
+
+
+def test_a_large_terminal_has_lost_calls_by_second_and_more_events(board):
+    """A row of marks for each client, higher where more was lost, and the events of a minute."""
+    for number in range(30):
+        board.event(DemoEvent(10.0 + number, "orders-1", "state", f"event {number}"))
+    lines = drawn(board, width=220, height=50)
+    (plain,) = [line for line in lines if line.startswith("plain httpx") and "█" in line]
+    assert plain.split()[-1] == "···█"
+    (ours,) = [line for line in lines if line.startswith("rpcguard ") and "·" in line]
+    assert ours.split()[-1] == "····"
+    assert any(line.endswith("event 10") for line in lines)
+    assert len(lines) < 50
+    assert max(map(len, lines)) <= 220
+
+
+def test_a_third_client_has_a_row(board):
+    """Named as it is, between rpcguard and plain httpx."""
+    board = Board(["orders-1"], ("httpx", "httpx-retries", "rpcguard"))
+    lines = drawn(board, width=100)
+    names = ("rpcguard  ", "httpx-retries", "plain httpx")
+    found = [next(n for n, line in enumerate(lines) if line.startswith(name)) for name in names]
+    assert found == [found[0], found[0] + 1, found[0] + 2]
+
+
+@pytest.mark.parametrize("height", [24, 36, 44, 70])
+def test_every_height_is_used_and_not_passed(board, height):
+    """Events fill what is left, and nothing is cut off."""
+    for number in range(60):
+        board.event(DemoEvent(10.0 + number, "orders-1", "state", f"event {number}"))
+    assert height - 10 < len(drawn(board, width=140, height=height)) < height
