@@ -144,6 +144,8 @@ async def _answers(stream: ByteStream, name: str) -> bool:
     """Tell whether something that speaks HTTP is there, of either version, whatever it says."""
     await stream.send(f"HEAD / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
     head = await stream.receive(_FRAME_HEAD)
+    while len(head) < _FRAME_HEAD:
+        head += await stream.receive(_FRAME_HEAD - len(head))  # a frame may come in pieces
     return head.startswith(b"HTTP/1.") or head[3:4] == _SETTINGS
 
 

@@ -13,6 +13,9 @@ MOST_PARTS: Final = 2_000_000
 """How many fields a message may have, those of its parts included: of empty ones alone, 32 MiB
 would become gigabytes."""
 
+UNKNOWN: Final = "unknown fields"
+"""The key of a `strict` message for the numbers of fields that its table does not name."""
+
 _DEEPEST: Final = 48
 """How deep messages may be nested. Those of xDS need a dozen; Python's own stack is not to end."""
 
@@ -57,10 +60,12 @@ class Message:
     """A type of message: its fields by their numbers.
 
     A value is a dict of the fields that are set, by name. `unwrap` and `wrap` make another value of
-    that dict and back, for messages that stand for a number, a text or a mapping.
+    that dict and back, for messages that stand for a number, a text or a mapping. One that is
+    `strict` tells of fields that it does not know, by the key `UNKNOWN`: a condition that is left
+    out makes a rule wider.
     """
 
-    __slots__ = ("_by_name", "fields", "inner", "unwrap", "wrap")
+    __slots__ = ("_by_name", "fields", "inner", "strict", "unwrap", "wrap")
 
     def __init__(
         self,
@@ -68,7 +73,9 @@ class Message:
         *,
         unwrap: Callable[[dict[str, Any]], Any] | None = None,
         wrap: Callable[[Any], dict[str, Any]] | None = None,
+        strict: bool = False,
     ) -> None:
+        self.strict: bool = strict
         self.unwrap: Callable[[dict[str, Any]], Any] | None = unwrap
         self.wrap: Callable[[Any], dict[str, Any]] | None = wrap
         self.fields: dict[int, Field] = {}
@@ -176,6 +183,8 @@ class _Reader:
             at, raw = self._value(key, at, end, depth)
             if field is not None and raw is not None:
                 self._take(field, key & 7, at, raw, into, depth)
+            elif message.strict:
+                into.setdefault(UNKNOWN, []).append(key >> 3)
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         data, value, shift, last = self._data, 0, 0, min(end, at + _LONGEST_VARINT)

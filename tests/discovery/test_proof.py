@@ -19,7 +19,7 @@ HTTP2 = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
 class Answering:
-    """A node that answers each connection with some bytes, and keeps what it was asked."""
+    """A node that answers each connection with some bytes, one by one, and keeps what was asked."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
@@ -29,8 +29,8 @@ class Answering:
         async with stream:
             with contextlib.suppress(anyio.EndOfStream):
                 self.asked.append(await stream.receive())
-                if self.answer:
-                    await stream.send(self.answer)
+                for number in range(len(self.answer)):
+                    await stream.send(self.answer[number : number + 1])
 
 
 @pytest.mark.parametrize(

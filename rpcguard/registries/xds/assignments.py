@@ -27,7 +27,10 @@ Object = Mapping[str, object]
 
 
 def nodes_of(assignment: Object, *, where: str, faults: FaultLog) -> list[Node]:
-    """Read the nodes of a `ClusterLoadAssignment`; raise `ValueError` where not one is good."""
+    """Read the nodes of a `ClusterLoadAssignment`.
+
+    Raises `ValueError` where not one is good, and for a priority that xDS does not have.
+    """
     entries = list(_endpoints(objects_of(assignment, "endpoints")))
     return nodes_from_json(entries, where=where, faults=faults, read=_node)
 
@@ -61,7 +64,11 @@ def _endpoints(localities: list[Object]) -> Iterator[_Endpoint]:
 
 def _priority(locality: Object) -> int:
     priority = number(field_of(locality, "priority"))
-    return int(priority) if priority is not None and priority.is_integer() else 0
+    if priority is None or not priority.is_integer():
+        return 0
+    if priority >= _PRIORITIES:
+        raise ValueError(f"priority {priority:.0f} is more than {_PRIORITIES - 1}")
+    return int(priority)
 
 
 def _node(endpoint: object) -> Fields:
@@ -72,7 +79,8 @@ def _node(endpoint: object) -> Fields:
     if place.get("protocol") not in (None, 0, "TCP"):
         raise ValueError("an endpoint has another protocol than TCP")
     health = _health(field_of(entry, "health_status"))
-    labels = part(_part(part(entry, "metadata"), "filter_metadata"), "envoy.lb")
+    told = part(_part(part(entry, "metadata"), "filter_metadata"), "envoy.lb")
+    labels = {key: _label(value) for key, value in told.items()}
     more = {
         "region": locality.get("region"),
         "sub_zone": field_of(locality, "sub_zone"),
@@ -89,6 +97,13 @@ def _node(endpoint: object) -> Fields:
         "started_at": started_at(labels),
         "metadata": {**{key: value for key, value in more.items() if value}, **labels},
     }
+
+
+def _label(value: object) -> object:
+    """Give a value of a `Struct` as JSON writes it; in a message each number is a double."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _weight(entry: Object) -> float:

@@ -34,6 +34,10 @@ _GRACE: Final = 1.0
 """Seconds after a whole list without a name until that counts as absent. The answer may have
 crossed with the request that named it; the answer to that comes within milliseconds."""
 
+_REST: Final = 1.0
+"""Seconds between two refusals of one type: a control plane that sends the same again at once would
+be refused, and read, a thousand times a second."""
+
 _WHOLE: Final = (LISTENER_TYPE, CLUSTER_TYPE)
 """The types of which an answer has all that there is: what is not in it was deleted."""
 
@@ -67,8 +71,14 @@ class _Type:
     held: dict[str, _Kept] = field(default_factory=dict)
     since: dict[str, float] = field(default_factory=dict)
     """When a resource that is not held was asked for."""
-    faults: dict[str, str] = field(default_factory=dict)
-    """Why the newest version of a resource is of no use."""
+    refused_at: float = -math.inf
+    """When an answer was refused last."""
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether there is something to say: other names, or what became of an answer."""
+        if self.names and self.names != self.asked:
+            return True
+        return self.due and not (self.fault and now < self.refused_at + _REST)
 
 
 class AdsBooks:
@@ -124,7 +134,6 @@ class AdsBooks:
             kind.names = frozenset(names.get(url, ()))
             for name in kind.held.keys() - kind.names:
                 del kind.held[name]
-                kind.faults.pop(name, None)
             kind.since = {
                 name: kind.since.get(name, now) for name in kind.names if name not in kind.held
             }
@@ -139,10 +148,6 @@ class AdsBooks:
         late = since is not None and self._clock() - since >= self._patience
         return Missing.ABSENT if late and self._connected else Missing.PENDING
 
-    def fault(self, url: str, name: str) -> str | None:
-        """Say why the newest version of a resource is of no use; None where it is."""
-        return self._types[url].faults.get(name)
-
     @property
     def holds_some(self) -> bool:
         """Tell whether anything is held, so that a control plane has something to answer."""
@@ -150,22 +155,22 @@ class AdsBooks:
 
     @property
     def next_due(self) -> float:
-        """Tell when the next resource becomes absent, by the clock; infinite if none is awaited."""
-        now = self._clock()
-        ends = (
-            since + self._patience for one in self._types.values() for since in one.since.values()
-        )
+        """Tell when there is something to do by the clock; infinite if there is not.
+
+        The next resource becomes absent then, or a refusal has waited for long enough.
+        """
+        now, types = self._clock(), self._types.values()
+        ends = [since + self._patience for one in types for since in one.since.values()]
+        ends += [one.refused_at + _REST for one in types if one.due]
         return min((end for end in ends if end > now), default=math.inf)
 
     def requests(self) -> list[bytes]:
         """Take the requests that are to be sent now."""
-        return [
-            REQUEST.encode(self._request(kind))
-            for kind in self._types.values()
-            if kind.due or (kind.names and kind.names != kind.asked)
-        ]
+        now = self._clock()
+        due = [kind for kind in self._types.values() if kind.is_due(now)]
+        return [REQUEST.encode(self._request(kind, now)) for kind in due]
 
-    def _request(self, kind: _Type) -> dict[str, Any]:
+    def _request(self, kind: _Type, now: float) -> dict[str, Any]:
         # An empty list would ask for everything, so that of a type which nobody wants any more the
         # old names stay.
         kind.asked, kind.due = kind.names or kind.asked, False
@@ -178,6 +183,7 @@ class AdsBooks:
         if not self._named:
             request["node"], self._named = self._node, True
         if kind.fault:
+            kind.refused_at = now
             reason = kind.fault[:_LONGEST_REASON]
             request["error_detail"] = {"code": _INVALID_ARGUMENT, "message": reason}
         return request
@@ -211,13 +217,15 @@ class AdsBooks:
             name = ""
             try:
                 packed = unpacked(each)
-                name = name_of(packed.type_url, packed.value)
+                name = name_of(packed, kind.url)
+                twice = name in seen
                 seen.add(name)
-                if packed.type_url == kind.url and name in kind.names:
+                if twice:
+                    raise ValueError("it is there twice")
+                if packed.value and name in kind.names:
                     self._hold(kind, name, packed.value)
             except ValueError as error:
                 faults.append(f"{name or 'a resource'}: {error}")
-                kind.faults[name] = str(error)
                 if name in kind.since:
                     kind.since[name] = -math.inf  # what came is of no use, and nothing is awaited
                 self._faults.report(self._where(kind, name), f"{error}; the last version stays")
@@ -229,7 +237,6 @@ class AdsBooks:
         if held is None or held.value != value:
             kind.held[name] = _Kept(read_resource(kind.url, value, self._faults), value)
         kind.since.pop(name, None)
-        kind.faults.pop(name, None)
         self._faults.report(self._where(kind, name), None)
 
     def _take_absence(self, kind: _Type, seen: set[str]) -> None:
@@ -248,7 +255,6 @@ class AdsBooks:
         if name in kind.since and detail.get("code") == _NOT_FOUND:
             kind.since[name] = -math.inf
         elif name in kind.names:
-            kind.faults[name] = text
             self._faults.report(self._where(kind, name), f"{text}; the last version stays")
 
     def _where(self, kind: _Type, name: str) -> str:

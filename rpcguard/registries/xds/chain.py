@@ -175,7 +175,7 @@ class _Walk:
 
     def clusters(self, names: Sequence[str]) -> list[Leaves]:
         """Give the nodes of each cluster; all of them are asked for before one is waited for."""
-        return self._all(names, lambda name: self._leaves(name, ()))
+        return self._all(names, lambda name: self._leaves(name, 0, set()))
 
     def endpoints(self, name: str) -> list[Leaves]:
         """Give the nodes of an assignment, as those of a cluster."""
@@ -186,18 +186,22 @@ class _Walk:
         assert isinstance(found, Assignment)
         return [[found.nodes]]
 
-    def _leaves(self, name: str, above: tuple[str, ...]) -> Leaves:
-        """Give the nodes of a cluster, or of those that it is made of, one after the other."""
-        if name in above or len(above) >= _DEEPEST:
-            return []  # a circle, or one that is as good as that
+    def _leaves(self, name: str, depth: int, met: set[str]) -> Leaves:
+        """Give the nodes of a cluster, or of those that it is made of, one after the other.
+
+        Each has its place where it is `met` first (A37): it could be named by each of those that it
+        is part of, again and again, and by itself.
+        """
+        if name in met or depth >= _DEEPEST:
+            return []
+        met.add(name)
         found = self._get(CLUSTER_TYPE, name)
         if found is None:
             self.absent.append(f"cluster {name!r}")
             return []
         assert isinstance(found, Cluster)
         if found.children:
-            deeper = (*above, name)
-            each = self._all(found.children, lambda child: self._leaves(child, deeper))
+            each = self._all(found.children, lambda child: self._leaves(child, depth + 1, met))
             return [leaf for leaves in each for leaf in leaves]
         if not found.assignment:
             return [found.nodes]

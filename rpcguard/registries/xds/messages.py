@@ -153,7 +153,8 @@ _STRING_MATCHER: Final = Message(
             }
         ),
         6: one("ignore_case", BOOL),
-    }
+    },
+    strict=True,
 )
 # envoy/config/route/v3/route_components.proto, down to the virtual host
 _HEADER_MATCHER: Final = Message(
@@ -173,14 +174,16 @@ _HEADER_MATCHER: Final = Message(
                 13: one("string_match", _STRING_MATCHER),
             }
         ),
-    }
+    },
+    strict=True,
 )
 # QueryParameterMatcher
 _QUERY_MATCHER: Final = Message(
     {
         1: one("name", TEXT),
         **choice({5: one("string_match", _STRING_MATCHER), 6: one("present_match", BOOL)}),
-    }
+    },
+    strict=True,
 )
 # envoy/type/v3/percent.proto
 _FRACTION: Final = Message({1: one("numerator", UINT32), 2: one("denominator", ENUM)})
@@ -205,11 +208,18 @@ _ROUTE_MATCH: Final = Message(
         11: one("tls_context", Message()),
         13: many("dynamic_metadata", Message()),
         16: many("filter_state", Message()),
-    }
+        17: many("cookies", Message()),
+    },
+    strict=True,
 )
 # WeightedCluster.ClusterWeight
 _WEIGHTED: Final = Message(
-    {1: one("name", TEXT), 2: one("weight", UINT32_VALUE), 12: one("cluster_header", TEXT)}
+    {
+        1: one("name", TEXT),
+        2: one("weight", UINT32_VALUE),
+        3: one("metadata_match", Message()),
+        12: one("cluster_header", TEXT),
+    }
 )
 # RetryPolicy
 _RETRY_POLICY: Final = Message(

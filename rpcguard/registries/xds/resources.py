@@ -79,23 +79,36 @@ Resource = Listener | RouteTable | Cluster | Assignment
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A resource as it came: its name once it is known, and its bytes."""
+    """A resource as it came: its kind and its bytes, or its name alone."""
 
     type_url: str
     value: bytes
+    name: str = ""
+    """The name in a wrapper without a resource, which only says that it is still there."""
 
 
 def unpacked(resource: Mapping[str, Any]) -> Packed:
     """Take an `Any` of a response out of the wrapper that it may have; raise `ValueError`."""
+    name = ""
     if resource.get("type_url") == WRAPPER_TYPE:
-        resource = WRAPPER.decode(resource.get("value", b"")).get("resource", {})
-    return Packed(resource.get("type_url", ""), resource.get("value", b""))
+        wrapper = WRAPPER.decode(resource.get("value", b""))
+        if "resource" not in wrapper:
+            name = wrapper.get("name", "")
+        resource = wrapper.get("resource", {})
+    return Packed(resource.get("type_url", ""), resource.get("value", b""), name)
 
 
-def name_of(type_url: str, value: bytes) -> str:
-    """Give the name of a resource that may be of no use otherwise; raise `ValueError`."""
+def name_of(packed: Packed, type_url: str) -> str:
+    """Give the name of a resource that may be of no use otherwise; raise `ValueError`.
+
+    So it does for one that is not of the type that its answer is of.
+    """
+    if packed.name:
+        return packed.name
+    if packed.type_url != type_url:
+        raise ValueError(f"it is of the type {packed.type_url!r}")
     # The first field of each of the four messages; nothing else is looked at.
-    name: str = NAMED.decode(value).get("name", "")
+    name: str = NAMED.decode(packed.value).get("name", "")
     return name
 
 

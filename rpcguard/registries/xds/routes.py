@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._core.policies.routing import MOST_ROUTES, Route, checked_routes
+from rpcguard._wire.protobuf import UNKNOWN
 from rpcguard.registries.xds.limits import Limits, limits_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ _DENOMINATORS: Final = (100, 10_000, 1_000_000)
 _REWRITES: Final = (
     *("prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite", "metadata_match"),
 )
+_SHOWN: Final = 5
+"""Numbers of unknown fields that are shown."""
+
 _ODD_MATCHES: Final = (
     *("connect_matcher", "path_match_policy", "grpc", "tls_context", "dynamic_metadata"),
-    "filter_state",
+    *("filter_state", "cookies"),
 )
 
 Object = Mapping[str, Any]
@@ -146,7 +150,8 @@ def _routes(
     action = entry.get("route")
     if action is None:
         raise ValueError("it leads to no cluster, and answers itself")
-    odd = [key for key in _REWRITES if key in action]
+    ends = action.get("weighted_clusters", {}).get("clusters", ())
+    odd = [key for key in _REWRITES if any(key in one for one in (action, *ends))]
     if odd:
         raise ValueError(f"{odd[0]} is not done here")
     match = entry.get("match", {})
@@ -207,11 +212,18 @@ def conditions_of(match: Object) -> dict[str, Wanted]:
     odd = [key for key in _ODD_MATCHES if key in match]
     if odd:
         raise ValueError(f"the condition {odd[0]} is not understood")
+    _require_known(match, "match")
     when: dict[str, Wanted] = {}
     for key, wanted in _all_conditions(match):
         if when.setdefault(key, wanted) != wanted:
             raise ValueError(f"two conditions on {key} cannot be had")
     return when
+
+
+def _require_known(entry: Object, what: str) -> None:
+    if UNKNOWN in entry:
+        numbers = ", ".join(map(str, entry[UNKNOWN][:_SHOWN]))
+        raise ValueError(f"a {what} has fields that are not known here: {numbers}")
 
 
 def _all_conditions(match: Object) -> Iterator[tuple[str, Wanted]]:
@@ -223,6 +235,7 @@ def _all_conditions(match: Object) -> Iterator[tuple[str, Wanted]]:
     for header in match.get("headers", ()):
         yield _header(header)
     for query in match.get("query_parameters", ()):
+        _require_known(query, "condition on the query")
         name = query.get("name", "")
         present = query.get("present_match")
         if "string_match" in query:
@@ -258,15 +271,14 @@ def _plain_paths(found: Wanted) -> Wanted:
 
 def _header(header: Object) -> tuple[str, Wanted]:
     name = header.get("name", "").lower()
+    _require_known(header, "condition on a header")
     if header.get("treat_missing_header_as_empty"):
         raise ValueError("a header that is missing is not an empty one here")
-    keys = {":method": "method", ":authority": "header.host", ":path": "path"}
+    keys = {":method": "method", ":authority": "header.host"}  # `:path` has the query in it
     if name.startswith(":") and name not in keys:
         raise ValueError(f"a condition on {name} is not understood")
     key = keys.get(name, f"header.{name}")
     wanted = _header_value(header)
-    if key == "path":
-        wanted = _plain_paths(wanted)
     if not header.get("invert_match"):
         return key, wanted
     if wanted in ("*", None):
@@ -288,6 +300,7 @@ def _header_value(header: Object) -> Wanted:
 
 
 def _text(match: Object) -> Wanted:
+    _require_known(match, "text")
     if match.get("ignore_case"):
         raise ValueError("a text in any case of its letters cannot be had")
     if "exact" in match:

@@ -165,6 +165,27 @@ def test_aggregates_come_in_turn():
     ]
 
 
+def test_a_cluster_of_several_aggregates_has_its_first_place():
+    """It is looked at once, however many ways lead to it: more than any walk can go."""
+    talk = Talk("cluster")
+    levels = [[f"{letter}{number}" for number in range(8)] for letter in "abcdefghijklm"]
+    some = [
+        aggregate(name, *below)
+        for above, below in zip([["orders"], *levels], levels, strict=False)
+        for name in above
+    ]
+    leaves = [cluster(name) for name in levels[-1]]
+    for _ in [0, *levels]:
+        talk.say(CLUSTER_TYPE, "1", *some, *leaves)
+    listed = [
+        endpoints(name, places(("10.0.0.1", port))) for port, name in enumerate(levels[-1], 1)
+    ]
+    found = talk.say(ENDPOINT_TYPE, "1", *listed)
+    assert found is not None
+    told = [(node.port, node.priority) for node in found.snapshot.nodes]
+    assert told == [(number + 1, number * PRIORITIES) for number in range(8)]
+
+
 @pytest.mark.parametrize("start", ["listener", "cluster", "endpoints"])
 def test_what_does_not_come_is_absent(start):
     """Not before its time; then the service is unknown, or a cluster of it has no nodes."""
@@ -306,13 +327,70 @@ def test_wrapped_resources():
     assert addresses(talk.look()) == ["10.0.0.1:1"]
 
 
-def test_other_types_are_nothing():
-    """An answer of a type that was not asked for, and a resource of another in one that was."""
+def test_a_sign_of_life(caplog):
+    """A wrapper with a name alone says that the resource is still there; it is not deleted."""
+    talk, found = full()
+    alive = {"type_url": WRAPPER_TYPE, "value": WRAPPER.encode({"name": "orders"})}
+    talk.books.take(response(CLUSTER_TYPE, "2", resources=[alive]))
+    assert talk.look() is found
+    assert "error_detail" not in talk.asked()[0]
+    assert "deleted" not in caplog.text
+
+
+def test_types_that_were_not_asked_for():
+    """An answer of one is nothing, and a resource of one in another answer is refused."""
     talk = Talk("endpoints")
     talk.books.take(response("type.googleapis.com/other", "1", b"\xff"))
     wrong = {"type_url": CLUSTER_TYPE, "value": cluster("orders")}
     talk.books.take(response(ENDPOINT_TYPE, "1", resources=[wrong]))
     assert talk.look() is None
+    (request,) = talk.asked()
+    assert "of the type 'type.googleapis.com/envoy.config.cluster" in str(request["error_detail"])
+
+
+def test_a_resource_that_is_there_twice():
+    """The answer is refused, and the first one counts."""
+    talk = Talk("endpoints")
+    twice = [endpoints("orders", places(("10.0.0.1", port))) for port in (1, 2)]
+    assert addresses(talk.say(ENDPOINT_TYPE, "1", *twice)) == ["10.0.0.1:1"]
+    assert "orders: it is there twice" in talk.asked()[0]["error_detail"]["message"]
+
+
+def test_refusals_have_pauses():
+    """The same again at once is refused a second later; what is good is acknowledged at once."""
+    talk = Talk("endpoints")
+    bad, good = endpoints("orders", places(("", 1))), endpoints("orders", places(("10.0.0.1", 1)))
+    talk.say(ENDPOINT_TYPE, "1", bad)
+    assert ["error_detail" in one for one in talk.asked()] == [True]
+    talk.clock.advance(0.4)
+    talk.say(ENDPOINT_TYPE, "2", bad)
+    assert talk.asked() == []
+    assert talk.books.next_due == pytest.approx(talk.clock() + 0.6)
+    talk.clock.advance(0.6)
+    assert [one["response_nonce"] for one in talk.asked()] == ["n2"]
+    talk.say(ENDPOINT_TYPE, "3", bad)
+    talk.say(ENDPOINT_TYPE, "4", good)
+    assert [one["version_info"] for one in talk.asked()] == ["4"]
+
+
+def test_priorities_have_an_end():
+    """One beyond it would come after the next cluster of an aggregate."""
+    talk = Talk("endpoints")
+    talk.say(ENDPOINT_TYPE, "1", endpoints("orders", places(("10.0.0.1", 1), priority=129)))
+    assert "priority 129 is more than 128" in talk.asked()[0]["error_detail"]["message"]
+
+
+def test_labels_are_text_as_json_has_it():
+    """In a message each number is a double, and 2 would be 2.0."""
+    talk = Talk("endpoints")
+    spread = places(("10.0.0.1", 1))
+    labels = {"version": 2, "share": 0.5, "canary": True}
+    spread["lb_endpoints"][0]["metadata"] = {"filter_metadata": {"envoy.lb": labels}}
+    found = talk.say(ENDPOINT_TYPE, "1", endpoints("orders", spread))
+    assert found is not None
+    (node,) = found.snapshot.nodes
+    assert node.version == "2"
+    assert dict(node.metadata) == {"version": "2", "share": "0.5", "canary": "true"}
 
 
 def test_too_many_resources():
