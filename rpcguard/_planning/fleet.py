@@ -263,9 +263,12 @@ class Simulation:
         went = [name for call in self.span(since, until) for name in call.nodes]
         return went.count(node) / len(went) if went else 0.0
 
-    def percentile(self, share: float, since: float = 0.0, until: float = float("inf")) -> float:
-        """Give a percentile of the durations of a span's calls, unfinished ones as they stand."""
-        spans = sorted(
+    def durations(self, since: float = 0.0, until: float = float("inf")) -> list[float]:
+        """Give what the calls of a span took, unfinished ones as they stand, in order."""
+        return sorted(
             call.seconds if call.ended else self.now - call.at for call in self.span(since, until)
         )
-        return quantile(spans, share)
+
+    def percentile(self, share: float, since: float = 0.0, until: float = float("inf")) -> float:
+        """Give a percentile of the durations of a span's calls, unfinished ones as they stand."""
+        return quantile(self.durations(since, until), share)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,24 +33,28 @@ class Fleet:
     peak: float = 1.0
     """How many times as large the load may become while the release lasts."""
     workers: int = 4
-    """Calls that a node of weight 1 works on at a time; threads, processes or tasks of a pool."""
+    """Calls that a node of average weight works on at a time: threads, processes or tasks.
+
+    Of average weight, since registries count weights in units of their own: a fleet of nodes that
+    all have 100 can do what one can of nodes that all have 1."""
     service_time: float = 0.05
     """Seconds that a warm node takes for a call."""
     callers: int = 40
     """Processes that call; each judges nodes by its own calls alone."""
+    out: tuple[str, ...] = ()
+    """Ids of nodes that are listed and take no calls, so that they are no part of the fleet."""
+    weight: float = field(init=False, repr=False)
+    """The capacity of the whole fleet, in the registry's units of weight."""
 
     def __post_init__(self) -> None:
         require("nodes", self.nodes, "at least one node", self.nodes)
+        object.__setattr__(self, "weight", sum(node.weight for node in self.nodes))
         require("load", self.load, "0 or more; 1 is all the nodes can do", is_amount(self.load))
         require_positive(self, "peak", "service_time")
+        require("load times peak", self.expected, "a finite number", is_amount(self.expected))
         for name in ("workers", "callers"):
             value = getattr(self, name)
             require(name, value, "a whole number, 1 or more", is_whole(value, least=1))
-
-    @property
-    def weight(self) -> float:
-        """The capacity of the whole fleet, in nodes of weight 1."""
-        return sum(node.weight for node in self.nodes)
 
     @property
     def expected(self) -> float:
@@ -86,9 +89,9 @@ class Rollout:
     surge: int = 0
     """New nodes that are started before old ones of a batch are stopped."""
     canary: int = 1
-    """Nodes of the first batch; 0 for none."""
+    """Nodes of the first batch, which is never larger than the others; 0 for none."""
     watch: float = 300.0
-    """How long the canary is watched before the next batch."""
+    """How long the canary is watched before the next batch, besides the pause after every one."""
     pause: float | None = None
     """From the last node's return to the next batch; None waits until it is warm again."""
 
@@ -105,6 +108,10 @@ class Rollout:
     def between(self) -> float:
         """The seconds from the return of a batch to the start of the next one."""
         return self.cold if self.pause is None else self.pause
+
+    def wait_after(self, batch: int) -> float:
+        """Give the seconds from the return of a batch, by its number, to the start of the next."""
+        return self.between + (self.watch if self.canary and not batch else 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +139,8 @@ class Bounds:
 _ZONES = ("mixed", "one-at-a-time")
 
 
-def load_of(*, rate: float, service_time: float, workers: int, weight: float) -> float:
+def load_of(*, rate: float, service_time: float, workers: int, nodes: int) -> float:
     """Compute the utilisation of a fleet from its calls a second (Little's law)."""
-    capacity = workers * weight
-    return rate * service_time / capacity if capacity else math.inf
+    require("rate", rate, "a finite number, 0 or more", is_amount(rate))
+    require("workers", workers, "a whole number, 1 or more", is_whole(workers, least=1))
+    return rate * service_time / (workers * nodes)

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from rpcguard._planning.batches import cut, duration, left, lost_by_formula, takes_a_zone
+from rpcguard._planning.batches import (
+    cut,
+    duration,
+    left,
+    lost_by_formula,
+    missing,
+    most_warming,
+    takes_a_zone,
+)
+from rpcguard._planning.inputs import Fleet, PlannedNode
 from rpcguard._planning.rehearsal import MOST_NODES, Rehearsed, rehearse
 
 if TYPE_CHECKING:
     from rpcguard._planning.batches import Batch
-    from rpcguard._planning.inputs import Bounds, Fleet, Rollout
+    from rpcguard._planning.inputs import Bounds, Rollout
 
 How = Literal["simulated", "by formula"]
 Progress = Callable[[int], None]
@@ -26,6 +35,10 @@ _SMALL = (1, 2, 3, 4, 5, 7, 10)
 _SHARES = (0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5, 1.0)
 """Shares of the fleet that are tried, as people think of them."""
 _ROUNDING = 1e-9  # so that 80 % left is within a ceiling of 80 %, whatever floats make of it
+_MOST_MORE = 100
+"""Nodes that are tried to be added beyond those that the load alone asks for: those that are cold
+at a time ask for some more, and if a hundred do not help, more patience between batches would."""
+_MOST_PLAYED = 5  # of these that are played: each takes as long as a row
 _HALF = 0.5
 """The share at which the callers' own rules begin to doubt what they see."""
 
@@ -39,13 +52,15 @@ class PlanRow:
     left: float
     """Utilisation of the nodes that stay, at the worst moment; by formula."""
     p99: float | None
-    """p99 during the release ÷ in calm; None without a simulation."""
+    """p99 during the release ÷ in calm; None without a simulation, or with too few calls in it."""
     lost: float
     """Calls of a million that fail."""
+    lost_how: How
+    """How `lost` was found: beyond all that is left the formula knows more than a short play."""
     seconds: float
     """The length of the release; by formula."""
     how: How
-    """How `p99` and `lost` were found."""
+    """How the row was found: whether it was played."""
     objections: tuple[str, ...]
     """Why this size is out of bounds; empty for a plan that can be used."""
     remarks: tuple[str, ...]
@@ -65,8 +80,9 @@ class ReleasePlan:
     """How high the load may rise before the advice changes; by formula."""
     spare: int
     """How many more nodes of average weight may fail while a batch is away; by formula."""
-    missing: int
-    """How many nodes would have to be added for any plan; 0 where there is one."""
+    missing: int | None
+    """How many nodes of average weight to add for one at a time, found as the rows are; 0 with a
+    plan, None where more nodes would not do."""
 
 
 def plan_release(
@@ -103,9 +119,9 @@ def plan_release(
         bounds,
         ordered,
         advised,
-        load_room=_load_room(fleet, bounds, advised),
-        spare=_spare(fleet, bounds, advised),
-        missing=0 if advised else _missing(fleet, bounds),
+        load_room=_load_room(fleet, rollout, bounds, advised),
+        spare=_spare(fleet, rollout, bounds, advised),
+        missing=0 if advised else _missing(fleet, rollout, bounds, seed=seed, fast=fast),
     )
 
 
@@ -116,13 +132,17 @@ def _sizes(count: int, largest: int) -> list[int]:
 
 
 def _largest(sizes: list[int], tried: Callable[[int], PlanRow]) -> PlanRow | None:
-    """Find the largest size in bounds before the first that is not; halve the gap between them."""
+    """Find the largest size from the first in bounds to the next that is not; halve the gap there.
+
+    Smaller ones may be out of bounds: more batches, in haste, leave more nodes cold at a time.
+    """
     good, bad = 0, None
     for size in sizes:
-        if tried(size).objections:
+        if not tried(size).objections:
+            good = size
+        elif good:
             bad = size
             break
-        good = size
     while good and bad is not None and bad - good > 1:
         middle = (good + bad) // 2
         row = tried(middle)
@@ -142,16 +162,20 @@ def _row(
     size = max(len(batch.nodes) for batch in batches)
     used = left(fleet, rollout, batches)
     figures, how = _figures(fleet, rollout, batches, size=size, seed=seed, fast=fast)
+    computed = lost_by_formula(fleet, rollout, batches)
+    played = how == "simulated" and figures.lost >= computed
+    lost = figures.lost if played else computed
     return PlanRow(
         size,
         batches,
         used,
-        figures.p99 if how == "simulated" else None,
-        figures.lost,
+        None if math.isnan(figures.p99) else figures.p99,
+        lost,
+        "simulated" if played else "by formula",
         duration(rollout, batches),
         how,
-        tuple(_objections(fleet, bounds, batches, used, figures, how)),
-        tuple(_remarks(fleet, size)),
+        tuple(_objections(fleet, bounds, batches, used, figures.p99, lost)),
+        tuple(_remarks(fleet, rollout, batches)),
     )
 
 
@@ -167,7 +191,7 @@ def _figures(
     # At the scale of 40 nodes less than one of them would go.
     too_small = size * MOST_NODES < len(fleet.nodes)
     if fast or too_small or len(fleet.nodes) == 1:
-        return Rehearsed(0.0, 1.0, lost_by_formula(fleet, rollout, batches)), "by formula"
+        return Rehearsed(math.nan, math.nan, 0.0), "by formula"
     return rehearse(fleet, rollout, batches, seed=seed), "simulated"
 
 
@@ -176,53 +200,90 @@ def _objections(
     bounds: Bounds,
     batches: tuple[Batch, ...],
     used: float,
-    figures: Rehearsed,
-    how: How,
+    p99: float,
+    lost: float,
 ) -> list[str]:
     found = []
     if used > bounds.ceiling + _ROUNDING:
-        found.append(f"left {_percent(used)} > ceiling {_percent(bounds.ceiling)}")
-    if how == "simulated" and figures.p99 > bounds.p99:
-        found.append(f"p99 {figures.p99:.1f} x calm > {bounds.p99:g}")
-    if round(figures.lost) > bounds.lose:
-        found.append(f"{figures.lost:.0f} calls of a million fail > {bounds.lose:g}")
+        found.append(_over("left", used, bounds.ceiling))
+    if p99 > bounds.p99:
+        found.append(f"p99 {p99:.1f} x calm > {bounds.p99:g}")
+    if round(lost) > bounds.lose:
+        found.append(f"{lost:.0f} calls of a million fail > {bounds.lose:g}")
     zone = takes_a_zone(fleet, batches) if bounds.zones == "mixed" else None
     if zone is not None:
         found.append(f"takes all of zone {zone}")
     return found
 
 
-def _remarks(fleet: Fleet, size: int) -> list[str]:
-    share = size / len(fleet.nodes)
+def _remarks(fleet: Fleet, rollout: Rollout, batches: tuple[Batch, ...]) -> list[str]:
+    size = max(len(batch.nodes) for batch in batches)
+    gone = max(size - rollout.surge, 0) / len(fleet.nodes)
     found = []
-    if share > _HALF:
+    if gone > _HALF:
         found.append("more than half of the list at once: rpcguard doubts it for 60 s")
         found.append("offline marks cover at most half of the nodes")
-    if share >= _HALF:
+    if most_warming(rollout, batches) >= _HALF * fleet.weight:
         found.append("slow start is suspended while half of the weight is warming")
     return found
 
 
-def _percent(share: float) -> str:
-    return "all" if share == math.inf else f"{share:.0%}"
+def _over(name: str, share: float, bound: float) -> str:
+    if share == math.inf:
+        return "nobody is left"
+    digits = 0 if f"{share:.0%}" != f"{bound:.0%}" else 2
+    return f"{name} {share:.{digits}%} > ceiling {bound:.{digits}%}"
 
 
-def _load_room(fleet: Fleet, bounds: Bounds, advised: PlanRow | None) -> float:
+def _load_room(fleet: Fleet, rollout: Rollout, bounds: Bounds, advised: PlanRow | None) -> float:
     if advised is None:
         return 0.0
-    return fleet.load * bounds.ceiling / advised.left if advised.left else bounds.ceiling
+    staying = _staying(fleet, rollout, advised.batches)
+    return bounds.ceiling * staying / (fleet.weight * fleet.peak)
 
 
-def _spare(fleet: Fleet, bounds: Bounds, advised: PlanRow | None) -> int:
-    if advised is None or not advised.left:
-        return 0 if advised is None else len(fleet.nodes) - advised.size
-    staying = fleet.expected * fleet.weight / advised.left
+def _spare(fleet: Fleet, rollout: Rollout, bounds: Bounds, advised: PlanRow | None) -> int:
+    if advised is None:
+        return 0
+    staying = _staying(fleet, rollout, advised.batches)
     needed = fleet.expected * fleet.weight / bounds.ceiling
-    return max(math.floor((staying - needed) / (fleet.weight / len(fleet.nodes)) + 1e-9), 0)
+    average = fleet.weight / len(fleet.nodes)
+    return max(math.floor((staying - needed) / average + _ROUNDING), 0)
 
 
-def _missing(fleet: Fleet, bounds: Bounds) -> int:
-    """Count the nodes of average weight that a plan of one at a time lacks."""
+def _staying(fleet: Fleet, rollout: Rollout, batches: tuple[Batch, ...]) -> float:
+    """Compute the weight that serves at the worst moment of a release."""
+    lacking = max(missing(rollout, batches, at) for at in range(len(batches)))
+    return max(fleet.weight - lacking, 0.0)
+
+
+def _missing(
+    fleet: Fleet, rollout: Rollout, bounds: Bounds, *, seed: int, fast: bool
+) -> int | None:
+    """Count the nodes with which one at a time is in bounds: by formula first, which is quick."""
     count = len(fleet.nodes)
-    needed = math.ceil(fleet.expected * count / bounds.ceiling - 1e-9) + 1
-    return max(needed - count, 1)
+    fewest = max(math.ceil(fleet.expected * count / bounds.ceiling - _ROUNDING) - count, 1)
+
+    def enough(more: int, *, fast: bool) -> bool:
+        grown = _grown(fleet, more)
+        batches = tuple(cut(grown, rollout, size=1, zones=bounds.zones))
+        return not _row(grown, rollout, bounds, batches, seed=seed, fast=fast).objections
+
+    tried = range(fewest, fewest + _MOST_MORE)
+    found = next((more for more in tried if enough(more, fast=True)), None)
+    if fast or found is None:
+        return found
+    step = max(count // 10, 1)
+    tried = range(found, found + _MOST_PLAYED * step, step)
+    return next((more for more in tried if enough(more, fast=False)), None)
+
+
+def _grown(fleet: Fleet, more: int) -> Fleet:
+    """Add nodes of average weight, under the same calls."""
+    average = fleet.weight / len(fleet.nodes)
+    added = [
+        PlannedNode(id=f"added-{at}", weight=average, zone=fleet.nodes[at % len(fleet.nodes)].zone)
+        for at in range(more)
+    ]
+    nodes = (*fleet.nodes, *added)
+    return replace(fleet, nodes=nodes, load=fleet.load * len(fleet.nodes) / len(nodes))

@@ -30,11 +30,13 @@ def workload(kind: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("surge", [0, 2, 100])
-def test_a_deployment_takes_the_strategy(client: httpx.Client, surge: int) -> None:
+@pytest.mark.parametrize(
+    "rollout", [Rollout(), Rollout(surge=2), Rollout(surge=100), Rollout(cold=900.0)]
+)
+def test_a_deployment_takes_the_strategy(client: httpx.Client, rollout: Rollout) -> None:
     """`maxUnavailable`, `maxSurge` and `minReadySeconds` come back as they were advised."""
     fleet = Fleet(nodes=tuple(PlannedNode(id=f"n{at}") for at in range(12)), load=0.5)
-    plan = plan_release(fleet, Rollout(surge=surge), Bounds(), fast=True)
+    plan = plan_release(fleet, rollout, Bounds(), fast=True)
     assert plan.advised is not None
     advised = kubernetes(plan, plan.advised)["spec"]
     answer = client.post(

@@ -8,11 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpcguard._planning.batches import cut, duration, in_order, left, lost_by_formula, takes_a_zone
+from rpcguard._planning.batches import (
+    Batch,
+    cut,
+    duration,
+    in_order,
+    left,
+    lefts,
+    lost_by_formula,
+    most_warming,
+    takes_a_zone,
+)
 from rpcguard._planning.inputs import Bounds, Fleet, PlannedNode, Rollout, load_of
 
 
-def fleet(*zones: str, load: float = 0.6, weight: float = 1.0) -> Fleet:
+def fleet(*zones: str | None, load: float = 0.6, weight: float = 1.0) -> Fleet:
     """Give a fleet with a node for each letter, in the zone of that name."""
     nodes = [
         PlannedNode(id=f"n{number}", zone=zone, weight=weight) for number, zone in enumerate(zones)
@@ -40,9 +50,9 @@ def test_a_canary_is_no_larger_than_a_batch_and_leaves_a_node():
 
 
 def test_zones_take_turns_or_follow_each_other():
-    """Mixed takes one of each zone in turn, so that the last of a zone never go together."""
+    """Mixed spreads each zone over the whole order, so that the last of one never go together."""
     some = fleet(*"aaabbc")
-    assert [node.zone for node in in_order(some, "mixed")] == list("abcaba")
+    assert [node.zone for node in in_order(some, "mixed")] == list("abacba")
     assert [node.zone for node in in_order(some, "one-at-a-time")] == list("aaabbc")
     assert sizes(some, WARM, 3, "one-at-a-time") == [3, 2, 1]
 
@@ -70,10 +80,29 @@ def test_one_of_three_at_sixty_percent_leaves_ninety():
 def test_cold_nodes_count_for_less_until_they_are_warm():
     """The next batch goes while the last one still serves a third as fast."""
     some = fleet(*"a" * 10, load=0.5)
-    hasty, patient = Rollout(canary=0, pause=0.0), Rollout(canary=0)
+    hasty, patient = Rollout(canary=0, pause=0.0, cold=20.0), Rollout(canary=0)
     batches = cut(some, hasty, size=2, zones="mixed")
     assert left(some, hasty, batches) == pytest.approx(5.0 / (10 - 2 - 2 * 2 / 3))
     assert left(some, patient, batches) == pytest.approx(5.0 / 8)
+
+
+def test_all_that_are_still_cold_count_not_only_the_last_batch():
+    """In haste four batches are cold at a time, each a bit warmer than the one after it."""
+    some = fleet(*"a" * 10, load=0.3)
+    hasty = Rollout(canary=0, pause=0.0, away=20.0, cold=60.0)
+    batches = cut(some, hasty, size=1, zones="mixed")
+    factors = (3.0, 3.0 - 2.0 / 3.0, 3.0 - 4.0 / 3.0)
+    cold = sum(1.0 - 1.0 / factor for factor in factors)
+    assert left(some, hasty, batches) == pytest.approx(3.0 / (10 - 1 - cold))
+
+
+def test_a_canary_that_was_watched_is_warm():
+    """The watch comes besides the pause, however short that is."""
+    some = fleet(*"aaaa", load=0.3)
+    rollout = Rollout(pause=0.0, watch=60.0)
+    batches = cut(some, rollout, size=1, zones="mixed")
+    assert lefts(some, rollout, batches)[1] == pytest.approx(1.2 / 3)
+    assert lefts(some, rollout, batches)[2] > 1.2 / 3
 
 
 def test_weights_count_not_nodes():
@@ -104,12 +133,50 @@ def test_calls_are_lost_only_above_all_that_is_left():
     assert lost_by_formula(some, WARM, batches) == pytest.approx(1e6 / 6)
 
 
+def test_calls_are_lost_while_a_batch_is_cold_too():
+    """Half of the nodes at a third of their pace are two thirds of the fleet, at 80 % load."""
+    some, rollout = fleet(*"aa", load=0.8), Rollout(away=0.0, cold=60.0, canary=0)
+    batches = cut(some, rollout, size=1, zones="mixed")
+    assert lost_by_formula(some, rollout, batches) > 0
+    surged = Rollout(away=0.0, cold=60.0, canary=0, surge=1)
+    assert lost_by_formula(some, surged, batches) == 0
+
+
+def test_batches_that_follow_each_other_warm_up_together():
+    """Slow start looks at all that came back within its window."""
+    some = fleet(*"aaaaaa")
+    rollout = Rollout(canary=0, away=20.0, pause=20.0, slow_start=100.0)
+    batches = cut(some, rollout, size=1, zones="mixed")
+    assert most_warming(rollout, batches) == 3.0
+    assert most_warming(Rollout(slow_start=0.0), batches) == 0.0
+
+
 def test_a_batch_that_takes_a_whole_zone_is_named():
     """Unless the zone has only this node, which has to go some time."""
-    some = fleet(*"aabc")
+    some, same = fleet(*"aabc"), fleet(*"aa")
     assert takes_a_zone(some, cut(some, WARM, size=1, zones="mixed")) is None
-    assert takes_a_zone(some, cut(some, WARM, size=3, zones="mixed")) in ("b", "c")
-    assert takes_a_zone(fleet(*"aa"), cut(fleet(*"aa"), WARM, size=2, zones="mixed")) is None
+    assert takes_a_zone(some, cut(some, WARM, size=4, zones="mixed")) == "a"
+    assert takes_a_zone(same, cut(same, WARM, size=2, zones="mixed")) is None
+
+
+def test_the_only_nodes_of_two_zones_do_not_go_together():
+    """One of them may go beside nodes of larger zones: no order would leave it its zone."""
+    some = fleet(*"a" * 20, "b", "c")
+    assert takes_a_zone(some, cut(some, WARM, size=4, zones="mixed")) is None
+    assert takes_a_zone(some, [Batch(some.nodes[18:])]) in ("b", "c")
+
+
+def test_a_small_zone_is_not_gone_with_the_first_batches():
+    """Two of twenty nodes are in a zone of their own: they go at its two ends."""
+    some = fleet(*"a" * 18, *"bb")
+    assert takes_a_zone(some, cut(some, WARM, size=8, zones="mixed")) is None
+
+
+def test_nodes_without_a_zone_make_none():
+    """What no registry named cannot be lost."""
+    some = fleet("a", "a", "b", "b", None)
+    assert takes_a_zone(some, [Batch(some.nodes[4:])]) is None
+    assert takes_a_zone(some, [Batch(some.nodes[2:])]) == "b"
 
 
 @given(
@@ -136,7 +203,7 @@ def test_the_length_counts_absence_patience_and_the_watch():
 
 def test_load_follows_from_calls_a_second():
     """900 calls a second of 50 ms on 20 nodes of 4 workers."""
-    found = load_of(rate=900, service_time=0.05, workers=4, weight=20)
+    found = load_of(rate=900, service_time=0.05, workers=4, nodes=20)
     assert found == pytest.approx(0.5625)
 
 
@@ -149,6 +216,9 @@ def test_load_follows_from_calls_a_second():
         (lambda: Rollout(pause=-1), "pause"),
         (lambda: Bounds(zones="all"), "zones"),
         (lambda: PlannedNode(id="a", weight=0), "weight"),
+        (lambda: Fleet(nodes=fleet("a").nodes, load=1e308, peak=9.0), "load times peak"),
+        (lambda: load_of(rate=-1.0, service_time=0.05, workers=4, nodes=2), "rate"),
+        (lambda: load_of(rate=1.0, service_time=0.05, workers=0, nodes=2), "workers"),
     ],
 )
 def test_a_bad_figure_is_named(make, named):

@@ -19,6 +19,8 @@ from rpcguard._commands.base import (
 if TYPE_CHECKING:
     from rpcguard._commands.base import Commands
 
+_MOST_NODES = 100_000
+"""Nodes of a plan by number: ten times the largest list that rpcguard is tested with."""
 _DESCRIPTION = """\
 Say how many nodes of a service may be restarted at once, and in which order. Sizes of batches
 are played in a simulation with the callers' own balancer, retries, marks and slow start; the
@@ -125,8 +127,11 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.report is not None and options.report.suffix != ".html":
         raise CommandError(f"--report writes .html, not {options.report.name!r}", status=USAGE)
-    if (options.nodes is None) == (options.service is None):
+    by_list = options.service is not None
+    if by_list == (options.nodes is not None) or by_list != (options.registry is not None):
         raise CommandError("give URL and SERVICE, or --nodes N", status=USAGE)
+    if options.nodes is not None and not 1 <= options.nodes <= _MOST_NODES:
+        raise CommandError(f"--nodes must be 1 to {_MOST_NODES}, not {options.nodes}", status=USAGE)
     try:
         with told_in_one_line():
             return 0 if plan_and_print(options) else FAILED

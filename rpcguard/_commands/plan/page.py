@@ -46,7 +46,8 @@ def page(plan: ReleasePlan) -> str:
 def _headline(plan: ReleasePlan) -> str:
     row = plan.advised
     if row is None:
-        return f"<p>No size of batch is within bounds; {plan.missing} more node(s) would do.</p>"
+        way = f"{plan.missing} more node(s)" if plan.missing else "longer pauses"
+        return f"<p>No size of batch is within bounds; {way} would do.</p>"
     return (
         f"<p><b>{row.size} at a time</b>, {len(row.batches)} batches, {length(row.seconds)}. The"
         f" load may rise to {plan.load_room:.0%}, or {plan.spare} more node(s) fail"
@@ -69,8 +70,7 @@ def _time_line(plan: ReleasePlan, row: PlanRow) -> str:
             parts.append(rect(x + wide, y, cold, 16.0, fill="var(--warm)", tip="cold"))
             share = "nobody left" if used[number] == math.inf else f"left {used[number]:.0%}"
             parts.append(text(x + wide + cold + 6.0, y + 12.0, share, look="soft"))
-        watched = rollout.watch if not number and rollout.canary else 0.0
-        at += rollout.away + rollout.between + watched
+        at += rollout.away + rollout.wait_after(number)
     height = 40.0 + min(len(row.batches), _MOST_LANES) * _LANE
     caption = text(_LEFT, 14.0, "away, then cold; how busy the others are", look="soft")
     return (
@@ -80,14 +80,22 @@ def _time_line(plan: ReleasePlan, row: PlanRow) -> str:
 
 
 def _table(plan: ReleasePlan) -> str:
-    heads = ("batch", "batches", "left (formula)", "p99", "lost of a million", "takes", "how")
+    heads = (
+        "batch",
+        "batches",
+        "left (formula)",
+        "p99",
+        "lost of a million",
+        "takes (formula)",
+        "how",
+    )
     rows = [
         (
             row.size,
             len(row.batches),
             "nobody" if row.left == math.inf else f"{row.left:.0%}",
             "-" if row.p99 is None else f"{row.p99:.2f} x calm",
-            f"{row.lost:.0f}",
+            f"{row.lost:.0f}" + " (formula)" * (row.lost_how != row.how),
             length(row.seconds),
             row.how,
             "; ".join((*row.objections, *row.remarks)) or "in bounds",

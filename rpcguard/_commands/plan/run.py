@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rpcguard._commands.nodes.sources import source
+from rpcguard._commands.nodes.sources import STATUS, source
 from rpcguard._commands.plan.page import page
 from rpcguard._commands.plan.text import lines
 from rpcguard._planning.dialects import as_dict
 from rpcguard._planning.inputs import Bounds, Fleet, PlannedNode, Rollout, load_of
 from rpcguard._planning.plan import plan_release
+from rpcguard._text import plain
+from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
     import argparse
@@ -53,16 +55,19 @@ def plan_and_print(options: argparse.Namespace) -> bool:
 
 
 def _fleet(options: argparse.Namespace) -> Fleet:
-    look = None
+    look, out = None, []
     if options.nodes is None:
         look = asyncio.run(_look(options.registry, options.service))
+        if look.trouble:
+            print(f"the list may be old: {plain(look.trouble)}", file=sys.stderr)
         nodes = [
             PlannedNode(id=view["node"]["id"], weight=view["weight"], zone=view["node"]["zone"])
             for view in look.views
-            if view["weight"] > 0
+            if _takes_calls(view)
         ]
+        out = [view["node"]["id"] for view in look.views if not _takes_calls(view)]
         if not nodes:
-            raise ValueError(f"service {options.service!r} has no node that takes calls")
+            raise RegistryError(f"service {options.service!r} has no node that takes calls")
     else:
         nodes = [PlannedNode(id=f"node-{number}") for number in range(1, options.nodes + 1)]
     return Fleet(
@@ -72,7 +77,13 @@ def _fleet(options: argparse.Namespace) -> Fleet:
         workers=options.workers,
         service_time=options.service_time,
         callers=options.callers,
+        out=tuple(out),
     )
+
+
+def _takes_calls(view: dict[str, Any]) -> bool:
+    """Tell whether a node bears a part of the load now, so that its absence would be felt."""
+    return bool(view["weight"] > 0 and view["state"] in ("available", "warming"))
 
 
 async def _look(url: str, service: str) -> Look:
@@ -81,7 +92,6 @@ async def _look(url: str, service: str) -> Look:
 
 
 def _load(options: argparse.Namespace, nodes: list[PlannedNode], look: Look | None) -> float:
-    weight = sum(node.weight for node in nodes)
     if options.load is not None:
         return float(options.load)
     if options.rate is not None:
@@ -89,11 +99,16 @@ def _load(options: argparse.Namespace, nodes: list[PlannedNode], look: Look | No
             rate=options.rate,
             service_time=options.service_time,
             workers=options.workers,
-            weight=weight,
+            nodes=len(nodes),
         )
-    if look is not None and options.registry.startswith("status+"):
-        return float(sum(view["in_flight"] for view in look.views) / (options.workers * weight))
-    raise ValueError("how busy is the fleet? Give --load, or --rate, or the URL of a status page")
+    if look is None or not options.registry.startswith(STATUS):
+        raise ValueError(
+            "how busy is the fleet? Give --load, or --rate, or the URL of a status page"
+        )
+    calls = sum(view["in_flight"] for view in look.views)
+    if not calls:
+        raise ValueError("the program has no call in flight just now: give --load, or --rate")
+    return float(calls / (options.workers * len(nodes)))
 
 
 def _tell_progress(size: int) -> None:

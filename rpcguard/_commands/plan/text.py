@@ -7,9 +7,10 @@ import math
 from typing import TYPE_CHECKING
 
 from rpcguard._planning.dialects import argo, batches, kubernetes, order_of
+from rpcguard._text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rpcguard._planning.plan import PlanRow, ReleasePlan
 
@@ -24,6 +25,8 @@ def lines(plan: ReleasePlan) -> Iterator[str]:
     count, load = len(plan.fleet.nodes), plan.fleet.load
     grown = f", up to {plan.fleet.expected:.0%}" if plan.fleet.peak != 1 else ""
     yield f"{count} nodes at {load:.0%} load{grown}"
+    if plan.fleet.out:
+        yield f"not counted, since they take no calls: {_some(plan.fleet.out)}"
     yield ""
     yield from _table(plan)
     yield "* by formula; P99 is the release's divided by calm's; LOST/M of a million calls"
@@ -40,7 +43,7 @@ def _table(plan: ReleasePlan) -> Iterator[str]:
 
 
 def _cells(row: PlanRow) -> tuple[str, ...]:
-    verdict = "; ".join(row.objections) or "in bounds"
+    verdict = plain("; ".join(row.objections)) or "in bounds"
     if row.remarks:
         verdict += f" ({'; '.join(row.remarks)})"
     return (
@@ -48,7 +51,7 @@ def _cells(row: PlanRow) -> tuple[str, ...]:
         str(len(row.batches)),
         "nobody" if row.left == math.inf else f"{row.left:.0%}",
         "-" if row.p99 is None else f"{row.p99:.2f}x",
-        f"{row.lost:.0f}",
+        f"{row.lost:.0f}" + "*" * (row.lost_how == "by formula"),
         length(row.seconds),
         row.how,
         verdict,
@@ -56,7 +59,8 @@ def _cells(row: PlanRow) -> tuple[str, ...]:
 
 
 def _no_plan(plan: ReleasePlan) -> Iterator[str]:
-    yield f"No size of batch is within bounds. Add {plan.missing} node(s), lower the load, or allow"
+    way = f"Add {plan.missing} node(s)" if plan.missing else "Wait longer between batches"
+    yield f"No size of batch is within bounds. {way}, lower the load, or allow"
     yield "more by --ceiling, --p99 or --lose."
 
 
@@ -65,9 +69,7 @@ def _advice(plan: ReleasePlan, row: PlanRow) -> Iterator[str]:
     yield ""
     yield "In this order:"
     for number, ids in enumerate(order_of(row), 1):
-        shown = ", ".join(ids[:_MOST_IDS])
-        more = f", and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
-        yield f"  {number}. {shown}{more}"
+        yield f"  {number}. {_some(ids)}"
     for name, made in (("Kubernetes", kubernetes), ("Argo Rollouts", argo), ("Batches", batches)):
         yield ""
         yield f"{name}:"
@@ -77,6 +79,11 @@ def _advice(plan: ReleasePlan, row: PlanRow) -> Iterator[str]:
         f"Room (by formula): the load may rise to {plan.load_room:.0%}, and {plan.spare} more"
         " node(s) may fail while a batch is away."
     )
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f", and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+    return plain(", ".join(ids[:_MOST_IDS])) + more
 
 
 def length(seconds: float) -> str:
