@@ -124,7 +124,8 @@ class _Stage:
         self.rollout = rollout
         self.mean: float = fleet.weight / len(fleet.nodes)
         shapes = {
-            name: _shape(fleet.workers * node.weight / self.mean) for name, node in self.nodes.items()
+            name: _shape(fleet.workers * node.weight / self.mean)
+            for name, node in self.nodes.items()
         }
         capacity = sum(workers / slower for workers, slower in shapes.values())
         asked = fleet.expected * capacity / fleet.service_time
@@ -151,7 +152,8 @@ class _Stage:
     def list_all(self) -> None:
         """Tell every caller what is listed, as the registry would."""
         fields: dict[str, dict[str, object]] = {
-            name: {"weight": node.weight / self.mean, "zone": node.zone} for name, node in self.listed.items()
+            name: {"weight": node.weight / self.mean, "zone": node.zone}
+            for name, node in self.listed.items()
         }
         self.simulation.list_nodes(self.listed, **fields)
 
