@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SHORT_PAUSE: Final = 0.1
 """Seconds after which a call that met a full bulkhead may find it free: some answers later."""
+_CUTS: Final = 4.0
+"""Times that a limit is cut at most in as long as an attempt takes, while some are answered."""
 _TOO_MANY: Final = "429"
 _TIMEOUTS: Final = ("ReadTimeout", "WriteTimeout", "ConnectTimeout")
 
@@ -33,7 +35,9 @@ class Limiter:
     """What one caller may still ask of one service.
 
     Not thread-safe: it lives under the lock of its service. The throttle is that of the SRE book,
-    chapter 21; requests are counted when they are sent, so that it acts before they are answered.
+    chapter 21; requests are counted when they are sent, so that once some have failed it acts
+    before the others are answered. A refusal is never likelier than a failure was: a burst to a
+    service that is well has sent much and been answered little, and nothing of it is refused.
     """
 
     def __init__(self, policy: OverloadPolicy, now: float, rng: Random) -> None:
@@ -42,8 +46,12 @@ class Limiter:
         adaptive = policy.adaptive
         self._adaptive: Adaptive | None = adaptive if isinstance(adaptive, Adaptive) else None
         self._limit = float(self._adaptive.most) if self._adaptive else 0.0
+        self._peak = 0
+        self._cut_at = now
+        self._heard = False
         window = policy.throttle.window if policy.throttle else 1.0
-        self._counts = RollingCounts(window, now)  # total: sent; marked: accepted
+        self._sent = RollingCounts(window, now)  # total: sent
+        self._ended = RollingCounts(window, now)  # total: ended; marked: accepted
 
     @property
     def limit(self) -> int | None:
@@ -65,34 +73,59 @@ class Limiter:
         if probability and self._rng.random() < probability:
             throttle = self.policy.throttle
             assert throttle is not None
-            words = f"it accepted {self._counts.marked} of {self._counts.total} calls"
+            words = f"it accepted {self._ended.marked} of {self._sent.total} calls"
             words += f" of the last {throttle.window:g} s"
             return Rejection("throttle", words, throttle.window / 2.0)
         return None
 
-    def allows_retry(self, now: float) -> bool:
-        """Tell whether a call may be sent once more: not while anything is throttled."""
-        return not self._probability(now)
+    def allows_retry(self, in_flight: int, now: float) -> bool:
+        """Tell whether a call may be sent once more: retries are throttled before calls are."""
+        if self._adaptive is not None and in_flight > self._limit / 2.0:
+            return False  # it would take the place of a call that was not sent at all yet
+        throttle = self.policy.throttle
+        if throttle is None:
+            return True
+        sent, ended = self._sent, self._ended
+        sent.advance(now)
+        ended.advance(now)
+        # The one more is the attempt that is to be repeated: alone it is no trouble of a service.
+        good = sent.total <= throttle.retries * ended.marked + 1
+        return (good or ended.total < throttle.floor) and not self._probability(now)
 
     def sent(self, now: float) -> None:
         """Count an attempt."""
         if self.policy.throttle is not None:
-            self._counts.add_total(now)
+            self._sent.add_total(now)
 
-    def judge(self, verdict: Verdict, in_flight: int, now: float) -> None:
-        """Take in what an attempt came to; one that was given up says nothing."""
+    def judge(self, verdict: Verdict, in_flight: int, started: float, now: float) -> None:
+        """Take in what an attempt came to, `in_flight` calls under way with its own."""
         refused = verdict.outcome == _TOO_MANY
-        if self.policy.throttle is not None and not verdict.failed and not refused:
-            self._counts.add(now, 0, 1)
+        accepted = not verdict.failed and not refused
+        if self.policy.throttle is not None:
+            self._ended.add(now, 1, accepted)
         if self._adaptive is None:
             return
+        self._peak = max(self._peak, in_flight)
         asked_to_wait = verdict.notice is not None and verdict.notice.source == "retry-after"
         if refused or asked_to_wait or verdict.outcome in _TIMEOUTS:
-            least = float(self._adaptive.least)
-            self._limit = max(self._limit * self._adaptive.backoff, least)
-        elif not verdict.failed and in_flight > self._limit / 2.0:
+            self._cut(self._adaptive, started, now)
+        elif accepted:
+            self._heard = True
             # Whoever does not use half of what is allowed learns nothing about more.
-            self._limit = min(self._limit + 1.0 / self._limit, float(self._adaptive.most))
+            if in_flight > self._limit / 2.0:
+                self._limit = min(self._limit + 1.0 / self._limit, float(self._adaptive.most))
+
+    def _cut(self, adaptive: Adaptive, started: float, now: float) -> None:
+        # What was under way at the last cut tells of the same trouble. Where each timeout cut, the
+        # limit fell below what was borne, for seconds; where one in a round trip did, as TCP has it
+        # (RFC 6582), it came down too late. Four make 0.66 of it, CUBIC's 0.7 (RFC 9438 §4.6).
+        if self._heard and now - self._cut_at < (now - started) / _CUTS:
+            return
+        # What was never in use is no limit: TCP halves its flight and not its window (RFC 5681
+        # §3.1), or the trouble were over before 256 had fallen to what is borne.
+        used = min(self._limit, float(self._peak))
+        self._limit = max(used * adaptive.backoff, float(adaptive.least))
+        self._cut_at, self._heard = now, False
 
     def full(self, listed: Iterable[LiveNode]) -> tuple[LiveNode, ...]:
         """Give the nodes that have as many calls as one may have."""
@@ -103,9 +136,10 @@ class Limiter:
         throttle = self.policy.throttle
         if throttle is None:
             return 0.0
-        counts = self._counts
-        counts.advance(now)
-        if counts.total < throttle.floor:
+        sent, ended = self._sent, self._ended
+        sent.advance(now)
+        ended.advance(now)
+        if ended.total < throttle.floor:
             return 0.0
-        excess = counts.total - throttle.ratio * counts.marked
-        return min(max(excess / (counts.total + 1.0), 0.0), throttle.most)
+        excess = (sent.total - throttle.ratio * ended.marked) / (sent.total + 1.0)
+        return max(min(excess, 1.0 - ended.marked / ended.total, throttle.most), 0.0)

@@ -166,7 +166,7 @@ class Service(Listing):
     ) -> Lease | Denial:
         if not free and not self._budget.allows(now):
             return "budget"
-        if self.limiter is not None and not self.limiter.allows_retry(now):
+        if not free and self._is_throttled(now):
             return "throttled"
         again = (same_node or (self.same_again and not free)) and not tried[-1].gone
         instead = tried[-1] if same_node and again and tried[-1].in_pool else None
@@ -178,6 +178,10 @@ class Service(Listing):
         if not free:
             lease.paid_at = self._budget.withdraw(now)
         return lease
+
+    def _is_throttled(self, now: float) -> bool:
+        limiter = self.limiter
+        return limiter is not None and not limiter.allows_retry(self._calls, now)
 
     def hedge(self, late: Lease, ask: Ask | None = None) -> Lease | HedgeDenial:
         """Pick another node for a call whose attempt is late, and pay for it."""
@@ -195,7 +199,7 @@ class Service(Listing):
             return denial
         if not self._budget.allows(now):
             return "budget"
-        if self.limiter is not None and not self.limiter.allows_retry(now):
+        if self._is_throttled(now):
             return "throttled"
         if roster.blacklist.is_frozen(now):
             return "frozen"
@@ -255,7 +259,7 @@ class Service(Listing):
         if lease.paid_at is not None and verdict.safety is Safety.UNCONNECTED:
             self._budget.refund(lease.paid_at)
         if self.limiter is not None:
-            self.limiter.judge(verdict, self._calls, now)
+            self.limiter.judge(verdict, self._calls, lease.started, now)
         if lease.routed is not None and self.router is not None:
             self.router.judge(lease.routed, now, failed=verdict.blame != "none")
         if self.hedger is not None:
