@@ -8,6 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.fleets.guards import (
+    GUARDED,
+    NO_GUARD,
+    THROTTLE,
+    Fleet,
+    all_sick,
+    seconds_of,
+)
+from benchmarks.fleets.troubles import brown_out
+from benchmarks.lib.charts import WIDTH, Chart, picture
 from rpcguard import (
     EjectionPolicy,
     LeastLoaded,
@@ -17,21 +27,21 @@ from rpcguard import (
     SlowStart,
     Snapshot,
 )
-from rpcguard._commands.demo.svg import STYLE, line, rect, text
+from rpcguard._commands.demo.svg import line, rect, text
 from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from rpcguard import Balancer
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.effects import Event
+    from rpcguard._planning.fleet import FleetCall
 
 PLACE = Path(__file__).parent / "pictures"
-WIDTH, LEFT, RIGHT, TOP = 760.0, 58.0, 130.0, 44.0
 COLORS = ("var(--n1)", "var(--n0)", "var(--bad)")
 STATES = {
     "available": "var(--up)",
@@ -42,74 +52,10 @@ STATES = {
     "gone": "var(--down)",
 }
 
-Point = tuple[float, float]
 GOOD = Verdict("200", failed=False, safety=Safety.NEVER, blame="none", good=True)
 BAD = Verdict("500", failed=True, safety=Safety.MAYBE, blame="failure")
 REFUSED = Verdict("ConnectError", failed=True, safety=Safety.UNCONNECTED, blame="connect")
 LEAVING = replace(GOOD, notice=Notice("signal", "X-RpcGuard-Offline"))
-
-
-def picture(height: float, parts: Iterable[str]) -> str:
-    """Put a whole SVG together."""
-    page = f'<rect class="page" width="{WIDTH:g}" height="{height:g}"/>'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" viewBox="0 0 {WIDTH:g} '
-        f'{height:g}">\n<style>{STYLE}</style>\n{page}\n' + "\n".join(parts) + "\n</svg>\n"
-    )
-
-
-def curve(points: Iterable[Point], color: str) -> str:
-    """Draw a line through points."""
-    told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{told}" style="fill:none;stroke:{color};stroke-width:2.2"/>'
-
-
-class Chart:
-    """Axes with the names of their units, and curves that carry their own."""
-
-    def __init__(self, *, title: str, x: str, y: str, right: float, top: float) -> None:
-        self.height = 300.0
-        self._right, self._top = right, top
-        self._bottom = self.height - 46.0
-        self._edge = WIDTH - RIGHT
-        self.parts = [
-            text(LEFT - 34, 24, title, look="title"),
-            text((LEFT + self._edge) / 2, self.height - 8, x, look="soft middle"),
-            text(LEFT - 34, TOP - 6, y, look="soft"),
-        ]
-
-    def at(self, x: float, y: float) -> Point:
-        """Give the place of a value."""
-        across = LEFT + (self._edge - LEFT) * x / self._right
-        return across, self._bottom - (self._bottom - TOP) * y / self._top
-
-    def grid(self, xs: Iterable[float], ys: Iterable[float], *, unit: str = "") -> None:
-        """Draw the lines of the axes, with their values."""
-        for x in xs:
-            across, down = self.at(x, 0)
-            self.parts += [
-                line(across, TOP, across, down, look="grid"),
-                text(across, down + 18, f"{x:g}", look="small soft middle"),
-            ]
-        for y in ys:
-            across, down = self.at(0, y)
-            self.parts += [
-                line(across, down, self._edge, down, look="grid"),
-                text(across - 8, down + 4, f"{y:g}{unit}", look="small soft end"),
-            ]
-
-    def draw(self, name: str, points: list[Point], color: str, *, shift: float = 0.0) -> None:
-        """Draw a curve, its name at its end."""
-        placed = [self.at(x, min(y, self._top)) for x, y in points]
-        across, down = placed[-1]
-        self.parts += [
-            curve(placed, color),
-            text(across + 8, down + 4 + shift, name, look="small"),
-        ]
-
-    def svg(self) -> str:
-        """Give the finished chart."""
-        return picture(self.height, self.parts)
 
 
 def ramps() -> str:
@@ -328,11 +274,61 @@ def states() -> str:
     return picture(down + 8, parts)
 
 
+FLEET = Fleet(callers=20, providers=6)  # a third of the table's: the pictures are drawn in seconds
+
+
+def brownout() -> str:
+    """Draw the calls that are answered in time in a brown-out, by the guard of their callers."""
+    chart = Chart(
+        title="A brown-out from 15 to 30 s: 2.5 times slower, one error in five",
+        x="seconds",
+        y="answered in time, % of what is asked",
+        right=40,
+        top=100,
+    )
+    chart.grid(range(0, 41, 5), range(0, 101, 20), unit=" %")
+    chart.draw("bearable", [(0, 100), (15, 100), (15, 80), (30, 80), (30, 100)], "var(--soft)")
+    guards = (("no guard", NO_GUARD), ("throttle", THROTTLE), ("both", GUARDED))
+    for at, ((name, policies), color) in enumerate(zip(guards, COLORS[::-1], strict=True)):
+        points = seconds_of(brown_out, policies, _answered, range(40), FLEET)
+        chart.draw(name, points, color, shift=14.0 * at)
+    return chart.svg()
+
+
+def _answered(calls: list[FleetCall]) -> float:
+    good = [one for one in calls if one.verdict and one.verdict.outcome in ("200", "500")]
+    return 100 * len(good) / len(calls)
+
+
+def throttled() -> str:
+    """Draw how much is sent while all nodes answer 500, with the throttle and without."""
+    chart = Chart(
+        title="All nodes answer 500 from 15 to 75 s",
+        x="seconds",
+        y="attempts per call",
+        right=90,
+        top=2,
+    )
+    chart.grid(range(0, 91, 15), (0, 0.5, 1, 1.5, 2))
+    for (name, policies), color in zip(
+        (("no guard", NO_GUARD), ("throttle", THROTTLE)), COLORS[::-1], strict=False
+    ):
+        points = seconds_of(all_sick, policies, _sent, range(90), FLEET)
+        chart.draw(name, points, color, shift=-8.0 if policies is NO_GUARD else 8.0)
+    return chart.svg()
+
+
+def _sent(calls: list[FleetCall]) -> float:
+    return sum(len(one.nodes) for one in calls) / len(calls)
+
+
 PICTURES = {
     "ramps.svg": ramps,
     "ejections.svg": ejections,
     "budget.svg": budget,
     "states.svg": states,
+    "brownout.svg": brownout,
+    "throttled.svg": throttled,
 }
 
 

@@ -1,12 +1,13 @@
 """A fleet under overload, with and without the guards: throttle and hedges, by the bars they have.
 
-`python -m benchmarks.fleets.guards [--callers 40] [--providers 12]`.
+`python -m benchmarks.fleets.guards [--callers 40] [--providers 12] [--seeds 3] [--write]`.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.fleets.troubles import (
@@ -24,7 +25,7 @@ from benchmarks.fleets.troubles import (
     healthy,
     list_all,
 )
-from benchmarks.lib.report import Check, Section, Table
+from benchmarks.lib.report import Check, Section, Table, write_between
 from rpcguard import Hedge, OverloadPolicy, RetryPolicy, Throttle
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.outcomes.verdict import outrun
@@ -32,15 +33,17 @@ from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import START, FleetCall, exponential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.outcomes.verdict import Verdict
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "tuning.md"
 NO_GUARD = Policies()
 THROTTLE = Policies(overload=OverloadPolicy(throttle=Throttle()))
+ADAPTIVE = Policies(overload=OverloadPolicy(adaptive=True))
+GUARDED = Policies(overload=OverloadPolicy(throttle=Throttle(), adaptive=True))
 HEDGES = Policies(hedge=Hedge())
-BOTH = replace(THROTTLE, hedge=Hedge())
 
 
 class GuardedCallers(Callers):
@@ -137,25 +140,41 @@ def one_in_a_hundred(run: Run) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How many callers and providers are played."""
+    """How many callers and providers are played, and how often with other chances."""
 
     callers: int = 40
     providers: int = 12
+    seeds: int = 3
 
     @property
     def bearable(self) -> float:
         """Give the calls a second that all providers can serve."""
         return WORKERS * self.providers / SERVICE
 
+    def mean(
+        self,
+        scenario: Callable[[Run], None],
+        policies: Policies,
+        figures: Callable[[GuardedCallers], Iterable[float]],
+        length: float = LENGTH,
+    ) -> list[float]:
+        """Play a scenario with each seed; give the means of what is read off the runs."""
+        runs = (self.play(scenario, policies, length, seed) for seed in range(1, self.seeds + 1))
+        return [sum(ones) / self.seeds for ones in zip(*map(figures, runs), strict=True)]
+
     def play(
-        self, scenario: Callable[[Run], None], policies: Policies, length: float = LENGTH
+        self,
+        scenario: Callable[[Run], None],
+        policies: Policies,
+        length: float = LENGTH,
+        seed: int = 1,
     ) -> GuardedCallers:
         """Play a scenario under some policies."""
         names = [f"n{at}" for at in range(self.providers)]
         nodes = {name: Serving(exponential(SERVICE), workers=WORKERS) for name in names}
         floor = RetryPolicy(budget_floor=10.0 * self.providers / self.callers)
         simulation = GuardedCallers(
-            dict(nodes), policies=replace(policies, retry=floor), callers=self.callers, seed=1
+            dict(nodes), policies=replace(policies, retry=floor), callers=self.callers, seed=seed
         )
         run = Run(simulation, names)
         list_all(run, names)
@@ -165,10 +184,11 @@ class Fleet:
         return simulation
 
 
-def _answered(run: Callers, since: float, until: float) -> int:
+def _answered(run: Callers, since: float, until: float, bearable: float) -> float:
     # A 500 of a provider's own is an answer in time: the caller's guard is not to blame for it.
     calls = run.span(since, until)
-    return sum(one.verdict is not None and one.verdict.outcome in ("200", "500") for one in calls)
+    good = sum(one.verdict is not None and one.verdict.outcome in ("200", "500") for one in calls)
+    return good / min(bearable * (until - since), len(calls))
 
 
 def _sent(run: Callers, since: float, until: float) -> float:
@@ -191,51 +211,104 @@ def _failed(run: Callers, since: float, until: float) -> float:
     return sum(not call.good for call in calls) / len(calls)
 
 
-def overload_guards(callers: int = 40, providers: int = 12) -> Section:
-    """Play each trouble with its guard and without, and hold the guarded one against its bar."""
-    fleet = Fleet(callers, providers)
-    table = Table(["", "bar", "no guard", "guarded", "met"])
-    checks: list[Check] = []
+def seconds_of(
+    scenario: Callable[[Run], None],
+    policies: Policies,
+    figure: Callable[[list[FleetCall]], float],
+    span: range,
+    fleet: Fleet,
+) -> list[tuple[float, float]]:
+    """Play a scenario; give a figure of the calls of each second, for a picture."""
+    run = fleet.play(scenario, policies, span.stop)
+    return [(at, figure(run.span(at, at + 1))) for at in span]
 
-    def row(what: str, bar: float, without: float, guarded: float, *, least: bool = False) -> None:
-        met = guarded >= bar if least else guarded <= bar
-        sign = "≥" if least else "≤"
-        cells = [f"{sign} {bar:g}", f"{without:.3f}", f"{guarded:.3f}", "yes" if met else "no"]
-        table.rows.append([what, *cells])
-        checks.append(Check(what, bar / guarded if least else guarded, 1.0 if least else bar))
 
+@dataclass(slots=True)
+class Bars:
+    """The table of the guards, and what of it is held against a bar."""
+
+    table: Table
+    checks: list[Check] = field(default_factory=list)
+
+    def row(self, what: str, bar: float, *figures: float, least: bool = False) -> None:
+        """Add a figure of each column, the last of which has a bar."""
+        last = figures[-1]
+        met = last >= bar if least else last <= bar
+        cells = [f"{'≥' if least else '≤'} {bar:g}", *(f"{one:.3f}" for one in figures)]
+        blank = [""] * (len(self.table.columns) - len(cells) - 2)
+        self.table.rows.append([what, *cells[:1], *blank, *cells[1:], "yes" if met else "no"])
+        self.checks.append(Check(what, bar / last if least else last, 1.0 if least else bar))
+
+
+def _brown_outs(fleet: Fleet, bars: Bars) -> None:
     for name, scenario, bearable in (
         ("2.5 times slower, 20 % errors", brown_out, fleet.bearable / 2.5),
         ("1.9 times the load", more_load, fleet.bearable),
     ):
-        plain, guarded = fleet.play(scenario, NO_GUARD), fleet.play(scenario, THROTTLE)
-        most = min(bearable * (END - BEGIN), float(len(guarded.span(BEGIN, END))))
-        shares = [_answered(one, BEGIN, END) / most for one in (plain, guarded)]
-        row(f"{name}: answered in time ÷ bearable", 0.95, *shares, least=True)
-        shares = [_sent(one, BEGIN, END) for one in (plain, guarded)]
-        row(f"{name}: sent ÷ asked", 1.05, *shares)
-        shares = [_back(one, END, 0.99) for one in (plain, guarded)]
-        row(f"{name}: seconds until 99 % are good", 5.0, *shares)
-    plain, guarded = (fleet.play(all_sick, one, 90.0) for one in (NO_GUARD, THROTTLE))
-    row("all answer 500: sent ÷ asked", 0.25, *(_sent(one, 25.0, 75.0) for one in (plain, guarded)))
-    shares = [_back(one, 75.0, 0.95) for one in (plain, guarded)]
-    row("all answer 500: seconds until 95 % are good", 5.0, *shares)
-    plain, guarded = (fleet.play(one_in_a_hundred, one) for one in (NO_GUARD, HEDGES))
-    tails = [one.percentile(0.999, BEGIN, LENGTH) for one in (plain, guarded)]
-    row("1 % of calls 20 times slower: p99.9 ÷ without hedges", 0.3, 1.0, tails[1] / tails[0])
-    plain, guarded = (fleet.play(brown_out, one) for one in (NO_GUARD, HEDGES))
-    shares = [_failed(one, BEGIN, END) for one in (plain, guarded)]
-    row("2.5 times slower, hedges: failed more than without", 0.02, 0.0, shares[1] - shares[0])
-    calm = fleet.play(healthy, BOTH)
-    row("all well: calls refused", 0.0, 0.0, float(calm.refused))
-    row("all well: hedges per call", 0.05, 0.0, calm.hedged / len(calm.calls))
+
+        def figures(run: GuardedCallers, bearable: float = bearable) -> Iterable[float]:
+            yield _answered(run, BEGIN, END, bearable)
+            yield _sent(run, BEGIN, END)
+            yield _back(run, END, 0.99)
+
+        guards = (NO_GUARD, THROTTLE, ADAPTIVE, GUARDED)
+        answered, sent, back = zip(
+            *(fleet.mean(scenario, one, figures) for one in guards), strict=True
+        )
+        bars.row(f"{name}: answered in time ÷ bearable", 0.95, *answered, least=True)
+        bars.row(f"{name}: sent ÷ asked", 1.05, *sent)
+        bars.row(f"{name}: seconds until 99 % are good", 5.0, *back)
+
+
+def _all_sick(fleet: Fleet, bars: Bars) -> None:
+    def figures(run: GuardedCallers) -> Iterable[float]:
+        yield _sent(run, 25.0, 75.0)
+        yield _back(run, 75.0, 0.95)
+
+    guards = (NO_GUARD, THROTTLE, ADAPTIVE, GUARDED)
+    sent, back = zip(*(fleet.mean(all_sick, one, figures, 90.0) for one in guards), strict=True)
+    bars.row("all answer 500: sent ÷ asked", 0.25, *sent)
+    bars.row("all answer 500: seconds until 95 % are good", 5.0, *back)
+
+
+def _hedges(fleet: Fleet, bars: Bars) -> None:
+    def tail(run: GuardedCallers) -> Iterable[float]:
+        yield run.percentile(0.999, BEGIN, LENGTH)
+
+    def failed(run: GuardedCallers) -> Iterable[float]:
+        yield _failed(run, BEGIN, END)
+
+    (plain,), (hedged,) = (fleet.mean(one_in_a_hundred, one, tail) for one in (NO_GUARD, HEDGES))
+    what = "1 % of calls 20 times slower, hedges: p99.9 ÷ without"
+    bars.row(what, 0.3, 1.0, hedged / plain)
+    (plain,), (hedged,) = (fleet.mean(brown_out, one, failed) for one in (NO_GUARD, HEDGES))
+    bars.row("2.5 times slower, hedges: failed more than without", 0.02, 0.0, hedged - plain)
+
+
+def _calm(fleet: Fleet, bars: Bars) -> None:
+    def figures(run: GuardedCallers) -> Iterable[float]:
+        yield float(run.refused)
+        yield run.hedged / len(run.calls)
+
+    refused, hedged = fleet.mean(healthy, replace(GUARDED, hedge=Hedge()), figures)
+    bars.row("all well, guards and hedges: calls refused", 0.0, 0.0, refused)
+    bars.row("all well, guards and hedges: hedges per call", 0.05, 0.0, hedged)
+
+
+def overload_guards(callers: int = 40, providers: int = 12, seeds: int = 3) -> Section:
+    """Play each trouble with its guard and without, and hold the guarded one against its bar."""
+    fleet = Fleet(callers, providers, seeds)
+    bars = Bars(Table(["", "bar", "no guard", "throttle", "adaptive", "guarded", "met"]))
+    for play in (_brown_outs, _all_sick, _hedges, _calm):
+        play(fleet, bars)
     about = (
         f"{callers} callers and {providers} providers by events, {LOAD:.0%} of what they can bear, "
         f"exponential around {SERVICE * 1000:.0f} ms, timeout {TIMEOUT:.0f} s, trouble from "
-        f"{BEGIN:.0f} to {END:.0f} s, one run each. Guarded: `Throttle()`, and `Hedge()` where the "
-        "row says so. An answer of 500 counts as answered in time: it is the provider's own."
+        f"{BEGIN:.0f} to {END:.0f} s, means of {seeds} runs. Guarded: `Throttle()` and `Adaptive()`"
+        " together, or `Hedge()` where the row says so. An answer of 500 counts as answered in "
+        "time: it is the provider's own."
     )
-    return Section("Guards under overload", about, table, checks)
+    return Section("Guards under overload", about, bars.table, bars.checks)
 
 
 def main() -> None:
@@ -243,8 +316,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--callers", type=int, default=40)
     parser.add_argument("--providers", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="put the table on its page")
     given = parser.parse_args()
-    print(overload_guards(given.callers, given.providers).text(), flush=True)
+    section = overload_guards(given.callers, given.providers, given.seeds)
+    print(section.text(), flush=True)
+    if given.write:
+        write_between(PAGE, "guards", f"{section.table.markdown()}\n\n{section.about}")
 
 
 if __name__ == "__main__":
