@@ -12,6 +12,14 @@ def require(name: str, value: object, wanted: str, good: object) -> None:
         raise ValueError(f"{name} must be {wanted}, not {value!r}")
 
 
+def require_unseen(name: str, value: object, wanted: str, good: object) -> None:
+    """Do the same for what may hold a password: only what has no text is quoted."""
+    if not good:
+        bare = not value or isinstance(value, int | float | type)
+        told = repr(value) if bare else f"a value of the class {type(value).__name__}"
+        raise ValueError(f"{name} must be {wanted}, not {told}")
+
+
 def require_bools(policy: object, *names: str) -> None:
     """Raise `ValueError` for the first field that is not a bool."""
     for name in names:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from rpcguard._checks import require
-from rpcguard._config.options import CHECKS, LIMITS, unknown
+from rpcguard._checks import require, require_unseen
+from rpcguard._config.options import CHECKS, LIMITS, check_one, unknown
 from rpcguard._core.balancing.least_loaded import LeastLoaded
 from rpcguard._core.balancing.least_requests import LeastRequests
 from rpcguard._core.balancing.random import Random
@@ -63,7 +63,7 @@ def read(
     Raises `ValueError` naming the file, the key, the value and a right form.
     """
     try:
-        require("it", document, "a table of options", isinstance(document, Mapping))
+        require_unseen("it", document, "a table of options", isinstance(document, Mapping))
         assert isinstance(document, Mapping)
         return _read(document, written_at, limits)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -112,7 +112,8 @@ def _option(name: str, value: Any, limits: Callable[..., object]) -> object:
     if name == "balancer":
         return _balancer(value)
     if name == "registry":
-        require(name, value, "a URL such as consul://127.0.0.1:8500", isinstance(value, str))
+        wanted = "a URL such as consul://127.0.0.1:8500"
+        require_unseen(name, value, wanted, isinstance(value, str))
         return value
     if name == "limits":
         require(name, value, "a table such as { max_connections = 50 }", isinstance(value, Mapping))
@@ -122,8 +123,7 @@ def _option(name: str, value: Any, limits: Callable[..., object]) -> object:
         value = limits(**{**_LIMITS, **value})
     if name not in CHECKS:
         raise ValueError(unknown(name, KEYS, "it", in_code=False))
-    wanted, good = CHECKS[name]
-    require(name, value, wanted, good(value))
+    check_one(name, value)
     return value
 
 

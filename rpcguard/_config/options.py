@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from rpcguard._checks import is_amount, is_several, is_whole, require
+from rpcguard._checks import is_amount, is_several, is_whole, require, require_unseen
 from rpcguard._core.policies.bundle import OPTIONS, policy_of
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
 """What the options take that set no policy; those that do are in `policies.bundle.OPTIONS`."""
 
 
+SECRET: Final = frozenset({"cert"})
+"""Options that may hold a password, here that of a key: a wrong one is not quoted."""
+
+
 def check(options: Mapping[str, Any], known: Collection[str], where: str) -> None:
     """Check the options of a transport; `where` says who takes them.
 
@@ -134,10 +138,15 @@ def check(options: Mapping[str, Any], known: Collection[str], where: str) -> Non
         if name in OPTIONS:
             policy_of(name, value)
         elif name in CHECKS:
-            wanted, good = CHECKS[name]
-            require(name, value, wanted, good(value))
+            check_one(name, value)
     spoken = options.get("http1", True) or options.get("http2", False)
     require("http1", False, "True, or http2 with it: nothing else is spoken", spoken)
+
+
+def check_one(name: str, value: object) -> None:
+    """Check an option of `CHECKS`, in code or in a file."""
+    wanted, good = CHECKS[name]
+    (require_unseen if name in SECRET else require)(name, value, wanted, good(value))
 
 
 def unknown(name: str, known: Collection[str], where: str, *, in_code: bool = True) -> str:

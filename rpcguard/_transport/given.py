@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rpcguard._checks import is_registry, require
+from rpcguard._checks import is_registry, require_unseen
 from rpcguard.errors import InvalidRegistryURL
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def given_registry(registry: str | Registry | None) -> str | Registry:
         raise InvalidRegistryURL(
             f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
         )
-    require("registry", given, "a URL or an object with `fetch`", is_registry(given))
+    require_unseen("registry", given, "a URL or an object with `fetch`", is_registry(given))
     return given
 
 

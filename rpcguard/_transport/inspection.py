@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._core.nodes.view import ServiceView
+from rpcguard._core.nodes.view import NodeViews, ServiceView, ServiceViews
 from rpcguard._transport.kept import counts_of
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ class Inspection:
 
     def nodes(self, service: str) -> list[NodeView]:
         """Show the live list of a service; empty while its first snapshot is awaited."""
-        return self._service(service.lower()).nodes(self._connections)
+        return NodeViews(self._service(service.lower()).nodes(self._connections))
 
     def services(self) -> list[ServiceView]:
         """Show the services that were called so far, and how their registry does."""
         following, rules = self._following, self._rules
-        return [_view_of(service, following, rules) for service in self._services]
+        return ServiceViews(_view_of(service, following, rules) for service in self._services)
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 
 import pytest
 
 import rpcguard
+from rpcguard._config.options import SECRET
 from rpcguard._core.policies.bundle import OPTIONS, Policies
 from rpcguard.testing import ScriptedRegistry
 from tests.support.library import AsyncTransport, Transport, http
@@ -58,7 +60,44 @@ def test_an_option_of_another_kind_is_named(kind, name, value):
     """Whoever passes the wrong thing hears at once which, and what is wanted."""
     with pytest.raises(ValueError, match=f"^{name} must be .* not ") as caught:
         kind(**{"registry": "static://10.0.0.1:80", name: value})
-    assert repr(value) in str(caught.value)
+    assert name in ("registry", *SECRET) or repr(value) in str(caught.value)
+
+
+WRONG_CERTS = [
+    ("a.pem", "a.key", b"hidden"),
+    {"cert": "a.pem", "password": "hidden"},
+    ("a.pem", "a.key", "hidden", "more"),
+    b"hidden",
+]
+
+
+@pytest.mark.parametrize("cert", WRONG_CERTS, ids=repr)
+def test_what_may_hold_a_password_is_not_quoted(tmp_path, cert):
+    """Neither in code nor in a file, whose faults are logged: the class tells enough."""
+    with pytest.raises(
+        ValueError, match=r"^cert must be .*, not a value of the class (tuple|dict|bytes)$"
+    ) as caught:
+        Transport("static://10.0.0.1:80", cert=cert)
+    assert "hidden" not in str(caught.value)
+    path = tmp_path / "rpcguard.json"
+    path.write_text(json.dumps({"cert": ["a.pem", "a.key", {"password": "hidden"}]}))
+    with pytest.raises(
+        ValueError, match=r"cert must be .*, not a value of the class list$"
+    ) as caught:
+        Transport("static://10.0.0.1:80", config=path)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_registry_of_another_kind_is_not_quoted(tmp_path):
+    """Its URL has a token, wherever it stands."""
+    url = "consul://:hidden@10.0.0.1:8500"
+    with pytest.raises(ValueError, match=r"^registry must be .*, not a value of the class list$"):
+        Transport([url])  # type: ignore[arg-type]
+    path = tmp_path / "rpcguard.json"
+    for document in ({"registry": [url]}, [url]):
+        path.write_text(json.dumps(document))
+        with pytest.raises(ValueError, match=r"must be .*, not a value of the class list$"):
+            Transport(config=path)
 
 
 def test_an_instance_of_a_balancer_comes_with_the_remedy():

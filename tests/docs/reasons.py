@@ -23,6 +23,7 @@ NEEDS = {
     "docs/guides/streams.md": ("httpx_ws", "wsproto"),
     "docs/guides/migrate.md": ("tenacity", "httpx_retries"),
     "docs/guides/sdks.md": ("fastapi", "openai"),
+    "docs/guides/uvloop.md": ("uvloop",),
 }
 """What a page needs beyond the group `test`."""
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from rpcguard import Hedge
+from rpcguard import Event, Hedge
 from tests.support.calls import OK, Flavour, Peer, each, soon
 from tests.support.library import Transport, http
 
@@ -274,3 +274,39 @@ def test_in_threads_the_option_is_an_error_that_says_why():
         pytest.raises(ValueError, match="option hedge wants an AsyncTransport"),
     ):
         client.get("http://orders", extensions={"rpcguard": {"hedge": True}})
+
+
+@each(TASKS)
+async def test_an_incident_switches_hedges_off_through_the_file(make_node, make_caller, tmp_path):
+    """A running transport hedges until the file says not to, and again when the file is as before.
+
+    Also a call that asks for a hedge itself is sent once: the switch wins over code.
+    """
+    path, told = tmp_path / "rpcguard.toml", list[Event]()
+    path.write_text("")
+    held = Held()
+    late, quick = make_node(held), make_node()
+    caller = make_caller(late, quick, hedge=LATE, config=path, on_event=told.append)
+    await ready(caller)
+    assert outcomes(await caller.call()) == ["outrun", "200"]
+    path.write_text('[incident]\nhedge = false\nwhy = "the fleet is full"\n')
+    await soon(lambda: not caller.transport._service("orders").switches.hedge, "it is switched")
+    held.go.set()
+    for options in ({}, {"hedge": True}):
+        held.go.clear()
+        async with anyio.create_task_group() as tasks:
+            answered = list[http.Response]()
+
+            async def call(options=options, answered=answered) -> None:
+                answered.append(await caller.call(extensions={"rpcguard": options}))
+
+            tasks.start_soon(call)
+            await soon(lambda: caller.in_flight, "a call is under way")
+            await anyio.sleep(4 * LATE.delay)
+            assert caller.in_flight == 1
+            held.go.set()
+        assert outcomes(*answered) == ["200"]
+    held.go.clear()
+    path.write_text("# the fleet has room again\n")
+    await soon(lambda: caller.transport._service("orders").switches.hedge, "it is as before")
+    assert [event.code for event in told if event.kind == "config"] == ["switched", "ended"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rpcguard._checks import require
 from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.view import as_html_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +53,9 @@ class Snapshot:
         object.__setattr__(self, "known", known)
         object.__setattr__(self, "max_age", max_age)
         object.__setattr__(self, "left_out", left_out)
+
+    def _repr_html_(self) -> str | None:
+        """Give the nodes as a table, for notebooks."""
+        return as_html_rows(
+            [{name: getattr(node, name) for name in Node.__slots__} for node in self.nodes]
+        )

@@ -23,6 +23,25 @@ def as_html(fields: Mapping[str, object]) -> str:
     return f"<table>{rows}</table>"
 
 
+def as_html_rows(rows: Sequence[Mapping[str, object]]) -> str | None:
+    """Write a table of things of one kind; columns in which nothing is known are left out.
+
+    None where there are no rows: then a notebook shows the text.
+    """
+    if not rows:
+        return None
+    names = [name for name in rows[0] if any(row[name] not in (None, "", {}) for row in rows)]
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_cell(row[name])}</td>' for name in names)}</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else escape(plain(str(value)))
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionCounts:
     """The connections of a node, and the calls that wait for one, over all event loops."""
@@ -97,7 +116,18 @@ class NodeView:
 
     def _repr_html_(self) -> str:
         """Give the view as a table, for notebooks."""
-        return as_html({**self.as_dict(), "node": f"{self.node.id} at {self.node.address}"})
+        return as_html(self._shown())
+
+    def _shown(self) -> dict[str, object]:
+        return {**self.as_dict(), "node": f"{self.node.id} at {self.node.address}"}
+
+
+class NodeViews(list[NodeView]):
+    """The live list of a service at the moment of asking, one table in a notebook."""
+
+    def _repr_html_(self) -> str | None:
+        """Give the list as a table, for notebooks."""
+        return as_html_rows([view._shown() for view in self])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +165,14 @@ class ServiceView:
     def _repr_html_(self) -> str:
         """Give the view as a table, for notebooks."""
         return as_html(self.as_dict())
+
+
+class ServiceViews(list[ServiceView]):
+    """The services of a transport at the moment of asking, one table in a notebook."""
+
+    def _repr_html_(self) -> str | None:
+        """Give the services as a table, for notebooks."""
+        return as_html_rows([view.as_dict() for view in self])
 
 
 class Census(NamedTuple):
