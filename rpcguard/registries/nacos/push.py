@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,11 +47,22 @@ _FINE: Final = 200
 _REFUSED: Final = (401, 403)
 """Its codes for a token that is not right, or no more."""
 
+_OF_SERVICE: Final = (400, 401, 403, 404, 500)
+"""Its codes for a question that it does not like; with others it does not like the connection."""
+
+_FRESH: Final = 600.0
+"""Seconds for which a new token is not what is wrong: the service is another's. Nacos lets tokens
+live for five hours."""
+
 Json = Mapping[str, Any]
 
 
 Token = Callable[[str | None], Awaitable[str | None]]
 """Gives a token other than the refused one; None where nobody has to log in."""
+
+
+class _RefusedError(RegistryError):
+    """What the server says of one question, and of no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,8 @@ class Subscribed:
     number: int = 0
     watchers: int = 0
     asked: bool = False
+    fault: str | None = None
+    """Why the server gives none, of this service alone."""
 
 
 class NacosPush:
@@ -105,6 +119,7 @@ class NacosPush:
         self._news = anyio.Event()
         self._wanted = anyio.Event()
         self._failure: str | None = None
+        self._fresh_until = -math.inf
         self.live: bool = False
 
     @contextmanager
@@ -136,27 +151,31 @@ class NacosPush:
         The number of the list that is given is then `subscribed.number`.
         """
         while subscribed.list is None or subscribed.number == seen:
-            if self._failure is not None:
-                raise RegistryError(self._failure)
+            if failure := self._failure or subscribed.fault:
+                raise RegistryError(failure)
             news = self._news
             await news.wait()
         return subscribed.list
 
     def stop(self) -> None:
-        """End the stream."""
+        """End the stream; whoever still waits gets an error."""
         task, self._task = self._task, None
-        self.live = False
         if task is not None:
             task.cancel()
+        self._fail("the push was stopped")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._task is not task:
             return  # another one has begun
-        self._task, self.live = None, False
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        self._fail(str(error) if isinstance(error, RegistryError) else repr(error))
+
+    def _fail(self, failure: str) -> None:
+        self.live = False
         for subscribed in self._services.values():
             subscribed.asked = False
-        error = None if task.cancelled() else task.exception()
-        self._failure = str(error) if isinstance(error, RegistryError) else repr(error)
+        self._failure = failure
         self._tell()
 
     def _tell(self) -> None:
@@ -176,6 +195,8 @@ class NacosPush:
             tls = await to_thread.run_sync(tls.context)
         async with connected(host, port, tls=tls, patience=_ANSWER_WITHIN) as channel:
             self._token = await self._new_token(self._refused)
+            if self._refused is not None:
+                self._refused, self._fresh_until = None, anyio.current_time() + _FRESH
             await self._ask(channel, "ServerCheckRequest", {})
             stream = channel.open(_STREAM)
             try:
@@ -193,8 +214,11 @@ class NacosPush:
             "abilityTable": {},
         }
         await stream.send(self._packed("ConnectionSetupRequest", setup))
+        message = None
         with anyio.move_on_after(_ACK_WITHIN):
-            await stream.receive()
+            message = await stream.receive()
+        if message is not None:
+            await self._take_in(stream, message)
 
     async def _both(self, channel: GrpcChannel, stream: GrpcStream) -> None:
         failure: RegistryError | None = None
@@ -213,10 +237,21 @@ class NacosPush:
             for service, subscribed in list(self._services.items()):
                 if not subscribed.asked:
                     subscribed.asked = True
-                    named = self._named(service)
-                    self._take(service, await self._ask(channel, "SubscribeServiceRequest", named))
+                    await self._subscribe(channel, service, subscribed)
             self.live = True
             await self._wanted.wait()
+
+    async def _subscribe(self, channel: GrpcChannel, service: str, subscribed: Subscribed) -> None:
+        number = subscribed.number
+        try:
+            answer = await self._ask(channel, "SubscribeServiceRequest", self._named(service))
+        except _RefusedError as error:
+            subscribed.fault = str(error)
+            self._tell()
+            return
+        # What was pushed meanwhile is as new at least, whichever of the two was sent first.
+        if subscribed.number == number:
+            self._take(service, answer)
 
     def _named(self, service: str) -> dict[str, object]:
         of = self._subscribing
@@ -230,15 +265,19 @@ class NacosPush:
 
     async def _hear(self, stream: GrpcStream) -> None:
         while (message := await stream.receive()) is not None:
-            kind, body = _unpacked(message)
-            if kind == "NotifySubscriberRequest":
-                name = part(body, "serviceInfo").get("name")
-                self._take(str(name).rpartition("@@")[2], body)
-            elif kind == "ConnectResetRequest":
-                return  # it wants to be left, for a rebalance
-            if "requestId" in body:
-                answer = {"requestId": body["requestId"], "resultCode": _FINE}
-                await stream.send(self._packed(kind.replace("Request", "Response"), answer))
+            await self._take_in(stream, message)
+
+    async def _take_in(self, stream: GrpcStream, message: bytes) -> None:
+        kind, body = _unpacked(message)
+        if kind == "NotifySubscriberRequest":
+            name = part(body, "serviceInfo").get("name")
+            self._take(str(name).rpartition("@@")[2], body)
+        elif kind == "ConnectResetRequest":
+            self._preferred = (self._preferred + 1) % len(self._places)
+            raise RegistryError("the server wants to be left, for a rebalance")
+        if "requestId" in body:
+            answer = {"requestId": body["requestId"], "resultCode": _FINE}
+            await stream.send(self._packed(kind.replace("Request", "Response"), answer))
 
     def _take(self, service: str, body: Json) -> None:
         subscribed, found = self._services.get(service), body.get("serviceInfo")
@@ -256,10 +295,12 @@ class NacosPush:
         _, found = _unpacked(answer)
         if found.get("resultCode") == _FINE:
             return found
-        if found.get("errorCode") in _REFUSED:
+        code, text = found.get("errorCode"), str(found.get("message"))[:200]
+        told = f"{channel.shown}: {kind}: code {code}: {text}"
+        if code in _REFUSED and self._token and anyio.current_time() >= self._fresh_until:
             self._refused = self._token
-        told = str(found.get("message"))[:200]
-        raise RegistryError(f"{channel.shown}: {kind}: code {found.get('errorCode')}: {told}")
+            raise RegistryError(told)
+        raise _RefusedError(told) if code in _OF_SERVICE else RegistryError(told)
 
     def _packed(self, kind: str, body: Json) -> bytes:
         headers = {} if self._token is None else {"accessToken": self._token}

@@ -13,7 +13,7 @@ import trustme
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import PushingRegistry
 from rpcguard.registries.nacos import NacosRegistry
-from rpcguard.registries.nacos.push import _PAYLOAD
+from rpcguard.registries.nacos.push import _PAYLOAD, NacosPush, PushedGroup
 from tests.support.grpc_peer import grpc_peer
 
 
@@ -183,6 +183,180 @@ async def test_a_stream_that_ends(way):
                 with pytest.raises(RegistryError):
                     await following()
             assert len(talks) == number
+
+
+async def test_who_waits_hears_that_the_registry_was_closed():
+    """Also who does not wait at that moment."""
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        await nacos.set_up()
+        await nacos.subscribed(1)
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, _),
+        registry_of(port) as registry,
+        pushes(registry) as following,
+        pushes(registry, "stock") as other,
+    ):
+        assert await following() == [1]
+        waiting = asyncio.create_task(other())
+        await asyncio.sleep(0)
+        await registry.aclose()
+        for late in (waiting, following()):
+            with pytest.raises(RegistryError, match="was stopped"):
+                await late
+
+
+@pytest.mark.parametrize("push_first", [True, False])
+async def test_a_push_beside_the_answer_to_a_subscription(push_first):
+    """It counts, whichever of the two comes first: one stream is read sooner than the other."""
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        stream = await nacos.set_up()
+        answer = nacos.next
+        nacos.next += 2
+        await talk.message(answer)
+        await talk.begin(answer)
+        notice = packed("NotifySubscriberRequest", serviceInfo=service(1, 2))
+        if push_first:
+            await talk.send(notice, stream)
+        told = packed("SubscribeServiceResponse", resultCode=200, serviceInfo=service(1))
+        await talk.send(told, answer)
+        talk.finish(stream=answer)
+        if not push_first:
+            await talk.send(notice, stream)
+        await nacos.answer("SubscribeServiceResponse", resultCode=200, serviceInfo=service(9))
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, _),
+        registry_of(port) as registry,
+        pushes(registry) as following,
+        pushes(registry, "stock") as other,
+    ):
+        last = await following()
+        await other()  # by then all that is about the first one has come
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                last = await following()
+        assert last == [1, 2]
+
+
+async def test_a_service_that_is_refused_costs_no_other_its_push():
+    """It is told to who wants that one, and the stream goes on."""
+    go = asyncio.Event()
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        stream = await nacos.set_up()
+        await nacos.subscribed(1)
+        await nacos.answer("ErrorResponse", resultCode=500, errorCode=403, message="denied")
+        await go.wait()
+        await talk.send(packed("NotifySubscriberRequest", serviceInfo=service(2)), stream)
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, talks),
+        registry_of(port) as registry,
+        pushes(registry) as following,
+    ):
+        assert await following() == [1]
+        async with pushes(registry, "secret") as other:
+            with pytest.raises(RegistryError, match="code 403: denied"):
+                await other()
+        go.set()
+        assert await following() == [2]
+        assert len(talks) == 1
+
+
+async def test_a_token_that_is_refused():
+    """An old one ends the stream, for the next has a new one; a new one is not what is wrong."""
+    tokens = []
+
+    async def token(refused):
+        tokens.append(refused)
+        return f"token {len(tokens)}"
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        await nacos.set_up()
+        await nacos.answer("ErrorResponse", resultCode=500, errorCode=403, message="no")
+        await nacos.answer("ErrorResponse", resultCode=500, errorCode=301, message="who?")
+        await asyncio.Event().wait()
+
+    async with grpc_peer(script) as (port, talks):
+        push = NacosPush([("127.0.0.1", port)], PushedGroup("", "G", ""), token)
+        with push.listening("orders") as orders, pytest.raises(RegistryError, match="code 403"):
+            await push.next(orders, 0)
+        with push.listening("orders") as orders, push.listening("stock") as stock:
+            with pytest.raises(RegistryError, match="code 403"):
+                await push.next(orders, 0)
+            with pytest.raises(RegistryError, match="code 301"):
+                await push.next(stock, 0)
+        assert tokens == [None, "token 1"]
+        assert len(talks) == 2
+
+
+async def test_a_server_that_wants_to_be_left_is_left():
+    """The next connection goes to another one: for a rebalance its own would come back to it."""
+    go = asyncio.Event()
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        stream = await nacos.set_up()
+        await nacos.subscribed(1)
+        await go.wait()
+        await talk.send(packed("ConnectResetRequest", requestId="1"), stream)
+        await asyncio.Event().wait()
+
+    async def good(talk):
+        nacos = NacosTalk(talk)
+        await nacos.set_up()
+        await nacos.subscribed(2)
+        await asyncio.Event().wait()
+
+    async with grpc_peer(script) as (first, _), grpc_peer(good) as (second, talks):
+        places = f"127.0.0.1:{first - 1000},127.0.0.1:{second - 1000}"
+        registry = NacosRegistry.from_url(f"nacos://{places}")
+        registry._pushes = True
+        async with pushes(registry) as following:
+            assert await following() == [1]
+            go.set()
+            with pytest.raises(RegistryError, match="to be left"):
+                await following()
+        async with pushes(registry) as following:
+            assert await following() == [2]
+        await registry.aclose()
+        assert len(talks) == 1
+
+
+async def test_a_question_before_the_setup_is_acknowledged():
+    """Servers before 2.4 acknowledge nothing, and what they ask meanwhile is answered."""
+    heard = asyncio.get_running_loop().create_future()
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        await nacos.answer("ServerCheckResponse", resultCode=200)
+        stream = nacos.next
+        nacos.next += 2
+        await talk.message(stream)
+        await talk.begin(stream)
+        await talk.send(packed("ClientDetectionRequest", requestId="9"), stream)
+        heard.set_result(unpacked(await talk.message(stream)))
+        await nacos.subscribed(1)
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, _),
+        registry_of(port) as registry,
+        pushes(registry) as following,
+    ):
+        assert await following() == [1]
+        kind, _, body = await heard
+        assert (kind, body["requestId"]) == ("ClientDetectionResponse", "9")
 
 
 async def test_a_closed_port():
