@@ -116,7 +116,9 @@ class PolarisRegistry:
         if code != _OK:
             raise _error(answer, document)
         rules = part(document, "routing")
-        return routes_of_polaris(rules, service=service, caller=self._caller)
+        return routes_of_polaris(
+            rules, service=service, namespace=self._namespace, caller=self._caller
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""

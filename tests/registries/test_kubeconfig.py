@@ -182,6 +182,7 @@ def test_what_cannot_be_done_is_told(written, parts, said):
     ("text", "said"),
     [
         ("a: [", "it is no YAML"),
+        ("a: !!int ''", "it is no YAML"),
         pytest.param("[" * 100_000, "it is nested too deeply", id="deep"),
         ("- a", "the file is no mapping"),
         ("{}", "no context is named"),

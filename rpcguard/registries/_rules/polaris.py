@@ -23,12 +23,13 @@ _ONE_OF: Final = ("EXACT", "IN")
 
 
 def routes_of_polaris(
-    routing: Mapping[str, object], *, service: str, caller: str | None = None
+    routing: Mapping[str, object], *, service: str, namespace: str, caller: str | None = None
 ) -> list[Route]:
     """Read the rules for calls to a service, `inbounds`; the caller's own, `outbounds`, are not.
 
-    Calls with a mark go by lanes, not by these. Raises `ValueError` naming the rule, the field and
-    the value.
+    The caller is of the same `namespace`: a rule for callers of another one is none here. Calls
+    with a mark go by lanes, not by these. Raises `ValueError` naming the rule, the field and the
+    value.
     """
     routes: list[Route] = []
     met: list[Mapping[str, Wanted]] = []  # what an earlier rule is about is never a later one's
@@ -39,7 +40,7 @@ def routes_of_polaris(
         name = next((str(end["name"]) for end in ends if end.get("name")), f"inbound {number}")
         weighted = _weighted(ends, f"rule {name!r}")
         for source in listed(rule, "sources") or [{}]:
-            when = _when(mapping(source), f"rule {name!r}", caller)
+            when = _when(mapping(source), f"rule {name!r}", caller, namespace)
             if when is not None and weighted and when not in met:
                 met.append(when)
                 routes += _routes(f"{name} {len(met)}", when, weighted)
@@ -85,9 +86,11 @@ def _weight(end: Mapping[str, object], where: str) -> float:
 
 
 def _when(
-    source: Mapping[str, object], where: str, caller: str | None
+    source: Mapping[str, object], where: str, caller: str | None, namespace: str
 ) -> Mapping[str, Wanted] | None:
     """Give what a call must have; None where the rule is of another caller."""
+    if (source.get("namespace") or _ANY) not in (_ANY, namespace):
+        return None
     name = source.get("service") or _ANY
     if name != _ANY:
         if caller is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.routing.documents import MOST_BYTES
 from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.documents import ODD_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ def mapping_from_yaml(text: str, *, name: str) -> Mapping[str, object]:
     yaml, loader = _loader()
     try:
         found = yaml.load(text, Loader=loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, *ODD_TAGS) as error:
         raise ValueError(f"{name}: it is no YAML that is read here: {_short(error)}") from None
     if found is None:
         return {}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 32 * 1024 * 1024
 """How long a document may be: 25,000 nodes with a kilobyte of metadata each fit."""
+ODD_TAGS = (LookupError, AttributeError, TypeError)
+"""What PyYAML raises for a value that is none of the kind that it is marked as, `!!int ""`."""
 MOST_SERVICES = 1024
 """The number of services that a registry remembers: their names may come from anywhere."""
 MOST_PARTS = 2_000_000

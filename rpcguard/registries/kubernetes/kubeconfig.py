@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from rpcguard.registries._shared.documents import ODD_TAGS
+
 _HOME: Final = "~/.kube/config"
 _SERVER: Final = re.compile(
     r"https?://(\[[0-9a-fA-F:.]+\]|[^/?#@\[\]:\s]+)(:[0-9]{1,5})?(/[^?#\s]*)?", re.IGNORECASE
@@ -138,7 +140,7 @@ def _parsed(text: str) -> object:
         raise ValueError("it is YAML, for which: pip install 'rpcguard[kubernetes]'") from None
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *ODD_TAGS) as error:
         raise ValueError(f"it is no YAML: {str(error).splitlines()[0]}") from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

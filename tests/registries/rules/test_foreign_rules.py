@@ -100,6 +100,9 @@ def test_force_fails_calls_and_a_disabled_rule_does_nothing():
         ("1: a number", "a mapping is wanted"),
         ("tags: [", "no YAML"),
         ("tags: " + "[" * 2000, "no YAML"),
+        ("tags: !!int ''", "no YAML"),
+        ("tags: !!bool maybe", "no YAML"),
+        ("tags: !!timestamp soon", "no YAML"),
         ("a" * 1_048_577, "more than 1048576"),
     ],
 )
@@ -288,7 +291,8 @@ def test_all_rules_of_a_service_go_together():
 
 
 def polaris(*inbounds: Any, caller: str | None = None) -> list[Route]:
-    return routes_of_polaris({"inbounds": list(inbounds)}, service="orders", caller=caller)
+    rules = {"inbounds": list(inbounds)}
+    return routes_of_polaris(rules, service="orders", namespace="default", caller=caller)
 
 
 def inbound(sources: list[Any], *ends: dict[str, Any]) -> dict[str, Any]:
@@ -350,6 +354,13 @@ def test_the_first_rule_for_a_call_wins_and_callers_are_told_apart():
     with pytest.raises(ValueError, match="caller=NAME"):
         polaris(of_shop)
     assert polaris({"destinations": [{"service": "billing"}]}) == []
+
+
+@pytest.mark.parametrize(("namespace", "routes"), [("default", 1), ("*", 1), ("test", 0)])
+def test_callers_of_another_namespace_have_rules_of_their_own(namespace, routes):
+    """Those of the test environment are not for who calls in production."""
+    source = {"service": "*", "namespace": namespace}
+    assert len(polaris(inbound([source], {"metadata": {"env": exact("a")}}))) == routes
 
 
 @pytest.mark.parametrize(
