@@ -12,6 +12,7 @@ from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from rpcguard._core.service.picker import HEDGE
 from rpcguard._process import process_began
 from rpcguard._text import percent
 from rpcguard._version import __version__
@@ -179,6 +180,8 @@ def _last_picks(picks: list[PickRecord], mark: str) -> str:
 def _pick(pick: PickRecord) -> str:
     told = [f"{max(time.monotonic() - pick.at, 0.0):.1f} s ago: {_compared(pick)}"]
     told += _routed(pick)
+    if pick.why.startswith(HEDGE):
+        told.append(HEDGE)
     if pick.panic:
         told.append("the least bad, since none was eligible")
     if pick.tried:
@@ -214,6 +217,7 @@ def _told(service: ServiceView, views: list[NodeView]) -> str:
         told.append(f"answered {service.age:.1f} s ago")
     if service.retries:
         told.append(f"{service.retries} retries lately, of {service.budget} that its calls allow")
+    told += _held_back(service)
     if service.refused:
         told.append(f"{service.refused} more are outside of allowed_networks")
     if service.trouble is not None:
@@ -223,6 +227,18 @@ def _told(service: ServiceView, views: list[NodeView]) -> str:
     if service.rules_trouble is not None:
         told.append(f"rules refused: {service.rules_trouble}")
     return "; ".join(told)
+
+
+def _held_back(service: ServiceView) -> Iterator[str]:
+    if service.limit is not None:
+        yield f"{service.limit} calls at a time at most"
+    if service.throttled:
+        yield f"throttled: {percent(service.throttled)} of its calls are refused"
+    if service.hedges is not None:
+        after = service.hedge_delay
+        late = "no hedges now" if after is None else f"hedged after {after * 1000:.1f} ms"
+        counts = [f"{count} {result}" for result, count in sorted(service.hedges.items())]
+        yield f"{late}{': ' if counts else ''}{', '.join(counts)}"
 
 
 def _row(view: NodeView) -> str:

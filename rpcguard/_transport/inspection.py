@@ -92,4 +92,5 @@ def _view_of(service: Service, following: Subscriptions, rules: Rules | None) ->
         budget=budget,
         rules_age=None if rules is None else rules.age(service.name),
         rules_trouble=None if rules is None else rules.trouble(service.name),
+        **service.pressure()._asdict(),
     )

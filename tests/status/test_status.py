@@ -14,6 +14,7 @@ import uvicorn
 import rpcguard
 from rpcguard import Snapshot
 from rpcguard._core.nodes.view import RouteView, ServiceView
+from rpcguard._core.service.picker import HEDGE
 from rpcguard._core.service.records import PickRecord
 from rpcguard._status.app import asgi_status
 from tests.support.browser import browser
@@ -264,7 +265,7 @@ class Fixed:
         out = tuple((f"n{number}", "offline") for number in range(7))
         return [
             PickRecord(time.monotonic(), "n1", (("n1", 0.5), ("n2", 1.5)), (), out, False),
-            PickRecord(time.monotonic(), EVIL, (), ("n1", "n2"), (), True),
+            PickRecord(time.monotonic(), EVIL, (), ("n1", "n2"), (), True, why=f"{HEDGE}: x"),
         ]
 
     def services(self) -> list[ServiceView]:
@@ -275,6 +276,10 @@ class Fixed:
                 *("billing", f"Registry({EVIL})", True, True, 93.0, trouble),
                 rules_age=4.2,
                 rules_trouble=f"route 'a': share {EVIL}",
+                limit=7,
+                throttled=0.25,
+                hedge_delay=0.012,
+                hedges={"won": 3, "cap": 1},
             ),
             ServiceView("shipping", "Registry()", False, False, None, None),
         ]
@@ -344,6 +349,15 @@ async def test_rules_that_were_refused():
         services = (await viewer.get("/nodes.json")).json()["services"]
     assert "; rules of 4.2 s ago; rules refused: route &#x27;a&#x27;: share &lt;script&gt;" in page
     assert [one["rules_age"] for one in services] == [None, 4.2, None]
+
+
+async def test_what_is_held_back_and_sent_twice():
+    """The limit, the throttle and the hedges of a service, and which of its picks was a hedge."""
+    async with viewing(Fixed()) as client:
+        page = (await client.get("/")).text
+    assert "; 7 calls at a time at most; throttled: 25.0% of its calls are refused" in page
+    assert "; hedged after 12.0 ms: 1 cap, 3 won" in page
+    assert f"; {HEDGE}; the least bad" in page
 
 
 async def test_a_route_that_its_guard_holds_back():

@@ -65,6 +65,8 @@ async def test_the_first_good_answer_counts_and_the_other_is_called_off(make_nod
     assert caller.in_flight == 0
     assert caller.view(late).failures == 0
     assert caller.transport._service("orders").calls == 0
+    (service,) = caller.transport.services()
+    assert service.hedges == {"won": 1}
     held.go.set()
     await soon(lambda: not late.open, "the connection of the loser is closed")
 
@@ -86,6 +88,7 @@ async def test_the_first_attempt_may_win_after_all(make_node, make_caller):
         response = await caller.call()
     assert (nodes_of(response), outcomes(response)) == ([later.port, late.port], ["outrun", "200"])
     assert caller.in_flight == 0
+    assert caller.transport.services()[0].hedges == {"lost": 1}
     second.go.set()
 
 

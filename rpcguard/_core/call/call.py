@@ -255,6 +255,8 @@ class Call:
             self._tell_hedge("won" if sent.hedge else "lost")
 
     def _tell_hedge(self, result: str, reason: str = "") -> None:
+        if not reason:
+            self._service.hedged(result)
         if self._on_hedge is not None:
             self._on_hedge(self._service, result, reason)
 

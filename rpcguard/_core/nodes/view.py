@@ -157,6 +157,15 @@ class ServiceView:
     before it answered."""
     rules_trouble: str | None = None
     """Why what the source of its rules says now was not taken."""
+    limit: int | None = None
+    """Calls that may be under way by `OverloadPolicy`; None without a limit."""
+    throttled: float = 0.0
+    """The share of its calls that the throttle refuses now."""
+    hedge_delay: float | None = None
+    """Seconds after which a call is hedged; None where none is, and while the service is slow."""
+    hedges: Mapping[str, int] | None = None
+    """Late calls so far, by what came of them: `won`, `lost`, or why there was no hedge, such as
+    `cap`; None where no call is hedged."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the view as plain values that `json.dumps` takes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -42,6 +42,8 @@ class Hedger:
     def __init__(self, policy: Hedge, now: float) -> None:
         self.policy: Hedge = policy
         self.delay: float | None = None
+        self.results: Counter[str] = Counter()
+        """What came of late calls: `won`, `lost`, or why there was no hedge."""
         self._counts = RollingCounts(_WINDOW, now)  # total: answers; marked: hedges
         self._times: deque[float] = deque(maxlen=_KEPT)
         self._unseen = 0

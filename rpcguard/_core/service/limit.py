@@ -69,7 +69,7 @@ class Limiter:
         if self._adaptive is not None and in_flight > int(self._limit):
             words = f"the service bears {int(self._limit)} calls at a time"
             return Rejection("adaptive", words, SHORT_PAUSE)
-        probability = self._probability(now)
+        probability = self.probability(now)
         if probability and self._rng.random() < probability:
             throttle = self.policy.throttle
             assert throttle is not None
@@ -90,7 +90,7 @@ class Limiter:
         ended.advance(now)
         # The one more is the attempt that is to be repeated: alone it is no trouble of a service.
         good = sent.total <= throttle.retries * ended.marked + 1
-        return (good or ended.total < throttle.floor) and not self._probability(now)
+        return (good or ended.total < throttle.floor) and not self.probability(now)
 
     def sent(self, now: float) -> None:
         """Count an attempt."""
@@ -132,7 +132,8 @@ class Limiter:
         most = self.policy.max_per_node
         return () if most is None else tuple(one for one in listed if one.in_flight >= most)
 
-    def _probability(self, now: float) -> float:
+    def probability(self, now: float) -> float:
+        """Give the probability with which the throttle refuses a call."""
         throttle = self.policy.throttle
         if throttle is None:
             return 0.0

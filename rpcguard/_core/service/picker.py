@@ -25,6 +25,7 @@ _RECORDS: Final = 64
 
 TRIAL: Final = "half-open, and its trial is due"
 LEAST_BAD: Final = "nothing is eligible, and it is the least bad"
+HEDGE: Final = "a second attempt beside a late one"
 SAME: Final = "the last node once more: only its connection had ended"
 """Why a node was picked, for `explain`, where nothing was drawn."""
 
@@ -241,6 +242,12 @@ class Picker:
         why: str,
     ) -> Lease:
         return self.lease(live, now, compared, tried, why=why, proof=True)
+
+    def tell_hedge(self) -> None:
+        """Let the record of the last pick say that it is a hedge."""
+        live, now, proof, why, compared, tried, excluded = self._records[-1]
+        told = f"{HEDGE}: {why}" if why else HEDGE
+        self._records[-1] = (live, now, proof, told, compared, tried, excluded)
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""

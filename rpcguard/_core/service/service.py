@@ -19,6 +19,7 @@ from rpcguard._core.service.listing import Listing
 from rpcguard._core.service.picker import Picker
 from rpcguard._core.service.records import Settled, settled_by
 from rpcguard._core.service.turns import OneCall
+from rpcguard._core.service.views import Pressure, pressure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,15 +181,28 @@ class Service(Listing):
         return lease
 
     def _is_throttled(self, now: float) -> bool:
-        limiter = self.limiter
-        return limiter is not None and not limiter.allows_retry(self._calls, now)
+        return self.limiter is not None and not self.limiter.allows_retry(self._calls, now)
 
     def hedge(self, late: Lease, ask: Ask | None = None) -> Lease | HedgeDenial:
         """Pick another node for a call whose attempt is late, and pay for it."""
         if self._is_nested():
             return "no_other_node"
-        found = self._alone(partial(self._hedge, late, ask))
+        found = self._alone(partial(self._tell_hedge, late, ask))
         self._deliver()
+        return found
+
+    def hedged(self, result: str) -> None:
+        """Note whether a hedge was faster than its first attempt, `won`, or not, `lost`."""
+        if self.hedger is not None and not self._is_nested():
+            self._alone(partial(self.hedger.results.update, (result,)))
+
+    def _tell_hedge(self, late: Lease, ask: Ask | None) -> Lease | HedgeDenial:
+        found = self._hedge(late, ask)
+        if isinstance(found, str):
+            assert self.hedger is not None
+            self.hedger.results[found] += 1
+        else:
+            self._picker.tell_hedge()
         return found
 
     def _hedge(self, late: Lease, ask: Ask | None) -> Lease | HedgeDenial:
@@ -295,6 +309,10 @@ class Service(Listing):
     def retries(self) -> tuple[int, int]:
         """Show how many retries were made in the budget's window, and how many it allows."""
         return self._alone(lambda: self._budget.spent(self.clock()))
+
+    def pressure(self) -> Pressure:
+        """Show what is held back, and what is sent twice."""
+        return self._alone(lambda: pressure(self.limiter, self.hedger, self.clock()))
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""

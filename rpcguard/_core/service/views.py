@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rpcguard._core.balancing.subset import OUTSIDE
 from rpcguard._core.nodes.view import NodeView
 from rpcguard._core.service.records import PickRecord as PickRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import State
     from rpcguard._core.nodes.view import ConnectionCounts
+    from rpcguard._core.service.hedger import Hedger
+    from rpcguard._core.service.limit import Limiter
     from rpcguard._core.service.roster import Roster
 
 
@@ -68,3 +72,22 @@ def _with_subset(reason: str | None, live: LiveNode) -> str | None:
     if not live.outside:
         return reason
     return f"{reason}, {OUTSIDE}" if reason else OUTSIDE
+
+
+class Pressure(NamedTuple):
+    """What a service holds back, and what it sends twice; the fields of `ServiceView`."""
+
+    limit: int | None
+    throttled: float
+    hedge_delay: float | None
+    hedges: Mapping[str, int] | None
+
+
+def pressure(limiter: Limiter | None, hedger: Hedger | None, now: float) -> Pressure:
+    """Show the guards of a service, as far as it has any."""
+    return Pressure(
+        None if limiter is None else limiter.limit,
+        0.0 if limiter is None else limiter.probability(now),
+        None if hedger is None else hedger.delay,
+        None if hedger is None else dict(hedger.results),
+    )

@@ -138,3 +138,30 @@ def test_a_wrong_policy_is_refused_by_name(field, value):
     """It is told where it is made, not at the first call."""
     with pytest.raises(ValueError, match=field):
         Hedge(**{field: value})
+
+
+def test_explain_says_which_pick_was_a_hedge():
+    """And the counts say what came of late calls: won, lost, or why there was no hedge."""
+    stage = taught(hedge=Hedge(cap=1.0))
+    assert isinstance(hedge(stage), Lease)
+    first, second = stage.service.explain()[-2:]
+    assert second.tried == (first.picked,)
+    assert second.why.startswith("a second attempt beside a late one: ")
+    assert not first.why.startswith("a second")
+    for result in ("won", "won", "lost"):
+        stage.service.hedged(result)
+    answer(stage, 80, factor=2.0)
+    assert hedge(stage) == "slow"
+    shown = stage.service.pressure()
+    assert (shown.hedges, shown.hedge_delay) == ({"won": 2, "lost": 1, "slow": 1}, None)
+
+
+def test_a_service_shows_what_it_holds_back():
+    """Its limit, and the share that its throttle refuses; nothing of hedges where none are made."""
+    stage = Stage("a", overload=OverloadPolicy(max_in_flight=7, throttle=Throttle()))
+    assert stage.service.pressure() == (7, 0.0, None, None)
+    for _ in range(10):
+        stage.end(stage.pick(), SICK)
+    assert stage.service.pressure().throttled == 0.9
+    stage.service.hedged("won")
+    assert Stage("a").service.pressure() == (None, 0.0, None, None)
