@@ -128,11 +128,15 @@ class AdsBooks:
         self._connected = False
 
     def want(self, names: Mapping[str, Iterable[str]]) -> None:
-        """Say what is wanted from now on, by type; nothing else is kept."""
+        """Say what is wanted from now on, by type.
+
+        Nothing else is kept but what is asked for still, which is told when it changes and not when
+        it is wanted again.
+        """
         now = self._clock()
         for url, kind in self._types.items():
             kind.names = frozenset(names.get(url, ()))
-            for name in kind.held.keys() - kind.names:
+            for name in kind.held.keys() - kind.names - kind.asked:
                 del kind.held[name]
             kind.since = {
                 name: kind.since.get(name, now) for name in kind.names if name not in kind.held
@@ -222,7 +226,7 @@ class AdsBooks:
                 seen.add(name)
                 if twice:
                     raise ValueError("it is there twice")
-                if packed.value and name in kind.names:
+                if packed.value and name in kind.names | kind.asked:
                     self._hold(kind, name, packed.value)
             except ValueError as error:
                 faults.append(f"{name or 'a resource'}: {error}")

@@ -373,6 +373,20 @@ def test_refusals_have_pauses():
     assert [one["version_info"] for one in talk.asked()] == ["4"]
 
 
+def test_what_is_wanted_again_is_still_there():
+    """A type that nobody wants goes on to be asked for, and the same names are not asked twice."""
+    talk, _ = full()
+    talk.asked()
+    assert addresses(talk.say(CLUSTER_TYPE, "2", dns_cluster("orders", "x.test", 80))) == [
+        "x.test:80"
+    ]
+    talk.asked()
+    moved = endpoints("orders", places(("10.0.0.2", 2)))
+    talk.say(ENDPOINT_TYPE, "2", moved)
+    talk.asked()
+    assert addresses(talk.say(CLUSTER_TYPE, "3", cluster("orders"))) == ["10.0.0.2:2"]
+
+
 def test_priorities_have_an_end():
     """One beyond it would come after the next cluster of an aggregate."""
     talk = Talk("endpoints")
@@ -423,4 +437,7 @@ def test_nobody_asks_for_everything():
     assert talk.asked() == []
     talk.books.take(response(CLUSTER_TYPE, "2", cluster("orders")))
     assert [one["resource_names"] for one in talk.asked()] == [["orders"]]
+    assert talk.books.holds_some
+    talk.books.begin()
+    talk.books.want({})
     assert not talk.books.holds_some
