@@ -197,8 +197,8 @@ class AdsBooks:
         response = RESPONSE.decode(message)
         self.answered = True
         kind = self._types.get(response.get("type_url", ""))
-        if kind is None:
-            return  # a type that was not asked for
+        if kind is None or not kind.names | kind.asked:
+            return  # not asked for: acknowledged without a name, it would be asked for as a whole
         resources = response.get("resources", [])
         faults, seen = self._take_all(kind, resources)
         if kind.url in _WHOLE:

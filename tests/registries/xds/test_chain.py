@@ -340,7 +340,10 @@ def test_a_sign_of_life(caplog):
 def test_types_that_were_not_asked_for():
     """An answer of one is nothing, and a resource of one in another answer is refused."""
     talk = Talk("endpoints")
+    talk.asked()
     talk.books.take(response("type.googleapis.com/other", "1", b"\xff"))
+    talk.books.take(response(CLUSTER_TYPE, "1", cluster("orders")))
+    assert talk.asked() == []
     wrong = {"type_url": CLUSTER_TYPE, "value": cluster("orders")}
     talk.books.take(response(ENDPOINT_TYPE, "1", resources=[wrong]))
     assert talk.look() is None
