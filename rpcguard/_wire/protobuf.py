@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MOST_PARTS: Final = 2_000_000
 """How many fields a message may have, those of its parts included: of empty ones alone, 32 MiB
@@ -91,12 +91,21 @@ class Message:
 
     def decode(self, data: bytes, *, most_parts: int = MOST_PARTS) -> Any:
         """Read a message; raise `ValueError` for what is none, too deep, or of too many parts."""
-        found: dict[str, Any] = {}
-        try:
-            _Reader(data, most_parts).read(self, 0, len(data), found, 0)
-        except (IndexError, UnicodeDecodeError) as error:
-            raise ValueError(f"it is no message: {error}") from error
-        return self.finished(found)
+        return next(self.decode_all((data,), most_parts=most_parts))
+
+    def decode_all(
+        self, several: Iterable[bytes], *, most_parts: int = MOST_PARTS
+    ) -> Iterator[Any]:
+        """Read messages that have so many parts at most together, as `decode` reads one."""
+        for data in several:
+            found: dict[str, Any] = {}
+            reader = _Reader(data, most_parts)
+            try:
+                reader.read(self, 0, len(data), found, 0)
+            except (IndexError, UnicodeDecodeError) as error:
+                raise ValueError(f"it is no message: {error}") from error
+            most_parts = reader.left
+            yield self.finished(found)
 
     def finished(self, found: dict[str, Any]) -> Any:
         """Make of a dict what the message stands for, its parts first."""
@@ -166,11 +175,11 @@ def choice(fields: Mapping[int, Field]) -> dict[int, Field]:
 class _Reader:
     """One walk over the bytes of a message, and what it may still find."""
 
-    __slots__ = ("_data", "_left")
+    __slots__ = ("_data", "left")
 
     def __init__(self, data: bytes, most_parts: int) -> None:
         self._data = data
-        self._left = most_parts
+        self.left: int = most_parts
 
     def read(self, message: Message, at: int, end: int, into: dict[str, Any], depth: int) -> None:
         """Read the fields between two places."""
@@ -199,8 +208,8 @@ class _Reader:
 
     def _value(self, key: int, at: int, end: int, depth: int) -> tuple[int, int | None]:
         """Give the place after a value, and the value of a number or the length of the rest."""
-        self._left -= 1
-        if self._left < 0:
+        self.left -= 1
+        if self.left < 0:
             raise ValueError("it has too many parts")
         wire = key & 7
         if not 0 < key >> 3 < 1 << 29:
@@ -268,8 +277,8 @@ class _Reader:
         while at < end:
             value, at = self._varint(at, end)
             values.append(kind.read(value))
-            self._left -= 1
-            if self._left < 0:
+            self.left -= 1
+            if self.left < 0:
                 raise ValueError("it has too many parts")
         if not values:
             del into[field.name]

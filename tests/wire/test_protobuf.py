@@ -250,3 +250,11 @@ def test_parts_are_counted(data):
     """Those of a list, of a packed one, and those that are skipped."""
     with pytest.raises(ValueError, match="too many parts"):
         OURS.decode(data, most_parts=10)
+
+
+def test_parts_of_several_messages_are_counted_together():
+    """Three of four parts each are within twelve, and not within eleven."""
+    data = OURS.encode({"text": "a"}) * 4
+    assert len(list(OURS.decode_all([data] * 3, most_parts=12))) == 3
+    with pytest.raises(ValueError, match="too many parts"):
+        list(OURS.decode_all([data] * 3, most_parts=11))

@@ -22,6 +22,7 @@ _STATUSES: Final = ("up", "draining", "down")
 _SCHEMES: Final = ("http", "https")
 
 Read = Callable[[object], object]
+Made = Callable[[Any, Node], None]
 
 
 def nodes_from_json(
@@ -30,6 +31,7 @@ def nodes_from_json(
     where: str,
     faults: FaultLog | None = None,
     read: Read | None = None,
+    made: Made | None = None,
 ) -> list[Node]:
     """Read a list of JSON nodes; leave the bad ones out with one warning that counts them.
 
@@ -37,11 +39,12 @@ def nodes_from_json(
     use: it costs the field and never the node.
 
     Args:
-        entries: The list as it was read.
+        entries: The list as it was read; one may be a node already.
         where: The source, as the warning names it.
         faults: Keeps the same warning from being repeated for every poll.
         read: Makes the fields of a node of an entry of another form; it may raise `ValueError` or
             `TypeError`.
+        made: Hears of each node that was made without a fault, after its entry.
 
     Raises `ValueError` when `entries` is no list, has more than 25,000 entries, or has some and not
     one is good: such a list is broken, not empty.
@@ -51,7 +54,7 @@ def nodes_from_json(
     if len(entries) > MOST_NODES:
         raise ValueError(f"a list of {len(entries)} nodes is too long, the most is {MOST_NODES}")
     bad, ignored = FirstOf(), FirstOf()
-    nodes = _good_ones(entries, read, bad, ignored)
+    nodes = _good_ones(entries, read, made, bad, ignored)
     if bad.count and not nodes:
         raise ValueError(f"none of {bad.count} nodes can be used, first: {bad.first}")
     told = [
@@ -64,14 +67,25 @@ def nodes_from_json(
 
 
 def _good_ones(
-    entries: list[object], read: Read | None, bad: FirstOf, ignored: FirstOf
+    entries: list[object],
+    read: Read | None,
+    made: Made | None,
+    bad: FirstOf,
+    ignored: FirstOf,
 ) -> list[Node]:
     nodes: dict[str, Node] = {}
     for entry in entries:
+        odd = ignored.count
         try:
-            node = node_from_json(read(entry) if read is not None else entry, ignored=ignored)
-            if nodes.setdefault(node.id, node) is not node:
+            if isinstance(entry, Node):
+                node = entry
+            else:
+                node = node_from_json(read(entry) if read is not None else entry, ignored=ignored)
+            if node.id in nodes:
                 raise ValueError(f"id {node.id!r} is listed twice")
+            nodes[node.id] = node
+            if made is not None and node is not entry and ignored.count == odd:
+                made(entry, node)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             bad.append(str(error)[:_LONGEST_FAULT])
     return list(nodes.values())

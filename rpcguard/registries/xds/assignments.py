@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rpcguard.registries._shared.fields import Fields, number, part, started_at
 from rpcguard.registries._shared.nodes import nodes_from_json
@@ -24,6 +24,7 @@ _STATUSES: Final[Mapping[str, Status]] = {  # in the order of their numbers
 _PRIORITIES: Final = 129  # 0 to 128 are allowed; degraded nodes come after all of them
 
 Object = Mapping[str, object]
+EntryT = TypeVar("EntryT")
 
 
 def nodes_of(assignment: Object, *, where: str, faults: FaultLog) -> list[Node]:
@@ -31,21 +32,40 @@ def nodes_of(assignment: Object, *, where: str, faults: FaultLog) -> list[Node]:
 
     Raises `ValueError` where not one is good, and for a priority that xDS does not have.
     """
-    entries = list(_endpoints(objects_of(assignment, "endpoints")))
-    return nodes_from_json(entries, where=where, faults=faults, read=_node)
+    localities = objects_of(assignment, "endpoints")
+    found = placed(localities, lambda some: objects_of(some, "lb_endpoints"), weight_of)
+    entries = [PlacedEndpoint(entry, place) for entry, place in found]
+    return nodes_from_json(entries, where=where, faults=faults, read=read_endpoint)
 
 
 @dataclass(frozen=True, slots=True)
-class _Endpoint:
-    """One endpoint with what its locality says of it."""
+class Locality:
+    """What a locality says of its endpoints."""
+
+    names: Object
+    """Its region, zone and sub-zone."""
+    priority: int
+    """0 is the first."""
+    share: float
+    """What the weight of an endpoint is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEndpoint:
+    """One endpoint of a list."""
 
     entry: Object
-    locality: Object = field(default_factory=dict)
-    priority: int = 0
-    share: float = 1.0  # its part of the weight of its locality
+    """What it says of itself."""
+    locality: Locality
+    """What its locality says."""
 
 
-def _endpoints(localities: list[Object]) -> Iterator[_Endpoint]:
+def placed(
+    localities: list[Object],
+    entries_of: Callable[[Object], Sequence[EntryT]],
+    weigh: Callable[[EntryT], float],
+) -> Iterator[tuple[EntryT, Locality]]:
+    """Give the endpoints of all localities, whatever they are read as, each with its place."""
     filled = [some for some in localities if field_of(some, "lb_endpoints")]
     weights: dict[int, list[float | None]] = {}
     for some in filled:
@@ -53,13 +73,14 @@ def _endpoints(localities: list[Object]) -> Iterator[_Endpoint]:
         weights.setdefault(_priority(some), []).append(own)
     weighed = {level for level, peers in weights.items() if len(peers) > 1 and all(peers)}
     for some in filled:
-        priority, entries = _priority(some), objects_of(some, "lb_endpoints")
+        priority, entries = _priority(some), entries_of(some)
         share = 1.0
         if priority in weighed:
             own = number(field_of(some, "load_balancing_weight")) or 0.0
-            share = own / (sum(map(_weight, entries)) or 1.0)
+            share = own / (sum(map(weigh, entries)) or 1.0)
+        place = Locality(part(some, "locality"), priority, share)
         for entry in entries:
-            yield _Endpoint(entry, part(some, "locality"), priority, share)
+            yield entry, place
 
 
 def _priority(locality: Object) -> int:
@@ -71,9 +92,10 @@ def _priority(locality: Object) -> int:
     return int(priority)
 
 
-def _node(endpoint: object) -> Fields:
-    assert isinstance(endpoint, _Endpoint)
-    entry, locality = endpoint.entry, endpoint.locality
+def read_endpoint(endpoint: object) -> Fields:
+    """Give the fields of a node; raise `ValueError` for what is none that can be called."""
+    assert isinstance(endpoint, PlacedEndpoint)
+    entry, locality, at = endpoint.entry, endpoint.locality.names, endpoint.locality
     described = part(entry, "endpoint")
     place = _part(part(described, "address"), "socket_address")
     if place.get("protocol") not in (None, 0, "TCP"):
@@ -89,8 +111,8 @@ def _node(endpoint: object) -> Fields:
     return {
         "host": place.get("address"),
         "port": field_of(place, "port_value"),
-        "weight": _weight(entry) * endpoint.share,
-        "priority": endpoint.priority + (_PRIORITIES if health == "DEGRADED" else 0),
+        "weight": weight_of(entry) * at.share,
+        "priority": at.priority + (_PRIORITIES if health == "DEGRADED" else 0),
         "status": _STATUSES[health],
         "zone": locality.get("zone") or locality.get("region") or None,
         "version": labels.get("version"),
@@ -106,7 +128,8 @@ def _label(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _weight(entry: Object) -> float:
+def weight_of(entry: Object) -> float:
+    """Give the weight of an endpoint within its locality; 1 where it has none."""
     weight = number(field_of(entry, "load_balancing_weight"))
     return 1.0 if weight is None else weight
 

@@ -239,7 +239,8 @@ class AdsBooks:
         held = kind.held.get(name)
         # Istio sends all of a type when one has changed.
         if held is None or held.value != value:
-            kind.held[name] = _Kept(read_resource(kind.url, value, self._faults), value)
+            last = None if held is None else held.resource
+            kind.held[name] = _Kept(read_resource(kind.url, value, self._faults, last), value)
         kind.since.pop(name, None)
         self._faults.report(self._where(kind, name), None)
 

@@ -6,12 +6,14 @@ from typing import Final
 
 from rpcguard._wire.protobuf import (
     BOOL,
+    BYTES,
     ENUM,
     INT32,
     INT64,
     TEXT,
     UINT32,
     Message,
+    Scalar,
     choice,
     keyed,
     many,
@@ -89,7 +91,7 @@ _ADDRESS: Final = Message(
     }
 )
 # envoy/config/endpoint/v3/endpoint_components.proto
-_LB_ENDPOINT: Final = Message(
+LB_ENDPOINT: Final = Message(
     {
         1: one("endpoint", Message({1: one("address", _ADDRESS), 3: one("hostname", TEXT)})),
         2: one("health_status", ENUM),
@@ -97,19 +99,25 @@ _LB_ENDPOINT: Final = Message(
         4: one("load_balancing_weight", UINT32_VALUE),
     }
 )
-# the same
-_LOCALITY_ENDPOINTS: Final = Message(
-    {
-        1: one("locality", _LOCALITY),
-        2: many("lb_endpoints", _LB_ENDPOINT),
-        3: one("load_balancing_weight", UINT32_VALUE),
-        5: one("priority", UINT32),
-    }
-)
-# envoy/config/endpoint/v3/endpoint.proto
-ASSIGNMENT: Final = Message(
-    {1: one("cluster_name", TEXT), 2: many("endpoints", _LOCALITY_ENDPOINTS)}
-)
+
+
+def _assignment(endpoint: Scalar | Message) -> Message:
+    # envoy/config/endpoint/v3/endpoint_components.proto
+    localities = Message(
+        {
+            1: one("locality", _LOCALITY),
+            2: many("lb_endpoints", endpoint),
+            3: one("load_balancing_weight", UINT32_VALUE),
+            5: one("priority", UINT32),
+        }
+    )
+    # envoy/config/endpoint/v3/endpoint.proto
+    return Message({1: one("cluster_name", TEXT), 2: many("endpoints", localities)})
+
+
+ASSIGNMENT: Final = _assignment(LB_ENDPOINT)
+PACKED_ASSIGNMENT: Final = _assignment(BYTES)
+"""The same with its endpoints as they came: most of them are known from the one before."""
 
 # Clusters
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard.registries.xds.assignments import nodes_of
 from rpcguard.registries.xds.messages import (
     AGGREGATE,
-    ASSIGNMENT,
     CLUSTER,
     CLUSTER_TYPE,
     CONNECTION_MANAGER,
@@ -19,6 +18,7 @@ from rpcguard.registries.xds.messages import (
     LISTENER_TYPE,
     LOGICAL_DNS,
     NAMED,
+    PACKED_ASSIGNMENT,
     ROUTE_CONFIGURATION,
     ROUTE_TYPE,
     STATIC,
@@ -26,10 +26,12 @@ from rpcguard.registries.xds.messages import (
     WRAPPER,
     WRAPPER_TYPE,
 )
+from rpcguard.registries.xds.packed import nodes_of_packed
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
     from rpcguard.registries._shared.faults import FaultLog
+    from rpcguard.registries.xds.packed import Kept
 
 TYPES: Final = (LISTENER_TYPE, ROUTE_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE)
 """The kinds that are asked for, in the order in which one leads to the next."""
@@ -72,6 +74,8 @@ class Assignment:
     """The nodes of a cluster."""
 
     nodes: tuple[Node, ...]
+    known: Kept = field(default_factory=dict, repr=False)
+    """What their endpoints were read as, for the next list."""
 
 
 Resource = Listener | RouteTable | Cluster | Assignment
@@ -112,12 +116,17 @@ def name_of(packed: Packed, type_url: str) -> str:
     return name
 
 
-def read_resource(type_url: str, value: bytes, faults: FaultLog) -> Resource:
-    """Read a resource of one of the four kinds; raise `ValueError` saying why it is of no use."""
-    return _READERS[type_url](value, faults)
+def read_resource(
+    type_url: str, value: bytes, faults: FaultLog, last: Resource | None = None
+) -> Resource:
+    """Read a resource of one of the four kinds; raise `ValueError` saying why it is of no use.
+
+    `last` is the version before, whose parts are not read again.
+    """
+    return _READERS[type_url](value, faults, last)
 
 
-def _listener(value: bytes, _: FaultLog) -> Listener:
+def _listener(value: bytes, *_: object) -> Listener:
     packed = LISTENER.decode(value).get("api_listener", {}).get("api_listener")
     if packed is None:
         raise ValueError("it has no api_listener: it is made for a proxy")
@@ -129,11 +138,11 @@ def _listener(value: bytes, _: FaultLog) -> Listener:
     return Listener(hosts=manager["route_config"].get("virtual_hosts", []))
 
 
-def _route_table(value: bytes, _: FaultLog) -> RouteTable:
+def _route_table(value: bytes, *_: object) -> RouteTable:
     return RouteTable(ROUTE_CONFIGURATION.decode(value).get("virtual_hosts", []))
 
 
-def _cluster(value: bytes, faults: FaultLog) -> Cluster:
+def _cluster(value: bytes, faults: FaultLog, *_: object) -> Cluster:
     found = CLUSTER.decode(value)
     name, kind = found.get("name", ""), found.get("type", STATIC)
     if own := found.get("cluster_type"):
@@ -149,13 +158,15 @@ def _cluster(value: bytes, faults: FaultLog) -> Cluster:
     return Cluster(nodes=tuple(nodes_of(listed, where=f"cluster {name!r}", faults=faults)))
 
 
-def _assignment(value: bytes, faults: FaultLog) -> Assignment:
-    found = ASSIGNMENT.decode(value)
+def _assignment(value: bytes, faults: FaultLog, last: Resource | None) -> Assignment:
+    found = PACKED_ASSIGNMENT.decode(value)
     where = f"endpoints {found.get('cluster_name', '')!r}"
-    return Assignment(tuple(nodes_of(found, where=where, faults=faults)))
+    known = last.known if isinstance(last, Assignment) else {}
+    nodes, known = nodes_of_packed(found, known, where=where, faults=faults)
+    return Assignment(tuple(nodes), known)
 
 
-_READERS: Final[Mapping[str, Callable[[bytes, FaultLog], Resource]]] = {
+_READERS: Final[Mapping[str, Callable[[bytes, FaultLog, Resource | None], Resource]]] = {
     LISTENER_TYPE: _listener,
     ROUTE_TYPE: _route_table,
     CLUSTER_TYPE: _cluster,
