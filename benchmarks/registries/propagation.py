@@ -16,6 +16,7 @@ import random
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -53,13 +54,13 @@ _numbers = count(1)
 
 
 class Polled:
-    """Hide that a registry can push."""
+    """Hide that a registry can push, and how often it would be polled beside that."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     async def fetch(self, service: str) -> Snapshot:
-        return await self._registry.fetch(service)
+        return replace(await self._registry.fetch(service), max_age=None)
 
 
 @asynccontextmanager
