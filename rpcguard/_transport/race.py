@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from rpcguard._text import logger
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
@@ -17,15 +19,16 @@ async def run_race(race: HedgedSend, send: Callable[[Send], Awaitable[Any]]) -> 
     """Send the first attempt, and the second beside it once that is late; give the one that counts.
 
     The other one is cancelled, which closes its connection, or its stream on one; where it was
-    answered as well, that answer is closed. So are both where the caller gives up.
+    answered as well, that answer is closed. So are both where the caller gives up, also while the
+    loser is being closed.
     """
     try:
         won = await _run(race, send)
+        await _close(run for run in race.runs if run is not won)
     except BaseException:
         race.abandon()
         await _close(race.runs)
         raise
-    await _close(run for run in race.runs if run is not won)
     return won
 
 
@@ -60,4 +63,7 @@ async def _close(runs: Iterable[Run]) -> None:
     with anyio.CancelScope(shield=True):
         for run in runs:
             if run.reply is not None:
-                await run.reply.stream.aclose()
+                try:
+                    await run.reply.stream.aclose()
+                except Exception as error:  # of an answer that does not count
+                    logger.debug("an answer that is thrown away broke off: %r", error)

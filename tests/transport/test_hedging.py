@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from rpcguard import Event, Hedge
 from tests.support.calls import OK, Flavour, Peer, each, soon
-from tests.support.library import Transport, http
+from tests.support.library import AsyncTransport, Transport, http
 
 TASKS = [Flavour("asyncio"), Flavour("trio")]
 LATE = Hedge(delay=0.05, cap=1.0)
@@ -313,3 +314,89 @@ async def test_an_incident_switches_hedges_off_through_the_file(make_node, make_
     path.write_text("# the fleet has room again\n")
     await soon(lambda: caller.transport._service("orders").switches.hedge, "it is as before")
     assert [event.code for event in told if event.kind == "config"] == ["switched", "ended"]
+
+
+class Answers:
+    """A transport of a user's own: the first call is answered late by 503, the next one later."""
+
+    def __init__(self, close) -> None:
+        self.sent = 0
+        self.closed: list[int] = []
+        self.close = close
+
+    def __call__(self, *_, **__):
+        answers = self
+
+        class Stream(http.AsyncByteStream):
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            async def __aiter__(self):
+                yield b"ok"
+
+            async def aclose(self) -> None:
+                answers.closed.append(self.number)
+                if self.number == 1:
+                    await answers.close()
+
+        class Own(http.AsyncBaseTransport):
+            async def handle_async_request(self, request):
+                answers.sent += 1
+                number = answers.sent
+                await anyio.sleep(0.1)
+                return http.Response(503 if number == 1 else 200, stream=Stream(number))
+
+        return Own()
+
+
+async def race(answers: Answers):
+    """Give a transport whose next call is hedged, and a client of it."""
+    transport = AsyncTransport(
+        "static:///orders=127.0.0.1:1,127.0.0.1:2", hedge=LATE, node_transport=answers
+    )
+    await transport.wait_ready("orders", timeout=5.0)
+    service = transport._service("orders")
+    service.hedger.delay = LATE.delay
+    service.hedger._counts.add(service.clock(), 1000, 0)
+    return transport, http.AsyncClient(transport=transport, base_url="http://orders")
+
+
+def in_flight(transport) -> int:
+    return sum(view.in_flight for view in transport.nodes("orders"))
+
+
+@each(TASKS)
+async def test_a_loser_that_cannot_be_closed_does_not_spoil_the_winner():
+    """What the close of an answer raises that does not count is no failure of the call."""
+
+    async def fail() -> None:
+        raise OSError("it was gone")
+
+    answers = Answers(fail)
+    transport, client = await race(answers)
+    async with client:
+        assert (await client.get("/")).status_code == 200
+        assert in_flight(transport) == 0
+
+
+@each([Flavour("asyncio")])
+async def test_a_caller_that_leaves_while_the_loser_is_closed_leaves_nothing_behind():
+    """A task that asyncio cancels is cancelled in a shielded scope as well."""
+    closing, never = anyio.Event(), anyio.Event()
+
+    async def hang() -> None:
+        if not closing.is_set():
+            closing.set()
+            await never.wait()
+
+    answers = Answers(hang)
+    transport, client = await race(answers)
+    async with client:
+        call = asyncio.ensure_future(client.get("/"))
+        await closing.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert set(answers.closed) == {1, 2}
+        assert in_flight(transport) == 0
+        assert transport._service("orders").calls == 0

@@ -127,3 +127,10 @@ def test_an_application_that_listens_long_before_it_answers_costs_no_post(make_n
             time.sleep(0.05)
     application.kill()
     assert [one.outcome for one in waited] == ["ReadTimeout"] * slow
+
+
+@pytest.mark.parametrize("path", ["healthz", "/health\n", "/\x00", "/gesünd", 1])
+def test_a_path_that_no_url_takes_is_refused(path):
+    """Else the prober would end by it, and the node never be found again."""
+    with pytest.raises(ValueError, match="probe_path must be a path such as '/healthz', or None"):
+        EjectionPolicy(probe_path=path)

@@ -110,8 +110,7 @@ class EjectionPolicy:
         require_bools(self, "odd_one_out", "enforce")
         require("probe", self.probe, "True, False or None", isinstance(self.probe, bool | None))
         path: object = self.probe_path
-        good = path is None or (isinstance(path, str) and path.startswith("/") and path.isascii())
-        require("probe_path", path, "a path such as '/healthz', or None", good)
+        require("probe_path", path, "a path such as '/healthz', or None", _is_path_or_none(path))
 
     def tripped(self, live: LiveNode, blame: Blamed) -> Trip | None:
         """Say why a node that has just failed is to be ejected, if there is."""
@@ -160,3 +159,9 @@ class EjectionPolicy:
         """Give the seconds that an ejection of the given level, counted from 0, lasts."""
         spread = 1.0 + self.jitter * (2.0 * rng.random() - 1.0)
         return min(self.duration * 2.0 ** min(level, 30) * spread, self.max_duration)
+
+
+def _is_path_or_none(path: object) -> bool:
+    if not isinstance(path, str):
+        return path is None
+    return path.startswith("/") and path.isascii() and path.isprintable()

@@ -126,7 +126,9 @@ class Service(Listing):
             return self._picker.pick_nested(self.clock(), (), ask)
         with self._lock:
             self._holder = get_ident()
-            lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
+            now = self.clock()
+            lease = self._pick(now, (), ask, repeatable=repeatable)
+            self._count(lease, now)
             self._holder = 0
         if self._left or self._standing.outbox:
             self._deliver()
@@ -176,6 +178,7 @@ class Service(Listing):
             lease = self._picker.lease_again(now, tried, ask)
         if lease is None:
             return "no_other_node"
+        self._count(lease, now)
         if not free:
             lease.paid_at = self._budget.withdraw(now)
         return lease
@@ -224,9 +227,15 @@ class Service(Listing):
             if lease is not None:
                 self._drop(lease)
             return "no_other_node"
+        self._count(lease, now)
         lease.paid_at = self._budget.withdraw(now)
         hedger.count(now)
         return lease
+
+    def _count(self, lease: Lease | None, now: float) -> None:
+        # Where no node was found nothing is sent, and the service has refused nothing.
+        if lease is not None and self.limiter is not None:
+            self.limiter.sent(now)
 
     def _pick(
         self,
@@ -238,7 +247,6 @@ class Service(Listing):
         instead: LiveNode | None = None,
     ) -> Lease | None:
         if self.limiter is not None:
-            self.limiter.sent(now)
             self._picker.passed_over = self.limiter.full(self._roster.nodes.values())
         pick = self._picker.pick if ask is None else partial(self._picker.pick_for, ask)
         return pick(now, tried, repeatable=repeatable, instead=instead)

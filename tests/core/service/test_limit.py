@@ -247,3 +247,12 @@ def test_a_bad_value_is_named(make, named):
     """Told when the policy is made, with the value that was given."""
     with pytest.raises(ValueError, match=f"^{named} must be"):
         make()
+
+
+def test_a_call_that_finds_no_node_is_not_counted_as_sent():
+    """Else calls were refused for seconds after the nodes are back, and none had failed."""
+    stage = Stage(overload=OverloadPolicy(throttle=Throttle()))
+    for _ in range(100):
+        assert stage.service.pick(repeatable=True) is None
+    assert stage.service.limiter is not None
+    assert stage.service.limiter.allows_retry(stage.clock())
