@@ -75,6 +75,8 @@ class Chain:
         self._start = start
         self._faults = faults
         self._limited = limited
+        self._hosts: object = None
+        self._found: Mapping[str, Any] | None = None
         self._host: object = None
         self._plan: RoutePlan | None = None
         self._last: tuple[RoutePlan, bool, list[Leaves], list[str]] | None = None
@@ -131,7 +133,10 @@ class Chain:
         hosts = walk.hosts(self._name)
         if hosts is None:
             return None
-        host = host_for(hosts, (self._name, self._name.rpartition(":")[0], self._service))
+        if hosts is not self._hosts:  # a table may have every host of a mesh
+            names = self._name, self._name.rpartition(":")[0], self._service
+            self._hosts, self._found = hosts, host_for(hosts, names)
+        host = self._found
         if host is None:
             walk.absent.append(f"virtual host for {self._name!r}")
             return _NOWHERE

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from rpcguard.registries._shared.faults import FaultLog
+from rpcguard.registries.xds import chain as chain_of_xds
 from rpcguard.registries.xds.books import AdsBooks, Missing
 from rpcguard.registries.xds.chain import PRIORITIES, Chain
 from rpcguard.registries.xds.messages import (
@@ -100,6 +101,23 @@ def test_nothing_new_is_the_very_same():
     assert talk.say(CLUSTER_TYPE, "2", cluster("orders")) is first
     other = talk.say(ENDPOINT_TYPE, "3", endpoints("orders", places(("10.0.0.1", 2))))
     assert other is not first
+
+
+def test_a_table_of_a_whole_mesh_is_searched_once(monkeypatch):
+    """Not for each answer of any type: each service would look through it."""
+    searched = []
+    real = chain_of_xds.host_for
+    monkeypatch.setattr(
+        chain_of_xds, "host_for", lambda *about: searched.append(about) or real(*about)
+    )
+    talk = Talk()
+    hosts = [host("other", route("b")), host("orders", route("a"))]
+    talk.say(LISTENER_TYPE, "1", listener("orders", hosts=hosts))
+    talk.say(CLUSTER_TYPE, "1", cluster("a"))
+    assert talk.say(ENDPOINT_TYPE, "1", endpoints("a", places(("10.0.0.1", 1)))) is not None
+    assert len(searched) == 1
+    talk.say(LISTENER_TYPE, "2", listener("orders", hosts=[*hosts, host("more", route("c"))]))
+    assert len(searched) == 2
 
 
 def test_who_looks_at_no_routes_gets_the_default():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rpcguard.registries.xds import routes as routes_of_xds
 from rpcguard.registries.xds.messages import ROUTE_CONFIGURATION
 from rpcguard.registries.xds.routes import (
     cluster_key,
@@ -198,12 +199,16 @@ def test_a_tree_of_matchers_is_refused():
         plan_of("orders", {**host("orders"), "matcher": {}})
 
 
-def test_tables_have_an_end():
-    """Of routes and of clusters."""
+def test_tables_have_an_end(monkeypatch):
+    """Of routes and of clusters; what is beyond it is not even made."""
     with pytest.raises(ValueError, match="1001 routes"):
         plan(*[route("a", path=f"/{number}") for number in range(1001)])
-    with pytest.raises(ValueError, match="1001 clusters"):
+    with pytest.raises(ValueError, match="1001 routes"):
         plan(route({f"c{number}": 1 for number in range(1001)}))
+    monkeypatch.setattr(routes_of_xds, "Route", None)
+    ends = {f"c{number}": 1 for number in range(100)}
+    with pytest.raises(ValueError, match="2000 routes"):
+        plan(*[route(ends, path=f"/{number}") for number in range(20)])
     assert len(default_of(host("a", route({f"c{number}": 1 for number in range(2000)})))) == 1000
 
 
