@@ -6,6 +6,7 @@ It is not built where nobody asked for it: `python -m tests.support.servers get 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import aclosing
 
 import anyio
 import httpx
@@ -159,6 +160,22 @@ async def test_a_virtual_service_reaches_the_calls(istiod):
                 await anyio.sleep(0.05)
         assert first.isdisjoint(await answers(40))
     await act(providers.close)
+
+
+async def test_limits_of_a_virtual_service(istiod):
+    """Where they are asked for; what it does not say is Istio's own default of two retries."""
+    entry, rule, service = objects({"v1": 50, "v2": 50}, ["10.1.0.1:80", "10.1.0.2:80"])
+    first = service["spec"]["http"][0]
+    first |= {"timeout": "3s", "retries": {"attempts": 1, "perTryTimeout": "1s"}}
+    istiod.configure("orders", entry, rule, service)
+    registry = AdsRegistry(url(istiod, limits="on"))
+    with anyio.fail_after(60):
+        async with aclosing(registry.watch_routes("orders")) as pushed:
+            async for routes in pushed:
+                limits = [(one.timeout, one.attempt_timeout, one.attempts) for one in routes]
+                if limits == [(3.0, 1.0, 2), (None, None, 3), (None, None, 3)]:
+                    break
+    await registry.aclose()
 
 
 async def test_tokens(istiod, tmp_path):

@@ -5,8 +5,9 @@ they take; a library that only wants a list of nodes needs little of that.
 
 The idea: `ads` holds one stream for all services. What is said on it is decided without I/O:
 `books` know what was asked and answered, a `Chain` leads from a listener over routes and clusters
-to endpoints, and `routes` turns what it passes into routes of ours. `client` only moves messages.
-`rest` polls EDS: clusters are services. Both read endpoints by `assignments`.
+to endpoints, and `routes` turns what it passes into routes of ours, `limits` their timeouts.
+`client` only moves messages. `rest` polls EDS: clusters are services. Both read endpoints by
+`assignments`, of a stream only those that `packed` does not know from the list before.
 
 What must always hold: what a control plane sends is taken whole or not at all, and a resource that
 is refused or deleted leaves the last one in use. A list is told when all that it stands on is
