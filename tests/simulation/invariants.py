@@ -19,6 +19,7 @@ from tests.simulation.keys import Keys
 from tests.simulation.lanes import Ways
 from tests.simulation.lists import RECORDS, Lists
 from tests.simulation.standing import Violation, demand
+from tests.simulation.subsets import Subsets
 
 if TYPE_CHECKING:
     from rpcguard import Node
@@ -100,6 +101,7 @@ class Judge:
         self.standing = Lists(self.world, service)
         self.ways = Ways(self.world, self.standing)
         self.keys = Keys(self.world.policies.affinity, self.standing)
+        self.subsets = Subsets(self.world.policies.subset, self.standing)
 
     def told(self, event: Event) -> None:
         self.standing.told(event)
@@ -310,6 +312,7 @@ class Judge:
         self.standing.picked(lease, scope, tried, patient=patient)
         group = self.ways.group(flight, live, again=bool(tried))
         self.keys.picked(flight, lease, group, tried)
+        self.subsets.picked(lease, tried)
 
     # Always
 
@@ -334,6 +337,7 @@ class Judge:
         for live in self.world.children:
             demand(not live.gone or live in held, "%s has left, its child is open", live.node.id)
         self.standing.look()
+        self.subsets.look()
 
     def retired(self, live: LiveNode) -> None:
         """Look at a node whose child is to be closed."""

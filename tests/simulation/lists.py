@@ -237,7 +237,7 @@ class Lists(Standing):
             return bool(out) or any(max(one.last_pick for one in cell) < since for cell in parts)
         lowest = min((live.node.priority for live in pooled), default=0)
         first = [live for live in pooled if live.node.priority == lowest]
-        return any(live.last_pick < since for live in first)
+        return any(live.last_pick < since for live in first if not live.outside)
 
     def all_well(self, truth: tuple[Node, ...]) -> None:
         """Look at the list when all has been well for so long that everything must be in use."""

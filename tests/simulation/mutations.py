@@ -539,6 +539,24 @@ MUTATIONS = [
         "PoolKey(cell, (doubted, node.priority), own)",
         "PoolKey(cell, (False, node.priority), own)",
     ),
+    Mutation(
+        "a call leaves the subset only where none of it is left",
+        "_core.balancing.subset",
+        "live = self._few.pick(now, excluded)",
+        "live = None",
+    ),
+    Mutation(
+        "another node stands in for one of the subset that is out",
+        "_core.balancing.subset",
+        "            self._take_from_outside(live)\n        self._choose()\n\n    def pick",
+        "            self._take_from_outside(live)\n\n    def pick",
+    ),
+    Mutation(
+        "a caller's nodes have one order, whoever comes and goes",
+        "_core.balancing.subset",
+        "found = chosen(self._order, self._size, self._instance)",
+        "found = chosen(self._order[:: len(self._order) % 2 * 2 - 1], self._size, self._instance)",
+    ),
 ]
 
 

@@ -6,10 +6,11 @@ import random
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rpcguard import Affinity, Node, Route, Routing
+from rpcguard import Affinity, Node, Route, Routing, Subset
 from tests.simulation.faults import ANSWERS, FAULTS, MOODS
 from tests.simulation.keys import SESSIONS
 from tests.simulation.lanes import CANARY
+from tests.simulation.subsets import SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 EPOCH = 1_700_000_000.0
 KEYED_SHARE = 0.3
 """Of the worlds, in which calls have keys: the rules of other worlds need most of them."""
+PARTIAL_SHARE = 0.3
+"""Of the worlds without lanes and keys, in which the caller uses a part of the nodes."""
 POLICIES: dict[str, dict[str, list[Any]]] = {
     "retry": {
         "attempts": [1, 3, 4],
@@ -157,7 +160,8 @@ def _default(of: Field[Any]) -> object:
 def draw(seed: int) -> Scenario:
     """Draw a scenario."""
     rng, lanes, keys = (random.Random(one) for one in (seed, f"lanes of {seed}", f"keys of {seed}"))
-    return with_keys(_Drawing(rng, lanes).scenario(seed), keys)
+    scenario = with_keys(_Drawing(rng, lanes).scenario(seed), keys)
+    return with_subset(scenario, random.Random(f"subset of {seed}"))
 
 
 def with_keys(scenario: Scenario, chance: random.Random) -> Scenario:
@@ -170,6 +174,16 @@ def with_keys(scenario: Scenario, chance: random.Random) -> Scenario:
         for part in scenario.parts
     )
     return replace(scenario, parts=(Option("", "affinity", affinity), *parts))
+
+
+def with_subset(scenario: Scenario, chance: random.Random) -> Scenario:
+    """Let the callers of some worlds use a part of the nodes; lanes and keys are never cut."""
+    options = (part.name for part in scenario.parts if isinstance(part, Option))
+    taken = any(name in ("affinity", "routing") for name in options)
+    if taken or chance.random() > PARTIAL_SHARE:
+        return scenario
+    subset = Option("", "subset", Subset(size=chance.choice(SIZES)))
+    return replace(scenario, parts=(subset, *scenario.parts))
 
 
 class _Drawing:
