@@ -27,7 +27,7 @@ examples:
   rpcguard nodes etcd://127.0.0.1:2379/services orders --watch --call /health
   rpcguard nodes status+http://127.0.0.1:8000/-/rpcguard/status orders --watch
   rpcguard nodes kubernetes://shop orders --watch --json | jq .
-  rpcguard nodes consul://127.0.0.1:8500 orders --ready-for 5 --watch --timeout 600
+  rpcguard nodes consul://127.0.0.1:8500 orders --ready-for 5 --of 40 --watch --timeout 600
 
 On a terminal --watch draws a table: state, why and for how long, the weight with a bar while
 it rises, calls in flight, load, calls per second and the share of good ones in the last 30
@@ -81,6 +81,14 @@ def add_to(commands: Commands) -> None:
         help="only tell whether K more nodes may leave now: exit status 0, or 1 and why not; with "
         "--watch wait until they may",
     )
+    add(
+        "--of",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --ready-for: how many nodes there are when none is away; fewer on the list are "
+        "waited for, since one that has left it is not seen to be out",
+    )
     add("--timeout", type=seconds, metavar="S", help="how long --ready-for waits (default: on)")
 
 
@@ -121,11 +129,14 @@ def _ready(options: argparse.Namespace) -> int:
 
     if options.ready_for < 1:
         raise CommandError("--ready-for needs a number of nodes, 1 or more", status=USAGE)
+    if options.of < 0:
+        raise CommandError("--of needs a number of nodes, 0 or more", status=USAGE)
     with told_in_one_line():
         against = wait_until_ready(
             options.registry,
             options.service,
             options.ready_for,
+            whole=options.of,
             watch=options.watch,
             timeout=options.timeout,
             call=options.call,

@@ -77,34 +77,47 @@ async def _next_service(url: str, service: str, shown: WatchScreen) -> str:
 
 
 def wait_until_ready(
-    url: str, service: str, batch: int, *, watch: bool, timeout: float | None, call: str | None
+    url: str,
+    service: str,
+    batch: int,
+    *,
+    whole: int,
+    watch: bool,
+    timeout: float | None,
+    call: str | None,
 ) -> list[str]:
     """Look until `batch` more nodes of a service may leave; give what speaks against it.
 
-    Without `watch` it looks once; with it, it gives up after `timeout` seconds, if there are any.
+    `whole` nodes have to be listed. Without `watch` it looks once; with it, it gives up after
+    `timeout` seconds, if there are any.
     Raises as `run_nodes` does.
     """
 
     async def wait() -> list[str]:
         async with source(url, service, call=call) as opened:
-            return await until_ready(opened, batch, watch=watch, timeout=timeout)
+            return await until_ready(opened, batch, whole=whole, watch=watch, timeout=timeout)
 
     return asyncio.run(wait())
 
 
 async def until_ready(
-    opened: LookSource, batch: int, *, watch: bool, timeout: float | None = None
+    opened: LookSource,
+    batch: int,
+    *,
+    whole: int = 0,
+    watch: bool,
+    timeout: float | None = None,
 ) -> list[str]:
     """Do the same with an open source; the p99 of its first look is that of calm."""
     look = await opened.look()
     calm = slowness(look.rows)
-    against = objections(look.rows, batch)
+    against = objections(look, batch, whole=whole)
     try:
         async with asyncio.timeout(timeout):
             while against and watch:
                 await asyncio.sleep(opened.pause)
                 look = await _looked_again(opened, look)
-                against = objections(look.rows, batch, calm=calm)
+                against = objections(look, batch, whole=whole, calm=calm)
     except TimeoutError:
         pass  # what spoke against it at the last look is the answer
     return against

@@ -20,40 +20,58 @@ CALM = [row(f"n{number}", latencies=[0.01]) for number in range(4)]
 SLOW = [row(f"n{number}", latencies=[0.025]) for number in range(4)]
 
 
+def against(rows, batch: int, **more) -> list[str]:
+    """Say what speaks against a batch, of a look at these rows."""
+    return objections(look(*rows), batch, **more)
+
+
 def test_a_quiet_list_lets_the_next_go():
     """All serve, none warms up, nothing was held back."""
-    assert objections(CALM, 1) == []
-    assert objections(CALM, 2, calm=0.010) == []
+    assert against(CALM, 1) == []
+    assert against(CALM, 2, calm=0.010) == []
 
 
 @pytest.mark.parametrize("state", ["warming", "offline", "ejected", "draining"])
 def test_a_node_that_does_not_serve_in_full_is_waited_for(state):
     """The batch before has to be back and warm."""
-    assert objections([*CALM, row("late", state)], 1) == [f"late is {state}"]
+    assert against([*CALM, row("late", state)], 1) == [f"late is {state}"]
 
 
 def test_half_of_the_weight_has_to_serve():
     """Not of the nodes: a heavy one counts for what it is, and the heaviest may be the next."""
-    assert objections(CALM, 3) == ["only 25% of the weight would serve"]
+    assert against(CALM, 3) == ["only 25% of the weight would serve"]
     heavy = [*CALM, row("large", weight=10.0)]
-    assert objections(heavy, 1) == ["only 29% of the weight would serve"]
-    assert objections(CALM[:1], 1) == ["only 0% of the weight would serve"]
+    assert against(heavy, 1) == ["only 29% of the weight would serve"]
+    assert against(CALM[:1], 1) == ["only 0% of the weight would serve"]
 
 
 def test_what_was_not_enforced_speaks_against_it_for_a_minute():
     """A mark that the cap held back says that more are leaving than callers can do without."""
     told = "offline (not enforced): X-RpcGuard-Offline"
     fresh, old = row("a", event=told, event_age=5.0), row("a", event=told, event_age=90.0)
-    assert objections([*CALM, fresh], 1) == ["a signal or ejection of a was not enforced"]
-    assert objections([*CALM, old], 1) == []
+    assert against([*CALM, fresh], 1) == ["a signal or ejection of a was not enforced"]
+    assert against([*CALM, old], 1) == []
 
 
 def test_calls_that_are_slower_than_in_calm_speak_against_it():
     """The middle p99 of the nodes that serve is compared with that of the first look."""
     assert slowness(SLOW) == pytest.approx(0.025)
-    assert objections(SLOW, 1, calm=0.010) == ["p99 is 2.5 times that of calm"]
-    assert objections(SLOW, 1) == []
+    assert against(SLOW, 1, calm=0.010) == ["p99 is 2.5 times that of calm"]
+    assert against(SLOW, 1) == []
     assert slowness([row()]) is None
+
+
+def test_nodes_that_have_left_the_list_are_out_as_well():
+    """Registries drop what restarts: two of four that are listed and serve are half of them."""
+    assert against(CALM[:2], 1) == []
+    assert against(CALM[:2], 1, whole=4) == ["only 2 of 4 nodes are listed"]
+    assert against(CALM, 1, whole=4) == []
+
+
+def test_an_old_list_lets_nobody_go():
+    """What a registry or a page does not tell any more may have changed since."""
+    old = look(*CALM, trouble="no answer for 40 s")
+    assert objections(old, 1) == ["the list may be old: no answer for 40 s"]
 
 
 URL = "static:///orders=10.0.0.1:80,10.0.0.2:80,10.0.0.3:80"
@@ -95,6 +113,14 @@ def test_a_watch_ends_when_the_list_is_ready():
     looks = Looks(warming, RegistryError("gone"), slow, look(*CALM))
     assert asyncio.run(until_ready(looks, 1, watch=True)) == []
     assert len(looks.looks) == 1
+
+
+def test_a_pipeline_says_how_many_there_are(capsys):
+    """`--of`: fewer on the list are as good as nodes that are out."""
+    assert cli.main(["nodes", URL, "orders", "--ready-for", "1", "--of", "3"]) == 0
+    assert cli.main(["nodes", URL, "orders", "--ready-for", "1", "--of", "5"]) == 1
+    assert "only 3 of 5 nodes are listed" in capsys.readouterr().err
+    assert cli.main(["nodes", URL, "orders", "--ready-for", "1", "--of=-1"]) == 2
 
 
 @pytest.mark.parametrize("batch", ["0", "-1"])
