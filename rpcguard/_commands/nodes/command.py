@@ -74,6 +74,11 @@ def add_to(commands: Commands) -> None:
         help="with --watch of a registry: GET this path once a second for each node meanwhile, "
         "so that there is health and latency to be seen",
     )
+    _add_readiness(parser)
+
+
+def _add_readiness(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--ready-for",
         type=int,

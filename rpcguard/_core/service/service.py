@@ -113,8 +113,7 @@ class Service(Listing):
     @property
     def full(self) -> bool:
         """Tell whether a node has as many calls as one may have, and so is passed over."""
-        limiter = self.limiter
-        return limiter is not None and bool(limiter.full(list(self._roster.nodes.values())))
+        return self.limiter is not None and any(self.limiter.full([*self._roster.nodes.values()]))
 
     def pick(self, *, repeatable: bool, ask: Ask | None = None) -> Lease | None:
         """Pick a node for a first attempt; None when the list has no usable one.
@@ -126,9 +125,7 @@ class Service(Listing):
             return self._picker.pick_nested(self.clock(), (), ask)
         with self._lock:
             self._holder = get_ident()
-            now = self.clock()
-            lease = self._pick(now, (), ask, repeatable=repeatable)
-            self._count(lease, now)
+            lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
             self._holder = 0
         if self._left or self._standing.outbox:
             self._deliver()
@@ -178,7 +175,6 @@ class Service(Listing):
             lease = self._picker.lease_again(now, tried, ask)
         if lease is None:
             return "no_other_node"
-        self._count(lease, now)
         if not free:
             lease.paid_at = self._budget.withdraw(now)
         return lease
@@ -211,8 +207,7 @@ class Service(Listing):
     def _hedge(self, late: Lease, ask: Ask | None) -> Lease | HedgeDenial:
         now, hedger, roster = self.clock(), self.hedger, self._roster
         assert hedger is not None
-        denial = hedger.denial(now)
-        if denial is not None:
+        if (denial := hedger.denial(now)) is not None:
             return denial
         if not self._budget.allows(now):
             return "budget"
@@ -227,15 +222,9 @@ class Service(Listing):
             if lease is not None:
                 self._drop(lease)
             return "no_other_node"
-        self._count(lease, now)
         lease.paid_at = self._budget.withdraw(now)
         hedger.count(now)
         return lease
-
-    def _count(self, lease: Lease | None, now: float) -> None:
-        # Where no node was found nothing is sent, and the service has refused nothing.
-        if lease is not None and self.limiter is not None:
-            self.limiter.sent(now)
 
     def _pick(
         self,
@@ -249,7 +238,10 @@ class Service(Listing):
         if self.limiter is not None:
             self._picker.passed_over = self.limiter.full(self._roster.nodes.values())
         pick = self._picker.pick if ask is None else partial(self._picker.pick_for, ask)
-        return pick(now, tried, repeatable=repeatable, instead=instead)
+        lease = pick(now, tried, repeatable=repeatable, instead=instead)
+        if lease is not None and self.limiter is not None:  # else nothing is sent
+            self.limiter.sent(now)
+        return lease
 
     def settle(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in what an attempt came to: the headers of its answer, its failure, or its end."""

@@ -255,4 +255,4 @@ def test_a_call_that_finds_no_node_is_not_counted_as_sent():
     for _ in range(100):
         assert stage.service.pick(repeatable=True) is None
     assert stage.service.limiter is not None
-    assert stage.service.limiter.allows_retry(stage.clock())
+    assert stage.service.limiter.probability(stage.clock()) == 0.0
