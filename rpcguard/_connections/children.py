@@ -142,9 +142,17 @@ class Children(Generic[ChildT]):
         """Make the child of a node of a service, for http or https."""
         if self._node_transport is not None:
             return self._node_transport(node)
-        return self.direct(scheme, node.host, node.port, service)
+        return self.direct(scheme, node.host, node.port, service, uds=node.uds)
 
-    def direct(self, scheme: str, host: str, port: int, service: str | None = None) -> ChildT:
+    def direct(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        service: str | None = None,
+        *,
+        uds: str | None = None,
+    ) -> ChildT:
         """Make a child that goes to an address; those of one service learn from each other."""
         make: Callable[..., ChildT] = self._stack
         # Without TLS nothing is agreed on: then HTTP/2 is spoken where nothing else may be.
@@ -154,6 +162,7 @@ class Children(Generic[ChildT]):
             scheme=scheme,
             host=host,
             port=port,
+            uds=uds,
             ssl_context=self._tls,
             idle_age=None if service is None else self._ages.setdefault(service, IdleAge()),
             **self._options,

@@ -57,7 +57,7 @@ class HttpProbe:
         asked = self._make.request(
             request, request.stream, node, timeouts, scheme=scheme, repeatable=False, fresh=True
         )
-        child = self._make.direct(scheme, node.host, node.port)
+        child = self._make.direct(scheme, node.host, node.port, uds=node.uds)
         try:
             response = await child.handle_async_request(asked)
             await response.stream.aclose()

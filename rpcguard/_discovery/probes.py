@@ -103,7 +103,8 @@ async def _probe(
                 if path is not None and over_http is not None:
                     found = await over_http(name, node, path, scheme=scheme, timeout=timeout)
                 else:
-                    found = Found(await _connects(node.host, node.port, timeout, *asked))
+                    way = {} if node.uds is None else {"uds": node.uds}
+                    found = Found(await _connects(node.host, node.port, timeout, *asked, **way))
             first = False
             pause = steps.send(found)
 
@@ -115,14 +116,20 @@ def _rank(live: LiveNode, *, first: bool) -> int:
     return 1 if first else 2
 
 
-async def _connects(host: str, port: int, timeout: float, asked: str | None = None) -> bool | None:
+async def _connects(
+    host: str, port: int, timeout: float, asked: str | None = None, *, uds: str | None = None
+) -> bool | None:
     """Tell whether a node takes connections, and answers where a service's name is `asked` for.
 
     None when that could not be found out.
     """
     try:
         with anyio.fail_after(timeout):
-            stream = await anyio.connect_tcp(host, port)
+            stream: ByteStream
+            if uds is None:
+                stream = await anyio.connect_tcp(host, port)
+            else:
+                stream = await anyio.connect_unix(uds)
             if asked is not None:
                 async with stream:
                     return await _answers(stream, asked)

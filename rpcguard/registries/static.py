@@ -16,6 +16,11 @@ _EXAMPLE: Final = (
     "static://10.0.0.1:8080,10.0.0.2:8080?weight=2,1 "
     "or static:///orders=10.0.0.1:8080,10.0.0.2:8080;billing=10.0.0.3:80"
 )
+_SOCKET: Final = "unix:"
+_ANY_PORT: Final = 80
+"""What the node of a socket has in place of a port: nothing goes there."""
+Address = tuple[str, int, str | None]
+"""A host, a port, and the path of a Unix domain socket that takes their place."""
 _UNKNOWN: Final = Snapshot((), known=False, max_age=math.inf)
 
 
@@ -24,9 +29,10 @@ class StaticRegistry:
 
     Nodes alone answer for every service; a mapping of service to nodes answers for those, their
     names in any case, and any other service is unknown. URL forms: `static://h1:80,h2:80` and
-    `static:///orders=h1:80,h2:80;billing=h3:80`. The options `weight`, `zone` and `scheme` take
-    one value for all nodes, or one per node, in the order written, separated by commas. Needs no
-    network, no polling (`max_age` is infinite) and no closing; safe from any thread.
+    `static:///orders=h1:80,h2:80;billing=unix:/run/billing.sock`. The options `weight`, `zone` and
+    `scheme` take one value for all nodes, or one per node, in the order written, separated by
+    commas. Needs no network, no polling (`max_age` is infinite) and no closing; safe from any
+    thread.
     """
 
     def __init__(self, nodes: Sequence[Node] | Mapping[str, Sequence[Node]]) -> None:
@@ -47,7 +53,7 @@ class StaticRegistry:
         if parsed.hosts and path:
             raise parsed.invalid("give addresses for every service, or services, not both")
         if parsed.hosts:
-            return cls(_nodes(parsed, parsed.hosts))
+            return cls(_nodes(parsed, [(host, port, None) for host, port in parsed.hosts]))
         if path:
             return cls(_services(parsed, path))
         raise parsed.invalid("no address is given")
@@ -77,31 +83,45 @@ def _fixed(nodes: Sequence[Node]) -> Snapshot:
 
 def _services(parsed: RegistryURL, path: str) -> dict[str, list[Node]]:
     counts: dict[str, int] = {}
-    addresses: list[tuple[str, int]] = []
+    addresses: list[Address] = []
     for entry in filter(None, path.split(";")):
         name, equals, listed = entry.partition("=")
         if not name or not equals:
             raise parsed.invalid(f"{entry!r} is not service=host:port,...")
         if name.lower() in counts:
             raise parsed.invalid(f"service {name!r} is given twice")
-        hosts = parse_url(f"static://{listed}", example=_EXAMPLE).hosts
-        if not hosts:
+        found = [_address(one) for one in listed.split(",") if one]
+        if not found:
             raise parsed.invalid(f"service {name!r} has no address")
-        counts[name.lower()] = len(hosts)
-        addresses += hosts
+        counts[name.lower()] = len(found)
+        addresses += found
     nodes = iter(_nodes(parsed, addresses))
     return {name: [next(nodes) for _ in range(count)] for name, count in counts.items()}
 
 
-def _nodes(parsed: RegistryURL, addresses: Sequence[tuple[str, int]]) -> list[Node]:
+def _address(text: str) -> Address:
+    if text.startswith(_SOCKET):
+        return "localhost", _ANY_PORT, text.removeprefix(_SOCKET)
+    ((host, port),) = parse_url(f"static://{text}", example=_EXAMPLE).hosts
+    return host, port, None
+
+
+def _nodes(parsed: RegistryURL, addresses: Sequence[Address]) -> list[Node]:
     count = len(addresses)
     weights = _spread(parsed, "weight", "1", count)
     zones = _spread(parsed, "zone", "", count)
     schemes = _spread(parsed, "scheme", "", count)
     try:
         return [
-            Node(host, port, weight=_number(weight), zone=zone or None, scheme=scheme or None)
-            for (host, port), weight, zone, scheme in zip(
+            Node(
+                host,
+                port,
+                uds=uds,
+                weight=_number(weight),
+                zone=zone or None,
+                scheme=scheme or None,
+            )
+            for (host, port, uds), weight, zone, scheme in zip(
                 addresses, weights, zones, schemes, strict=True
             )
         ]

@@ -81,3 +81,15 @@ def test_credentials_are_refused_without_showing_them() -> None:
     with pytest.raises(InvalidRegistryURL, match="no user or password") as caught:
         StaticRegistry.from_url("static://joe:secret@a:1")
     assert "secret" not in str(caught.value)
+
+
+async def test_a_socket_is_an_address() -> None:
+    """Beside others, with the options of its place; its id is its address."""
+    url = "static:///orders=unix:/run/a.sock,10.0.0.1:80;b=unix:/run/b.sock?weight=2,1,3"
+    orders = (await StaticRegistry.from_url(url).fetch("orders")).nodes
+    assert [(node.address, node.uds, node.weight) for node in orders] == [
+        ("unix:/run/a.sock", "/run/a.sock", 2.0),
+        ("10.0.0.1:80", None, 1.0),
+    ]
+    (other,) = (await StaticRegistry.from_url(url).fetch("b")).nodes
+    assert (other.id, other.weight) == ("unix:/run/b.sock", 3.0)

@@ -58,7 +58,7 @@ class Node:
     port: int
     """1 to 65535."""
     id: str = field(default="", kw_only=True)
-    """What names the node for good; `host:port` by default."""
+    """What names the node for good; its address by default."""
     scheme: str | None = field(default=None, kw_only=True)
     """"https" for TLS whatever the URL says; "http" never turns an https call into plain text."""
     weight: float = field(default=1.0, kw_only=True)
@@ -79,6 +79,8 @@ class Node:
     """What changes when the same id registers anew, so that nothing is held against it."""
     priority: int = field(default=0, kw_only=True)
     """A lower one is used first; 0 for all is one group."""
+    uds: str | None = field(default=None, kw_only=True)
+    """The path of a Unix domain socket, which is connected to in place of host and port."""
 
     if TYPE_CHECKING:  # an `id` that is given may be None, the one that is read is not
 
@@ -97,6 +99,7 @@ class Node:
             started_at: float | None = None,
             generation: str | int | None = None,
             priority: int = 0,
+            uds: str | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -115,7 +118,7 @@ class Node:
             object.__setattr__(self, "metadata", _kept(metadata))
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "id", str(self.id) if self.id else self.address)
-        for name in ("id", "zone", "version", "generation"):
+        for name in ("id", "zone", "version", "generation", "uds"):
             value = getattr(self, name)
             if value is not None and not (name == "generation" and isinstance(value, int)):
                 require(name, value, "printable text, at most 1024 characters", _is_name(value))
@@ -128,8 +131,8 @@ class Node:
 
     @property
     def address(self) -> str:
-        """Give `host:port`, with brackets around an IPv6 address."""
-        return host_and_port(self.host, self.port)
+        """Give `host:port`, with brackets around an IPv6 address, or `unix:` and its path."""
+        return host_and_port(self.host, self.port) if self.uds is None else f"unix:{self.uds}"
 
 
 def is_ipv6(text: str) -> bool:

@@ -110,3 +110,12 @@ def test_the_age_of_a_snapshot_is_a_number(max_age):
 def test_an_age_that_is_a_number(max_age):
     """An infinite one says that the list never changes."""
     assert Snapshot(max_age=max_age).max_age == max_age
+
+
+def test_a_socket_stands_in_for_the_address():
+    """It names the node, unless it has a name; control codes are refused as everywhere."""
+    node = Node("localhost", 80, uds="/run/orders.sock")
+    assert (node.address, node.id) == ("unix:/run/orders.sock", "unix:/run/orders.sock")
+    assert Node("localhost", 80, id="a", uds="/run/orders.sock").id == "a"
+    with pytest.raises(ValueError, match="uds must be printable"):
+        Node("localhost", 80, uds="/run/\n")
