@@ -23,6 +23,7 @@ LONG: dict[str, str] = {
     "tests/commands/demo": "plays releases on real providers",
     "tests/connections/test_interrupts.py": "walks all interruptible places of a call",
     "tests/conformance": "starts each registry and takes it through outages",
+    "tests/cost/test_gate.py": "makes thousands of calls, and counts what each does",
     "tests/core/routing/test_zones.py": "plays a minute of traffic for each case",
     "tests/discovery/test_probe_storm.py": "probes ten thousand nodes for hours",
     "tests/docs/test_blocks.py": "runs every page from top to bottom",

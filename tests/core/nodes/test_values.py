@@ -118,4 +118,4 @@ def test_a_socket_stands_in_for_the_address():
     assert (node.address, node.id) == ("unix:/run/orders.sock", "unix:/run/orders.sock")
     assert Node("localhost", 80, id="a", uds="/run/orders.sock").id == "a"
     with pytest.raises(ValueError, match="uds must be printable"):
-        Node("localhost", 80, uds="/run/\n")
+        Node("localhost", 80, id="a", uds="/run/\n")
