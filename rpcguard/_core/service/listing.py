@@ -275,3 +275,7 @@ class Listing(Turns):
     def wait_ready(self, timeout: float) -> bool:
         """Block until the first snapshot is there or the service is closed; False if too late."""
         return self.wait_for(lambda: self.ready or self.closed, timeout)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Block until no call is in flight; False when the time ran out."""
+        return self.wait_for(lambda: not self.calls, timeout)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, cancelled
 from rpcguard._core.service.budget import RetryBudget
-from rpcguard._core.service.effects import Outbox
 from rpcguard._core.service.hedger import Hedger
 from rpcguard._core.service.homes import homes_of
 from rpcguard._core.service.limit import Limiter
@@ -318,10 +317,6 @@ class Service(Listing):
         """Show the last picks, the newest last."""
         return self._alone(self._picker.explain)
 
-    def wait_idle(self, timeout: float) -> bool:
-        """Block until no call is in flight; False when the time ran out."""
-        return self.wait_for(lambda: not self.calls, timeout)
-
     def heir(self) -> Service:
         """Make a fresh service with the same list, for a forked child: takes no lock."""
         heir = Service(
@@ -341,10 +336,6 @@ class Service(Listing):
 
     def _deliver(self) -> None:
         self._catch_up()
-        outbox = self._alone(self._swap_outbox)
+        outbox = self._alone(self._standing.take_outbox)
         effects = self._effects
         outbox.deliver(effects.emit, partial(effects.probe, self), effects.retire)
-
-    def _swap_outbox(self) -> Outbox:
-        outbox, self._standing.outbox = self._standing.outbox, Outbox()
-        return outbox

@@ -174,6 +174,11 @@ class Standing:
         self._silence = ejection.probe_max_interval + ejection.probe_timeout + _SLACK
         self._watch_at = 0.0
 
+    def take_outbox(self) -> Outbox:
+        """Give what is to be done outside, and begin anew."""
+        outbox, self.outbox = self.outbox, Outbox()
+        return outbox
+
     def emit(
         self,
         kind: Kind,

@@ -251,8 +251,12 @@ def test_a_bad_value_is_named(make, named):
 
 def test_a_call_that_finds_no_node_is_not_counted_as_sent():
     """Else calls were refused for seconds after the nodes are back, and none had failed."""
-    stage = Stage(overload=OverloadPolicy(throttle=Throttle()))
+    stage = Stage("a", overload=OverloadPolicy(throttle=Throttle(), max_per_node=1))
+    for _ in range(10):
+        stage.end(stage.pick(), GOOD)
+    held = stage.pick()
     for _ in range(100):
         assert stage.service.pick(repeatable=True) is None
+    assert held.live.in_flight == 1
     assert stage.service.limiter is not None
-    assert stage.service.limiter.probability(stage.clock()) == 0.0
+    assert stage.service.limiter.allows_retry(1, stage.clock())
