@@ -1,6 +1,6 @@
 """A fleet under overload, with and without the guards: throttle and hedges, by the bars they have.
 
-`python -m benchmarks.fleets.guards [--callers 40] [--providers 12] [--seeds 3] [--write]`.
+`python -m benchmarks.fleets.guards [--callers 40] [--providers 12] [--seeds 5] [--write]`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Fleet:
 
     callers: int = 40
     providers: int = 12
-    seeds: int = 3
+    seeds: int = 5
 
     @property
     def bearable(self) -> float:
@@ -295,7 +295,7 @@ def _calm(fleet: Fleet, bars: Bars) -> None:
     bars.row("all well, guards and hedges: hedges per call", 0.05, 0.0, hedged)
 
 
-def overload_guards(callers: int = 40, providers: int = 12, seeds: int = 3) -> Section:
+def overload_guards(callers: int = 40, providers: int = 12, seeds: int = 5) -> Section:
     """Play each trouble with its guard and without, and hold the guarded one against its bar."""
     fleet = Fleet(callers, providers, seeds)
     bars = Bars(Table(["", "bar", "no guard", "throttle", "adaptive", "guarded", "met"]))
@@ -316,7 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--callers", type=int, default=40)
     parser.add_argument("--providers", type=int, default=12)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="put the table on its page")
     given = parser.parse_args()
     section = overload_guards(given.callers, given.providers, given.seeds)
