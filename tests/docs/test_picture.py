@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT
 
 PICTURE = ROOT / "docs" / "pictures" / "release.svg"
-NUMBER = re.compile(r"\d[\d,]*")
+NUMBER = re.compile(r"\d+(?:,\d{3})*")
 
 
 def texts(look: str) -> list[str]:
