@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LONG: dict[str, str] = {
+    "tests/behaviour/draining/test_close.py": "waits for answers that a close cuts or lets end",
     "tests/behaviour/draining/test_exit.py": "starts programs that exit in many ways",
     "tests/behaviour/draining/test_storm.py": "cancels thousands of calls",
     "tests/behaviour/frameworks": "starts whole applications",
@@ -33,6 +34,7 @@ LONG: dict[str, str] = {
     "tests/packaging": "builds and installs the package",
     "tests/planning/test_plan.py": "rehearses whole releases",
     "tests/provider/test_rolling_restart.py": "restarts seven kinds of servers under load",
+    "tests/registries/test_rogue.py": "tells each adapter hundreds of things that no registry says",
     "tests/simulation": "plays hours of traffic from many seeds",
     "tests/telemetry/test_backends.py": "starts Jaeger and Prometheus",
     "tests/transport/test_probe_path.py": "waits for an application that takes seconds to import",
