@@ -140,7 +140,7 @@ class Limiter:
         sent, ended = self._sent, self._ended
         sent.advance(now)
         ended.advance(now)
-        if ended.total < throttle.floor:
+        if ended.total < max(throttle.floor, 1):
             return 0.0
         excess = (sent.total - throttle.ratio * ended.marked) / (sent.total + 1.0)
         return max(min(excess, 1.0 - ended.marked / ended.total, throttle.most), 0.0)
