@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
 import sys
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 import httpx
@@ -20,10 +16,8 @@ import httpx
 import rpcguard
 from benchmarks.calls.overhead import in_tasks
 from benchmarks.lib.measure import ROUNDS, Series, compare_async
+from benchmarks.lib.nodes import node_of
 from benchmarks.lib.report import Section, add_sides, ratio, sides_table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BARE = "bare httpx"
 PREFACE = 24
@@ -76,20 +70,6 @@ async def serve() -> None:
     await loop.run_in_executor(None, sys.stdin.read)
 
 
-@contextmanager
-def node() -> Iterator[int]:
-    """Start a process that is the node; give its port."""
-    command = [sys.executable, "-m", "benchmarks.calls.http2", "--serve"]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        yield int(process.stdout.readline())
-        process.stdin.close()
-
-
 def streams(kind: str, in_flight: int, calls: int, rounds: int) -> dict[str, Series]:
     """Measure both clients with so many streams at once."""
 
@@ -107,7 +87,7 @@ def streams(kind: str, in_flight: int, calls: int, rounds: int) -> dict[str, Ser
             for client in clients.values():
                 await client.aclose()
 
-    with node() as port:
+    with node_of("benchmarks.calls.http2") as port:
         return anyio.run(main, port, backend=kind)
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
 import sys
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,6 +18,7 @@ import httpx
 import rpcguard
 from benchmarks.calls.overhead import BARE, UNLIMITED, registry
 from benchmarks.lib.measure import ROUNDS, Series, compare, compare_async
+from benchmarks.lib.nodes import node_of
 from benchmarks.lib.report import Check, Section, add_sides, ratio, sides_table, time_ratio
 
 if TYPE_CHECKING:
@@ -90,20 +88,6 @@ async def serve() -> None:
     server = await asyncio.start_server(lambda r, w: Various(r, w).serve(), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
-
-
-@contextmanager
-def node() -> Iterator[int]:
-    """Start a process that is the node; give its port."""
-    command = [sys.executable, "-m", "benchmarks.calls.shapes", "--serve"]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        yield int(process.stdout.readline())
-        process.stdin.close()
 
 
 def pieces() -> Iterator[bytes]:
@@ -195,7 +179,7 @@ def of_other_shapes(rounds: int = ROUNDS) -> Section:
         "events": "1,000 events",
         "new": "a connection each",
     }
-    with node() as port:
+    with node_of("benchmarks.calls.shapes") as port:
         for shape, name in named.items():
             for kind in ("sync", "asyncio"):
                 if kind == "sync":

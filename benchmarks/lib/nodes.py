@@ -50,5 +50,19 @@ def nodes(count: int) -> Iterator[list[int]]:
         process.stdin.close()  # type: ignore[union-attr]
 
 
+@contextmanager
+def node_of(module: str) -> Iterator[int]:
+    """Start a module with `--serve`, which prints the port of its one node; give that."""
+    command = [sys.executable, "-m", module, "--serve"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield int(process.stdout.readline())
+        process.stdin.close()
+
+
 if __name__ == "__main__":
     asyncio.run(serve(int(sys.argv[1])))
