@@ -89,6 +89,8 @@ def read_plan(path: Path) -> DemoPlan:
     except (KeyError, TypeError, ValueError) as error:
         told = "plan must be what `rpcguard plan-release --json` writes"
         raise ValueError(f"{told}: {error!r} is missing or wrong in {path.name}") from error
-    if not 1 <= plan.providers <= _MOST_NODES:
-        raise ValueError(f"plan must have 1 to {_MOST_NODES} nodes, not {plan.providers}")
+    if not plan.providers:
+        raise ValueError(f"{path.name} advises no batches, so there is no release to play")
+    if plan.providers > _MOST_NODES:
+        raise ValueError(f"plan must have at most {_MOST_NODES} nodes, not {plan.providers}")
     return plan

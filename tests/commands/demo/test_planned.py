@@ -94,7 +94,8 @@ def test_a_cold_provider_of_a_plan_gets_warm_by_and_by():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"order": []}, "1 to 20 nodes"),
+        ({"order": []}, "advises no batches"),
+        ({"order": [[str(number)] for number in range(21)]}, "at most 20 nodes"),
         ({"order": None}, "plan-release --json"),
         ({"workers": "many"}, "plan-release --json"),
         ({"rehearsed": {"way": 4.0}}, "plan-release --json"),
