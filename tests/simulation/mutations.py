@@ -118,12 +118,15 @@ MUTATIONS = [
     ),
     Mutation(
         "only idempotent calls run again",
-        "_core.call.call",
-        "if seen and not self._repeatable:",
+        "_core.call.denials",
+        "if not repeatable:",
         "if False:",
     ),
     Mutation(
-        "a consumed body is not resent", "_core.call.call", "if not plan.replayable():", "if False:"
+        "a consumed body is not resent",
+        "_core.call.denials",
+        "if not plan.replayable():",
+        "if False:",
     ),
     Mutation(
         "timeouts are cut to the deadline",
@@ -133,9 +136,9 @@ MUTATIONS = [
     ),
     Mutation(
         "no retry after the deadline",
-        "_core.call.call",
-        "if self.left <= delay + SHORTEST:",
-        "if False:",
+        "_core.call.denials",
+        'return "deadline" if left <= SHORTEST else None',
+        "return None",
     ),
     Mutation(
         "a shrunken snapshot is doubted",
