@@ -21,7 +21,7 @@ from benchmarks.lib.report import Check, Section, Table
 from rpcguard import LeastLoaded, LiveNode, Node, Random, RoundRobin, Snapshot
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from rpcguard._core.policies.bundle import Policies
-from rpcguard._core.service import service as service_module
+from rpcguard._core.service import listing
 from rpcguard._core.service.service import Service
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def reconciling(rounds: int) -> Section:
 
 def _longest_stretch(changed: list[Node]) -> float:
     service, snapshot = service_of(10_000, mixed=False), Snapshot(changed)
-    pause, spans = service_module._let_others_run, []
+    pause, spans = listing._let_others_run, []
     begin = time.thread_time()
 
     def note() -> None:
@@ -234,14 +234,14 @@ def _longest_stretch(changed: list[Node]) -> float:
         pause()
         begin = time.thread_time()
 
-    service_module._let_others_run = note
+    listing._let_others_run = note
     gc.collect()
     gc.disable()
     begin = time.thread_time()
     service.reconcile(snapshot)
     spans.append(time.thread_time() - begin)
     gc.enable()
-    service_module._let_others_run = pause
+    listing._let_others_run = pause
     return max(spans) * 1000
 
 
