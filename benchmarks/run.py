@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.calls import counted, http2, overhead, shapes, sidecars, telemetry
 from benchmarks.calls import many_nodes as fleet
@@ -125,6 +125,13 @@ def page(sections: dict[str, Section], where: str) -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def _read(kept: dict[str, Any], where: str) -> Section:
+    section = Section.from_dict(kept)
+    if not where.startswith(kept["when"]):
+        section.about += f" Not measured anew since {kept['when']}."
+    return section
+
+
 def draw(sections: dict[str, Section]) -> None:
     """Draw the plots of what was measured."""
     from benchmarks.lib import plots  # slow to load, and only wanted at the end
@@ -155,11 +162,11 @@ def main() -> None:
     for name in given.parts or known:
         section = known[name]()
         print(section.text(), flush=True)
-        kept["parts"][name] = asdict(section)
+        kept["parts"][name] = {**asdict(section), "when": time.strftime("%Y-%m-%d")}
     kept["where"] = circumstances()
     kept["parts"] = {name: kept["parts"][name] for name in known if name in kept["parts"]}
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    sections = {name: Section.from_dict(one) for name, one in kept["parts"].items()}
+    sections = {name: _read(one, kept["where"]) for name, one in kept["parts"].items()}
     draw(sections)
     (DOCS / "performance.md").write_text(page(sections, kept["where"]))
 
