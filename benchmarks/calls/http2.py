@@ -6,7 +6,6 @@ node, on asyncio and trio. Below 1.00 rpcguard costs less.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 
@@ -15,6 +14,7 @@ import httpx
 
 import rpcguard
 from benchmarks.calls.overhead import in_tasks
+from benchmarks.lib.command import show
 from benchmarks.lib.measure import ROUNDS, Series, compare_async
 from benchmarks.lib.nodes import node_of
 from benchmarks.lib.report import Section, add_sides, ratio, sides_table
@@ -106,17 +106,5 @@ def over_http2(rounds: int = ROUNDS) -> Section:
     return Section("HTTP/2", about, table, checks)
 
 
-def main() -> None:
-    """Print the table, or be the node."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--serve", action="store_true", help="be the node")
-    options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve())
-    else:
-        print(over_http2(options.rounds).text(), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    show(__doc__, over_http2, serve=serve)

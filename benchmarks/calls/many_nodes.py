@@ -6,7 +6,6 @@ httpx's default limits keep 20, so that one connects again for nearly every call
 
 from __future__ import annotations
 
-import argparse
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import httpx
 
 import rpcguard
 from benchmarks.calls.overhead import BARE, DEFAULT, PATIENT, UNLIMITED, registry
+from benchmarks.lib.command import show
 from benchmarks.lib.measure import ROUNDS, Series, compare_async
 from benchmarks.lib.nodes import nodes
 from benchmarks.lib.report import Section, add_sides, ratio, sides_table
@@ -94,12 +94,5 @@ def round_trips(rounds: int = ROUNDS) -> Section:
     return Section("Round trips over many nodes", about, table, checks)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    print(round_trips(parser.parse_args().rounds).text())
-
-
 if __name__ == "__main__":
-    main()
+    show(__doc__, round_trips)

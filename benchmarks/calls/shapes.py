@@ -6,7 +6,6 @@ stream, and nodes that close after each answer. Below 1.00 rpcguard costs less.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from functools import partial
@@ -17,6 +16,7 @@ import httpx
 
 import rpcguard
 from benchmarks.calls.overhead import BARE, UNLIMITED, registry
+from benchmarks.lib.command import show
 from benchmarks.lib.measure import ROUNDS, Series, compare, compare_async
 from benchmarks.lib.nodes import node_of
 from benchmarks.lib.report import Check, Section, add_sides, ratio, sides_table, time_ratio
@@ -195,17 +195,5 @@ def of_other_shapes(rounds: int = ROUNDS) -> Section:
     return Section("Other shapes of calls", about, table, checks)
 
 
-def main() -> None:
-    """Print the table, or be the node."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--serve", action="store_true", help="be the node")
-    options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve())
-    else:
-        print(of_other_shapes(options.rounds).text(), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    show(__doc__, of_other_shapes, serve=serve)

@@ -6,7 +6,6 @@ proxy.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from contextlib import ExitStack
@@ -19,10 +18,11 @@ import httpx
 
 import rpcguard
 from benchmarks.calls.overhead import registry
+from benchmarks.lib.command import show
 from benchmarks.lib.measure import ROUNDS, Series, compare_async
 from benchmarks.lib.nodes import nodes
 from benchmarks.lib.proxies import Envoy, HAProxy, Nginx
-from benchmarks.lib.report import Check, Section, Table
+from benchmarks.lib.report import Check, Section, Table, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,14 +97,8 @@ def against_sidecars(rounds: int = ROUNDS) -> Section:
                     [f"{label}, bare through {name}", *cells, f"{own.over(series):.3g}"]
                 )
             best = max(measured, key=lambda name: own.over(measured[name]))
-            over = measured[best]
             checks += [
-                Check(
-                    f"{label} ÷ {best}",
-                    own.over(over),
-                    BARS[in_flight],
-                    spread=own.spread_over(over),
-                ),
+                ratio(label, {"rpcguard": own, **measured}, best, BARS[in_flight]),
                 Check(
                     f"{label}, p50 ÷ the best", p50["rpcguard"] / min(p50[n] for n in measured), 1.0
                 ),
@@ -114,12 +108,5 @@ def against_sidecars(rounds: int = ROUNDS) -> Section:
     return Section("Against a proxy beside the client", about, table, checks)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    print(against_sidecars(parser.parse_args().rounds).text())
-
-
 if __name__ == "__main__":
-    main()
+    show(__doc__, against_sidecars)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ import httpx
 
 import rpcguard
 from benchmarks.calls.overhead import registry
+from benchmarks.lib.command import show
 from benchmarks.lib.measure import ROUNDS
 from benchmarks.lib.nodes import nodes
 from benchmarks.lib.report import Check, Section, Table
@@ -184,14 +184,5 @@ def first_call(rounds: int = ROUNDS) -> Section:
     return Section("The first call of a process", about, table, [check])
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    rounds = parser.parse_args().rounds
-    for section in (used_nodes, watched_services, importing, first_call):
-        print(section(rounds).text(), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    show(__doc__, used_nodes, watched_services, importing, first_call)

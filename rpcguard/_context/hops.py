@@ -19,7 +19,8 @@ RETRY_MEMBER: Final = "rpcguard.retry"
 TRIED_HEADER: Final = "x-rpcguard-tried"
 """Says, by `1` in an answer that is a failure, that what it failed on has been tried again."""
 
-_TRIED: Final = TRIED_HEADER.encode("ascii")
+TRIED_FIELD: Final = (TRIED_HEADER.encode("ascii"), b"1")
+"""The same as the raw header of an ASGI app."""
 
 GRPC_TIMEOUT: Final = "grpc-timeout"
 _GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
@@ -83,7 +84,7 @@ def is_retried() -> bool:
 
 def is_tried(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Tell whether an answer says that what it failed on has been tried again."""
-    return any(name.lower() == _TRIED and value.strip() == b"1" for name, value in headers)
+    return any((name.lower(), value.strip()) == TRIED_FIELD for name, value in headers)
 
 
 def seconds_of(header: str, value: str) -> float | None:

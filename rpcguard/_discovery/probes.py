@@ -103,8 +103,8 @@ async def _probe(
                 if path is not None and over_http is not None:
                     found = await over_http(name, node, path, scheme=scheme, timeout=timeout)
                 else:
-                    way = {} if node.uds is None else {"uds": node.uds}
-                    found = Found(await _connects(node.host, node.port, timeout, *asked, **way))
+                    answers = await _connects(node.host, node.port, timeout, *asked, uds=node.uds)
+                    found = Found(answers)
             first = False
             pause = steps.send(found)
 

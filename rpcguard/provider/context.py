@@ -12,6 +12,7 @@ from rpcguard._context.baggage import HEADER, member
 from rpcguard._context.hops import (
     RETRY_HEADER,
     RETRY_MEMBER,
+    TRIED_FIELD,
     TRIED_HEADER,
     Hop,
     seconds_of,
@@ -148,12 +149,11 @@ class ContextASGI(Context):
 
         async def answer(message: Any) -> None:
             if message["type"] == "http.response.start" and _is_tried(hop, message["status"]):
-                told = (TRIED_HEADER.encode(), b"1")
-                message = {**message, "headers": [*message.get("headers", ()), told]}
+                message = {**message, "headers": [*message.get("headers", ()), TRIED_FIELD]}
             await send(message)
 
         with arrived_with(self.mark_of(peer, headers)), served(hop):
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive, send if hop is None else answer)
 
 
 class ContextWSGI(Context):

@@ -528,8 +528,8 @@ class Probes:
         self.times = []
         monkeypatch.setattr(probing, "_connects", self.connects)
 
-    async def connects(self, host, port, timeout):
-        assert (host, port, timeout) == ("10.0.0.1", 80, 1.0)
+    async def connects(self, host, port, timeout, *, uds):
+        assert (host, port, timeout, uds) == ("10.0.0.1", 80, 1.0, None)
         self.times.append(anyio.current_time())
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
@@ -645,7 +645,7 @@ async def test_a_service_that_goes_during_a_probe_ends_it(monkeypatch):
     stage.on("n0", REFUSED)
     ref, live = weakref.ref(stage.service), stage.probing[0]
 
-    async def connects(*_):
+    async def connects(*_, uds):
         nonlocal stage
         stage = None
         gc.collect()

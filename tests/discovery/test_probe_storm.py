@@ -50,7 +50,7 @@ class Fleet:
         return self.stage.clock()
 
     async def connects(
-        self, host: str, port: int, timeout: float, asked: str | None = None
+        self, host: str, port: int, timeout: float, asked: str | None = None, *, uds: str | None
     ) -> bool:
         self.probed[host] += 1
         self.starts.append(self.now())
