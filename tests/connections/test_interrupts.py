@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import threading
 
 import httpx
@@ -54,6 +55,24 @@ def test_an_interrupt_at_each_step(make_node, warm, until) -> None:
     assert lost == []
     gc.collect()
     until(lambda: all(peer.sock.fileno() < 0 for peer in node.peers), "connections left open")
+
+
+def test_a_walk_leaves_no_exception_behind() -> None:
+    """No exception that a call has raised of its own is kept as one that is being handled."""
+
+    def handled() -> str:
+        try:
+            return str(int("one"))
+        except ValueError:
+            return str(1)
+
+    for nth in range(100):
+        with contextlib.suppress(KeyboardInterrupt), Interrupter(nth, __file__.__eq__) as walk:
+            handled()
+        if walk.where is None:
+            break
+    assert nth > 1
+    assert sys.exc_info() == (None, None, None)
 
 
 def test_many_threads_share_a_stack(make_node, until) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dis
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import sniffio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
 TOOL = 4
 
@@ -85,7 +87,12 @@ class Interrupter:
         self.last[frame] = offset
         # A result returned at once: the look belongs to the call, one instruction earlier.
         returned = dis.opname[code[offset]] == "RETURN_VALUE"
-        if last is not None and not returned and dis.opname[code[last]] in self.LOOKS:
+        if last is None or returned or dis.opname[code[last]] not in self.LOOKS:
+            return
+        # The interpreter raises within the call, a tracer can only before the next instruction.
+        # Where that is under other handlers, the call has raised an exception of its own, which
+        # would stay as one that is being handled, or has left a `with` whose exit would be missed.
+        if handler(frame.f_code, last) == handler(frame.f_code, offset):
             self.look(frame)
 
     def look(self, frame) -> None:
@@ -93,6 +100,19 @@ class Interrupter:
         if self.left < 0 and self.where is None and not is_shielded(frame):
             self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
             raise KeyboardInterrupt
+
+
+@cache
+def handlers(code: CodeType) -> list[tuple[range, int]]:
+    """Give the ranges of a function that have a handler, and where it is."""
+    return [
+        (range(entry.start, entry.end), entry.target) for entry in dis._parse_exception_table(code)
+    ]
+
+
+def handler(code: CodeType, offset: int) -> int | None:
+    """Give where an exception that an instruction raises is handled, None for nowhere."""
+    return next((target for covered, target in handlers(code) if offset in covered), None)
 
 
 def is_shielded(frame) -> bool:
