@@ -7,6 +7,8 @@ import io
 import math
 import pickle
 import re
+import subprocess
+import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -46,6 +48,23 @@ def test_each_public_name_says_where_it_is_imported_from(path):
     home, _, name = path.rpartition(".")
     found = getattr(import_module(home), name)
     assert (found.__module__, found.__qualname__) == (home, name)
+
+
+HANDED_OUT = """
+import rpcguard
+transport = rpcguard.Transport("static://10.0.0.1:80")
+transport.wait_ready("orders", timeout=30)
+print(type(transport.nodes("orders")[0]).__module__)
+transport.close()
+"""
+
+
+def test_what_is_handed_out_has_its_public_path_before_its_name_was_used():
+    """A program that never says `rpcguard.NodeView` may pickle one all the same."""
+    answer = subprocess.run(
+        [sys.executable, "-c", HANDED_OUT], capture_output=True, check=True, text=True
+    )
+    assert answer.stdout.strip() == "rpcguard"
 
 
 def _values() -> dict[str, object]:

@@ -8,13 +8,8 @@ import sys
 
 import rpcguard
 
-SLOW = ("anyio", "asyncio", "httpcore", "importlib.metadata", "opentelemetry")
-UNUSED = (
-    *("cachetools", "rpcguard._config", "rpcguard._connections", "rpcguard._core.routing"),
-    *("rpcguard._core.service.service", "rpcguard._discovery", "rpcguard._status"),
-    *("rpcguard._telemetry", "rpcguard._transport", "rpcguard._wire", "rpcguard.registries._rules"),
-)
-"""What policies, values and balancers, which are there at once, have no use for."""
+AT_ONCE = {"rpcguard", "rpcguard._public", "rpcguard._version", "rpcguard.errors"}
+"""What every program that imports rpcguard has; all else waits until it is asked for."""
 LOADED = """
 import json, sys, httpx
 before = set(sys.modules)
@@ -23,18 +18,23 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def test_importing_loads_nothing_slow():
-    """What takes long to load waits until a transport is made."""
-    answer = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, check=True)
-    loaded = json.loads(answer.stdout)
-    assert "rpcguard._core.nodes.node" in loaded
-    assert not [name for name in SLOW if name in loaded]
+def loaded(then: str = "") -> set[str]:
+    """Give what a fresh interpreter with httpx loads for `import rpcguard` and what follows."""
+    program = LOADED.replace("import rpcguard\n", f"import rpcguard\n{then}\n")
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return set(json.loads(answer.stdout))
 
 
-def test_importing_loads_what_its_names_need():
-    """Nor is anything loaded, quick or not, that only a transport uses."""
-    answer = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, check=True)
-    assert not set(json.loads(answer.stdout)) & set(UNUSED)
+def test_importing_loads_the_errors_alone():
+    """Neither what is slow nor what is not used: a program may never make a call."""
+    assert loaded() == AT_ONCE
+
+
+def test_a_policy_loads_no_transport():
+    """Who only says what is wanted waits for nothing that makes calls."""
+    names = loaded("rpcguard.RetryPolicy(attempts=3)")
+    assert "rpcguard._core.policies.retry" in names
+    assert not {"anyio", "asyncio", "opentelemetry", "rpcguard._transport"} & names
 
 
 def test_every_public_name_is_there():
