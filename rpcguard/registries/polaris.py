@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.registries._rules.polaris import routes_of_polaris
+from rpcguard.registries._rules.polaris_lanes import LaneSide, routes_of_lanes
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.fields import Fields, flag, mapping, number, part, started_at
+from rpcguard.registries._shared.fields import (
+    Fields,
+    flag,
+    listed,
+    mapping,
+    number,
+    part,
+    started_at,
+)
 from rpcguard.registries._shared.fields import scheme as scheme_of
 from rpcguard.registries._shared.nodes import nodes_from_json
 
@@ -32,6 +42,9 @@ _FORM: Final = URLForm(
 )
 
 _OK, _SAME, _UNKNOWN = 200000, 200001, 400202  # Polaris' own codes, see docs/registries/polaris.md
+_NO_SUCH_TYPE: Final = (400001, 400004)
+"""What a server says that does not know a type of question: it cannot read it, or has no answer."""
+
 _INTERVAL: Final = 2.0  # seconds: an answer by revision is cheap where nothing has changed
 _FULL_WEIGHT: Final = 100.0  # what Polaris gives a node of normal weight
 _LONGEST_INFO: Final = 200  # characters of what the server says
@@ -78,6 +91,9 @@ class PolarisRegistry:
         )
         self._last: dict[str, _LastRevision] = {}
         self._faults = FaultLog()
+        self._knows_lanes = (
+            True  # until the server says that it does not; it would log each question
+        )
 
     @classmethod
     def from_url(cls, url: str) -> PolarisRegistry:
@@ -102,23 +118,48 @@ class PolarisRegistry:
         return self._keep(service, answer, document)
 
     async def routes(self, service: str) -> list[Route]:
-        """Read the routing rules for calls to a service now.
+        """Read the lanes and the routing rules for calls to a service now, lanes first.
 
         Raises `RegistryError` where there is no answer, and `ValueError` for a rule that cannot be
         a route.
         """
-        question = {"type": "ROUTING", "service": {"namespace": self._namespace, "name": service}}
-        answer = await self._client.request("POST", "/v1/Discover", json=question)
-        document = _document(answer)
-        code = document.get("code")
+        code, document = await self._discover("ROUTING", service)
         if code == _UNKNOWN:
             return []
-        if code != _OK:
-            raise _error(answer, document)
-        rules = part(document, "routing")
-        return routes_of_polaris(
-            rules, service=service, namespace=self._namespace, caller=self._caller
+        side = LaneSide(
+            service=service, namespace=self._namespace, caller=self._caller, now=time.time()
         )
+        lanes = routes_of_lanes(await self._lane_groups(service), side)
+        rules = routes_of_polaris(
+            part(document, "routing"),
+            service=service,
+            namespace=self._namespace,
+            caller=self._caller,
+        )
+        return [*lanes, *rules]
+
+    async def _lane_groups(self, service: str) -> list[object]:
+        """Give the lane groups that the service is in, and those that the caller is an entry of."""
+        groups: dict[object, object] = {}
+        for name in (service, self._caller):
+            if name and self._knows_lanes:
+                _, document = await self._discover("LANE", name)
+                for group in listed(document, "lanes"):
+                    groups.setdefault(mapping(group).get("name"), group)
+        return list(groups.values())
+
+    async def _discover(self, kind: str, service: str) -> tuple[object, Mapping[str, object]]:
+        about = {"namespace": self._namespace, "name": service}
+        answer = await self._client.request(
+            "POST", "/v1/Discover", json={"type": kind, "service": about}
+        )
+        document = _document(answer)
+        code = document.get("code")
+        if kind == "LANE" and code in _NO_SUCH_TYPE:
+            self._knows_lanes = False
+        elif code not in (_OK, _UNKNOWN):
+            raise _error(answer, document)
+        return code, document
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -11,6 +11,7 @@ from rpcguard._core.nodes.node import Node
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.polaris import PolarisRegistry
+from tests.support.foreign_rules import POLARIS_LANES
 from tests.support.json_api import JsonApi, running_api
 
 if TYPE_CHECKING:
@@ -257,3 +258,40 @@ def test_a_wrong_url_says_what_is_wrong(url: str, part: str) -> None:
         registry_from_url(url)
     assert "polaris://:TOKEN@" in str(raised.value)
     assert "pw" not in str(raised.value)
+
+
+async def test_lanes_of_the_service_and_of_its_caller(api: JsonApi) -> None:
+    """Both are asked for, since an entry of a lane need not be in it; one group counts once."""
+    registry = PolarisRegistry(f"polaris://{api.address}?caller=web")
+    lanes = 200, {"code": 200000, "lanes": [POLARIS_LANES]}
+    api.say(PATH, listed("r1"), lanes, lanes)
+    try:
+        routes = await registry.routes("orders")
+    finally:
+        await registry.aclose()
+    assert [route.name.partition("/")[2] for route in routes] == [
+        "testers, sent on",
+        "testers, marked",
+        "testers 1",
+    ]
+    asked = [(one.json["type"], one.json["service"]["name"]) for one in api.asked]
+    assert asked == [("ROUTING", "orders"), ("LANE", "orders"), ("LANE", "web")]
+
+
+@pytest.mark.parametrize("number", [400001, 400004])
+async def test_a_server_without_lanes_is_asked_for_them_once(
+    api: JsonApi, registry: PolarisRegistry, number: int
+) -> None:
+    """It would log each question as an error; its other rules are read on."""
+    api.say(PATH, listed("r1"), code(number), listed("r1"))
+    assert await registry.routes("orders") == await registry.routes("orders") == []
+    assert [one.json["type"] for one in api.asked] == ["ROUTING", "LANE", "ROUTING"]
+
+
+async def test_lanes_that_cannot_be_read_are_no_rules(
+    api: JsonApi, registry: PolarisRegistry
+) -> None:
+    """The last rules stay, as with any other answer that is none."""
+    api.say(PATH, listed("r1"), code(500000, "no store"))
+    with pytest.raises(RegistryError, match="no store"):
+        await registry.routes("orders")

@@ -97,3 +97,66 @@ POLARIS_INBOUND = {
     "extendInfo": {},
 }
 """The same as Polaris 1.18.1 gives it to callers."""
+
+POLARIS_LANES = {
+    "id": "e4dd3e0bb06c493c80fdf97fab226719",
+    "name": "release-2",
+    "entries": [
+        {
+            "type": "polarismesh.cn/service",
+            "selector": {
+                "@type": "type.googleapis.com/v1.ServiceSelector",
+                "namespace": "default",
+                "service": "web",
+                "labels": {},
+            },
+        }
+    ],
+    "destinations": [
+        {
+            "service": "orders",
+            "namespace": "default",
+            "labels": {},
+            "priority": 0,
+            "weight": 0,
+            "transfer": "",
+            "isolate": False,
+            "name": "",
+        }
+    ],
+    "revision": "08205f732b5c488c934eb37a8ebbac80",
+    "description": "",
+    "ctime": "2026-11-26 20:45:29",
+    "mtime": "2026-11-26 20:45:30",
+    "rules": [
+        {
+            "id": "9be1",
+            "name": "testers",
+            "group_name": "release-2",
+            "traffic_match_rule": {
+                "arguments": [
+                    {
+                        "type": "HEADER",
+                        "key": "x-user",
+                        "value": {"type": "EXACT", "value": "alice", "value_type": "TEXT"},
+                    }
+                ],
+                "match_mode": "AND",
+            },
+            "default_label_value": "gray",
+            "enable": True,
+            "match_mode": "PERMISSIVE",
+            "revision": "b1",
+            "ctime": "2026-11-26 20:45:29",
+            "mtime": "2026-11-26 20:45:30",
+            "etime": "2026-11-26 20:45:30",
+            "priority": 1,
+            "description": "",
+        }
+    ],
+    "metadata": {},
+    "editable": False,
+    "deleteable": False,
+}
+"""A lane group: the group as Polaris' server (source of June 2025) writes one, the rule by its
+specification, for no server that is published gives any."""

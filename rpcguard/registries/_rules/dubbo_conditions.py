@@ -11,6 +11,7 @@ from typing import Any, Final
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import Route
 from rpcguard.registries._rules.dubbo import flag_of, is_plain, known, listed, mapped, of_addresses
+from rpcguard.registries._rules.matches import are_apart
 from rpcguard.registries._rules.yaml import mapping_from_yaml
 
 Wanted = str | Sequence[str] | None
@@ -51,7 +52,7 @@ def routes_of_conditions(rules: Sequence[ConditionRule]) -> list[Route]:
     """
     found = [parts for rule in rules for parts in _read(rule)]
     for one, other in combinations(found, 2):
-        if not _are_apart(one[0].when, other[0].when):
+        if not are_apart(one[0].when, other[0].when):
             names = f"{one[0].name!r} and {other[0].name!r}"
             raise ValueError(f"{names} may be about the same call: both would have to hold")
     return [route for parts in found for route in parts]
@@ -208,15 +209,3 @@ def _plain(values: Sequence[str], where: str, key: str) -> tuple[str, ...]:
     for value in values:
         require(f"{where}: {key}", value, "a plain text, no pattern", is_plain(value))
     return tuple(values)
-
-
-def _are_apart(one: Mapping[str, Wanted], other: Mapping[str, Wanted]) -> bool:
-    return any(
-        not set(_several(one[key])) & set(_several(other[key]))
-        for key in one
-        if key in other and key != "mark" and one[key] != "*" and other[key] != "*"
-    )
-
-
-def _several(wanted: Wanted) -> Sequence[str | None]:
-    return (wanted,) if wanted is None or isinstance(wanted, str) else wanted

@@ -6,20 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import Route
+from rpcguard.registries._rules.matches import Wanted, condition_of, wanted_of
 from rpcguard.registries._shared.fields import listed, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-Wanted = str | tuple[str, ...] | None
-
 _ANY: Final = "*"
 _EVERY: Final = {"id": _ANY}
 """Leads to each node: a destination without labels."""
-
-_FACTS: Final = {"$header.": "header", "$query.": "query", "$cookie.": "cookie"}
-_ONE_OF: Final = ("EXACT", "IN")
-"""Kinds of match that routes have too."""
 
 
 def routes_of_polaris(
@@ -100,36 +95,24 @@ def _when(
             return None
     when: dict[str, Wanted] = {"mark": None}
     for key, match in _matches(source, "metadata").items():
-        wanted = _wanted(mapping(match), f"{where}: {key}")
+        fact, wanted = condition_of(*_argument(key), mapping(match), where)
         if wanted != _ANY:
-            when[_fact(key, where)] = wanted
+            when[fact] = wanted
     return when
 
 
-def _fact(key: str, where: str) -> str:
-    for prefix, fact in _FACTS.items():
-        if key.startswith(prefix):
-            return f"{fact}.{key.removeprefix(prefix)}"
-    if key in ("$method", "$path"):
-        return key.removeprefix("$")
-    require(f"{where}: key", key, "one that a call tells", not key.startswith("$"))
-    return f"option.{key}"
+def _argument(key: str) -> tuple[str, str]:
+    """Give kind and name of an argument, which the callers' form of a rule has in one word."""
+    kind, _, name = key.removeprefix("$").partition(".")
+    if not key.startswith("$"):
+        return "CUSTOM", key
+    return kind.upper(), name
 
 
 def _to(end: Mapping[str, object], where: str) -> Mapping[str, Wanted]:
     to: dict[str, Wanted] = {}
     for key, match in _matches(end, "metadata").items():
-        wanted = _wanted(mapping(match), f"{where}: label {key!r}")
+        wanted = wanted_of(mapping(match), f"{where}: label {key!r}")
         if wanted != _ANY:
             to["version" if key == "version" else f"metadata.{key}"] = wanted
     return to or _EVERY
-
-
-def _wanted(match: Mapping[str, object], where: str) -> Wanted:
-    kind, value = match.get("type") or "EXACT", match.get("value")
-    told = match.get("value_type") or "TEXT"
-    require(f"{where}: value_type", told, "TEXT", told == "TEXT")
-    require(f"{where}: type", kind, f"one of {', '.join(_ONE_OF)}", kind in _ONE_OF)
-    require(f"{where}: value", value, "a text", isinstance(value, str) and value)
-    words = str(value).split(",") if kind == "IN" else [str(value)]
-    return words[0] if len(words) == 1 else tuple(words)
