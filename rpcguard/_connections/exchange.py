@@ -12,7 +12,7 @@ from rpcguard._connections.books import StackClosed
 from rpcguard._connections.dial import Destination
 from rpcguard._connections.http11 import HTTP11Connection, Sending
 from rpcguard._connections.idle_age import IdleAge
-from rpcguard._connections.stack import Slot, Stack
+from rpcguard._connections.stack import UNUSED, Slot, Stack
 from rpcguard._core.outcomes.responses import CROSSED, EARLY
 from rpcguard._wire.parsers import head_parser
 from rpcguard._wire.request import HeaderBlock, request_line
@@ -34,9 +34,6 @@ SocketOption = (
 
 _NO_TIMEOUTS: Mapping[str, float | None] = MappingProxyType({})
 _REQUEST_TIMEOUT = 408  # RFC 9110 §15.5.9
-_NONE = -1.0
-"""Seconds of idleness that no connection is below."""
-
 
 HTTP1_ONLY = ("http/1.1",)
 """What is offered in the TLS handshake (ALPN) where nothing else is spoken."""
@@ -114,7 +111,7 @@ class Exchange:
         # A request that may go again risks a connection that the node is about to close.
         oldest = math.inf if getattr(request, "repeatable", True) else self._idle_age.limit
         if getattr(request, "fresh", False):
-            oldest = _NONE
+            oldest = UNUSED
         if not self._tls:
             return Slot(None, oldest)
         name: str | None = request.extensions.get("sni_hostname")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rpcguard._connections.books import Books, Kept, StackClosed
 from rpcguard._core.nodes.view import ConnectionCounts
@@ -19,6 +19,10 @@ class KeptConnection(Kept, Protocol):
 
     def close(self) -> object:
         """Close it."""
+
+
+UNUSED: Final = -1.0
+"""Seconds of idleness that no connection is below: the call gets one that was never used."""
 
 
 class Slot:

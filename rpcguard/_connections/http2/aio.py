@@ -59,8 +59,7 @@ class AsyncHttp2Body:
         try:
             if trace is not None:
                 await trace("http2.receive_response_body.started", info)
-            timeouts = self._request.extensions.get("timeout", {})
-            while data := await connection.part(stream, timeouts):
+            while data := await connection.part(stream, self._request):
                 yield data
             if trace is not None:
                 await trace("http2.receive_response_body.complete", {"return_value": None})
@@ -134,6 +133,8 @@ class AsyncHttp2Exchange(AsyncExchange):
         """Send one request to the node, whatever its URL names; the response must be closed."""
         slot = self._slot(request)
         place = Place(slot.name, slot.oldest)
+        if getattr(request, "fresh", False):
+            place.renew(self._clock())
         try:
             answer = await self._sent(request, place)
         except BaseException as error:
@@ -204,6 +205,7 @@ class AsyncHttp2Exchange(AsyncExchange):
                 if again or not old or is_touched(request.stream):
                     raise
                 again = True
+                place.renew(self._clock())
             self.leave(place)
         return None
 

@@ -68,9 +68,10 @@ class AsyncHttp2Connection(Http2Connection):
                 left = self._patient_time(stream, patience, left)
             await self.channel.wait(stream, left)
 
-    async def part(self, stream: Http2Stream, timeouts: Mapping[str, Any]) -> bytes:
-        """Give the next part of the body, empty at its end."""
-        countdown = Countdown(timeouts, "read")
+    async def part(self, stream: Http2Stream, request: httpx.Request) -> bytes:
+        """Give the next part of the body, empty at its end; with patience as for its start."""
+        countdown = Countdown(request.extensions.get("timeout", {}), "read")
+        patience = getattr(request, "patience", None)
         while True:
             left = self._read_time(countdown)
             if stream.body:
@@ -79,6 +80,8 @@ class AsyncHttp2Connection(Http2Connection):
                 raise stream.failure
             if stream.ended:
                 return b""
+            if patience is not None:
+                left = self._patient_time(stream, patience, left)
             await self.channel.wait(stream, left)
 
     async def _send(

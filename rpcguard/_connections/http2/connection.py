@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.http2.calls import Unsent, has_body, request_headers
@@ -29,7 +30,16 @@ class Http2Connection:
     Its timeouts are errors of `http`, httpx or httpx2; all others are those of the frame books.
     """
 
-    __slots__ = ("_http", "calls", "channel", "expires", "idle_since", "name", "session")
+    __slots__ = (
+        "_http",
+        "calls",
+        "channel",
+        "expires",
+        "idle_since",
+        "name",
+        "opened_at",
+        "session",
+    )
 
     def __init__(
         self, http: ModuleType, channel: Any, session: Http2Session, name: str | None
@@ -39,6 +49,7 @@ class Http2Connection:
         self.session = session
         self.name = name
         self.calls: int = 0
+        self.opened_at: float = 0.0
         self.expires: float = 0.0
         self.idle_since: float = 0.0
 
@@ -121,7 +132,7 @@ class Http2Connection:
         self, stream: Http2Stream, patience: Callable[[], float], left: float | None
     ) -> float | None:
         quiet = self.session.patience(stream, patience)
-        if quiet is None:
+        if quiet is None or quiet == math.inf:
             return left
         if quiet <= 0.0:
             raise StreamForsaken(Silence(stream.id, patience()))

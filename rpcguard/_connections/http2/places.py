@@ -19,6 +19,8 @@ class Shareable(Kept, Protocol):
 
     calls: int
     """How many places are taken; kept by the books."""
+    opened_at: float
+    """When it was opened; kept by the books."""
 
     @property
     def usable(self) -> bool:
@@ -52,6 +54,7 @@ class Place:
         "oldest",
         "opened",
         "reused",
+        "since",
         "stream",
     )
 
@@ -59,6 +62,9 @@ class Place:
         self.name: str | None = name
         self.oldest: float = oldest
         """Seconds that its connection may have been idle."""
+        self.since: float = -math.inf
+        """Its connection was opened no sooner: an older one may be as near to its end as the one
+        that the call was lost on. Those that come in one moment still share one."""
         self.connection: Any = None
         self.opened: bool = False
         """Whether its call opens the connection, or has opened it."""
@@ -70,6 +76,10 @@ class Place:
         """How many frames had come on the connection when the stream was opened."""
         self.failure: Exception | None = None
         self.event: Any = None
+
+    def renew(self, now: float) -> None:
+        """Want a connection that is opened from now on."""
+        self.since, self.oldest = now, math.inf
 
 
 class PlaceBooks(Books[Place, Shareable]):
@@ -138,7 +148,7 @@ class PlaceBooks(Books[Place, Shareable]):
     def opened(self, place: Place, connection: Shareable) -> None:
         """Take in the connection that a granted place has opened, with its first call."""
         self._opening.pop(place.name, None)
-        connection.calls = 1
+        connection.calls, connection.opened_at = 1, self._clock()
         self._busy.append(connection)
         place.connection = connection
         self._look_again()
@@ -179,14 +189,15 @@ class PlaceBooks(Books[Place, Shareable]):
             self.doomed.append(ended)
 
     def _grant(self, place: Place) -> bool:
-        connection = self._with_room(place)
+        connection = self._with_room(place, place.since)
         if connection is None:
             if self.expects(place.name):
                 return False
-            if len(self._idle) + len(self._busy) + len(self._opening) >= self._max:
-                if not self._idle:
+            if not self._may_open():
+                connection = self._with_room(place, -math.inf)  # an old one is better than none
+                if connection is None:
                     return False
-                self.doomed.append(self._idle.popleft())
+        if connection is None:
             self._opening[place.name] = place
             place.opened, place.reused = True, False
         else:
@@ -195,14 +206,24 @@ class PlaceBooks(Books[Place, Shareable]):
         place.connection = connection
         return True
 
-    def _with_room(self, place: Place) -> Shareable | None:
+    def _may_open(self) -> bool:
+        """Tell whether there may be another connection; an idle one makes room for it."""
+        if len(self._idle) + len(self._busy) + len(self._opening) < self._max:
+            return True
+        if self._idle:
+            self.doomed.append(self._idle.popleft())
+            return True
+        return False
+
+    def _with_room(self, place: Place, since: float) -> Shareable | None:
         name = place.name
         for one in self._busy:
-            if one.name == name and one.calls < one.capacity:
+            if one.name == name and one.calls < one.capacity and one.opened_at >= since:
                 return one
-        since = self._clock() - place.oldest
+        idle_since = self._clock() - place.oldest
         for one in reversed(self._idle):
-            if one.name == name and one.usable and one.idle_since >= since:
+            young = one.opened_at >= since and one.idle_since >= idle_since
+            if one.name == name and one.usable and young:
                 self._idle.remove(one)
                 self._busy.append(one)
                 return one

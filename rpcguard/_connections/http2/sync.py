@@ -18,7 +18,7 @@ from rpcguard._connections.http2.calls import (
 from rpcguard._connections.http2.sync_channel import SyncChannel
 from rpcguard._connections.http2.sync_connection import SyncHttp2Connection
 from rpcguard._connections.http11 import HTTP11Connection
-from rpcguard._connections.stack import Slot, Stack
+from rpcguard._connections.stack import UNUSED, Slot, Stack
 from rpcguard._connections.sync import SyncExchange
 from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
@@ -68,7 +68,7 @@ class SyncHttp2Body:
         try:
             if trace is not None:
                 trace("http2.receive_response_body.started", info)
-            while data := connection.part(stream, timeouts(self._request)):
+            while data := connection.part(stream, self._request):
                 yield data
             if trace is not None:
                 trace("http2.receive_response_body.complete", {"return_value": None})
@@ -229,7 +229,7 @@ class SyncHttp2Exchange(SyncExchange):
                 old = refusal.by_goaway and not slot.connection.session.departing
                 if again or not old or is_touched(request.stream):
                     raise
-                again = True
+                again, slot.oldest = True, UNUSED
             self._replace(slot)
 
     def _seated(self, request: httpx.Request, slot: Http2Slot) -> bool:

@@ -65,9 +65,10 @@ class SyncHttp2Connection(Http2Connection):
                 left = self._patient_time(stream, patience, left)
             self.channel.wait(stream, left)
 
-    def part(self, stream: Http2Stream, timeouts: Mapping[str, Any]) -> bytes:
-        """Give the next part of the body, empty at its end."""
-        countdown = Countdown(timeouts, "read")
+    def part(self, stream: Http2Stream, request: httpx.Request) -> bytes:
+        """Give the next part of the body, empty at its end; with patience as for its start."""
+        countdown = Countdown(request.extensions.get("timeout", {}), "read")
+        patience = getattr(request, "patience", None)
         while True:
             left = self._read_time(countdown)
             if stream.body:
@@ -76,6 +77,8 @@ class SyncHttp2Connection(Http2Connection):
                 raise stream.failure
             if stream.ended:
                 return b""
+            if patience is not None:
+                left = self._patient_time(stream, patience, left)
             self.channel.wait(stream, left)
 
     def _send(

@@ -166,6 +166,7 @@ class Call:
         if done.error is not None:
             done.error.add_note(note_of(self._service.name, self.attempts))
             raise done.error
+        self._sent.handed_out = True
         self.hand_out()
         assert done.reply is not None
         return Handout(done.reply, self._sent.lease, done.complete)
@@ -176,7 +177,7 @@ class Call:
         self._sent = sent = self._prepare(lease, number)
         if before is not None:
             sent.resent_because = before.outcome
-            sent.fresh = before.stale or self._service.same_again
+            sent.fresh = before.only_connection or self._service.same_again
             sent.again = self._seen
         step: Send | HedgedSend = sent
         hedger, self._beside = self._service.hedger, ()
@@ -216,8 +217,7 @@ class Call:
         timeouts = self._timeouts = limited(self._plan, lease.started, self._service.clock)
         plan, more = self._plan, self._spent + 1 < self._plan.attempts
         again = self._repeatable and more and (plan.in_memory or plan.replayable())
-        patience = lease.live.patience if again else None
-        sent = Send(lease, number, timeouts, None, patience, again)
+        sent = Send(lease, number, timeouts, repeatable=again)
         sent.policies = self._service.policies
         return sent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,9 +39,6 @@ class Send:
     """Those of httpx, in seconds, cut to what the deadline leaves."""
     resent_because: str | None = None
     """The outcome of the attempt before; None for the first."""
-    patience: Callable[[], float] | None = None
-    """Seconds of silence after which a node that says that it leaves is given up; None for never:
-    where the call may not be made again."""
     repeatable: bool = True
     """Whether the call may be made again should its connection break off."""
     fresh: bool = False
@@ -53,6 +51,19 @@ class Send:
     """What the attempt came to for its node; None while nothing is known yet."""
     policies: Policies | None = None
     """Those of the call's service, for who sends."""
+    handed_out: bool = False
+    """Whether the call is over but for the body of its answer, which its user reads."""
+
+    @property
+    def patience(self) -> Callable[[], float] | None:
+        """Give what tells how many seconds of silence are enough once the node says it leaves.
+
+        None where the call may not be made again; without end once it has been handed out.
+        """
+        return self._patience if self.repeatable else None
+
+    def _patience(self) -> float:
+        return math.inf if self.handed_out else self.lease.live.patience()
 
 
 @dataclass(slots=True)

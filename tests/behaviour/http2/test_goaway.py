@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
+import rpcguard
 from tests.support.calls import FLAVOURS, Flavour, each, soon
 from tests.support.http2_node import H2
 from tests.support.library import http
@@ -285,3 +287,61 @@ async def test_what_a_goaway_promised_and_never_came_is_left_by_those_who_may_re
         leaving.port
     ]
     assert caller.view(leaving).reason == "GOAWAY"  # the connection had just begun
+
+
+@each(CONCURRENT)
+async def test_a_second_try_goes_to_no_connection_that_may_be_as_old(
+    make_h2, make_h2_caller, monkeypatch
+):
+    """Two nodes that count alike end their connections together, and drop what they owe."""
+    monkeypatch.setattr("rpcguard._core.nodes.live.LEAST_PATIENCE", 0.1)
+
+    def refuse_then_forsake(node: H2, stream: int) -> None:
+        node.refuse(stream) if stream == 1 else say_goaway(node, stream)
+
+    def hold_then_forsake(node: H2, stream: int) -> None:
+        if node.peer.number > 1:
+            node.answer(stream)
+        elif stream > 1:
+            say_goaway(node, stream)
+
+    first, second = make_h2(refuse_then_forsake), make_h2(hold_then_forsake)
+    caller = make_h2_caller(first, second)
+    held = []
+
+    async def hold() -> None:
+        held.append(await caller.call("/held", timeout=20))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold)
+        await soon(lambda: "/held" in second.asked_for, "it is held")
+        response = await caller.call(timeout=20)
+        speaker, stream = second.asked_for["/held"]
+        speaker.say(speaker.answer, stream)
+    assert [answer.text for answer in (response, *held)] == ["ok", "ok"]
+    ports = [one.node.port for one in response.extensions["rpcguard"].attempts]
+    assert ports == [first.port, second.port]
+    assert len(second.peers) == 2
+
+
+@each(FLAVOURS)
+@pytest.mark.parametrize("prefetch", [65536, 0])
+async def test_a_body_that_a_goaway_promised_and_never_came_is_left_as_well(
+    prefetch, make_h2, make_h2_caller, monkeypatch
+):
+    """Its head had come; a call that is handed out with it waits, and is answered late."""
+    monkeypatch.setattr("rpcguard._core.nodes.live.LEAST_PATIENCE", 0.1)
+
+    def halve(node: H2, stream: int) -> None:
+        node.wire.send_headers(stream, [(":status", "200"), ("content-length", "2")])
+        say_goaway(node, stream)
+        if not prefetch:
+            end = functools.partial(node.wire.send_data, stream, b"ok", end_stream=True)
+            threading.Timer(0.5, node.say, [end]).start()
+
+    leaving, good = make_h2(halve), make_h2()
+    caller = make_h2_caller(leaving, good, retry=rpcguard.RetryPolicy(prefetch=prefetch))
+    response = await caller.call(timeout=20)
+    assert response.text == "ok"
+    outcomes = [one.outcome for one in response.extensions["rpcguard"].attempts]
+    assert outcomes == (["RemoteProtocolError", "200"] if prefetch else ["200"])

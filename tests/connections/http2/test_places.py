@@ -19,7 +19,7 @@ class Shared:
         self.name, self.capacity, self.ready = name, capacity, ready
         self.usable = True
         self.calls = 0
-        self.expires = self.idle_since = 0.0
+        self.expires = self.idle_since = self.opened_at = 0.0
 
 
 class Flag:
@@ -210,3 +210,34 @@ def test_closing_sends_the_line_away(clock):
         kept.request(Place(None))
     kept.release(held)
     assert kept.reap() == [shared]
+
+
+def test_a_call_that_lost_an_old_connection_takes_a_younger_one(clock):
+    """Neither a busy nor an idle one that was there before; those of one moment share the next."""
+    kept = books(clock)
+    busy, idle = Shared(), Shared(capacity=1)
+    seated(kept, busy)
+    busy.capacity = 1
+    kept.release(seated(kept, idle))
+    busy.capacity = 9
+    clock.advance(1.0)
+    places = [Place(None), Place(None)]
+    for place in places:
+        place.renew(clock())
+    assert kept.request(places[0])
+    assert not kept.request(places[1])
+    young = Shared()
+    kept.opened(places[0], young)
+    assert [place.connection for place in places] == [young, young]
+
+
+def test_where_no_other_may_be_opened_an_old_one_is_better_than_none(clock):
+    """The limit of connections is one, and it has room."""
+    kept = books(clock, most=1)
+    busy = Shared(capacity=9)
+    seated(kept, busy)
+    clock.advance(1.0)
+    place = Place(None)
+    place.renew(clock())
+    assert kept.request(place)
+    assert place.connection is busy
