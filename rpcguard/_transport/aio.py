@@ -231,9 +231,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         with observer.attempt(outgoing, None) as attempt:
             self._opening.keep_from_strangers(outgoing)
             response = attempt.received(await child.handle_async_request(outgoing))
-        call.hand_out()
-        response.stream = self._opening.guarded(response.stream, service, call)
-        return response
+        return self._opening.hand_out_direct(call, response, service)
 
     async def _home(self) -> LoopChildren:
         loop = current_loop()

@@ -71,7 +71,7 @@ class Opening:
         self._events = events
         self._lanes = lanes
         self._one_shot = one_shot
-        self.guarded: Callable[..., Any] = guarded
+        self._guarded = guarded
 
     def open(self, request: httpx.Request) -> tuple[Service, Call, Any]:
         """Find the service of a request and begin a call of it; give its body too.
@@ -185,7 +185,17 @@ class Opening:
         if response.is_closed or answer.complete:
             call.end()
         else:
-            response.stream = self.guarded(response.stream, service, call, answer.lease)
+            response.stream = self._guarded(response.stream, service, call, answer.lease)
+        handed: httpx.Response = response
+        return handed
+
+    def hand_out_direct(self, call: Call, response: Any, service: Service) -> httpx.Response:
+        """Do the same for an answer of a host that is called directly."""
+        call.hand_out()
+        if response.is_closed:
+            call.end()
+        else:
+            response.stream = self._guarded(response.stream, service, call)
         handed: httpx.Response = response
         return handed
 

@@ -220,9 +220,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         with observer.attempt(outgoing, None) as attempt:
             self._opening.keep_from_strangers(outgoing)
             response = attempt.received(child.handle_request(outgoing))
-        call.hand_out()
-        response.stream = self._opening.guarded(response.stream, service, call)
-        return response
+        return self._opening.hand_out_direct(call, response, service)
 
     def retire(self, live: LiveNode) -> None:
         """Close the child of a node that has left and is idle."""

@@ -110,6 +110,18 @@ def test_all_have_failed(refusing) -> None:
             until_decided(one)
 
 
+def test_what_fails_at_once_is_not_waited_for(monkeypatch, tmp_path) -> None:
+    """A thread that cannot even begin, at a socket that is not there say, is told so at once."""
+
+    def wait(*_: object) -> None:
+        raise AssertionError("there is nothing to wait for")
+
+    monkeypatch.setattr(sync_stream, "_wait", wait)
+    nowhere = Destination(host="localhost", port=80, path=str(tmp_path / "nobody.sock"))
+    with pytest.raises(FileNotFoundError):
+        sync_stream.connect(nowhere, sync_stream.Lookup(), None)
+
+
 def test_all_addresses_share_one_timeout(silent, monkeypatch) -> None:
     """Four addresses that answer nothing cost a thread one connect timeout, not four."""
     found: list[object] = []

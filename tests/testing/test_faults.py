@@ -108,13 +108,15 @@ async def test_all_ends_with_the_block(make_node, make_caller):
     assert (inner.done, outer.done) == ({"refused": 1}, {"unavailable": 1})
 
 
+@EACH
 async def test_a_host_that_is_called_directly(make_node, make_caller):
-    """Its attempts are hurt too."""
+    """Its attempts are hurt too; a close does not wait for what has been answered."""
     caller = make_caller(make_node(), unknown_service="direct")
     other = make_node()
     with faults(unavailable=1):
         assert (await caller.call(f"http://127.0.0.1:{other.port}/")).status_code == 503
     assert other.seen == []
+    assert not caller.transport._service("127.0.0.1").calls
 
 
 @pytest.mark.parametrize("options", [{"refused": -1}, {"cut": 0.5}, {"slow": 1, "delay": -1}])
