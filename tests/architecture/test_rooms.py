@@ -6,18 +6,16 @@ import ast
 import re
 from collections import defaultdict
 from dataclasses import is_dataclass
+from functools import cache
 from inspect import getdoc, signature
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import rpcguard
 from rpcguard._transport.base import TransportBase
 from tests.support.rooms import PACKAGE, ROOT, folders, modules, parsed, table_of_rooms
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TWICE = {
     "AsyncTransport": ["_httpx.py", "httpx2.py"],
@@ -188,11 +186,14 @@ def _first_word(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> 
     return word.strip("`.,:;").lower()
 
 
-def _definitions(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
-    for place, path in modules():
-        for node in ast.walk(parsed(path)):
-            if isinstance(node, kinds):
-                yield place, node
+@cache
+def _definitions(*kinds: type[ast.AST]) -> list[tuple[str, Any]]:
+    return [
+        (place, node)
+        for place, path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, kinds)
+    ]
 
 
 def verbs() -> set[str]:

@@ -1,4 +1,7 @@
-"""The command line as a person runs it: real processes, their output and their exit status."""
+"""The command line as a person runs it: what it prints and its exit status.
+
+A process of its own where that is what a behaviour is about: signals, terminals, pipes, imports.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,21 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 import rpcguard
 from rpcguard import cli
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 TWO_NODES = "static://127.0.0.1:9001,127.0.0.1:9002"
 
 
 def run(*arguments: str, module: str = "rpcguard", **options) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", module, *arguments],
         capture_output=True,
@@ -28,6 +36,28 @@ def run(*arguments: str, module: str = "rpcguard", **options) -> subprocess.Comp
         check=False,
         **options,
     )
+
+
+@pytest.fixture
+def tell(capsys) -> Callable[..., Told]:
+    """Run the command line in this process, which is many times quicker; give what it said."""
+
+    def run_here(*arguments: str) -> Told:
+        try:
+            status = cli.main(list(arguments))
+        except SystemExit as end:
+            status = end.code
+        return Told(status, *capsys.readouterr())
+
+    return run_here
+
+
+class Told(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @contextmanager
@@ -103,9 +133,9 @@ def test_the_installed_command_is_there():
         (["online", "--help"], ["--file", "RPCGUARD_OFFLINE_FILE", "exit status:"]),
     ],
 )
-def test_help_names_every_option(arguments, words):
+def test_help_names_every_option(arguments, words, tell):
     """What can be given is told, on standard output, with status 0."""
-    told = run(*arguments)
+    told = tell(*arguments)
     assert told.returncode == 0
     assert all(word in told.stdout for word in words)
     assert "%" not in told.stdout
@@ -135,9 +165,9 @@ def test_help_names_every_option(arguments, words):
         ["online", "--wait", "1"],
     ],
 )
-def test_wrong_usage_is_status_2(arguments):
+def test_wrong_usage_is_status_2(arguments, tell):
     """Nothing is started and the reason is on standard error."""
-    told = run(*arguments)
+    told = tell(*arguments)
     assert (told.returncode, told.stdout) == (2, "")
     assert "Traceback" not in told.stderr
     assert told.stderr.strip()
@@ -201,9 +231,9 @@ def test_a_missing_extra_is_one_clear_line(monkeypatch, capsys):
         assert told.err == f"rpcguard: the demo needs {named}: pip install 'rpcguard[demo]'\n"
 
 
-def test_nodes_prints_aligned_text():
+def test_nodes_prints_aligned_text(tell):
     """Without a terminal: a head, a line per node, columns under each other."""
-    told = run("nodes", TWO_NODES, "orders")
+    told = tell("nodes", TWO_NODES, "orders")
     assert (told.returncode, told.stderr) == (0, "")
     head, *lines = told.stdout.splitlines()
     assert head.split() == [
@@ -240,11 +270,11 @@ def test_nodes_on_a_terminal_is_a_table(watch):
     assert b"\x1b[32mavailable" in shown
 
 
-def test_nodes_prints_json(tmp_path):
+def test_nodes_prints_json(tmp_path, tell):
     """A JSON array with everything that is known of each node."""
     node = {"id": "a", "host": "10.0.0.1", "port": 80, "zone": "east", "metadata": {"k": "v"}}
     url = write_services(tmp_path / "s.json", orders=[node])
-    told = run("nodes", url, "orders", "--json")
+    told = tell("nodes", url, "orders", "--json")
     (view,) = json.loads(told.stdout)
     assert {key: view["node"][key] for key in node} == node
     assert (view["state"], view["weight"], view["in_flight"]) == ("available", 1.0, 0)
@@ -323,9 +353,9 @@ uvicorn.Server(uvicorn.Config(app, log_level="error")).run([listener])
         ("file:///nowhere/at/all.json", 1),
     ],
 )
-def test_nodes_ends_with_one_line_when_there_is_no_list(url, status):
+def test_nodes_ends_with_one_line_when_there_is_no_list(url, status, tell):
     """A bad URL, an unknown service and a registry that is not there: no traceback, no table."""
-    told = run("nodes", url, "orders")
+    told = tell("nodes", url, "orders")
     assert (told.returncode, told.stdout) == (status, "")
     assert told.stderr.startswith("rpcguard: ")
     assert told.stderr.count("\n") == 1
@@ -336,26 +366,26 @@ def test_nodes_ends_with_one_line_when_there_is_no_list(url, status):
     ("service", "words"),
     [("orders", "lists no node of it"), ("order", "does not know this service")],
 )
-def test_nodes_tells_an_empty_service_from_an_unknown_one(service, words, tmp_path):
+def test_nodes_tells_an_empty_service_from_an_unknown_one(service, words, tmp_path, tell):
     """A misspelled name and a service that nobody serves have different causes."""
-    told = run("nodes", write_services(tmp_path / "s.json", orders=[]), service)
+    told = tell("nodes", write_services(tmp_path / "s.json", orders=[]), service)
     assert (told.returncode, told.stdout) == (1, "")
     assert words in told.stderr
 
 
-def test_nodes_names_every_scheme_that_it_takes():
+def test_nodes_names_every_scheme_that_it_takes(tell):
     """Those of status pages are known beside those of registries, and are guessed like them."""
-    told = run("nodes", "status://127.0.0.1:9/", "orders")
+    told = tell("nodes", "status://127.0.0.1:9/", "orders")
     assert (told.returncode, told.stdout) == (2, "")
     assert all(scheme in told.stderr for scheme in ("consul,", "status+http,", "status+https,"))
     assert told.stderr.endswith("did you mean status+http://?\n")
 
 
-def test_nodes_ends_when_the_registry_is_down():
+def test_nodes_ends_when_the_registry_is_down(tell):
     """A registry that refuses connections is told within the time to wait for a first list."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    told = run("nodes", f"http://user:secret@127.0.0.1:{port}/{{service}}", "orders")
+    told = tell("nodes", f"http://user:secret@127.0.0.1:{port}/{{service}}", "orders")
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.count("\n") == 1
     assert "orders" in told.stderr

@@ -46,20 +46,33 @@ OTHER_FLAVOURS = ("trio", "pool", "httpx2")
 on the library that is installed first."""
 
 
+def is_long_path(path: Path) -> bool:
+    """Tell whether all tests of a file or folder are left out of the usual run."""
+    name = path.relative_to(ROOT).as_posix()
+    return any(name == place or name.startswith(f"{place}/") for place in LONG)
+
+
 def is_long(item: pytest.Item) -> bool:
     """Tell whether a test is left out of the usual run."""
-    path = item.path.relative_to(ROOT).as_posix()
-    if any(path == place or path.startswith(f"{place}/") for place in LONG):
-        return True
-    if item.get_closest_marker("long") is not None:
+    if is_long_path(item.path) or item.get_closest_marker("long") is not None:
         return True
     variant = item.name.partition("[")[2]
     return any(name in variant for name in OTHER_FLAVOURS)
 
 
+def everything(config: pytest.Config) -> bool:
+    """Tell whether nothing is left out: what was asked for by path is run, whatever it takes."""
+    return bool(config.getoption("full")) or config.args_source is not config.ArgsSource.TESTPATHS
+
+
+def is_passed_over(path: Path, config: pytest.Config) -> bool:
+    """Tell whether the run need not even import a file or folder, which takes seconds for all."""
+    return not everything(config) and not config.getoption("rest") and is_long_path(path)
+
+
 def chosen(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
-    """Give what is to be run: what was asked for by path is, whatever it takes."""
-    if config.getoption("full") or config.args_source is not config.ArgsSource.TESTPATHS:
+    """Give what is to be run."""
+    if everything(config):
         return items
     rest = bool(config.getoption("rest"))
     return [item for item in items if is_long(item) == rest]
