@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import ast
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-import rpcguard
-
-ROOT = Path(rpcguard.__file__).parent
+from tests.support.rooms import PACKAGE, parsed
 
 
 def files() -> dict[str, ast.Module]:
     """Parse every file of the package, by the name that it is imported by."""
     found = {}
-    for path in ROOT.rglob("*.py"):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text())
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = parsed(path)
     return found
+
+
+def is_import_by_name(node: ast.AST) -> bool:
+    """Tell whether a node is the name of the function that imports by name."""
+    return "import_module" in (getattr(node, "id", ""), getattr(node, "attr", ""))
 
 
 def imports(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
     """Give the files that each file imports, for types, lazily or by name as well."""
     graph: dict[str, set[str]] = {name: set() for name in trees}
     for name, tree in trees.items():
-        by_name = "import_module(" in ast.unparse(tree)
+        by_name = any(map(is_import_by_name, ast.walk(tree)))
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 graph[name] |= {one.name for one in node.names}

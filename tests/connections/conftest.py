@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rpcguard._connections.library import Library
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-PATIENCE = 5.0
+PATIENCE = 20.0  # seconds: a busy machine is no fault, and a hang is told before the timeout is
 
 
 class Peer:

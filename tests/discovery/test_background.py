@@ -161,7 +161,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Registry)
-threading.Thread(target=server.serve_forever, daemon=True).start()
+threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 transport = rpcguard.Transport(
     f"http://localhost:{server.server_port}/{{service}}",
     membership=rpcguard.MembershipPolicy(poll_interval=0.05),

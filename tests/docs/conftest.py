@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
 
 from rpcguard.provider import OfflineASGI
+from tests.support.uvicorn_server import UvicornServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,30 +29,13 @@ async def orders(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class SignallingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets=sockets)
-        self.up.set()
-
-
 @contextmanager
 def running(port: int) -> Iterator[None]:
-    app = OfflineASGI(orders, file=False)
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="critical")
-    server = SignallingServer(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert server.up.wait(10), f"no node on port {port}"
+    server = UvicornServer(OfflineASGI(orders, file=False), port=port, lifespan="off").begin()
     try:
         yield
     finally:
-        server.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive()
+        server.stop()
 
 
 @pytest.fixture

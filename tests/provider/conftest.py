@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-import uvicorn
+
+from tests.support.uvicorn_server import UvicornServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,36 +26,13 @@ class ThreadedWSGIServer(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class SignallingServer(uvicorn.Server):
-    """Tell when it serves, so that nobody has to poll."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets=sockets)
-        self.up.set()
-
-
 @contextmanager
 def running_uvicorn(app, **options) -> Iterator[str]:
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="critical", ws="none", **options
-    )
-    server = SignallingServer(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert server.up.wait(10), "uvicorn did not start"
+    server = UvicornServer(app, ws="none", **options).begin()
     try:
-        if config.uds:
-            yield "http://node"
-        else:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield "http://node" if server.config.uds else f"http://127.0.0.1:{server.listens_at}"
     finally:
-        server.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive()
+        server.stop()
 
 
 @contextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from html.parser import HTMLParser
 
 import pytest
-import uvicorn
 
 import rpcguard
 from rpcguard import Snapshot
@@ -20,6 +18,7 @@ from rpcguard._status.app import asgi_status
 from tests.support.browser import browser
 from tests.support.library import http
 from tests.support.telemetry import OFFLINE, InOrder
+from tests.support.uvicorn_server import UvicornServer
 
 EVIL = "<script>document.title='owned'</script>&\"'"
 
@@ -330,16 +329,9 @@ def served(asked):
             asked.append(dict(scope["headers"]).get(b"sec-fetch-mode", b"").decode())
         await page(scope, receive, send)
 
-    config = uvicorn.Config(noting, port=0, log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    server = UvicornServer(noting, log_level="warning").begin()
+    yield f"http://127.0.0.1:{server.listens_at}"
+    server.stop()
 
 
 async def test_rules_that_were_refused():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-PATIENCE = 5.0
+PATIENCE = 20.0  # seconds: a busy machine is no fault, and a hang is told before the timeout is
 
 
 @dataclass

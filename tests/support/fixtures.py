@@ -18,6 +18,7 @@ __all__ = [
     "make_caller",
     "make_node",
     "plain_context",
+    "swept_often",
     "trusting",
 ]
 
@@ -64,6 +65,13 @@ async def make_caller(flavour, plain_context):
     yield make
     for caller in callers:
         await settle(caller.close())
+
+
+@pytest.fixture
+def swept_often(monkeypatch) -> None:
+    """Let transports look at their idle connections again and again, so that nobody waits."""
+    for room in ("loops", "sync"):
+        monkeypatch.setattr(f"rpcguard._transport.{room}.SWEEP_EVERY", 0.02)
 
 
 @pytest.fixture(scope="session")

@@ -281,11 +281,14 @@ def test_in_threads_the_option_is_an_error_that_says_why():
 
 
 @each(TASKS)
-async def test_an_incident_switches_hedges_off_through_the_file(make_node, make_caller, tmp_path):
+async def test_an_incident_switches_hedges_off_through_the_file(
+    make_node, make_caller, tmp_path, monkeypatch
+):
     """A running transport hedges until the file says not to, and again when the file is as before.
 
     Also a call that asks for a hedge itself is sent once: the switch wins over code.
     """
+    monkeypatch.setattr("rpcguard._discovery.rule_sources._LOOK_EVERY", 0.01)
     path, told = tmp_path / "rpcguard.toml", list[Event]()
     path.write_text("")
     held = Held()

@@ -10,7 +10,7 @@ FOREVER = http.Limits(max_connections=100, keepalive_expiry=None)
 
 
 @each(FLAVOURS)
-async def test_who_is_outside_keeps_no_idle_connection(make_node, make_caller):
+async def test_who_is_outside_keeps_no_idle_connection(make_node, make_caller, swept_often):
     """One that stood in for a while is left again, and its connection is closed."""
     nodes = [make_node() for _ in range(4)]
     caller = make_caller(*nodes, subset=Subset(size=1), limits=FOREVER)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+import ssl
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from kazoo.handlers.threading import (  # type: ignore[import-untyped]
@@ -60,7 +62,18 @@ class _Threads(SequentialThreadingHandler):  # type: ignore[misc]
 
     def create_connection(self, *args: Any, **options: Any) -> Capped:
         """Connect to a server."""
-        return Capped(super().create_connection(*args, **options), self._limit)
+        try:
+            return Capped(super().create_connection(*args, **options), self._limit)
+        except BaseException as error:
+            _close_what_failed(error)
+            raise
+
+
+def _close_what_failed(error: BaseException) -> None:
+    # kazoo forgets a socket whose TLS handshake has failed: only the frame of that still has it.
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if isinstance(failed := frame.f_locals.get("conn"), ssl.SSLSocket):
+            failed.close()
 
 
 def daemon_threads(limit: int) -> Any:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 
 import pytest
-import uvicorn
 
 from rpcguard import Node
 from rpcguard.provider import OfflineASGI
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import FLAVOURS, each, soon
 from tests.support.library import http
+from tests.support.uvicorn_server import UvicornServer
 
 pytestmark = each(FLAVOURS)
 
@@ -28,42 +27,21 @@ async def app(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": f"{scope['method']} {size}".encode()})
 
 
-class Server(uvicorn.Server):
-    """Run in a thread; `port` is known once it is up."""
-
-    def __init__(self, application, **options) -> None:
-        config = uvicorn.Config(application, port=0, log_level="critical", ws="none", **options)
-        super().__init__(config)
-        self.up = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets=sockets)
-        self.port = self.servers[0].sockets[0].getsockname()[1]
-        self.up.set()
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self.thread.join(10)
-
-
 @pytest.fixture
 def serve():
     with contextlib.ExitStack() as stack:
 
-        def start(application=app, **options) -> Server:
-            server = Server(application, **options)
-            server.thread.start()
-            assert server.up.wait(10)
+        def start(application=app, **options) -> UvicornServer:
+            server = UvicornServer(application, ws="none", **options).begin()
             stack.callback(server.stop)
             return server
 
         yield start
 
 
-def listing(*servers: Server) -> StaticRegistry:
+def listing(*servers: UvicornServer) -> StaticRegistry:
     nodes = [
-        Node("127.0.0.1", server.port, metadata={"place": str(place)})
+        Node("127.0.0.1", server.listens_at, metadata={"place": str(place)})
         for place, server in enumerate(servers)
     ]
     return StaticRegistry({"orders": nodes})
@@ -97,19 +75,19 @@ async def test_a_provider_that_says_that_it_leaves(serve, make_caller):
     leaving_app = OfflineASGI(app, file=False)
     leaving, staying = serve(leaving_app), serve()
     caller = make_caller(listing=listing(leaving, staying))
-    assert (await caller.call()).extensions["rpcguard"].node.port == leaving.port
+    assert (await caller.call()).extensions["rpcguard"].node.port == leaving.listens_at
     leaving_app.go_offline()
     response = await caller.call(method="POST")
-    assert response.extensions["rpcguard"].node.port == leaving.port
+    assert response.extensions["rpcguard"].node.port == leaving.listens_at
     assert response.text == "POST 0"
     for _ in range(5):
         response = await caller.call(method="POST")
-        assert response.extensions["rpcguard"].node.port == staying.port
+        assert response.extensions["rpcguard"].node.port == staying.listens_at
 
 
 async def test_keep_alive_of_the_server_runs_out(serve, make_caller):
     """A connection that the server closes while it is idle costs no POST."""
-    server = serve(timeout_keep_alive=1)
+    server = serve(timeout_keep_alive=0.2)
     limits = http.Limits(keepalive_expiry=60.0)
     caller = make_caller(listing=listing(server), limits=limits)
     assert (await caller.call(method="POST")).text == "POST 0"

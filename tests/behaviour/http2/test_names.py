@@ -193,7 +193,9 @@ async def test_closing_cuts_what_is_under_way(make_h2, make_h2_caller):
 
 
 @each(FLAVOURS)
-async def test_an_idle_connection_is_closed_without_further_calls(make_h2, make_h2_caller):
+async def test_an_idle_connection_is_closed_without_further_calls(
+    make_h2, make_h2_caller, swept_often
+):
     """At its expiry, by the sweep of its transport."""
     node = make_h2()
     limits = http.Limits(max_connections=5, keepalive_expiry=0.05)
@@ -205,7 +207,9 @@ async def test_an_idle_connection_is_closed_without_further_calls(make_h2, make_
 
 
 @each(FLAVOURS)
-async def test_a_node_that_pings_an_idle_connection_is_answered(make_h2, make_h2_caller):
+async def test_a_node_that_pings_an_idle_connection_is_answered(
+    make_h2, make_h2_caller, swept_often
+):
     """Nobody reads on trio and in threads but the sweep."""
     answered = threading.Event()
 

@@ -7,9 +7,9 @@ import contextlib
 import threading
 
 import pytest
-import uvicorn
 
 from tests.support.fixtures import anyio_backend, flavour, make_caller, make_node, plain_context
+from tests.support.uvicorn_server import UvicornServer
 
 __all__ = ["anyio_backend", "flavour", "make_caller", "make_node", "plain_context"]
 
@@ -21,17 +21,9 @@ class Provider:
         self.host = "127.0.0.1"
         self.seen: list[str] = []
         self.gone = threading.Event()
-        config = uvicorn.Config(
-            self.app,
-            interface="asgi3",
-            port=0,
-            log_level="critical",
-            ws="wsproto",
-            lifespan="off",
-            loop="asyncio",
+        self._server = UvicornServer(
+            self.app, interface="asgi3", ws="wsproto", lifespan="off", loop="asyncio"
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     async def app(self, scope, receive, send) -> None:
         self.seen.append(scope["path"])
@@ -62,15 +54,12 @@ class Provider:
             await send({"type": "websocket.send", **answer})
 
     def __enter__(self) -> Provider:
-        self._thread.start()
-        while not self._server.started:
-            self._thread.join(0.01)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.port = self._server.begin().listens_at
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(10)
+        self._server.force_exit = True
+        self._server.stop()
 
 
 @pytest.fixture

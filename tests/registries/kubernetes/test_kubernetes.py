@@ -104,6 +104,12 @@ class ApiServer:
             self.released.wait(20)  # quiet, but open
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next watch begin at once."""
+    monkeypatch.setattr(kubernetes, "_SHORTEST_WATCH", 0.0)
+
+
 @pytest.fixture
 def api(server: ScriptedServer) -> Iterator[ApiServer]:
     api = ApiServer(server)
@@ -376,6 +382,22 @@ async def test_an_ended_watch_goes_on_where_it_was(api: ApiServer) -> None:
     assert await follow(api, count=2) == [["p1"], ["p1", "p2"]]
     assert [query(seen)["resourceVersion"] for seen in api.watched] == ["10", "77"]
     assert len(api.server.seen) == 3
+
+
+async def test_a_server_that_ends_each_watch_is_not_asked_without_end(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that there is a pause before the next watch."""
+    monkeypatch.setattr(kubernetes, "_SHORTEST_WATCH", 60.0)
+    api.lists = [a_list()]
+    api.watches = [[] for _ in range(100)]
+    registry = KubernetesRegistry.from_url(api.url())
+    async with aclosing(registry.watch("orders")) as watch:
+        await anext(watch)
+        with anyio.move_on_after(0.2):
+            await anext(watch)
+    await registry.aclose()
+    assert len(api.watched) <= 1
 
 
 @pytest.mark.parametrize(

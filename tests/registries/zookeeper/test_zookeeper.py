@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES
 from rpcguard.registries._shared.nodes import node_from_json
 from rpcguard.registries.base import registry_from_url
+from rpcguard.registries.zookeeper.kazoo import daemon_threads
 from rpcguard.registries.zookeeper.registry import ZooKeeperRegistry
 from rpcguard.registries.zookeeper.znodes import LAYOUTS, Layout, Znode
 from tests.support.servers.zookeeper import ZooKeeper
@@ -585,7 +587,7 @@ async def test_a_server_that_is_no_zookeeper_is_an_error(
     listen: Callable[[bytes], int], greeting: bytes
 ) -> None:
     """Proves that silence and nonsense end with an error in time and leave no thread behind."""
-    registry = ZooKeeperRegistry.from_url(f"zookeeper://127.0.0.1:{listen(greeting)}?timeout=0.5")
+    registry = ZooKeeperRegistry.from_url(f"zookeeper://127.0.0.1:{listen(greeting)}?timeout=0.1")
     for _ in range(2):
         with anyio.fail_after(8), pytest.raises(RegistryError):
             await registry.fetch("orders")
@@ -701,11 +703,23 @@ async def test_tls_with_a_client_certificate(
     strange = trustme.CA()
     strange.cert_pem.write_to_path(str(tmp_path / "other.pem"))
     registry = ZooKeeperRegistry.from_url(
-        f"zookeeper+tls://localhost:{port}?ca={tmp_path}/other.pem&timeout=1"
+        f"zookeeper+tls://localhost:{port}?ca={tmp_path}/other.pem&timeout=0.2"
     )
     with pytest.raises(RegistryError):
         await registry.fetch("orders")
     await registry.aclose()
+
+
+def test_a_socket_of_a_failed_handshake_is_closed(
+    tls_front: tuple[int, trustme.CA], tmp_path: Path
+) -> None:
+    """Proves that nothing is left to the garbage collector, which warns of open sockets."""
+    strange = tmp_path / "strange.pem"
+    trustme.CA().cert_pem.write_to_path(str(strange))
+    address, options = ("localhost", tls_front[0]), {"use_ssl": True, "ca": str(strange)}
+    with pytest.raises(ssl.SSLError):
+        daemon_threads(MAX_BYTES).create_connection(address, timeout=20.0, **options)
+    gc.collect()
 
 
 # --- URLs
