@@ -333,7 +333,7 @@ def test_nodes_shows_what_a_running_program_sees(tmp_path):
 PROGRAM = """
 import socket, rpcguard, uvicorn
 transport = rpcguard.Transport("static://10.0.0.1:80")
-transport.wait_ready("orders", timeout=5)
+transport.wait_ready("orders", timeout=20)
 transport.mark_offline("orders", "10.0.0.1:80")
 listener = socket.create_server(("127.0.0.1", 0))
 print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)

@@ -69,7 +69,7 @@ def test_a_registry_from_the_file(file, monkeypatch):
     monkeypatch.setenv("RPCGUARD_REGISTRY", "static://10.0.0.2:1")
     with Transport(config=path) as transport:
         assert sources(transport)["registry"] == ("static://10.0.0.2:1", "environment")
-        transport.wait_ready("orders", timeout=5.0)
+        transport.wait_ready("orders", timeout=20)
         assert [view.node.host for view in transport.nodes("orders")] == ["10.0.0.2"]
 
 

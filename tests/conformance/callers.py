@@ -87,8 +87,8 @@ class Traffic:
         self.failures: list[str] = []
 
     def forget(self) -> None:
-        """Start to count anew."""
-        self.answers.clear()
+        """Count only calls that begin from now on."""
+        self.answers = Counter()
 
 
 @asynccontextmanager
@@ -116,8 +116,9 @@ async def traffic(caller: Caller, service: str) -> AsyncIterator[Traffic]:
 
     async def send() -> None:
         while True:
+            answers = counted.answers
             try:
-                counted.answers[await caller.call(service)] += 1
+                answers[await caller.call(service)] += 1
             except httpx.HTTPError as error:
                 counted.failures.append(f"{type(error).__name__}: {error}")
             await anyio.sleep(0.01)

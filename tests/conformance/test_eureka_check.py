@@ -69,7 +69,7 @@ async def test_out_of_service(
         def drains() -> bool:
             return caller.nodes(service)[first.id].state == "draining"
 
-        await caller.transport.wait_ready(service, timeout=5.0)
+        await caller.transport.wait_ready(service, timeout=20)
         await act(eureka.drain, service, first.id)
         await act(providers.stop, (first.host, first.port))
         async with traffic(caller, service):
@@ -84,7 +84,7 @@ async def test_removed(
     """A node that deregistered and ended is off the list with its first failed call, and stays."""
     first, rest = nodes[0], {node.id for node in nodes[1:]}
     async with calling(eureka) as caller:
-        await caller.transport.wait_ready(service, timeout=5.0)
+        await caller.transport.wait_ready(service, timeout=20)
         await act(eureka.deregister, service, first.id)
         await act(providers.stop, (first.host, first.port))
         async with traffic(caller, service):
@@ -100,7 +100,7 @@ async def test_registered_anew(
     first = nodes[0]
     host, port = eureka.address()
     async with calling(eureka) as caller:
-        await caller.transport.wait_ready(service, timeout=5.0)
+        await caller.transport.wait_ready(service, timeout=20)
         await act(eureka.deregister, service, first.id)
         await act(providers.start, (host, port))
         await act(eureka.register, service, replace(first, host=host, port=port))
@@ -117,7 +117,7 @@ async def test_still_registered(
     """A node that is gone without a word is up in Eureka: it is ejected, and back when it is."""
     first = nodes[0]
     async with calling(eureka) as caller:
-        await caller.transport.wait_ready(service, timeout=5.0)
+        await caller.transport.wait_ready(service, timeout=20)
         await act(providers.stop, (first.host, first.port))
         async with traffic(caller, service):
             await caller.until(lambda: caller.nodes(service)[first.id].state == "ejected")

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tests.conformance.backends.base import Backend
     from tests.conformance.providers import Providers
 
-PATIENCE = 30.0  # a node that was slow once, on a busy machine, is tried anew after some seconds
+PATIENCE = 60.0  # seconds: as long as the longest back-off, twice
 OUTAGE = float(os.environ.get("RPCGUARD_OUTAGE", "3"))
 
 needs = pytest.mark.needs
-pytestmark = pytest.mark.timeout(120 + 2 * OUTAGE)
+pytestmark = pytest.mark.timeout(240 + 2 * OUTAGE)
 
 NewNodes = Callable[[int], list[Node]]
 
@@ -117,7 +117,6 @@ async def test_node_leaves(
         async with traffic(caller, service) as seen:
             await act(backend.deregister, service, nodes[0].id)
             await caller.until_listed(service, *ids(nodes[1:]))
-            await anyio.sleep(0.1)  # what was in flight
             seen.forget()
             await act(providers.stop, (nodes[0].host, nodes[0].port))
             await caller.until(lambda: sum(seen.answers.values()) > 30)
@@ -180,7 +179,6 @@ async def test_status_changes(backend: Backend, new_nodes: NewNodes, service: st
         async with traffic(caller, service) as seen:
             await act(backend.set_status, service, nodes[0].id, "down")
             await caller.until(lambda: nodes[0].id not in caller.usable(service), what="down")
-            await anyio.sleep(0.1)
             seen.forget()
             await caller.until(lambda: sum(seen.answers.values()) > 30)
             assert nodes[0].address not in seen.answers
@@ -202,7 +200,6 @@ async def test_operator_drains(backend: Backend, new_nodes: NewNodes, service: s
             await caller.until(
                 lambda: caller.nodes(service)[nodes[0].id].state == "draining", what="draining"
             )
-            await anyio.sleep(0.1)
             seen.forget()
             await caller.until(lambda: sum(seen.answers.values()) > 30)
             assert nodes[0].address not in seen.answers
@@ -222,7 +219,6 @@ async def test_operator_hides(backend: Backend, new_nodes: NewNodes, service: st
         async with traffic(caller, service) as seen:
             await act(backend.hide, service, nodes[0].id)
             await caller.until_listed(service, *ids(nodes[1:]))
-            await anyio.sleep(0.1)
             seen.forget()
             await caller.until(lambda: sum(seen.answers.values()) > 30)
             assert nodes[0].address not in seen.answers
@@ -320,7 +316,7 @@ async def test_server_stopped_and_back(backend: Backend, new_nodes: NewNodes, se
             await act(backend.start_server)
             await act(backend.register, service, nodes[2])
             await caller.until_listed(
-                service, *ids(nodes), timeout=backend.settle + 10.0 + 2 * OUTAGE
+                service, *ids(nodes), timeout=backend.settle + PATIENCE + 2 * OUTAGE
             )
         await call_all(caller, service, nodes)
 

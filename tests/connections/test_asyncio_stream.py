@@ -63,7 +63,7 @@ async def test_unasked_data_makes_a_connection_unusable(make_node, make_caller, 
 
     def talkative(peer) -> None:
         peer.answer()
-        answered.wait(5)
+        answered.wait(20)
         peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         peer.until_gone()
 

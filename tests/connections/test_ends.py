@@ -51,7 +51,7 @@ async def test_bytes_behind_an_answer_that_come_later(make_node, make_caller, un
 
     def talkative(peer) -> None:
         peer.answer(OK)
-        go.wait(5)
+        go.wait(20)
         peer.send(EVIL)
         peer.serve(EVIL)
 

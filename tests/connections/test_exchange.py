@@ -197,7 +197,7 @@ async def test_the_raw_stream_after_an_upgrade(make_node, make_caller, flavour, 
     assert caller.books == (0, 1, 0)
     await caller.end(response)
     assert caller.books == (0, 0, 0)
-    assert node.peers[0].gone.wait(5)
+    assert node.peers[0].gone.wait(20)
 
 
 class Shrinking(dict):

@@ -293,7 +293,7 @@ async def test_a_node_that_does_not_read(
 ) -> None:
     """An upload that nobody takes ends in `WriteTimeout`."""
     done = threading.Event()
-    node = make_node(lambda _peer: done.wait(5), tls=certified("orders") if tls else None)
+    node = make_node(lambda _peer: done.wait(20), tls=certified("orders") if tls else None)
     caller = make_caller(node, scheme="https" if tls else "http", ssl_context=trusting, timeout=0.3)
     error = await failing(caller, method="POST", content=bytes(20_000_000))
     done.set()

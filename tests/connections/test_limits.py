@@ -36,7 +36,7 @@ async def test_calls_wait_in_line_and_are_served_in_order(
 
     def slow(peer) -> None:
         while peer.head():
-            go.wait(5)
+            go.wait(20)
             peer.send(OK)
 
     node = make_node(slow)

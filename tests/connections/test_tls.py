@@ -95,7 +95,7 @@ async def test_a_handshake_that_hangs_times_out(make_node, make_caller, trusting
     caller = make_caller(node, scheme="https", ssl_context=trusting, timeout=0.2)
     with pytest.raises(flavour.http.ConnectTimeout):
         await caller.call("/")
-    assert node.peers[0].gone.wait(5)
+    assert node.peers[0].gone.wait(20)
     assert caller.books == (0, 0, 0)
 
 

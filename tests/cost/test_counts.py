@@ -21,7 +21,7 @@ def test_a_view_counts_the_connections_of_its_node():
     with nodes(1) as ports:
         transport = rpcguard.Transport(f"static://127.0.0.1:{ports[0]}")
         with httpx.Client(transport=transport) as client:
-            transport.wait_ready("orders", timeout=5)
+            transport.wait_ready("orders", timeout=20)
             assert transport.nodes("orders")[0].connections is None
             with client.stream("GET", "http://orders/", extensions=ONE_ATTEMPT) as answer:
                 assert transport.nodes("orders")[0].connections == ConnectionCounts(0, 1, 0)

@@ -49,7 +49,7 @@ def test_one_thread_for_any_number_of_transports():
     transports = [rpcguard.Transport(registry) for _ in range(5)]
     for transport in transports:
         for service in ("one", "two"):
-            transport.wait_ready(service, timeout=5)
+            transport.wait_ready(service, timeout=20)
     found = [one for one in threading.enumerate() if one.name == "rpcguard-discovery"]
     assert len(found) == 1
     assert found[0].daemon
@@ -138,7 +138,7 @@ def test_exit_with_an_open_watch_does_not_hang():
 import httpx, rpcguard
 from rpcguard.testing import ManualClock, ScriptedRegistry
 transport = rpcguard.Transport(ScriptedRegistry({"orders": [rpcguard.Node("a", 1)]}))
-transport.wait_ready("orders", timeout=5)
+transport.wait_ready("orders", timeout=20)
 assert [view.node.host for view in transport.nodes("orders")] == ["a"]
 """,
         timeout=10,
@@ -166,7 +166,7 @@ transport = rpcguard.Transport(
     f"http://localhost:{server.server_port}/{{service}}",
     membership=rpcguard.MembershipPolicy(poll_interval=0.05),
 )
-transport.wait_ready("orders", timeout=5)
+transport.wait_ready("orders", timeout=20)
 def work():
     while not concurrent.futures.thread._shutdown:
         time.sleep(0.01)
@@ -217,10 +217,10 @@ import os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 import rpcguard, threading
 transport = rpcguard.Transport("static://10.0.0.1:80,10.0.0.2:80")
-transport.wait_ready("orders", timeout=5)
+transport.wait_ready("orders", timeout=20)
 child = os.fork()
 views = transport.nodes("orders")
-transport.wait_ready("orders", timeout=5)
+transport.wait_ready("orders", timeout=20)
 names = [one.name for one in threading.enumerate()]
 assert len(views) == 2
 assert names.count("rpcguard-discovery") == 1, names
@@ -241,14 +241,14 @@ def test_a_fork_while_the_loop_is_being_made_does_not_deadlock(monkeypatch):
     held.acquire()
     background_module._forget()
     assert background_module._guard is not held
-    assert background_module._guard.acquire(timeout=5)
+    assert background_module._guard.acquire(timeout=20)
 
 
 def test_a_transport_that_is_dropped_stops_following():
     """Without `close`, the garbage collector ends the watches of a transport."""
     registry = ScriptedRegistry({"orders": nodes("a")})
     transport = rpcguard.Transport(registry)
-    transport.wait_ready("orders", timeout=5)
+    transport.wait_ready("orders", timeout=20)
     assert len(registry._watchers) == 1
     del transport
     gc.collect()
@@ -310,12 +310,12 @@ def test_the_scripted_registry_says_what_it_is_told():
     """Set, fail and forget are seen by the next call, from any thread."""
     registry = ScriptedRegistry({"orders": nodes("a")})
     transport = rpcguard.Transport(registry)
-    transport.wait_ready("orders", timeout=5)
+    transport.wait_ready("orders", timeout=20)
     registry.set("Orders", nodes("a", "b"))
     assert {view.node.id for view in transport.nodes("orders")} == {"a", "b"}
     other = threading.Thread(target=registry.set, args=("orders", nodes("a", "b", "c")))
     other.start()
-    other.join(5)
+    other.join(20)
     assert {view.node.id for view in transport.nodes("orders")} == {"a", "b", "c"}
     registry.fail("orders")
     assert {view.node.id for view in transport.nodes("orders")} == {"a", "b", "c"}
@@ -372,16 +372,16 @@ def test_the_scripted_registry_tells_when_nobody_listens(monkeypatch):
     async def slow():
         async for _ in registry.watch("orders"):
             begun.set()
-            stuck.wait(5)
+            stuck.wait(20)
             return
 
     thread = threading.Thread(target=anyio.run, args=(slow,))
     thread.start()
-    assert begun.wait(5)
+    assert begun.wait(20)
     with pytest.raises(TimeoutError, match="no transport took"):
         registry.set("orders", nodes("b"))
     stuck.set()
-    thread.join(5)
+    thread.join(20)
 
 
 def test_the_scripted_registry_outlives_the_loops_that_watched_it():

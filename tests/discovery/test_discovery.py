@@ -625,7 +625,7 @@ async def test_probes_end_with_their_service_or_node(monkeypatch):
     stage.on("n0", REFUSED)
     live = stage.probing[0]
     stage.list("n1", "n2", "n3")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await probe(weakref.ref(stage.service), live)
     stage.on("n1", REFUSED)
     stage.service.close()
@@ -652,7 +652,7 @@ async def test_a_service_that_goes_during_a_probe_ends_it(monkeypatch):
         return False
 
     monkeypatch.setattr(probing, "_connects", connects)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await probe(ref, live)
     assert ref() is None
 

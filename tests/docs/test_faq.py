@@ -45,7 +45,7 @@ def unready() -> None:
 
 def stranger() -> None:
     with rpcguard.Transport("static://10.0.0.1:80") as transport:
-        transport.wait_ready("orders", timeout=5)
+        transport.wait_ready("orders", timeout=20)
         transport.mark_offline("orders", "10.0.0.9:80")
 
 

@@ -18,7 +18,7 @@ from tests.support.library import Transport, http
 @pytest.fixture
 def transport():
     with Transport("static:///orders=10.0.0.1:80") as made:
-        made.wait_ready("orders", timeout=5)
+        made.wait_ready("orders", timeout=20)
         yield made
 
 
@@ -78,7 +78,7 @@ def test_without_a_transport_it_shows_all_of_the_process(transport):
         url = f"http://127.0.0.1:{server.port}"
         assert "orders" in names(url)
         with Transport("static:///made-later=10.0.0.2:80") as later:
-            later.wait_ready("made-later", timeout=5)
+            later.wait_ready("made-later", timeout=20)
             assert {"orders", "made-later"} <= {*names(url)}
 
 

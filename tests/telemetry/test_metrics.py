@@ -36,7 +36,7 @@ def listed(*ports: int) -> Snapshot:
 
 async def until(condition) -> None:
     """Wait for what the discovery thread does; bounded."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while not condition():  # noqa: ASYNC110 - another thread meets it
             await anyio.sleep(0.005)
 
@@ -218,7 +218,7 @@ async def test_the_gauge_adds_up_transports_and_keeps_none(flavour, calling, rec
         assert recorded.points("rpcguard.nodes")[key] == 2
     if flavour.startswith("sync"):
         dropped = Transport(f"static://{node.id}", **recorded.options)
-        dropped.wait_ready("orders", timeout=5)
+        dropped.wait_ready("orders", timeout=20)
         assert recorded.points("rpcguard.nodes")[key] == 1
         del dropped
         gc.collect()

@@ -134,7 +134,7 @@ def test_a_forked_child_reports_no_list_that_it_inherited():
         reader = InMemoryMetricReader()
         provider = MeterProvider([reader])
         transport = rpcguard.Transport("static://10.0.0.1:80", meter_provider=provider)
-        transport.wait_ready("orders", timeout=5)
+        transport.wait_ready("orders", timeout=20)
         names = lambda: "rpcguard.nodes" in str(reader.get_metrics_data())
         print("parent", names(), flush=True)
         service = transport._services("orders")

@@ -89,7 +89,7 @@ def test_respx(rpcguard_mocked):
 def test_registry(rpcguard_registry):
     rpcguard_registry.set("orders", [rpcguard.Node("10.0.0.1", 80)])
     with rpcguard.Transport(rpcguard_registry) as transport:
-        transport.wait_ready("orders", timeout=5)
+        transport.wait_ready("orders", timeout=20)
         assert [view.node.host for view in transport.nodes("orders")] == ["10.0.0.1"]
 
 async def test_respx_async(rpcguard_mocked, respx_mock):

@@ -287,7 +287,7 @@ async def test_a_long_body_is_not_read_ahead(make_node, make_caller):
 
     def slow(peer: Peer) -> None:
         peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"x" * 1000)
-        go_on.wait(5)
+        go_on.wait(20)
         peer.send(b"x" * 69000)
 
     caller = make_caller(make_node(slow))

@@ -357,7 +357,7 @@ async def race(answers: Answers):
     transport = AsyncTransport(
         "static:///orders=127.0.0.1:1,127.0.0.1:2", hedge=LATE, node_transport=answers
     )
-    await transport.wait_ready("orders", timeout=5.0)
+    await transport.wait_ready("orders", timeout=20)
     service = transport._service("orders")
     service.hedger.delay = LATE.delay
     service.hedger._counts.add(service.clock(), 1000, 0)

@@ -31,8 +31,8 @@ def test_a_map_gives_names_that_no_url_can_spell(given):
     """The registry hears its own name, callers and views go on with theirs."""
     registry = Asked()
     with Transport(registry, names={given: "SHOP@@OrderService"}) as transport:
-        transport.wait_ready("orders", timeout=5)
-        transport.wait_ready("bills", timeout=5)
+        transport.wait_ready("orders", timeout=20)
+        transport.wait_ready("bills", timeout=20)
         assert [view.name for view in transport.services()] == ["orders", "bills"]
     assert registry.names == {"SHOP@@OrderService", "bills"}
 

@@ -151,7 +151,7 @@ async def test_a_call_that_hangs_is_cut(nodes, method, flavour, make_node, make_
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(5)
+            thread.join(20)
     else:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
@@ -192,7 +192,7 @@ async def test_a_stream_that_hangs_is_cut(flavour, make_node, make_caller):
         thread = threading.Thread(target=anyio.run, args=(read,), daemon=True)
         thread.start()
         await close()
-        thread.join(5)
+        thread.join(20)
         assert not thread.is_alive()
     else:
         async with anyio.create_task_group() as group:

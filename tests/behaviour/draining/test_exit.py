@@ -94,7 +94,7 @@ def test_exit_by_ctrl_c(make_node):
         import os, rpcguard, signal, threading, time
         transport = Transport(REGISTRY)
         client = http.Client(transport=transport, timeout=60)
-        transport.wait_ready("orders", timeout=5)
+        transport.wait_ready("orders", timeout=20)
         def interrupt():
             while not transport.nodes("orders")[0].in_flight:
                 time.sleep(0.01)

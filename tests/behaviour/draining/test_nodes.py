@@ -121,7 +121,7 @@ def test_each_loop_closes_its_own(make_node):
     told = Told(one, two)
     transport = AsyncTransport(told, membership=BELIEVING)
     done = threading.Event()
-    ready = threading.Barrier(3, timeout=5)
+    ready = threading.Barrier(3, timeout=20)
 
     async def work() -> None:
         client = http.AsyncClient(transport=transport)
@@ -143,7 +143,7 @@ def test_each_loop_closes_its_own(make_node):
     eventually(lambda: one.open == 0, "a loop left its connection open")
     done.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
     asyncio.run(settle(transport.aclose()))
 
 

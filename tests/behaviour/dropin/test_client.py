@@ -249,7 +249,7 @@ async def test_streaming_down(flavour, make_node, make_caller):
 
     def script(peer: Peer) -> None:
         peer.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-        go_on.wait(5)
+        go_on.wait(20)
         peer.send(b"4\r\nlast\r\n0\r\n\r\n")
         peer.until_gone()
 

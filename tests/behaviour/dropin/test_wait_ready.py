@@ -67,7 +67,7 @@ async def test_wait_ready_waits_for_nodes(flavour, make_caller):
     await settle(caller.transport.wait_ready("orders", timeout=20.0, nodes=3))
     later.join()
     with pytest.raises(ValueError, match="nodes must be a whole number, 0 or more, not True"):
-        await settle(caller.transport.wait_ready("orders", timeout=5.0, nodes=True))
+        await settle(caller.transport.wait_ready("orders", timeout=20, nodes=True))
 
 
 @each(FLAVOURS)

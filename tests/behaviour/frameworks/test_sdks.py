@@ -39,7 +39,7 @@ async def test_a_stream(sdk, make_node, make_caller):
     def script(peer: Peer) -> None:
         first, *rest = map(chunk, sdk.events)
         peer.answer(STREAM + first)
-        go_on.wait(5)
+        go_on.wait(20)
         peer.send(b"".join(rest) + END)
         peer.until_gone()
 

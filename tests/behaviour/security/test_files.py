@@ -66,7 +66,7 @@ def test_a_pipe_does_not_hold_up_the_discovery(tmp_path, caplog):
         target=lambda: found.append(SnapshotStore(tmp_path).load("orders")), daemon=True
     )
     reader.start()
-    reader.join(5)
+    reader.join(20)
     assert found == [None]
     assert "not a regular file" in caplog.text
 

@@ -113,7 +113,7 @@ def test_a_service_in_use_is_not_forgotten(make_node):
     transport = rpcguard.Transport(registry, retry=rpcguard.RetryPolicy(prefetch=0))
     with httpx.Client(transport=transport, trust_env=False) as client:
         with client.stream("GET", "http://orders/") as response:
-            asked.wait(5)
+            asked.wait(20)
             flood(client, range(MOST_STRANGERS + 50))
             whole.set()
             assert response.read() == b"first!"
@@ -129,7 +129,7 @@ def test_a_call_that_waits_for_its_first_list_is_not_forgotten():
         got: list[int] = []
         caller = threading.Thread(target=lambda: got.append(client.get("http://slow").status_code))
         caller.start()
-        assert held.asked.wait(5)
+        assert held.asked.wait(20)
         flood(client, range(MOST_STRANGERS + 10))
         held.may.set()
         caller.join(10)

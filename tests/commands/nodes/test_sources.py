@@ -88,7 +88,7 @@ async def test_what_is_no_status_page_is_told(body):
 async def test_a_service_that_the_program_does_not_call_is_told():
     """With the names of those that it does."""
     async with rpcguard.AsyncTransport("static://10.0.0.1:80") as transport:
-        await transport.wait_ready("billing", timeout=5)
+        await transport.wait_ready("billing", timeout=20)
         async with page(rpcguard.asgi_status(transport), "status+http://status") as opened:
             with pytest.raises(rpcguard.RegistryError, match="'orders' so far; services: billing"):
                 await opened.look()

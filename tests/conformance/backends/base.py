@@ -45,12 +45,12 @@ class Backend:
     server_class: ClassVar[type[Server] | None] = None
     push: ClassVar[bool] = False
     capabilities: ClassVar[frozenset[str]]
-    settle: ClassVar[float] = 5.0
-    """Seconds within which a change must be seen."""
+    settle: ClassVar[float] = 30.0
+    """Seconds within which a change must be seen: it is pushed or polled for, whatever the load."""
     poll_interval: ClassVar[float] = 0.2
     """Seconds between two polls of the caller under test."""
-    first_snapshot_timeout: ClassVar[float] = 5.0
-    crash_settle: ClassVar[float] = 15.0
+    first_snapshot_timeout: ClassVar[float] = 20.0
+    crash_settle: ClassVar[float] = 60.0
     """Seconds within which the end of a node must be seen."""
     bulk_nodes: ClassVar[int] = 1000
 

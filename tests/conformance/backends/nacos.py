@@ -28,8 +28,6 @@ class NacosBackend(Backend):
     name = "nacos"
     server_class = Nacos
     push = True
-    settle = 10.0  # missing heartbeats are looked for every 5 s
-    crash_settle = 20.0
     capabilities = frozenset(
         {
             *("change", "update", "weight", "zone", "version", "metadata", "status", "drain"),

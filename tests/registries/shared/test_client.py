@@ -135,7 +135,7 @@ async def test_a_request_may_have_a_timeout_of_its_own(
     for server in pair:
         server.script = lambda _: silence()
     try:
-        with anyio.fail_after(4), pytest.raises(RegistryError):
+        with anyio.fail_after(20), pytest.raises(RegistryError):
             await client.request("GET", "/x", timeout=0.1)
     finally:
         done.set()
@@ -149,7 +149,7 @@ async def test_cancelled_requests_leave_a_client_that_works(
     for step in range(60):
         with anyio.move_on_after(step * 0.0001):
             await client.request("GET", "/x")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert (await client.request("GET", "/x")).json() in (0, 1)
 
 
