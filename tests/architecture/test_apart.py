@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.rooms import ROOT
+from tests.support.rooms import ROOT, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def imports(folder: str) -> Iterator[tuple[str, str]]:
     """Give each module that a file below the folder imports."""
     for path in sorted((ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom):
                 module = f"{'.' * node.level}{node.module or ''}"
                 yield str(path.relative_to(ROOT)), module

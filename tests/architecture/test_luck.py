@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
+from tests.support.rooms import ROOT, parsed
+
+TESTS = ROOT / "tests"
 CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "time"}
 BELOW, ABOVE = (ast.Lt, ast.LtE), (ast.Gt, ast.GtE)
 
@@ -52,9 +53,8 @@ def measures(tree: ast.AST) -> set[str]:
     return names
 
 
-def lucky(source: str) -> list[int]:
+def lucky(tree: ast.Module) -> list[int]:
     """Give the lines that assert that something took less than a constant."""
-    tree = ast.parse(source)
     names, found = measures(tree), []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assert):
@@ -82,7 +82,7 @@ def lucky(source: str) -> list[int]:
 )
 def test_such_assertions_are_found(source):
     """Whatever the clock, the side and the name that holds it."""
-    assert lucky(source) == [source.count("\n") + 1]
+    assert lucky(ast.parse(source)) == [source.count("\n") + 1]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_such_assertions_are_found(source):
 )
 def test_nothing_else_is(source):
     """A guard against hanging, a timer that is not early and a control beside it are no luck."""
-    assert lucky(source) == []
+    assert lucky(ast.parse(source)) == []
 
 
 def test_no_test_depends_on_luck():
@@ -104,6 +104,6 @@ def test_no_test_depends_on_luck():
     found = {
         str(path.relative_to(TESTS)): lines
         for path in sorted(TESTS.rglob("*.py"))
-        if (lines := lucky(path.read_text()))
+        if (lines := lucky(parsed(path)))
     }
     assert found == {}

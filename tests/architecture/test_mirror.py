@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.rooms import PACKAGE, ROOT, folders
+from tests.support.rooms import PACKAGE, ROOT, folders, parsed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def mirror(place: str) -> Path:
 def imported(path: Path) -> set[str]:
     """Give the modules that a file imports, names of them included."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             found |= {node.module or "", *(f"{node.module}.{one.name}" for one in node.names)}
         elif isinstance(node, ast.Import):

@@ -16,6 +16,7 @@ import yaml
 from tests.docs.blocks import ROOT
 from tests.support.require import require
 from tests.support.servers.base import free_ports
+from tests.support.servers.compose import Compose
 from tests.support.servers.consul import Consul
 
 if TYPE_CHECKING:
@@ -79,6 +80,22 @@ def test_a_release_of_the_providers_fails_no_call(consul):
             running[number] = provider(number, port)
         lines = [caller.stdout.readline() for _ in range(2)]
         assert all(", failed 0, " in line for line in lines), lines
+
+
+def test_compose_takes_it(tmp_path):
+    """By the loader of `docker compose config`: its schema, anchors, names; a slip is refused."""
+    require(Compose)
+    services = Compose.config(COMPOSE / "compose.yaml")["services"]
+    orders = [services.pop(f"orders-{number}") for number in (1, 2, 3)]
+    assert [one.pop("hostname") for one in orders] == ["orders-1", "orders-2", "orders-3"]
+    assert orders[0] == orders[1] == orders[2]
+    assert orders[0]["command"] == ["python", "provider.py"]
+    assert set(services) == {"consul", "caller", "prometheus", "grafana"}
+    slip = tmp_path / "compose.yaml"
+    text = (COMPOSE / "compose.yaml").read_text()
+    slip.write_text(text.replace("stop_grace_period:", "stop_grace:"))
+    with pytest.raises(ValueError, match="stop_grace"):
+        Compose.config(slip)
 
 
 def test_what_is_mounted_is_there():

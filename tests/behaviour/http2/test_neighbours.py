@@ -558,7 +558,8 @@ async def test_a_node_that_accepts_and_then_is_silent_failed_after_tcp(make_h2, 
     async with anyio.create_task_group() as group:
         group.start_soon(first)
         await sent.wait()
+        patience = http.Timeout(None, connect=0.2)
         with pytest.raises(http.ConnectTimeout) as late:
-            await caller.call("/second", timeout=0.2, extensions=options)
+            await caller.call("/second", timeout=patience, extensions=options)
         over.set()
     assert type(late.value.__cause__.__cause__).__name__ == "HandshakeFailed"

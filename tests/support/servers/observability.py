@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
-from tests.support.servers.base import Server, cache, debian_package, free_ports, run
+from tests.support.servers.base import Server, cache, debian_package, free_ports, go_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,24 +33,7 @@ class Jaeger(Server):
 
     @classmethod
     def get(cls) -> None:
-        binary = cls._binary()
-        if binary.is_file():
-            return
-        module = f"github.com/jaegertracing/jaeger@{_JAEGER}"
-        told = subprocess.run(
-            ["go", "mod", "download", "-json", module], check=True, capture_output=True, text=True
-        )
-        # In a copy of the module itself: its go.sum vouches for everything that it is built from.
-        work = cache(".jaeger.part")
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(json.loads(told.stdout)["Dir"], work)
-        run(["chmod", "-R", "u+w", work], cwd=work.parent)
-        target = work / binary.name
-        build = ["go", "build", "-p", "1", "-trimpath", "-ldflags=-s -w", "-o", target]
-        run(["nice", "-n", "15", *build, "./cmd/all-in-one"], cwd=work)
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        target.rename(binary)
-        shutil.rmtree(work)
+        go_program(f"github.com/jaegertracing/jaeger@{_JAEGER}", "./cmd/all-in-one", cls._binary())
 
     @classmethod
     def available(cls) -> bool:
