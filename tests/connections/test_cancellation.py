@@ -47,6 +47,7 @@ async def storm(caller, *, calls: int, seed: int, spread: float) -> None:
                 group.start_soon(one, dice.random() ** 2 * spread)
 
 
+@pytest.mark.long("cancels a thousand calls")
 @pytest.mark.parametrize("kept", [5, 0], ids=["kept", "fresh"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_storm_of_cancellations(

@@ -11,6 +11,7 @@ from tests.docs.blocks import ROOT, pages
 PICTURES = runpy.run_path(str(ROOT / "docs/pictures.py"))["PICTURES"]
 
 
+@pytest.mark.long("plays minutes of traffic")
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_what_the_policies_do(name):
     """The committed file is what `python docs/pictures.py` draws from the code of today."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.require import require
+from tests.support.servers.kubernetes import Kubernetes
+
 
 @dataclass
 class Seen:
@@ -93,6 +96,16 @@ def new_server() -> Iterator[Callable[[], ScriptedServer]]:
     for tcp in running:
         tcp.shutdown()
         tcp.server_close()
+
+
+@pytest.fixture(scope="session")
+def kubernetes_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """Run an API server; its namespace has what the tests before have put there."""
+    require(Kubernetes)
+    api = Kubernetes(tmp_path_factory.mktemp("kubernetes"))
+    api.start()
+    yield api
+    api.kill()
 
 
 @pytest.fixture

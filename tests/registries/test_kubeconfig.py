@@ -16,8 +16,6 @@ from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.kubernetes.access import Access
 from rpcguard.registries.kubernetes.kubeconfig import Kubeconfig, kubeconfig_path
 from rpcguard.registries.kubernetes.registry import KubernetesRegistry
-from tests.support.require import require
-from tests.support.servers.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,19 +208,14 @@ def test_without_the_extra(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(120)
-async def test_a_real_api_server(written, tmp_path):
+async def test_a_real_api_server(written, kubernetes_api):
     """A list comes from a kube-apiserver by its kubeconfig, with its CA and a token."""
-    require(Kubernetes)
-    server = Kubernetes(tmp_path / "server")
-    server.start()
+    server = kubernetes_api
+    authority = {"certificate-authority": str(server.ca_file)}
+    file = written(cluster={"server": server.url} | authority, user={"token": server.token})
+    registry = registry_from_url(f"kubernetes://{server.namespace}?kubeconfig={file}")
+    assert isinstance(registry, KubernetesRegistry)
     try:
-        authority = {"certificate-authority": str(server.ca_file)}
-        file = written(cluster={"server": server.url} | authority, user={"token": server.token})
-        registry = registry_from_url(f"kubernetes://{server.namespace}?kubeconfig={file}")
-        assert isinstance(registry, KubernetesRegistry)
-        try:
-            assert not (await registry.fetch("orders")).known
-        finally:
-            await registry.aclose()
+        assert not (await registry.fetch("orders")).known
     finally:
-        server.stop()
+        await registry.aclose()

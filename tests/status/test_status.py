@@ -371,6 +371,7 @@ async def test_a_pick_is_told_in_full():
     assert EVIL not in panic
 
 
+@pytest.mark.long("starts a browser")
 def test_a_browser_updates_it_in_place(served, asked, tmp_path):
     """The page asks for itself again and again, and is opened once."""
     page = browser(tmp_path, "--virtual-time-budget=9000", "--dump-dom", served)
@@ -379,6 +380,7 @@ def test_a_browser_updates_it_in_place(served, asked, tmp_path):
     assert "stale" not in page.partition("<main>")[0].partition("<body")[2]
 
 
+@pytest.mark.long("starts a browser")
 def test_a_browser_shows_it(served, tmp_path):
     """A real browser runs nothing of what a registry says, and draws the page."""
     picture = tmp_path / "page.png"

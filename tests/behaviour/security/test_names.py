@@ -13,7 +13,7 @@ from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries.http import HttpRegistry
 from rpcguard.registries.static import StaticRegistry
-from tests.support.calls import FLAVOURS, each
+from tests.support.calls import FLAVOURS, each, soon
 
 EVIL = {
     "CR LF": "a\r\nX-Evil: 1",
@@ -109,8 +109,10 @@ async def test_the_trouble_with_a_registry_is_one_line_everywhere(
     server.say(json.dumps({"nodes": [{"host": f"a{text}", "port": 1}]}))
     caller = make_caller(listing=HttpRegistry(f"http://{server.address}/{{service}}"))
     with caplog.at_level(logging.DEBUG, "rpcguard"):
+        caller.transport.nodes("orders")
+        await soon(lambda: caller.transport.services()[0].trouble, "the list is refused")
         with pytest.raises(rpcguard.NoAvailableNode) as caught:
-            await caller.call("/", extensions={"rpcguard": {"deadline": 0.3}})
+            await caller.call("/", extensions={"rpcguard": {"deadline": 0.02}})
         [shown] = caller.transport.services()
     assert shown.trouble is not None
     told = [str(caught.value), shown.trouble, *(one.getMessage() for one in caplog.records)]

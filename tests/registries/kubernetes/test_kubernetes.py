@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from contextlib import aclosing
@@ -21,7 +20,6 @@ from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.kubernetes import access
 from rpcguard.registries.kubernetes import registry as kubernetes
 from rpcguard.registries.kubernetes.registry import KubernetesRegistry
-from tests.support.servers.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from conftest import ScriptedServer, Seen
 
     from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices
+    from tests.support.servers.kubernetes import Kubernetes
 
 Document = dict[str, Any]
 HTTP = {"name": "http", "port": 8080, "protocol": "TCP"}
@@ -468,18 +467,10 @@ async def test_watching_an_impossible_name_asks_nobody(api: ApiServer) -> None:
 # --- the real API server
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubernetes, httpx.Client]]:
-    if not Kubernetes.available():
-        reason = "no kubernetes here; get it with: python -m tests.support.servers get kubernetes"
-        if os.environ.get("RPCGUARD_REQUIRE_SERVERS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = Kubernetes(tmp_path_factory.mktemp("kubernetes"))
-    server.start()
-    with server.client() as client:
-        yield server, client
-    server.kill()
+@pytest.fixture
+def real(kubernetes_api: Kubernetes) -> Iterator[tuple[Kubernetes, httpx.Client]]:
+    with kubernetes_api.client() as client:
+        yield kubernetes_api, client
 
 
 async def test_ten_slices_of_a_hundred(real: tuple[Kubernetes, httpx.Client]) -> None:
