@@ -11,7 +11,7 @@ import sniffio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
+    from types import CodeType, FrameType
 
 TOOL = 4
 
@@ -100,6 +100,19 @@ class Interrupter:
         if self.left < 0 and self.where is None and not is_shielded(frame):
             self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
             raise KeyboardInterrupt
+
+
+class Signals(Interrupter):
+    """Call a signal handler wherever the interpreter would, each time it looks for signals."""
+
+    def __init__(
+        self, signalled: Callable[[FrameType], object], ours: Callable[[str], bool]
+    ) -> None:
+        super().__init__(0, ours)
+        self.signalled = signalled
+
+    def look(self, frame) -> None:
+        self.signalled(frame)
 
 
 @cache

@@ -89,8 +89,9 @@ class Service(Listing):
         if self._is_nested():
             self._calls, call.counted = self._calls + 1, True
             return True
+        me = get_ident()
         with self._lock:
-            self._holder = get_ident()
+            self._holder = me
             open_ = not self.closed
             if open_:
                 self.called_at = now = self.clock()
@@ -122,8 +123,9 @@ class Service(Listing):
         """
         if self._is_nested():
             return self._picker.pick_nested(self.clock(), (), ask)
+        me = get_ident()
         with self._lock:
-            self._holder = get_ident()
+            self._holder = me
             lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
             self._holder = 0
         if self._left or self._standing.outbox:
@@ -146,8 +148,9 @@ class Service(Listing):
         """
         if self._is_nested():
             return self._picker.pick_nested(self.clock(), tried, ask) or "no_other_node"
+        me = get_ident()
         with self._lock:
-            self._holder = get_ident()
+            self._holder = me
             found = self._pick_again(self.clock(), tried, ask, same_node=same_node, free=free)
             self._holder = 0
         if self._left or self._standing.outbox:
@@ -256,8 +259,9 @@ class Service(Listing):
         if self._is_nested():
             self._leave(partial(take, lease, verdict))
             return Settled(self.clock() - lease.started, None, None)
+        me = get_ident()
         with self._lock:
-            self._holder = get_ident()
+            self._holder = me
             settled = take(lease, verdict)
             self._holder = 0
         if self._left or self._standing.outbox:

@@ -40,7 +40,8 @@ class Turns:
     `_is_nested`, and does without.
 
     The lock is only ever taken by `with`, on the C object itself: anything else has a place where
-    KeyboardInterrupt loses it. In each section the holder signs first and signs off last.
+    KeyboardInterrupt loses it. In each section the holder signs first and signs off last, with
+    a number that is at hand: a call might return to a signal handler, before the lock is signed.
     """
 
     def __init__(self) -> None:
@@ -71,9 +72,10 @@ class Turns:
 
     def _catch_up(self) -> None:
         """Do what was left, unless somebody holds the lock, who will look here after it."""
+        me = get_ident()
         while self._left and not self._lock.locked():
             with self._lock:
-                self._holder = get_ident()
+                self._holder = me
                 self._empty()
                 self._holder = 0
         if self._sleepers and self.closed and not self._calls:
@@ -98,8 +100,9 @@ class Turns:
         """Do a job under the lock; amid another one where it interrupted that."""
         if self._is_nested():
             return job()
+        me = get_ident()
         with self._lock:
-            self._holder = get_ident()
+            self._holder = me
             try:
                 self._empty()
                 return job()

@@ -7,7 +7,10 @@ import threading
 import pytest
 
 from rpcguard import Routing
+from rpcguard._core.service import service as service_module
+from rpcguard._core.service import turns
 from tests.support.calls import eventually
+from tests.support.interrupts import Signals
 from tests.support.stage import GOOD, SICK, Stage, nodes
 
 JOIN = 10.0
@@ -173,3 +176,29 @@ def test_what_ends_amid_the_lock_has_taken_its_time():
     stage.clock.advance(0.5)
     amid(stage, lambda: settled.append(stage.service.settle(lease, GOOD)))
     assert [(one.seconds, one.change, one.reason) for one in settled] == [(0.5, None, None)]
+
+
+def test_a_signal_handler_always_knows_that_it_interrupted_the_holder():
+    """Wherever it comes, the lock is free or signed: else it would wait for its own thread."""
+    stage, unsigned, seen = Stage("a", "b"), [], []
+    service = stage.service
+
+    def signalled(frame) -> None:
+        held = service._lock.locked()
+        seen.append(held)
+        if held and not service._is_nested():
+            unsigned.append(frame.f_code.co_qualname)
+
+    with Signals(signalled, {turns.__file__, service_module.__file__}.__contains__):
+        assert service.begin()
+        service.admit()
+        lease = service.pick(repeatable=True)
+        service.settle(lease, SICK)
+        again = service.pick_again((lease.live,))
+        for one in (lease, again):
+            service.settle(one, GOOD)
+            service.release(one)
+        service.nodes()
+        service.end()
+    assert True in seen
+    assert unsigned == []
