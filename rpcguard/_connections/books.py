@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Waiter(Protocol):
@@ -47,7 +48,7 @@ class Books(Generic[ClaimT, KeptT]):
 
     A subclass says what a claim is granted. A connection to be closed is put on `doomed`, and the
     caller closes it, outside its lock if it has one. Not thread-safe by itself, but for `dropped`,
-    to which anybody, a finalizer too, may append claims that are not released.
+    to which anybody, a finalizer too, may append claims that are not released, and for `reap`.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Books(Generic[ClaimT, KeptT]):
         self._idle: deque[KeptT] = deque()
         self._waiting: OrderedDict[ClaimT, None] = OrderedDict()
         self.dropped: deque[ClaimT] = deque()
-        self.doomed: list[Any] = []
+        self.doomed: deque[Any] = deque()
         self.closed: bool = False
 
     @property
@@ -98,10 +99,14 @@ class Books(Generic[ClaimT, KeptT]):
         self._waiting.clear()
         return self._in_use()
 
-    def reap(self) -> list[Any]:
-        """Take over the duty to close what is doomed."""
-        doomed, self.doomed = self.doomed, []
-        return doomed
+    def reap(self) -> Iterator[Any]:
+        """Take over, one by one, what is to be closed; any thread may, and a finalizer.
+
+        No lock is needed for that: one that is held by the caller's own thread would be for good.
+        """
+        with contextlib.suppress(IndexError):  # another thread was faster
+            while self.doomed:
+                yield self.doomed.popleft()
 
     def _lay_by(self, connection: KeptT) -> None:
         connection.idle_since = now = self._clock()

@@ -245,9 +245,7 @@ class SyncExchange(Exchange):
                 self._stack.settle_dropped()
 
     def _reap(self) -> None:
-        with self._lock:
-            doomed = self._stack.reap()
-        for connection in doomed:
+        for connection in self._stack.reap():
             connection.close()
         self._catch_up()
 

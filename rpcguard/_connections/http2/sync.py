@@ -197,9 +197,9 @@ class SyncHttp2Exchange(SyncExchange):
             keep = False
             raise
         finally:
-            slot.stream = None
-            with self._lock:
-                self._h2.release(slot, keep=keep)
+            slot.stream, slot.keep = None, keep
+            self.dropped.append(slot)
+            self._catch_up()
             self._reap()
 
     def explain(self, error: BaseException, slot: Http2Slot) -> Exception | None:
@@ -238,6 +238,8 @@ class SyncHttp2Exchange(SyncExchange):
             return False
         with self._lock:
             granted = self._h2.request(slot)
+        if self.dropped:
+            self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))
             with self._lock:
@@ -316,9 +318,13 @@ class SyncHttp2Exchange(SyncExchange):
                 f"{counts.in_use} in use, {counts.waiting} calls in line"
             )
 
+    def _catch_up(self) -> None:
+        while self.dropped and not self._lock.locked():
+            with self._lock:
+                self._h2.settle_dropped()
+        super()._catch_up()
+
     def _reap(self) -> None:
-        with self._lock:
-            doomed = self._h2.reap()
-        for connection in doomed:
+        for connection in self._h2.reap():
             connection.close()
         super()._reap()

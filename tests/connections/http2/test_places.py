@@ -145,7 +145,7 @@ def test_the_limit_is_of_connections_not_of_calls(clock):
     assert kept.counts == ConnectionCounts(1, 0, 0)
     other = Place("b")
     assert kept.request(other)
-    assert kept.reap() == [shared]
+    assert list(kept.reap()) == [shared]
 
 
 def test_idle_ones_are_kept_for_a_time_and_up_to_a_number(clock):
@@ -155,18 +155,18 @@ def test_idle_ones_are_kept_for_a_time_and_up_to_a_number(clock):
     places = [seated(kept, one) for one in shared]
     for place in places:
         kept.release(place)
-    assert kept.reap() == shared[:1]
+    assert list(kept.reap()) == shared[:1]
     place = Place(None)
     kept.request(place)
     assert place.connection is shared[2]
     assert place.reused
     clock.advance(6.0)
     kept.expire()
-    assert kept.reap() == shared[1:2]
+    assert list(kept.reap()) == shared[1:2]
     kept.release(place)
     shared[2].usable = False
     kept.expire()
-    assert kept.reap() == shared[2:]
+    assert list(kept.reap()) == shared[2:]
 
 
 def test_a_call_may_refuse_what_has_been_idle_for_long(clock):
@@ -194,7 +194,7 @@ def test_one_that_leaves_takes_no_more_calls_and_is_closed_after_its_last(clock)
     assert kept.request(second)
     assert second.opened
     kept.release(first)
-    assert kept.reap() == [shared]
+    assert list(kept.reap()) == [shared]
 
 
 def test_closing_sends_the_line_away(clock):
@@ -209,7 +209,7 @@ def test_closing_sends_the_line_away(clock):
     with pytest.raises(StackClosed):
         kept.request(Place(None))
     kept.release(held)
-    assert kept.reap() == [shared]
+    assert list(kept.reap()) == [shared]
 
 
 def test_a_call_that_lost_an_old_connection_takes_a_younger_one(clock):

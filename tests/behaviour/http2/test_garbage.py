@@ -1,0 +1,89 @@
+"""Half-read answers that are collected as garbage while their own thread holds a lock."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+import rpcguard
+from rpcguard._connections.stack import Stack
+from tests.support.calls import eventually, registry
+
+if TYPE_CHECKING:
+    from tests.support.http2_node import H2
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+JOIN = 20.0
+"""Seconds after which a thread is taken to hang."""
+
+
+def half(peer) -> None:
+    while seen := peer.request():
+        whole = CHUNKED + b"0\r\n\r\n"
+        peer.send(CHUNKED if "/half" in seen.line else whole)
+
+
+def half_h2(h2: H2, stream: int) -> None:
+    if h2.peer.node.asked_for.get("/half") == (h2, stream):
+        h2.begin(stream, b"hello")
+    else:
+        h2.answer(stream)
+
+
+@pytest.fixture
+def collecting(monkeypatch) -> None:
+    """Have garbage collected at the end of every step of the books, under their lock."""
+    for name in ("request", "replace", "expire", "settle_dropped"):
+        plain = getattr(Stack, name)
+
+        def amid(self, *args, _plain=plain, **options):
+            try:
+                return _plain(self, *args, **options)
+            finally:
+                gc.collect()
+
+        monkeypatch.setattr(Stack, name, amid)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_collection_amid_a_section_waits_for_nothing(http2, make_node, make_h2, collecting):
+    """What a finalizer gives back is left to the section that it interrupted, and its connection.
+
+    The books have something to close, too: connections that have expired since the last call.
+    """
+    node = make_h2(half_h2) if http2 else make_node(half)
+    options = {"http1": False, "http2": True} if http2 else {}
+    limits = httpx.Limits(max_connections=3, keepalive_expiry=0.0)
+    transport = rpcguard.Transport(registry(node), limits=limits, **options)
+    ended = []
+
+    def calls(client) -> None:
+        for _ in range(4):
+            request = client.build_request("GET", "http://orders/half")
+            answer = client.send(request, stream=True)
+            parts = answer.iter_raw(2)
+            next(parts)
+            assert client.get("http://orders/whole").status_code == 200
+            kept = {"parts": parts}
+            kept["me"] = kept
+            del answer, parts, kept
+        ended.append("all")
+
+    gc.disable()
+    try:
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            thread = threading.Thread(target=calls, args=(client,), daemon=True)
+            thread.start()
+            thread.join(JOIN)
+            assert ended, "it waits for its own thread"
+            gc.collect()
+            eventually(
+                lambda: not transport.nodes("orders")[0].connections.in_use, "one stays in use"
+            )
+    finally:
+        gc.enable()
