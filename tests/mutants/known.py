@@ -6,4 +6,13 @@ EQUIVALENT: dict[str, str] = {
     "_core/routing/guards.py:26  0.0  ->  1.0": (
         "a guard that has never tripped is at level 0, which is all that the time is compared for"
     ),
+    "_core/policies/routing.py:311  sums[bundle] <= 1.0 + ROUNDING": (
+        "shares that miss a sum of 1 by just what is allowed for rounding"
+    ),
+    "_core/service/homes.py:170  live.ramp >= 1.0  ->  live.ramp > 1.0": (
+        "a node with all of its ramp: the turn that it is compared with is below 1"
+    ),
+    "_core/service/pools.py:121  self._stale()  ->  pass": (
+        "a group without a member that was offered: what was prepared has one more without nodes"
+    ),
 }

@@ -54,11 +54,11 @@ class Ring:
     passes: Callable[[Mutant | None], int]
 
 
-def _tested(*places: str) -> int:
+def _tested(*places: str, variants: str = "") -> int:
     paths = [one if one.startswith("-") else str(ROOT / "tests" / one) for one in places]
     # Asserts need no words here, and rewriting them is not to be had for what is imported already.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--assert=plain", f"--timeout={_WAITS}"]
-    return pytest.main([*options, *paths])
+    return pytest.main([*options, "-k", variants, *paths])
 
 
 def _quick(*rooms: str) -> int:
@@ -89,6 +89,10 @@ def _worlds(count: int, _mutant: Mutant | None) -> int:
     return 1 if first_failing_case() or first_failure(range(count)) else 0
 
 
+def _on_sockets(_mutant: Mutant | None) -> int:
+    return _tested("transport", "discovery/test_proof.py", variants="not (trio or pool or httpx2)")
+
+
 def _slowly(_mutant: Mutant | None) -> int:
     return _tested(*(f"core/{one}" for one in _LONG), "status")
 
@@ -99,6 +103,7 @@ RINGS = (
     Ring("the core", _core),
     Ring("many worlds", partial(_worlds, _SEEDS)),
     Ring("what takes long", _slowly),
+    Ring("on sockets", _on_sockets),
 )
 
 

@@ -862,6 +862,14 @@ def test_what_never_left_costs_neither_attempt_nor_budget():
     assert desk.denials == []
 
 
+@pytest.mark.parametrize(("first", "seen"), [(refused(), False), (broken(), True)])
+def test_a_node_is_told_only_of_attempts_that_may_have_arrived(first, seen):
+    """A try that never left this process is nothing to any node."""
+    hand = Hand(Desk().call())
+    hand.play(first, reply())
+    assert [send.again for send in hand.sends()] == [False, seen]
+
+
 def test_tries_that_never_left_are_twenty_at_most():
     """The twenty-first counts as an attempt, and so does the next."""
     desk = Desk(*map(place, range(1, 41)), attempts=2)

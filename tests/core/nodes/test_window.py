@@ -1,7 +1,9 @@
-"""Counts of a window."""
+"""Counts of a window, and what a node's last answers say."""
 
 from __future__ import annotations
 
+from rpcguard import Node
+from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.window import RollingCounts
 
 
@@ -19,3 +21,17 @@ def test_rolling_counts_forget_bucket_by_bucket():
     assert counts.total == 8
     counts.advance(1e9)
     assert (counts.total, counts.marked) == (0, 0)
+
+
+def test_patience_goes_by_the_median_of_the_last_answers():
+    """Four times as long, and no less than a second, whatever a failure has taken."""
+    live = LiveNode(Node("10.0.0.1", 80), 0.0)
+    assert live.patience() == 1.0
+    for seconds in (0.5, 0.5, 9.0):
+        live.succeed(seconds, 0.0)
+    assert live.patience() == 2.0
+    for seconds in (0.01, 0.01, 0.01):
+        live.succeed(seconds, 0.0)
+    assert live.patience() == 2.0
+    live.succeed(0.01, 0.0)
+    assert live.patience() == 1.0

@@ -254,6 +254,8 @@ def test_answers_after_goaway(http, core):
         (101, False, True, NEVER, "none"),
         (200, False, True, NEVER, "none"),
         (304, False, True, NEVER, "none"),
+        (399, False, True, NEVER, "none"),
+        (400, False, False, NEVER, "none"),
         (404, False, False, NEVER, "none"),
         (429, False, False, NEVER, "none"),
         (500, True, False, MAYBE, "failure"),

@@ -171,6 +171,19 @@ def test_another_node_is_preferred_to_the_same_again() -> None:
             stage.end(one, cancelled())
 
 
+def test_the_only_node_is_asked_again_for_a_key() -> None:
+    """Where nothing but one address is there, its keys are at home there the second time too."""
+    stage = staged("a")
+    stage.service.same_again = True
+    ask = stage.keyed("k")
+    lease = stage.pick(ask=ask)
+    again = stage.service.pick_again((lease.live,), same_node=False, ask=ask)
+    assert isinstance(again, Lease)
+    assert (again.live, again.keyed) == (lease.live, "home")
+    for one in (lease, again):
+        stage.end(one, cancelled())
+
+
 def test_every_panic_of_calls_with_keys_is_told() -> None:
     """One that is over is over for them too: the next is told again."""
     stage = staged("a")

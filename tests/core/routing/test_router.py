@@ -52,6 +52,17 @@ def test_a_share_is_exact_to_one_call_of_a_caller(share: float, calls: int) -> N
         assert abs(went(stage, calls)["v2"] - share * calls) <= 1
 
 
+def test_a_lane_that_is_gone_is_forgotten() -> None:
+    """Each is a group of its own as long as one of its nodes is listed, and no longer."""
+    stage = Stage(*fleet(), routing=Routing())
+    pools = stage.service._roster.pools
+    for number in range(20):
+        stage.list(*fleet(), Node("10.0.0.3", 80, id="n", metadata={"lane": f"lane-{number}"}))
+        assert len(pools.cells) == 2
+    stage.list(*fleet())
+    assert len(pools.cells) == 1
+
+
 @pytest.mark.parametrize(("one", "other"), [(0.99, 0.01), (0.5, 0.5)])
 def test_two_shares_of_the_same_calls_both_get_theirs(one: float, other: float) -> None:
     """99:1 never reached the second group elsewhere, nor did 1:1."""

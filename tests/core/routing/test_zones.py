@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
-from rpcguard import Node, SlowStart, ZonePolicy
+from rpcguard import EjectionPolicy, Node, SlowStart, ZonePolicy
 from rpcguard._core.policies.routing import Routing
 from rpcguard._core.service.draws import NEAR, SPILLED
-from tests.support.stage import REFUSED, Stage
+from rpcguard._core.service.zones import zones_of
+from tests.support.stage import REFUSED, SICK, Stage
 from tests.support.zones import CASES, ZoneCase, ZoneOutcome, play
 
 
@@ -81,6 +82,46 @@ def test_explain_says_that_the_own_zone_was_busier() -> None:
     busy = [stage.pick() for _ in range(40)]
     assert len(busy) == 40
     assert SPILLED in {record.why for record in stage.service.explain()}
+
+
+def test_the_first_answer_is_what_answers_take() -> None:
+    """Whatever was assumed before; the second has half a say, and so on."""
+    zones = zones_of(ZonePolicy(zone="a"))
+    assert zones is not None
+    zones.observe(0.3)
+    assert zones.typical == pytest.approx(0.3)
+    zones.observe(0.5)
+    assert zones.typical == pytest.approx(0.4)
+
+
+def test_no_list_has_no_hints() -> None:
+    """Only nodes can all have some: where none is listed, zones count."""
+    zones = zones_of(ZonePolicy(zone="a"))
+    assert zones is not None
+    assert zones.turn(0) is False
+    assert zones.turn(1) is True
+
+
+def test_a_node_that_moves_between_zones_is_where_it_is_now() -> None:
+    """Whether by its zone or by its hints, and whatever else the registry says anew of it."""
+    for fields in ({}, {"weight": 2.0}):
+        stage = Stage(*listed(1, 1), zone=at_a())
+        assert went(stage) == {"a": 60}
+        stage.list(Node("10.0.0.1", 80, id="a0", zone="b"), Node("10.0.0.1", 80, id="b0", zone="a"))
+        assert went(stage) == {"b": 60}
+        stage.list(*(Node("10.0.0.1", 80, id=f"{name}0", zone=name, **fields) for name in "ab"))
+        assert went(stage) == {"a": 60}
+        assert {view.weight for view in stage.service.nodes()} == {fields.get("weight", 1.0)}
+
+
+def test_a_strict_zone_tries_no_node_out_elsewhere() -> None:
+    """What was ejected elsewhere, while nothing was listed here, waits."""
+    policies = {"ejection": EjectionPolicy(jitter=0), "probes": False}
+    stage = Stage(*listed(0, 2), zone=at_a(strict=True), **policies)  # type: ignore[arg-type]
+    stage.on("b0", SICK, 5)
+    stage.list(*listed(2, 2))
+    stage.clock.advance(6.0)
+    assert went(stage) == {"a": 60}
 
 
 def test_load_spills() -> None:

@@ -114,6 +114,18 @@ def test_the_least_bad_node_is_no_better_than_a_late_one():
     stage.service.mark_offline("b", 60)
     assert hedge(stage) == "no_other_node"
     assert stage.view("b").in_flight == 0
+    assert hedge(taught("a")) == "no_other_node"
+
+
+def test_a_node_that_is_to_prove_itself_gets_no_second_attempt():
+    """It may be the only other one, and is left as it was."""
+    stage = taught("a", "b", ejection=EjectionPolicy(jitter=0), probes=False)
+    late = stage.lease("a")
+    stage.on("b", SICK, 5)
+    stage.clock.advance(6.0)
+    assert stage.service.hedge(late) == "no_other_node"
+    assert stage.view("b").in_flight == 0
+    assert stage.call() == "b"
 
 
 def test_an_attempt_that_is_given_up_teaches_nothing():

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, SlowStart, Snapshot
+from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, Routing, SlowStart, Snapshot
 from rpcguard._core.balancing.least_requests import LESS, SOUND, TURN
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.policies.bundle import Policies
@@ -44,6 +44,7 @@ def test_no_list_no_node():
     stage = Stage()
     assert stage.service.pick(repeatable=True) is None
     assert not stage.service.ready
+    assert not stage.service.known
     stage.list()
     assert stage.service.ready
     assert stage.service.pick(repeatable=True) is None
@@ -319,6 +320,18 @@ def test_a_trial_is_not_told_as_panic():
     assert record.why == TRIAL
     assert not record.panic
     assert record.candidates[0][0] == "n0"
+
+
+def test_what_happens_while_rules_are_taken_is_told_after_it():
+    """A finalizer may end the last call of a node that is gone, at any place."""
+    stage = Stage(*ids(3), routing=Routing())
+    lease = stage.lease("n0")
+    stage.list("n1", "n2")
+    stage.service._alone(lambda: stage.service.release(lease))
+    stage.service.go_by([])
+    assert stage.retired == []
+    stage.service.tell()
+    assert [live.node.id for live in stage.retired] == ["n0"]
 
 
 def test_the_events_name_what_happened():

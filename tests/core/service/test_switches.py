@@ -112,6 +112,7 @@ def test_a_node_out():
     """By id or address: it gets no call and says why; afterwards it comes back by its ramp."""
     stage = Stage(*nodes("a", "b"))
     stage.service.switch(Switches(out=frozenset(["a"])))
+    assert stage.kinds("a") == ["offline"]  # told by the switch, not by the next call
     assert stage.picked() == {"b"}
     view = stage.view("a")
     assert (view.state, view.reason) == ("draining", "taken out by a switch")
