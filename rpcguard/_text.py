@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableMapping, Sequence
 
-logger: logging.Logger = logging.getLogger("rpcguard")
+
+def print_fault(error: Exception) -> None:
+    """Tell on standard error what others raised that were only told, as `logging` itself does."""
+    if logging.raiseExceptions and sys.stderr is not None:
+        traceback.print_exception(error)
+
+
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose handlers may fail, by a full disk say, and cost nobody anything.
+
+    A line is written amid calls, and by the tasks that follow the lists, which have no other life.
+    """
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        """Add nothing."""
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Write a line, where that can be done."""
+        try:
+            super().log(level, msg, *args, **{"stacklevel": 2, **kwargs})
+        except Exception as error:
+            print_fault(error)
+
+
+_logger = logging.getLogger("rpcguard")
+logger: Log = Log(_logger, {})
 """The only logger of the library: a program turns one knob, whichever room speaks."""
 
 FIELDS: tuple[str, ...] = ("service", "node", "reason")
@@ -26,7 +56,7 @@ class _Fields(logging.Filter):
         return True
 
 
-logger.addFilter(_Fields())
+_logger.addFilter(_Fields())
 
 
 def about(

@@ -12,6 +12,7 @@ from rpcguard import Event, Node
 from rpcguard._core.service.effects import carry_out
 from rpcguard._telemetry.hooks import hooks
 from rpcguard.testing import ScriptedRegistry
+from tests.support.calls import eventually
 from tests.support.library import Transport, http
 from tests.support.programs import check_quiet, run_python
 
@@ -107,25 +108,52 @@ def test_no_lock_is_held_while_it_is_told():
     assert seen[1] is False
 
 
-def test_a_handler_of_the_log_that_raises_costs_no_retry(monkeypatch):
-    """The call goes on to the next node; what the handler raised is printed as logging does it."""
+@pytest.fixture
+def full_disk(monkeypatch) -> None:
+    """Let each line of the log fail, and nothing of that be printed."""
 
     class Broken(logging.Handler):
         def emit(self, record):
             raise OSError("disk full")
 
-    handler, logger = Broken(), logging.getLogger("rpcguard")
+    handler, log = Broken(), logging.getLogger("rpcguard")
     monkeypatch.setattr(logging, "raiseExceptions", False)
+    log.setLevel(logging.DEBUG)
+    log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+    log.setLevel(logging.NOTSET)
+
+
+def test_a_handler_of_the_log_that_raises_costs_no_retry(full_disk):
+    """The call goes on to the next node; what the handler raised is printed as logging does it."""
     answers = iter([503, 200])
     client, *_ = made(lambda _: http.Response(next(answers)))
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        with client:
-            assert client.get("/").status_code == 200
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
+    with client:
+        assert client.get("/").status_code == 200
+
+
+def test_a_judge_that_raises_costs_nothing_where_the_log_does_too(full_disk):
+    """Neither of the two is the caller's: the answer of the node is handed out."""
+
+    def judge(_: object) -> bool:
+        raise LookupError("a fault of the judge")
+
+    client, *_ = made(lambda _: http.Response(200), retry=rpcguard.RetryPolicy(judge=judge))
+    with client:
+        assert client.get("/").status_code == 200
+
+
+def test_a_list_is_followed_though_the_log_cannot_be_written(full_disk):
+    """A registry that fails is written down, and what it says afterwards is taken."""
+    client, transport, registry = made()
+    with client:
+        assert client.get("/").status_code == 200
+        registry.fail("orders")
+        eventually(lambda: transport.services()[0].trouble, "the failure is not noticed")
+        registry.set("orders", [*NODES, Node("10.0.0.3", 1, id="c")])
+        eventually(lambda: len(transport.nodes("orders")) == 3, "the list is not followed")
+        eventually(lambda: not transport.services()[0].trouble, "the trouble has no end")
 
 
 def test_an_interrupt_is_given_back():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-import traceback
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
+
+from rpcguard._text import print_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,9 +63,7 @@ def carry_out(effect: Callable[[], object]) -> BaseException | None:
     try:
         effect()
     except Exception as error:
-        # Not by the log, which may be what fails: as `logging` itself does it.
-        if logging.raiseExceptions and sys.stderr is not None:
-            traceback.print_exception(error)
+        print_fault(error)  # not by the log, which may be what fails
     except BaseException as error:  # Ctrl-C, say
         return error
     return None
