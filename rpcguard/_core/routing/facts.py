@@ -15,7 +15,7 @@ class Facts:
     member of the caller's baggage; `options` is what the user said of the call.
     """
 
-    __slots__ = ("_baggage", "_headers", "_options", "_request", "_values", "mark")
+    __slots__ = ("_baggage", "_options", "_request", "_values", "mark")
 
     def __init__(
         self,
@@ -30,27 +30,26 @@ class Facts:
         self._baggage = baggage
         self._options = options
         self._values: dict[str, str | None] = {}
-        self._headers: dict[str, str] | None = None
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """Give the headers by lower-case names, those of one name joined, bare of outer space."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = {}
-            for raw, value in self._request.headers.raw:
-                name, text = raw.decode("latin-1").lower(), _text(value).strip(" \t")
-                before = headers.get(name)
-                if not before:  # an empty one adds nothing
-                    headers[name] = text
-                elif text:
-                    comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
-                    headers[name] = f"{before}{comma}{text}"
-        return headers
+    def headers(self, names: frozenset[bytes]) -> dict[str, str]:
+        """Give the headers of these names, in small letters, bare of outer space and joined.
 
-    def has_header(self, names: frozenset[bytes]) -> bool:
-        """Tell whether the call has a header of one of these names, in small letters."""
-        return not names.isdisjoint([raw.lower() for raw, _ in self._request.headers.raw])
+        Most calls have none of the headers that rules are about, which is found out for less.
+        """
+        found = names.intersection([raw.lower() for raw, _ in self._request.headers.raw])
+        if not found:
+            return {}
+        return {name: self._header(name) or "" for name in map(bytes.decode, found)}
+
+    def _header(self, name: str) -> str | None:
+        """Give a header bare of outer space, those of one name joined; None where there is none."""
+        key = name.encode()
+        values = [value for raw, value in self._request.headers.raw if raw.lower() == key]
+        if not values:
+            return None
+        comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
+        # An empty one adds nothing.
+        return comma.join(filter(None, [_text(value).strip(" \t") for value in values]))
 
     def get(self, key: str) -> str | None:
         """Give a fact by its key in a route's conditions; None where the call lacks it."""
@@ -64,7 +63,7 @@ class Facts:
         request = self._request
         kind, _, name = key.partition(".")
         if kind == "header":
-            return self.headers.get(name.lower())
+            return self._header(name.lower())
         if kind == "path":
             return str(request.url.path)
         if kind == "method":
@@ -73,7 +72,7 @@ class Facts:
             value: str | None = request.url.params.get(name)
             return value
         if kind == "cookie":
-            return _cookie(self.headers.get("cookie", ""), name)
+            return _cookie(self._header("cookie") or "", name)
         if kind == "baggage":
             return self._baggage(name)
         if kind == "mark":

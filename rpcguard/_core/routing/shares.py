@@ -37,7 +37,7 @@ class Share:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._owed = random()
-        self._last = bytearray(_REMEMBERED)
+        self._last = bytearray()  # as long as there are calls: most of a thousand routes have few
         self._served = self._calls = 0
 
     def owe(self, share: float, *, take: bool = True) -> bool:
@@ -53,9 +53,13 @@ class Share:
 
     def count(self, *, served: bool) -> None:
         """Note whether the route's nodes served a call that matched it."""
-        place = self._calls % _REMEMBERED
-        self._served += served - self._last[place]
-        self._last[place] = served
+        last, place = self._last, self._calls % _REMEMBERED
+        if place == len(last):
+            last.append(served)
+            self._served += served
+        else:
+            self._served += served - last[place]
+            last[place] = served
         self._calls += 1
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
 from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
+from rpcguard._core.routing.shares import place_of
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
@@ -85,9 +86,11 @@ class Table:
         targets: dict[Target, Target] = {}
         bundles: dict[object, int] = {}
         self.entries: list[Entry] = []
+        self._service = service
         self._lane_keys = tuple(lane_keys)
         self._loose: list[Entry] = []
-        self._indexes: dict[str, Index] = {}
+        self._by_header: dict[str, Index] = {}
+        self._by_fact: dict[str, Index] = {}
         for route in routes:
             if route.service in ("*", service):
                 target = Target(route.to)
@@ -101,15 +104,10 @@ class Table:
         self.claimed: frozenset[Target] = frozenset(
             entry.target for entry in self.entries if entry.route.is_share
         )
-        indexes = self._indexes.items()
-        self._headers = [
-            (key.removeprefix("header.").lower(), one)
-            for key, one in indexes
-            if key.startswith("header.")
-        ]
-        # Most calls have none of the headers that rules are about, which is found out for less.
-        self._header_names = frozenset(name.encode() for name, _ in self._headers)
-        self._others = [(key, one) for key, one in indexes if not key.startswith("header.")]
+        self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)
+        # Rules without conditions, such as a share of all calls, match whatever a call brings.
+        self._all_loose = all(not entry.route.when for entry in self.entries)
+        self._header_names = frozenset(name.encode() for name in self._by_header)
         self._keys = tuple(sorted({key for target in targets for key in target.keys}))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
 
@@ -121,22 +119,28 @@ class Table:
     def _file(self, entry: Entry) -> None:
         conditions = dict(entry.route.when)
         for key in sorted(conditions, key=lambda key: conditions[key] == "*"):
-            if self._indexes.setdefault(key, Index()).file(entry, key, conditions[key]):
+            if self._index_for(key).file(entry, key, conditions[key]):
                 del conditions[key]
                 break
         else:
             self._loose.append(entry)
         entry.rest = tuple((key, _test(key, wanted)) for key, wanted in conditions.items())
 
-    def matching(self, facts: Facts) -> list[Entry]:
+    def _index_for(self, key: str) -> Index:
+        name = key.removeprefix("header.")
+        if name == key:
+            return self._by_fact.setdefault(key, Index())
+        return self._by_header.setdefault(name.lower(), Index())
+
+    def matching(self, facts: Facts) -> Sequence[Entry]:
         """Give the routes whose conditions a call meets, in order; no state is looked at."""
+        if self._all_loose:
+            return self._loose
         found, get = {*self._loose}, facts.get
-        if self._headers and facts.has_header(self._header_names):
-            headers = facts.headers
-            for name, index in self._headers:
-                if name in headers:
-                    found.update(index.find(headers[name]))
-        for key, index in self._others:
+        if self._header_names:
+            for name, said in facts.headers(self._header_names).items():
+                found.update(self._by_header[name].find(said))
+        for key, index in self._by_fact.items():
             value = get(key)
             if value is not None:
                 found.update(index.find(value))
@@ -146,6 +150,16 @@ class Table:
         if len(fit) > 1:
             fit.sort(key=_place)
         return fit
+
+    def places(self, entries: Sequence[Entry], facts: Facts) -> dict[Entry, float]:
+        """Give a call's place, between 0 and 1, in each sticky share for which it has a value."""
+        places = {}
+        for entry in entries:
+            key = entry.route.sticky
+            value = None if key is None else facts.get(key)
+            if value is not None:
+                places[entry] = place_of(self._service, entry.route.name, value)
+        return places
 
     def cell_of(self, node: Node) -> CellKey:
         """Tell into which cell a node falls."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.policies.routing import Route
     from rpcguard._core.routing.facts import Facts
@@ -16,25 +18,29 @@ class Ask:
 
     Made for each call without a lock; `aim` is filled in under that of the service. `anywhere` is
     for a service all of whose nodes are those of the lane. `key` is the hash of the call's key,
-    None where it has none, and `home` the node it belongs to, once that was looked for.
+    None where it has none, and `home` the node it belongs to, once that was looked for. `places`
+    has that of the call in each sticky share for which it has a value.
     """
 
-    __slots__ = ("_facts", "aim", "anywhere", "home", "key", "mark", "matched", "table")
+    __slots__ = ("_facts", "aim", "anywhere", "home", "key", "mark", "matched", "places", "table")
 
     def __init__(self, table: Table, facts: Facts, *, anywhere: bool = False) -> None:
         self.anywhere: bool = anywhere
         self.aim: Aim | None = None
         self.key: int | None = None
         self.home: LiveNode | None = None
-        self.table: Table = table
         self.mark: str | None = facts.mark
-        self.matched: list[Entry] = [] if anywhere else table.matching(facts)
+        self.table: Table
+        self.matched: Sequence[Entry]
+        self.places: Mapping[Entry, float]
         self._facts = facts
+        self.renew(table)
 
     def renew(self, table: Table) -> None:
-        """Match the same call by other rules."""
+        """Match the call by the rules of a table."""
         self.table = table
-        self.matched = [] if self.anywhere else table.matching(self._facts)
+        self.matched = () if self.anywhere else table.matching(self._facts)
+        self.places = table.places(self.matched, self._facts) if table.sticky else _NO_PLACES
 
     @property
     def route(self) -> Route | None:
@@ -53,21 +59,30 @@ class Ask:
         return f"{route}{lane}"
 
     def value(self, key: str) -> str | None:
-        """Give what decides on a sticky share, or is the key; None where the call lacks it."""
+        """Give a fact of the call, such as its key; None where it lacks it."""
         return self._facts.get(key)
 
 
-class Aim(NamedTuple):
-    """Where one call is to go, for all its attempts: what the routes and their turns came to."""
+_NO_PLACES: Final[Mapping[Entry, float]] = {}
 
-    entry: Entry | None
-    """The route that took it."""
 
-    lane: str | None
-    """The mark that it has from now on."""
+class Aim:
+    """Where calls are to go, for all their attempts: what the routes and their turns came to.
 
-    declined: tuple[str, ...] = ()
-    """The shares that did not take it."""
+    Calls that come to the same share one, so that what follows from it is looked up by it.
+    """
+
+    __slots__ = ("declined", "entry", "lane")
+
+    def __init__(
+        self, entry: Entry | None, lane: str | None, declined: tuple[Entry, ...] = ()
+    ) -> None:
+        self.entry: Entry | None = entry
+        """The route that took them."""
+        self.lane: str | None = lane
+        """The mark that they have from now on."""
+        self.declined: tuple[str, ...] = tuple([one.route.name for one in declined])
+        """The shares that did not take them."""
 
 
 PLAIN: Final = Aim(None, None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rpcguard._core.service.levels import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from random import Random
 
     from rpcguard._core.nodes.live import LiveNode
@@ -104,23 +104,35 @@ class Draws:
     def _draw(
         self, pools: Sequence[Pool], now: float, tried: Collection[LiveNode]
     ) -> LiveNode | None:
-        for pool in pools if len(pools) < _PAIR else self._by_weight(pools):
-            live = pool.balancer.pick(now, tried)
-            if live is not None:
-                self.compared = pool.balancer.considered
-                self.why = getattr(pool.balancer, "why", "")
-                return live
-        return None
+        if not pools:
+            return None
+        first = pools[0] if len(pools) == 1 else self._by_weight(pools)
+        live = self._pick_in(first, now, tried)
+        if live is not None:
+            return live
+        # What was drawn may have nothing but nodes that were tried.
+        rest = (self._pick_in(pool, now, tried) for pool in pools if pool is not first)
+        return next((live for live in rest if live is not None), None)
 
-    def _by_weight(self, pools: Sequence[Pool]) -> Iterable[Pool]:
-        left = self._random() * sum(pool.weight - pool.lacking for pool in pools)
-        first = pools[0]
-        for first in pools:
-            left -= first.weight - first.lacking
+    def _pick_in(self, pool: Pool, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+        balancer = pool.balancer
+        live = balancer.pick(now, tried)
+        if live is not None:
+            self.compared = balancer.considered
+            self.why = getattr(balancer, "why", "")
+        return live
+
+    def _by_weight(self, pools: Sequence[Pool]) -> Pool:
+        whole = 0.0
+        for pool in pools:
+            whole += pool.weight - pool.lacking
+        left = self._random() * whole
+        pool = pools[0]
+        for pool in pools:
+            left -= pool.weight - pool.lacking
             if left < 0.0:
                 break
-        # The others follow, since what was drawn may have nothing but nodes that were tried.
-        return chain((first,), (pool for pool in pools if pool is not first))
+        return pool
 
     def pick_again(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
         """Pick an untried node, of another zone than the last one if a few draws give one.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.policies.routing import Otherwise, Route
     from rpcguard._core.routing.table import Entry
+    from rpcguard._core.service.asks import Aim
     from rpcguard._core.service.effects import Kind
     from rpcguard._core.service.pools import Pools
     from rpcguard._core.service.stages import Cell, Stage
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _STRAINED: Final = 2.0
 """How many times its part of the weight a group may be asked for without a word: Argo documents
 90 % of the calls on 10 % of the pods as a trap."""
+
+_MOST_KEPT: Final = 1000
+"""Aims whose legs are kept: marks may be anything, and come from anywhere."""
 
 _NOWHERE: Final = ""
 """Stands for every lane that the service has no node of: such marks may come from anywhere."""
@@ -37,19 +41,27 @@ class Paths:
         self._otherwise: Otherwise = otherwise
         self._tell = tell
         self._legs: dict[object, tuple[Leg, ...]] = {}
+        self._first: dict[Aim, tuple[Leg, ...]] = {}
+        self._again: dict[Aim, tuple[Leg, ...]] = {}
         self._groups: dict[object, Stage] = {}
         self._seen = -1
         self.lanes: frozenset[str] = frozenset()
         self._baseless = False
         self._strained: set[str] = set()
 
-    def legs(self, entry: Entry | None, lane: str | None, *, again: bool) -> tuple[Leg, ...]:
-        """Give where a call may go that a route has taken, or that has a mark.
+    def legs(self, aim: Aim, *, again: bool) -> tuple[Leg, ...]:
+        """Give where calls may go; `again` is for an attempt after the first."""
+        if self._seen != self._pools.changed:
+            self._refresh()
+        kept = self._again if again else self._first
+        legs = kept.get(aim)
+        if legs is None:
+            if len(kept) >= _MOST_KEPT:
+                kept.clear()
+            legs = kept[aim] = self._legs_of(aim.entry, self._listed(aim.lane), again=again)
+        return legs
 
-        `again` is for an attempt after the first.
-        """
-        self._refresh()
-        lane = self._listed(lane)
+    def _legs_of(self, entry: Entry | None, lane: str | None, *, again: bool) -> tuple[Leg, ...]:
         key = entry, lane, again and entry is not None
         legs = self._legs.get(key)
         if legs is None:
@@ -61,13 +73,12 @@ class Paths:
 
     def _refresh(self) -> None:
         pools = self._pools
-        if self._seen != pools.changed:
-            self._seen = pools.changed
-            self._legs.clear()
-            self._groups.clear()
-            listed = [cell for cell in pools.cells.values() if cell.listed]
-            lanes = (cell.key.lane for cell in listed)
-            self.lanes = frozenset(lane for lane in lanes if lane is not None)
+        self._seen = pools.changed
+        for kept in (self._legs, self._first, self._again, self._groups):
+            kept.clear()
+        listed = [cell for cell in pools.cells.values() if cell.listed]
+        lanes = (cell.key.lane for cell in listed)
+        self.lanes = frozenset(lane for lane in lanes if lane is not None)
 
     def _make(self, entry: Entry | None, lane: str | None, *, again: bool) -> Iterator[Leg]:
         base = self._base()
@@ -128,7 +139,8 @@ class Paths:
 
     def group(self, entry: Entry, lane: str | None) -> Stage:
         """Give the nodes that a route leads to: those of other lanes only where it names one."""
-        self._refresh()
+        if self._seen != self._pools.changed:
+            self._refresh()
         lane = self._listed(lane)
         found = self._groups.get((entry, lane))
         if found is not None:

@@ -74,8 +74,8 @@ class Picker:
         if now >= self._standing.next_tick:
             self._reactions.tick(now)  # legs are of what is there after it
         legs = self.router.legs(ask, now, again=bool(tried))
-        route = ask.route  # known now
-        if route is not None and route.attempts == 1:
+        entry = ask.aim.entry if ask.aim is not None else None  # known now
+        if entry is not None and entry.route.attempts == 1:
             repeatable = False
         for leg in legs:
             lease = pick(now, tried, repeatable=repeatable, leg=leg, instead=instead)

@@ -34,7 +34,8 @@ class Pools:
     Not thread-safe: it lives under the lock of its service. Every listed node has its place in one
     pool, and is in the pool's balancer while it is eligible. `moves` counts places given and taken
     away, `changed` what makes legs stale; `whole` is the leg of a call that may go to any node,
-    None after such a change. `new_subset` makes the balancers of nodes that no rule tells apart.
+    None after such a change. `tempered` tells whether any node that can be picked is warming.
+    `new_subset` makes the balancers of nodes that no rule tells apart.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Pools:
         self._pools: dict[PoolKey, Pool] = {}
         self._places: dict[LiveNode, Pool] = {}
         self._tempered: set[Pool] = set()
+        self.tempered: bool = False
         self._fenced = False
         self.whole: Leg | None = None
 
@@ -239,6 +241,7 @@ class Pools:
         for pool in self._tempered:
             pool.lacking = pool.cell.lacking = pool.cell.warming = 0.0
         self._tempered.clear()
+        self.tempered = False
         for live in warming:
             if live.in_pool:
                 pool = self._places[live]
@@ -247,16 +250,12 @@ class Pools:
                 pool.cell.lacking += lacking
                 pool.cell.warming += live.weight
                 self._tempered.add(pool)
+                self.tempered = True
         return [live for live in warming if self._is_half_new(self._places[live].cell)]
 
     @staticmethod
     def _is_half_new(cell: Cell) -> bool:
         return cell.warming * 2.0 >= cell.weight
-
-    @property
-    def tempered(self) -> bool:
-        """Tell whether any node that can be picked is warming."""
-        return bool(self._tempered)
 
     def pools_of(self, stage: Stage) -> Iterator[Pool]:
         """Give the pools of a stage, those that run empty with them."""

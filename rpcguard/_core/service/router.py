@@ -8,7 +8,7 @@ from rpcguard._core.nodes.routed import Routed
 from rpcguard._core.nodes.view import RouteView
 from rpcguard._core.routing.cells import lane_of
 from rpcguard._core.routing.guards import Watch
-from rpcguard._core.routing.shares import Share, place_of
+from rpcguard._core.routing.shares import Share
 from rpcguard._core.routing.table import Table
 from rpcguard._core.service.asks import PLAIN, Aim, Ask
 from rpcguard._core.service.paths import Paths
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from rpcguard._core.service.stages import Leg, Stage
     from rpcguard._core.service.standing import Standing
 
+
+_MOST_AIMS: Final = 1000
+"""Aims that are remembered: marks may be anything, and come from anywhere."""
 
 _PAUSE_EVERY: Final = 64
 """Nodes after which other threads get a turn: a tenth of a millisecond."""
@@ -103,6 +106,7 @@ class Router:
         self._window = window
         self._tell = tell
         self._turns: dict[str, _Turns] = {}
+        self._aims: dict[tuple[Entry | None, str | None, tuple[Entry, ...]], Aim] = {}
         self._paths = Paths(pools, routing.otherwise, tell)
         self.take(self.prepare(routing.rules), now)
 
@@ -135,6 +139,7 @@ class Router:
     def take(self, table: Table, now: float) -> None:
         """Go by other rules from now on; turns of routes that stay go on."""
         self._turns = {one.route.name: self._turns_of(one.route, now) for one in table.entries}
+        self._aims.clear()
         self.table = self._pools.table = table
         self._pools.relist()
 
@@ -158,49 +163,55 @@ class Router:
             aim = ask.aim = self._aim(ask, now)
         if ask.anywhere:
             return (self._pools.whole or self._pools.prepare_whole(),)
-        return self._paths.legs(aim.entry, aim.lane, again=again)
+        return self._paths.legs(aim, again=again)
 
     def _aim(self, ask: Ask, now: float) -> Aim:
         """Decide which route takes a call, by turns where that is a share."""
         if ask.table is not self.table:
             ask.renew(self.table)
-        if not ask.matched:
-            return Aim(None, ask.mark) if ask.mark else PLAIN
+        mark, matched = ask.mark, ask.matched
+        if mark is None and not matched:
+            return PLAIN
         taken: Entry | None = None
-        declined: list[Entry] = []
-        mark = ask.mark
-        for entry in ask.matched:
-            if taken is not None:
-                self._owe(entry, taken, ask, now)
-            elif entry.route.share == 1.0:
-                taken = entry
-            elif mark is None:
+        declined: tuple[Entry, ...] = ()
+        for entry in matched:
+            if entry.route.share == 1.0:
+                taken = taken or entry
+            elif mark is not None:
+                continue
+            elif taken is None:
                 if self._takes(entry, ask, declined, now):
                     taken = entry
                 else:
-                    declined.append(entry)
+                    declined = (*declined, entry)
+            elif entry.bundle == taken.bundle:
+                # Shares of the same conditions are of the same calls, whichever of them takes one.
+                self._turns[entry.route.name].share.owe(self._effective(entry, now), take=False)
         if taken is not None:
             mark = taken.route.mark or mark
-        return Aim(taken, mark, tuple([entry.route.name for entry in declined]))
+        return self._aims.get((taken, mark, declined)) or self._aim_at(taken, mark, declined)
 
-    def _owe(self, entry: Entry, taken: Entry, ask: Ask, now: float) -> None:
-        # Shares of the same conditions are of the same calls, whichever of them takes one.
-        route = entry.route
-        if ask.mark is None and route.is_share and entry.bundle == taken.bundle:
-            self._turns[route.name].share.owe(self._effective(entry, now), take=False)
+    def _aim_at(
+        self, entry: Entry | None, mark: str | None, declined: tuple[Entry, ...] = ()
+    ) -> Aim:
+        if len(self._aims) >= _MOST_AIMS:
+            self._aims.clear()
+        return self._aims.setdefault((entry, mark, declined), Aim(entry, mark, declined))
 
     def _takes(self, entry: Entry, ask: Ask, declined: Sequence[Entry], now: float) -> bool:
         route, share = entry.route, self._effective(entry, now)
-        value = None if route.sticky is None else ask.value(route.sticky)
-        if value is None:
+        place = ask.places.get(entry)
+        if place is None:
             return self._turns[route.name].share.owe(share)
-        before = (one for one in declined if one.bundle == entry.bundle)
-        left = 1.0 - sum(self._effective(one, now) for one in before)
-        return place_of(self._service, route.name, value) * left < share
+        left = 1.0
+        if declined:
+            before = (one for one in declined if one.bundle == entry.bundle)
+            left -= sum(self._effective(one, now) for one in before)
+        return place * left < share
 
     def _effective(self, entry: Entry, now: float) -> float:
         route = entry.route
-        watch = self._turns[route.name].watch
+        watch = None if route.guard is None else self._turns[route.name].watch
         if watch is not None and watch.holds(now):
             return 0.0
         if not self._pools.tempered:
@@ -209,19 +220,27 @@ class Router:
 
     def routed(self, ask: Ask, stage: Stage | None, *, first: bool) -> Routed:
         """Note where an attempt goes, and tell it."""
-        if ask.aim is PLAIN and first and stage is not None:
-            return stage.ordinary
-        entry, lane, declined = ask.aim or PLAIN
-        group, fallback = (stage.group, stage.fallback) if stage is not None else ("any", None)
-        route = None if entry is None else entry.route.name
-        if first:
-            turns = self._turns
-            for name in declined:
-                if name in turns:
-                    turns[name].share.count(served=False)
-            if route is not None and route in turns:
-                turns[route].share.count(served=fallback is None)
-        return Routed(route, lane, group, fallback, declined, first)
+        aim = ask.aim or PLAIN
+        if not first or stage is None:
+            return _noted(aim, stage, first=first)
+        if aim is not PLAIN:
+            self._count(aim, served=stage.fallback is None)
+        routed = stage.noted.get(aim)
+        if routed is None:
+            if len(stage.noted) >= _MOST_AIMS:
+                stage.noted.clear()
+            routed = stage.noted[aim] = _noted(aim, stage, first=True)
+        return routed
+
+    def _count(self, aim: Aim, *, served: bool) -> None:
+        turns = self._turns
+        for name in aim.declined:
+            if name in turns:
+                turns[name].share.count(served=False)
+        if aim.entry is not None:
+            taken = turns.get(aim.entry.route.name)
+            if taken is not None:
+                taken.share.count(served=served)
 
     def judge(self, routed: Routed, now: float, *, failed: bool) -> None:
         """Tell the guards what an attempt came to; a first one, whose nodes no failure chose."""
@@ -266,7 +285,7 @@ class Router:
         stage = next(
             (
                 stage
-                for leg in self._paths.legs(entry, lane, again=False)
+                for leg in self._paths.legs(self._aim_at(entry, lane), again=False)
                 for stage in leg.stages
                 if stage.eligible and stage.fit
             ),
@@ -299,6 +318,12 @@ class Router:
             eligible=stage.eligible,
             guard=watch.until - now if watch is not None and watch.holds(now) else None,
         )
+
+
+def _noted(aim: Aim, stage: Stage | None, *, first: bool) -> Routed:
+    group, fallback = (stage.group, stage.fallback) if stage is not None else ("any", None)
+    route = None if aim.entry is None else aim.entry.route.name
+    return Routed(route, aim.lane, group, fallback, aim.declined, first)
 
 
 def _limits(entry: Entry | None) -> tuple[float | None, float | None, int | None]:

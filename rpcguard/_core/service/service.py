@@ -239,8 +239,11 @@ class Service(Listing):
     ) -> Lease | None:
         if self.limiter is not None:
             self._picker.passed_over = self.limiter.full(self._roster.nodes.values())
-        pick = self._picker.pick if ask is None else partial(self._picker.pick_for, ask)
-        lease = pick(now, tried, repeatable=repeatable, instead=instead)
+        picker = self._picker
+        if ask is None:
+            lease = picker.pick(now, tried, repeatable=repeatable, instead=instead)
+        else:
+            lease = picker.pick_for(ask, now, tried, repeatable=repeatable, instead=instead)
         if lease is not None and self.limiter is not None:  # else nothing is sent
             self.limiter.sent(now)
         return lease

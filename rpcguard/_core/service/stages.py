@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rpcguard._core.nodes.routed import Routed
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rpcguard._core.balancing.base import Balancer
+    from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.routing.cells import CellKey
 
 
@@ -90,11 +89,11 @@ class Stage:
     """Cells among which a call is served alike.
 
     `group` is how it is called in records and metrics, `fallback` why a call comes here that wanted
-    another one, `least` the part of the listed weight that must be eligible; `ordinary` is what is
-    noted of a first attempt that no rule and no mark is about, made once.
+    another one, `least` the part of the listed weight that must be eligible; `noted` is what is
+    told of first attempts that come here, by what they aimed at.
     """
 
-    __slots__ = ("cells", "fallback", "group", "least", "levels", "only", "ordinary")
+    __slots__ = ("cells", "fallback", "group", "least", "levels", "noted", "only")
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class Stage:
         self.group: str = group
         self.fallback: str | None = fallback
         self.least: float = least
-        self.ordinary: Routed = Routed(None, None, group, fallback)
+        self.noted: dict[object, Routed] = {}
         self.levels: tuple[Level, ...] = tuple(_levels(pools))
         single = self.levels[0] if len(self.levels) == 1 else Level((), ())
         pools = (*single.own, *single.others)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rpcguard import EjectionPolicy, Node, SlowStart
+from rpcguard._core.nodes.live import Lease
 from rpcguard._core.policies.routing import Guard, Route, Routing
+from rpcguard._core.service.asks import Aim
 from tests.support.stage import GOOD, REFUSED, SICK, Stage
 
 if TYPE_CHECKING:
@@ -437,3 +440,22 @@ def test_nodes_that_no_share_leads_to_any_more_are_for_all() -> None:
     assert went(stage, 40)["v2"] == 0
     stage.service.go_by([Route("canary", when={"header.x": "1"}, to={"version": "2"})])
     assert went(stage, 80)["v2"] > 0
+
+
+def test_marks_of_any_number_leave_little_behind() -> None:
+    """They may come from anywhere: what is remembered of them is bounded, and picks stay right."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.05)]))
+    counts: Counter[str] = Counter()
+    for number in range(2500):
+        first = stage.pick(ask=stage.ask(mark=f"lane-{number}"))
+        ask = stage.ask(mark=f"lane-{number}")
+        tried = stage.pick(ask=ask)
+        again = stage.service.pick_again((tried.live,), ask=ask, free=True)
+        assert isinstance(again, Lease)
+        for lease in (first, tried, again):
+            assert lease.routed is not None
+            assert lease.routed.lane == f"lane-{number}"
+            counts[stage.end(lease)[:2]] += 1
+    assert set(counts) == {"v1"}
+    gc.collect()
+    assert sum(isinstance(one, Aim) for one in gc.get_objects()) < 2500
