@@ -40,12 +40,21 @@ class Hop:
         self.retried: bool = retried
         """Whether a hop above tries it again already."""
         self.tried: bool = False
-        """Whether the last call made for it has failed, and another try would be of no use."""
+        """Whether a call made for it has failed so that another try would be of no use, and no call
+        was begun since, as by an app that knows another way."""
         self.open: bool = True
-        """False once it is answered: its deadline holds no longer."""
+        """False once it is answered: from then on nobody waits for it, nor tries it again."""
+
+    @property
+    def retried_above(self) -> bool:
+        """Tell whether a hop above tries it again already, and still may."""
+        return self.retried and self.open
 
 
-_hop: ContextVar[Hop | None] = ContextVar("rpcguard_hop", default=None)
+_hop: ContextVar[Hop | None] = ContextVar("rpcguard_hop")
+
+_UNKNOWN: Final = Hop()
+"""Stands for the request that no middleware has looked at, if there is one."""
 
 
 def arrive(hop: Hop | None) -> None:
@@ -67,24 +76,31 @@ def served(hop: Hop | None) -> Iterator[None]:
 
 def hop_at_hand() -> Hop | None:
     """Give the request that the work at hand is for; None where it is for none."""
-    return _hop.get()
+    return _hop.get(None)
 
 
 def due_at() -> float | None:
     """Give the time by which the request at hand is to be answered; None where there is none."""
-    hop = _hop.get()
+    hop = _hop.get(None)
     return hop.until if hop is not None and hop.open else None
 
 
-def is_retried() -> bool:
-    """Tell whether a hop above already tries the request at hand again."""
-    hop = _hop.get()
-    return hop is not None and hop.retried
+def is_retried() -> bool | None:
+    """Tell whether a hop above already tries the request at hand again.
+
+    None where nobody knows, since no middleware has looked: then baggage may speak, if there is
+    any. False also where the word of whoever asked does not count.
+    """
+    hop = _hop.get(_UNKNOWN)
+    return None if hop is _UNKNOWN else hop is not None and hop.retried_above
 
 
 def is_tried(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Tell whether an answer says that what it failed on has been tried again."""
-    return any((name.lower(), value.strip()) == TRIED_FIELD for name, value in headers)
+    name, word = TRIED_FIELD
+    said = (value for key, value in headers if key.lower() == name)
+    # A proxy may have joined the words of several hops.
+    return any(part.strip() == word for value in said for part in value.split(b","))
 
 
 def seconds_of(header: str, value: str) -> float | None:

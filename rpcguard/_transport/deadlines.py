@@ -40,6 +40,15 @@ def send(policy: DeadlinePolicy, outgoing: Any, step: Send) -> None:
         set_member(headers, RETRY_MEMBER, "1")
 
 
+def forget_retries(outgoing: Any) -> None:
+    """Take out the retry mark that baggage or copied headers bring along where it does not hold.
+
+    The request at hand was answered meanwhile, or its mark is a stranger's.
+    """
+    if is_retried() is False:
+        keep_from_strangers(outgoing)
+
+
 def keep_from_strangers(outgoing: Any) -> None:
     """Take the retry mark out of a request to a host that the registry does not know."""
     if RETRY_HEADER in outgoing.headers or RETRY_MEMBER in outgoing.headers.get(HEADER, ""):

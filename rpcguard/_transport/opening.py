@@ -13,7 +13,7 @@ from rpcguard._core.service.effects import Event
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
 from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
-from rpcguard._transport.deadlines import limit, send
+from rpcguard._transport.deadlines import forget_retries, limit, send
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
 from rpcguard._transport.misplaced import wrong_library
 from rpcguard._transport.pins import pin
@@ -160,6 +160,7 @@ class Opening:
     def mark(self, outgoing: Any, url: httpx.URL, step: Send) -> None:
         """Tell a node of the call's lane and deadline; count whether it is near, and its key's."""
         lease, policies = step.lease, step.policies or self._policies
+        forget_retries(outgoing)
         if policies.deadline is not None:
             send(policies.deadline, outgoing, step)
         if self._lanes is not None and lease.routed is not None:

@@ -113,10 +113,11 @@ class ContextASGI(Context):
     A mark comes in the member `baggage` of W3C baggage, or in one of `headers` such as
     `["x-mse-tag"]`, and only from peers in the networks of `trust`; by default that is this
     machine. It ends with the request, but for tasks that the request has started. So does the
-    deadline that one of `timeouts` tells, in milliseconds, which ends for those tasks too; and the
-    word that a hop above tries again, after which calls are sent again only where nothing of them
-    can have run. An answer of 500 and above says in turn, by `x-rpcguard-tried: 1`, that the last
-    call made for it has failed after all tries: then rpcguard above does not try it again.
+    deadline that one of `timeouts` tells, in milliseconds, and the word that a hop above tries
+    again, after which calls are sent again only where nothing of them can have run; these two end
+    for such tasks as well. An answer of 500 and above says in turn, by `x-rpcguard-tried: 1`, that
+    a call made for it has failed after all tries and no other was begun since: then rpcguard above
+    does not try it again.
 
     Marks are used by transports with a `Routing`, deadlines by those with a `DeadlinePolicy`.
     Raises `ValueError` for what is no network.
@@ -193,7 +194,17 @@ class ContextWSGI(Context):
         context = contextvars.copy_context()
         context.run(arrive, self.mark_of(peer, headers))
         context.run(arrive_at_hop, hop)
-        return _InContext(context, context.run(self.app, environ, answer), hop)
+        try:
+            parts = context.run(self.app, environ, answer)
+        except BaseException:
+            _end(hop)
+            raise
+        return _InContext(context, parts, hop)
+
+
+def _end(hop: Hop | None) -> None:
+    if hop is not None:
+        hop.open = False
 
 
 class _InContext:
@@ -214,8 +225,7 @@ class _InContext:
 
     def close(self) -> None:
         """Close the app's own body, where it can be closed, and end the request's deadline."""
-        if self._hop is not None:
-            self._hop.open = False
+        _end(self._hop)
         close = getattr(self._parts, "close", None)
         if close is not None:
             self._context.run(close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,55 @@ def test_what_failed_by_itself_is_tried_again(hops: Callable[..., Hops]) -> None
     chain.apps[0].app = twice
     chain.clients[0].get("/")
     assert len(chain.seen[1]) == 5
+
+
+def test_a_call_beside_one_that_failed_does_not_make_up_for_it(hops: Callable[..., Hops]) -> None:
+    """Of two at once the one that went well was the last to end; the answer is a failure."""
+    chain = hops(2, None, last=lambda _: 503)
+
+    def fail_meanwhile(_: http.Request) -> http.Response:
+        chain.clients[1].get("/")
+        return http.Response(200)
+
+    beside = Transport(Listing(), node_transport=lambda _: http.MockTransport(fail_meanwhile))
+
+    def both(environ: Any, start: Any) -> Any:
+        with http.Client(transport=beside) as client:
+            client.get("http://stock/")
+        start("500 one of the two", [])
+        return []
+
+    chain.apps[0].app = both
+    chain.clients[0].get("/")
+    assert len(chain.seen[1]) == 2
+
+
+def test_a_strangers_word_of_a_retry_goes_no_further(hops: Callable[..., Hops]) -> None:
+    """Neither by baggage that an instrumentation took in, nor by headers that an app copies."""
+    chain = hops(1, None)
+    told = {"x-rpcguard-retry": "1", "baggage": "rpcguard.retry=1,user=alice"}
+    for hop, words in ((None, (None, "user=alice")), (Hop(retried=True), tuple(told.values()))):
+        with served(hop):
+            chain.clients[0].get("/", headers=told)
+        seen = chain.seen[0].pop()
+        assert (seen.get("HTTP_X_RPCGUARD_RETRY"), seen["HTTP_BAGGAGE"]) == words
+    chain.clients[0].get("/", headers=told)
+    assert chain.seen[0].pop()["HTTP_X_RPCGUARD_RETRY"] == "1"  # nobody has looked who says it
+
+
+def test_a_request_that_failed_in_its_app_is_over() -> None:
+    """What it has started, such as a thread with its context, has no deadline any longer."""
+    left: list[contextvars.Context] = []
+
+    def app(environ: Any, start: Any) -> Any:
+        left.append(contextvars.copy_context())
+        assert due_at() is not None
+        raise RuntimeError("a bug of its own")
+
+    environ: Any = {"HTTP_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS": "5000", "REMOTE_ADDR": "::1"}
+    with pytest.raises(RuntimeError):
+        ContextWSGI(app)(environ, lambda *_: lambda _: None)
+    assert left[0].run(due_at) is None
 
 
 def test_an_outsider_is_not_told_what_lies_behind() -> None:

@@ -161,8 +161,8 @@ class Call:
                 break
             yield from self._move_on(done, lease, following, delay)
             lease, before = following, done.verdict
-        if plan.hop is not None:
-            plan.hop.tried = self._in_vain
+        if plan.hop is not None and self._in_vain:
+            plan.hop.tried = True  # a call beside it that went well does not make up for it
         if done.error is not None:
             done.error.add_note(note_of(self._service.name, self.attempts))
             raise done.error

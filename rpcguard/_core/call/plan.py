@@ -56,7 +56,7 @@ class CallPlan:
     @property
     def retried_above(self) -> bool:
         """Tell whether a hop above already tries again what this call is for."""
-        return self.hop is not None and self.hop.retried
+        return self.hop is not None and self.hop.retried_above
 
     def repeatable(self, policy: RetryPolicy) -> bool:
         """Tell whether the call may be run twice."""

@@ -14,6 +14,12 @@ from tests.support.library import http
 TRIED = [("X-RpcGuard-Tried", "1")]
 
 
+def answered(hop: Hop) -> Hop:
+    """End a request."""
+    hop.open = False
+    return hop
+
+
 def denial(
     safety: Safety = Safety.MAYBE,
     *,
@@ -36,6 +42,7 @@ def denial(
         ({"repeatable": False, "hop": Hop(retried=True)}, "not_idempotent"),
         ({"hop": Hop(retried=True), "headers": TRIED}, "retried_above"),
         ({"hop": Hop(), "headers": []}, None),
+        ({"hop": answered(Hop(retried=True))}, None),
         ({"headers": TRIED, "touched": True}, "retried_below"),
         ({"touched": True, "left": 0.0}, "not_replayable"),
         ({"left": 0.0}, "deadline"),
@@ -57,7 +64,9 @@ def test_what_was_not_sent_goes_again_whatever_others_try(safety: Safety) -> Non
     [
         (b"X-Rpcguard-Tried", b"1", True),
         (b"x-rpcguard-tried", b" 1 ", True),
+        (b"x-rpcguard-tried", b"1, 1", True),
         (b"x-rpcguard-tried", b"0", False),
+        (b"x-rpcguard-tried", b"11", False),
         (b"x-rpcguard-tried", b"", False),
         (b"x-rpcguard-retry", b"1", False),
     ],
