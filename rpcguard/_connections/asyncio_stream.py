@@ -216,8 +216,9 @@ async def _run(race: Race) -> socket.socket:
     loop, clock = asyncio.get_running_loop(), time.monotonic
     while True:
         race.advance(clock())
-        if race.pending:
-            await _first_writable(loop, race.pending, race.left(clock()))
+        left = race.left(clock())
+        if race.pending or left is not None:
+            await _first_writable(loop, race.pending, left)
         if (winner := race.winner()) is not None:
             return winner
 

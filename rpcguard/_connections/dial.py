@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside a silent one: RFC 8305 §5 recommends them."""
 
+BACKLOG_PAUSE = 0.01
+"""Seconds until a Unix domain socket is tried again whose backlog is full: the kernel, which waits
+at TCP, does not tell when there is room, and an `accept` is mostly a matter of milliseconds."""
+
 _STARTED = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 """What `connect_ex` gives of an attempt that goes on, or has come through at once (0): an
 interrupted one goes on as well (POSIX), and Windows says that it would block."""
@@ -60,7 +64,9 @@ class Destination:
         try:
             sock.setblocking(False)
             for option in self.socket_options:
-                sock.setsockopt(*option)
+                # Those of TCP, for the nodes beside it, would fail on a Unix domain socket.
+                if self.path is None or option[0] == socket.SOL_SOCKET:
+                    sock.setsockopt(*option)
             if self.path is None:
                 # Requests are written whole; Nagle would only hold them back.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -108,9 +114,9 @@ class Race:
 
     def advance(self, now: float) -> None:
         """Start what is due: the next address, when the last one is silent or none is pending."""
-        while self._waiting and (not self.pending or now >= self.next_due):
-            self._start(*self._waiting.popleft())
+        while self._waiting and now >= self.next_due:
             self.next_due = now + ATTEMPT_DELAY
+            self._start(*self._waiting.popleft(), now)
 
     def winner(self) -> socket.socket | None:
         """Take out the first socket that is connected, of those that are writable by now.
@@ -137,21 +143,31 @@ class Race:
         while self.pending:
             self.pending.pop().close()
 
-    def _start(self, family: int, address: Any) -> None:
+    def _start(self, family: int, address: Any, now: float) -> None:
+        path = self._destination.path
         try:
             sock = self._destination.open(family)
         except OSError as error:
-            self.errors.append(error)
+            self._note(error)
             return
         self.pending.append(sock)
         code = sock.connect_ex(address)
-        # EAGAIN of a Unix socket is a full backlog, and not to be waited for.
-        if code not in _STARTED or (code == errno.EAGAIN and self._destination.path is not None):
-            self._fail(sock, OSError(code, os.strerror(code)))
+        if code == errno.EAGAIN and path is not None:  # the backlog is full
+            self._drop(sock)
+            self._waiting.append((family, address))
+            self.next_due = now + BACKLOG_PAUSE
+        elif code not in _STARTED:
+            self._fail(sock, OSError(code, os.strerror(code), path))
 
     def _fail(self, sock: socket.socket, error: OSError) -> None:
+        self._drop(sock)
+        self._note(error)
+
+    def _drop(self, sock: socket.socket) -> None:
         self.pending.remove(sock)
         sock.close()
+
+    def _note(self, error: OSError) -> None:
         self.errors.append(error)
         self.next_due = -math.inf  # the next address need not wait for one that has failed
 

@@ -127,9 +127,11 @@ def connect(destination: Destination, lookup: Lookup, timeout: float | None) -> 
         while True:
             now = clock()
             race.advance(now)
-            waits = [left for left in (race.left(now), end and end - now) if left is not None]
+            due = race.left(now)
+            waits = [left for left in (due, end and end - now) if left is not None]
             # What failed at once, a socket that nobody serves say, leaves nothing to wait for.
-            ready = race.pending and _wait(race.pending, _WRITING, min(waits, default=None))
+            waiting = race.pending or due is not None
+            ready = waiting and _wait(race.pending, _WRITING, min(waits, default=None))
             if (winner := race.winner()) is not None:
                 return winner
             if not ready and end is not None and clock() >= end:

@@ -131,16 +131,18 @@ async def _run(race: Race) -> socket.socket:
         race.advance(time.monotonic())
         left = race.left(time.monotonic())
         with trio.move_on_after(math.inf if left is None else left):
-            await _first_writable(list(race.pending))
+            await _first_writable(list(race.pending), left)
         if (winner := race.winner()) is not None:
             return winner
 
 
-async def _first_writable(sockets: list[socket.socket]) -> None:
+async def _first_writable(sockets: list[socket.socket], left: float | None) -> None:
     if len(sockets) == 1:
         await trio.lowlevel.wait_writable(sockets[0])
     elif sockets:
         await _race([(trio.lowlevel.wait_writable, sock) for sock in sockets])
+    elif left is not None:
+        await trio.sleep_forever()  # until the next one is due
 
 
 async def _first(sock: socket.socket, waits: Any) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._text import logger, plain
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
-from rpcguard.registries._shared.nodes import nodes_from_json
+from rpcguard.registries._shared.nodes import node_from_json, nodes_from_json
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
@@ -43,7 +44,7 @@ class SnapshotStore:
         try:
             document = json_from_bytes(_read(path))
             entries = document.get("nodes") if isinstance(document, dict) else None
-            nodes = nodes_from_json(entries, where=str(path))
+            nodes = nodes_from_json(entries, where=str(path), read=_read_entry)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -113,6 +114,12 @@ def _read(path: Path) -> bytes:
     if len(body) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
     return body
+
+
+def _read_entry(entry: object) -> object:
+    # Sockets are listed by programs alone: no document of a registry leads to a file of ours.
+    path = entry.get("uds") if isinstance(entry, dict) else None
+    return entry if path is None else replace(node_from_json(entry), uds=path)
 
 
 def _as_json(node: Node) -> dict[str, object]:

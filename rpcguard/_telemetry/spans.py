@@ -235,8 +235,12 @@ class AttemptSpan:
         if step is None:
             return attributes
         node = step.lease.live.node
-        attributes["network.peer.address"] = node.host
-        attributes["network.peer.port"] = node.port
+        if node.uds is None:
+            attributes["network.peer.address"] = node.host
+            attributes["network.peer.port"] = node.port
+        else:
+            attributes["network.peer.address"] = node.uds
+            attributes["network.transport"] = "unix"
         attributes["rpcguard.node.id"] = node.id
         attributes["rpcguard.attempt"] = step.number
         attributes |= attributes_of(step.lease.routed)

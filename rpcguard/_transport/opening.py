@@ -12,8 +12,8 @@ from rpcguard._core.call.plan import CallPlan, always, read_options
 from rpcguard._core.service.effects import Event
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
-from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
 from rpcguard._transport.deadlines import forget_retries, limit, send
+from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
 from rpcguard._transport.misplaced import wrong_library
 from rpcguard._transport.pins import pin

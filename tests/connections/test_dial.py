@@ -10,7 +10,15 @@ import time
 import pytest
 
 from rpcguard._connections import dial, sync_stream
-from rpcguard._connections.dial import ATTEMPT_DELAY, Destination, Race, numeric, order
+from rpcguard._connections.dial import (
+    ATTEMPT_DELAY,
+    BACKLOG_PAUSE,
+    Destination,
+    Race,
+    numeric,
+    order,
+)
+from tests.support.sockets import full_socket
 
 
 @pytest.fixture
@@ -120,6 +128,38 @@ def test_what_fails_at_once_is_not_waited_for(monkeypatch, tmp_path) -> None:
     nowhere = Destination(host="localhost", port=80, path=str(tmp_path / "nobody.sock"))
     with pytest.raises(FileNotFoundError):
         sync_stream.connect(nowhere, sync_stream.Lookup(), None)
+
+
+def test_a_full_backlog_of_a_socket_is_waited_for(tmp_path) -> None:
+    """As TCP does by itself; one that nobody listens on, or may write to, has failed."""
+    path = str(tmp_path / "orders.sock")
+    here = Destination(host="localhost", port=80, path=path)
+    addresses = here.known()
+    assert addresses is not None
+    with full_socket(path) as listener, contextlib.closing(Race(here, addresses, 0.0)) as one:
+        one.advance(0.0)
+        assert (one.winner(), one.pending, one.left(0.0)) == (None, [], BACKLOG_PAUSE)
+        listener.accept()[0].close()
+        one.advance(BACKLOG_PAUSE)
+        winner = one.winner()
+        assert winner is not None
+        winner.close()
+    with contextlib.closing(Race(here, addresses, 0.0)) as one:
+        one.advance(0.0)
+        with pytest.raises(ConnectionRefusedError) as caught:
+            one.winner()
+        assert caught.value.filename == path
+
+
+def test_options_of_tcp_are_none_of_a_unix_socket() -> None:
+    """They are for the other nodes of a list; those of any socket are set."""
+    options = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    ]
+    here = Destination(host="localhost", port=80, path="/orders.sock", socket_options=options)
+    with here.open(socket.AF_UNIX) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_all_addresses_share_one_timeout(silent, monkeypatch) -> None:

@@ -30,10 +30,11 @@ def test_a_list_comes_back_as_it_was(tmp_path):
     """Every field of every node survives, for services of any name; the list is no last word."""
     store = SnapshotStore(tmp_path / "deep" / "down")
     for service in ("orders", "../etc/passwd", "ä b", "."):
-        store.save(service, (FULL, Node("b", 1)))
+        nodes = FULL, Node("b", 1), Node("localhost", 80, uds="/run/orders.sock")
+        store.save(service, nodes)
         kept = store.load(service)
         assert kept is not None
-        assert kept.nodes == (FULL, Node("b", 1))
+        assert kept.nodes == nodes
         assert not kept.authoritative
     assert store.load("billing") is None
     assert all(path.parent == tmp_path / "deep" / "down" for path in tmp_path.rglob("*.json"))

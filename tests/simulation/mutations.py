@@ -281,8 +281,8 @@ MUTATIONS = [
     Mutation(
         "a lack of descriptors is no node's fault",
         "_core.outcomes.exceptions",
-        'return replace(verdict, blame="none")\n    return verdict\n\n\ndef _refine_protocol',
-        "pass\n    return verdict\n\n\ndef _refine_protocol",
+        'return replace(verdict, blame="none")\n    return verdict\n\n\ndef _is_local',
+        "pass\n    return verdict\n\n\ndef _is_local",
     ),
     Mutation(
         "a retry prefers another zone",

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import socket
 import socketserver
 import threading
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from rpcguard import RoundRobin
+from rpcguard import MembershipPolicy, Node, RoundRobin, Snapshot
 from rpcguard._discovery import probes
 from tests.support.library import AsyncTransport, Transport, http
+from tests.support.sockets import full_socket
+from tests.support.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +82,88 @@ async def test_it_is_probed_at_its_socket(tmp_path, asked):
     assert await probes._connects("localhost", 80, 5.0, asked, uds=str(path)) is False
     with serving(path):
         assert await probes._connects("localhost", 80, 5.0, asked, uds=str(path)) is True
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio", "trio"])
+def test_a_call_waits_for_a_full_backlog(tmp_path, kind):
+    """A burst at the only node there is costs no call, as it does not over TCP."""
+    path = tmp_path / "orders.sock"
+
+    async def get() -> str:
+        async with http.AsyncClient(transport=AsyncTransport(url_of(path))) as client:
+            return (await client.get("http://orders/")).text
+
+    with full_socket(str(path)) as listener:
+        threading.Timer(0.1, serve_all, [listener]).start()
+        if kind == "threads":
+            with http.Client(transport=Transport(url_of(path))) as client:
+                assert client.get("http://orders/").text == "ok"
+        else:
+            assert anyio.run(get, backend=kind) == "ok"
+
+
+def serve_all(listener: socket.socket) -> None:
+    """Answer whoever has come, until the listener is closed."""
+    with contextlib.suppress(OSError):
+        while True:
+            peer, _ = listener.accept()
+            threading.Thread(target=answer_at, args=(peer,), daemon=True).start()
+
+
+def answer_at(peer: socket.socket) -> None:
+    with peer, contextlib.suppress(OSError):
+        if peer.recv(65536):
+            peer.sendall(ANSWER)
+
+
+def test_a_socket_that_may_not_be_written_to_is_that_nodes_fault(tmp_path, monkeypatch):
+    """It is ejected, where a firewall on this side would be nobody's fault."""
+    path = tmp_path / "orders.sock"
+
+    class Forbidden(socket.socket):
+        def connect_ex(self, address: object) -> int:
+            return errno.EACCES if self.family == socket.AF_UNIX else super().connect_ex(address)
+
+    monkeypatch.setattr("rpcguard._connections.dial.socket.socket", Forbidden)
+    with http.Client(transport=(transport := Transport(url_of(path)))) as client:
+        with pytest.raises(http.ConnectError, match=str(path)):
+            client.get("http://orders/")
+        (view,) = transport.nodes("orders")
+    assert view.failures == 1
+
+
+@pytest.mark.parametrize("path", ["", "/" + "x" * 107, "/a\0b", 7])
+def test_what_can_be_no_socket_is_refused(path):
+    """Before a call is lost on it."""
+    with pytest.raises(ValueError, match="uds must be the path of a Unix domain socket"):
+        Node("localhost", 80, uds=path)
+    Node("localhost", 80, uds="/" + "x" * 106)
+
+
+def test_only_named_networks_leave_no_socket():
+    """Whatever host is told beside it, now or in a later list."""
+    stage = Stage(membership=MembershipPolicy(allowed_networks=["10.0.0.0/8"]))
+    open_, socket_ = Node("10.0.0.1", 80, id="a"), Node("10.0.0.1", 80, id="a", uds="/x.sock")
+    stage.service.reconcile(Snapshot([socket_]))
+    assert stage.service.nodes() == []
+    stage.service.reconcile(Snapshot([open_]))
+    stage.service.reconcile(Snapshot([socket_]))
+    assert all(view.node.uds is None for view in stage.service.nodes())
+
+
+def test_its_span_tells_the_path(tmp_path):
+    """As the conventions of OpenTelemetry have it; it has no port."""
+    path, spans = tmp_path / "orders.sock", InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    transport = Transport(url_of(path), tracer_provider=provider)
+    with serving(path), http.Client(transport=transport, base_url="http://orders") as client:
+        client.get("/v1")
+    (span,) = spans.get_finished_spans()
+    assert span.attributes is not None
+    told = {key: value for key, value in span.attributes.items() if key.startswith("network.")}
+    assert told == {
+        "network.peer.address": str(path),
+        "network.transport": "unix",
+        "network.protocol.version": "1.1",
+    }

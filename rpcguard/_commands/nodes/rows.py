@@ -51,7 +51,7 @@ class Row:
         node = view["node"]
         return cls(
             id=printable(node["id"]),
-            address=printable(host_and_port(node["host"], node["port"])),
+            address=printable(_address(node)),
             state=printable(view["state"]),
             reason=printable(view["reason"]),
             until=view["until"],
@@ -74,6 +74,11 @@ class Row:
         """Give the share of all its calls that were good, None without calls."""
         calls = self.successes + self.failures
         return self.successes / calls if calls else None
+
+
+def _address(node: dict[str, Any]) -> str:
+    path = node.get("uds")
+    return host_and_port(node["host"], node["port"]) if path is None else f"unix:{path}"
 
 
 class RecentChanges:

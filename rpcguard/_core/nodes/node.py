@@ -16,6 +16,8 @@ State = Literal["available", "warming", "ejected", "offline", "draining"]
 _STATUSES = ("up", "draining", "down")
 _LONGEST_NAME = 1024
 """Characters; an id goes to spans and logs with each call."""
+_LONGEST_PATH = 107
+"""Bytes: what `sockaddr_un` of Linux holds; a longer path cannot be connected to at all."""
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?!.{{254}}.)(?:{_LABEL}\.)*{_LABEL}\.?")
 _DOTTED = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
@@ -80,7 +82,8 @@ class Node:
     priority: int = field(default=0, kw_only=True)
     """A lower one is used first; 0 for all is one group."""
     uds: str | None = field(default=None, kw_only=True)
-    """The path of a Unix domain socket, which is connected to in place of host and port."""
+    """The path of a Unix domain socket, at most 107 bytes, which is connected to in place of host
+    and port."""
 
     if TYPE_CHECKING:  # an `id` that is given may be None, the one that is read is not
 
@@ -118,7 +121,10 @@ class Node:
             object.__setattr__(self, "metadata", _kept(metadata))
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "id", str(self.id) if self.id else self.address)
-        for name in ("id", "zone", "version", "generation", "uds"):
+        if self.uds is not None:
+            wanted = "the path of a Unix domain socket, at most 107 bytes"
+            require("uds", self.uds, wanted, _is_path(self.uds))
+        for name in ("id", "zone", "version", "generation"):
             value = getattr(self, name)
             if value is not None and not (name == "generation" and isinstance(value, int)):
                 require(name, value, "printable text, at most 1024 characters", _is_name(value))
@@ -176,3 +182,9 @@ def _is_ipv4(text: str) -> bool:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+def _is_path(value: object) -> bool:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        return False
+    return len(value.encode()) <= _LONGEST_PATH

@@ -62,9 +62,16 @@ def _refine_connect(verdict: Verdict, error: BaseException) -> Verdict:
     for cause in causes_of(error):
         if isinstance(cause, ssl.SSLError) or type(cause).__name__ == _AFTER_TCP:
             return replace(verdict, blame="handshake")
-        if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRNOS:
+        if isinstance(cause, OSError) and _is_local(cause):
             return replace(verdict, blame="none")
     return verdict
+
+
+def _is_local(error: OSError) -> bool:
+    # A Unix domain socket that may not be written to is its node's fault; elsewhere it is a
+    # firewall on this side.
+    forbidden = error.errno == errno.EACCES and error.filename is not None
+    return error.errno in _LOCAL_ERRNOS and not forbidden
 
 
 def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:

@@ -55,8 +55,8 @@ class MembershipPolicy:
     allowed_networks: Iterable[str | Network] | None = None
     """The only networks in which a node may be, such as `["10.0.0.0/8"]`; None allows any. Whatever
     is listed elsewhere is left out with a warning, and so is a node that is named by a host name,
-    `localhost` included: a name may lead anywhere, and elsewhere at the next look. An IPv4 address
-    in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address."""
+    `localhost` included: a name may lead anywhere, and elsewhere at the next look; or by the path
+    of a socket. An IPv4 address in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address."""
     overprovision: float = 0.0
     """How much more than its part a level of priority bears: with 1.4, Envoy's value, it begins to
     give calls to the next one when less than 1 / 1.4 of its weight is usable. With 0 it keeps them

@@ -97,6 +97,12 @@ class Changes:
             yield "refused", f"{count} nodes outside of allowed_networks, first {first.address}"
 
 
+def _is_admitted(node: Node, policy: MembershipPolicy) -> bool:
+    if node.uds is not None:  # in no network, whatever host is told beside it
+        return policy.allowed_networks is None
+    return policy.admits(node.host)
+
+
 class Losses:
     """By how many nodes a list has become shorter in the last seconds.
 
@@ -148,7 +154,7 @@ def compare(
         if not number % _PAUSE_EVERY:
             pause()
         old = current.get(node.id)
-        if (old is None or old.node.host != node.host) and not policy.admits(node.host):
+        if (old is None or old.node.address != node.address) and not _is_admitted(node, policy):
             result.refused.append(node)
             continue
         named.add(node.id)

@@ -42,8 +42,8 @@ def nodes_from_json(
         entries: The list as it was read; one may be a node already.
         where: The source, as the warning names it.
         faults: Keeps the same warning from being repeated for every poll.
-        read: Makes the fields of a node of an entry of another form; it may raise `ValueError` or
-            `TypeError`.
+        read: Makes the fields of a node, or a node, of an entry of another form; it may raise
+            `ValueError` or `TypeError`.
         made: Hears of each node that was made without a fault, after its entry.
 
     Raises `ValueError` when `entries` is no list, has more than 25,000 entries, or has some and not
@@ -77,10 +77,8 @@ def _good_ones(
     for entry in entries:
         odd = ignored.count
         try:
-            if isinstance(entry, Node):
-                node = entry
-            else:
-                node = node_from_json(read(entry) if read is not None else entry, ignored=ignored)
+            found = entry if read is None or isinstance(entry, Node) else read(entry)
+            node = found if isinstance(found, Node) else node_from_json(found, ignored=ignored)
             if node.id in nodes:
                 raise ValueError(f"id {node.id!r} is listed twice")
             nodes[node.id] = node

@@ -27,6 +27,8 @@ def test_a_row_reads_every_view():
         *(pytest.approx(0.2), pytest.approx(0.2), "ejected: ConnectError", 2.0, "east", "2"),
     )
     assert read.good == 0.9
+    at_socket = dataclasses.asdict(Node("localhost", 80, id="a", uds="/orders.sock"))
+    assert Row.of({**view, "node": at_socket}).address == "unix:/orders.sock"
     for name in ("p50", "p99", "event", "event_age"):
         del view[name]
     old = Row.of(view)
