@@ -92,7 +92,7 @@ class Subscribed:
 class NacosPush:
     """One connection to one of several servers, for as long as somebody listens.
 
-    With `tls` nothing is said in plain text. Belongs to one event loop of asyncio at a time.
+    With `tls` nothing is said in plain text. Belongs to the event loop of asyncio it is made on.
     """
 
     def __init__(
@@ -110,10 +110,6 @@ class NacosPush:
         self._new_token = token
         self._refused: str | None = None
         self._token: str | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._services: dict[str, Subscribed] = {}
         self._news = anyio.Event()
@@ -125,10 +121,6 @@ class NacosPush:
     @contextmanager
     def listening(self, service: str) -> Iterator[Subscribed]:
         """Subscribe to a service within the block."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._begin()
-            self._loop = loop
         subscribed = self._services.setdefault(service, Subscribed())
         subscribed.watchers += 1
         self._wanted.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.fields import part
+from rpcguard.registries._shared.loops import PerLoop
 from rpcguard.registries.nacos.lists import NacosList, list_of
 from rpcguard.registries.nacos.push import NacosPush, PushedGroup
 
@@ -108,17 +110,17 @@ class NacosRegistry:
         self._login_form = _login_form(parsed)
         self._shown = endpoint.at(self._base)
         self._client = endpoint.client(timeout=timeout, max_bytes=max_bytes)
-        self._push: NacosPush | None = None
+        self._push: PerLoop[NacosPush] | None = None
         if parsed.choice("push", ("on", "off"), "on") == "on":
             places = [(host, port + _PUSH_PORT) for host, port in parsed.hosts]
             namespace = parsed.query.get("namespace", "")
             group = PushedGroup(namespace, self._query["groupName"], self._clusters)
             tls = endpoint.tls if endpoint.secure else None
-            self._push = NacosPush(places, group, self._push_token, tls=tls)
+            self._push = PerLoop(partial(NacosPush, places, group, self._push_token, tls=tls))
         self._api = _V3
         self._pushes = False
         self._token: str | None = None
-        self._logging_in = anyio.Lock()
+        self._logging_in = PerLoop(anyio.Lock)
         self._seen: set[str] = set()
         self._faults = FaultLog()
 
@@ -151,7 +153,7 @@ class NacosRegistry:
     @property
     def _seldom(self) -> float | None:
         """Give the seconds between polls while there is a push."""
-        return _BESIDE_PUSH if self._push is not None and self._push.live else None
+        return _BESIDE_PUSH if self._push is not None and self._push.here().live else None
 
     async def pushed(self, service: str) -> AsyncGenerator[Snapshot, None]:
         """Yield each list that is pushed; raise `RegistryError` where there is no push."""
@@ -160,9 +162,10 @@ class NacosRegistry:
         if self._push is None or not self._pushes:
             return  # what only speaks like Nacos is not known to bear it: Polaris 1.18 ended
         where, number = f"push of {self._shown}, service {service!r}", 0
-        with self._push.listening(service) as subscribed:
+        push = self._push.here()
+        with push.listening(service) as subscribed:
             while True:
-                found = list_of(await self._push.next(subscribed, number))
+                found = list_of(await push.next(subscribed, number))
                 number = subscribed.number
                 try:
                     snapshot = self._snapshot(service, found, where)
@@ -207,8 +210,9 @@ class NacosRegistry:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._push is not None:
-            self._push.stop()
+        push = self._push.part() if self._push is not None else None
+        if push is not None:
+            push.stop()
         await self._client.aclose()
 
     def __repr__(self) -> str:
@@ -244,7 +248,7 @@ class NacosRegistry:
         return await self._client.request("GET", target, headers=headers)
 
     async def _new_token(self, refused: str | None) -> str:
-        async with self._logging_in:
+        async with self._logging_in.here():
             if self._token is None or self._token == refused:
                 self._token = None
                 self._token = await self._login()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.loops import PerLoop
 from rpcguard.registries.xds.client import AdsClient
 from rpcguard.registries.xds.settings import settings_of
 
@@ -29,7 +31,8 @@ class AdsRegistry:
     Live: listener, routes, clusters and endpoints are pushed, in the state-of-the-world variant.
     What cannot be understood is refused with its reason, and what was in use before stays; so it
     does where a resource is deleted, and while the stream is down. A service whose listener does
-    not come within the timeout is unknown. Works on asyncio; needs the package h2.
+    not come within the timeout is unknown. Works on asyncio, with a stream for each event loop;
+    needs the package h2.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class AdsRegistry:
     ) -> None:
         settings = settings_of(url, ssl_context)
         self._shown = settings.shown
-        self._client = AdsClient(settings, rng=rng)
+        self._clients = PerLoop(partial(AdsClient, settings, rng=rng))
 
     @classmethod
     def from_url(cls, url: str) -> AdsRegistry:
@@ -58,9 +61,10 @@ class AdsRegistry:
     async def watch(self, service: str) -> AsyncGenerator[Snapshot, None]:
         """Yield the list, and again after each change; raise `RegistryError` without a stream."""
         last: Resolved | None = None
-        with self._client.following(service) as followed:
+        client = self._clients.here()
+        with client.following(service) as followed:
             while True:
-                found = await self._client.news(followed, last)
+                found = await client.news(followed, last)
                 if last is None or found.snapshot != last.snapshot:
                     yield found.snapshot
                 last = found
@@ -75,16 +79,19 @@ class AdsRegistry:
     async def watch_routes(self, service: str) -> AsyncGenerator[tuple[Route, ...], None]:
         """Yield the routes, and again after each change; the list then has all their nodes."""
         last: Resolved | None = None
-        with self._client.following(service, routes=True) as followed:
+        client = self._clients.here()
+        with client.following(service, routes=True) as followed:
             while True:
-                found = await self._client.news(followed, last)
+                found = await client.news(followed, last)
                 if last is None or found.routes != last.routes:
                     yield found.routes
                 last = found
 
     async def aclose(self) -> None:
-        """End the stream."""
-        self._client.stop()
+        """End the stream of the running event loop."""
+        client = self._clients.part()
+        if client is not None:
+            client.stop()
 
     def __repr__(self) -> str:
         return f"AdsRegistry({self._shown!r})"

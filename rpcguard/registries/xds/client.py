@@ -57,16 +57,12 @@ class AdsClient:
 
     A stream that ends after it has answered is begun anew, at the next address if need be, and
     nobody hears of it: control planes end connections of a certain age. Whoever waits hears of one
-    that does not come about, or never answers. Belongs to one event loop of asyncio at a time.
+    that does not come about, or never answers. Belongs to the event loop of asyncio it is made on.
     """
 
     def __init__(self, settings: AdsSettings, *, rng: random.Random | None = None) -> None:
         self._settings = settings
         self._backoff = Backoff(rng or random.Random())
-        self._begin()
-
-    def _begin(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._faults = FaultLog()
         self._followed: dict[str, Followed] = {}
         self._task: asyncio.Task[None] | None = None
@@ -90,10 +86,6 @@ class AdsClient:
     @contextmanager
     def following(self, service: str, *, routes: bool = False) -> Iterator[Followed]:
         """Follow a service within the block; `routes` says that somebody looks at its routes."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._begin()
-            self._loop = loop
         followed = self._followed.get(service) or self._new(service)
         followed.watchers += 1
         followed.routers += routes

@@ -461,3 +461,31 @@ async def test_no_push_where_none_is_wanted():
             await following()
     with pytest.raises(InvalidRegistryURL, match="push"):
         NacosRegistry.from_url("nacos://127.0.0.1:1?push=maybe")
+
+
+async def test_each_event_loop_has_a_connection_of_its_own():
+    """Whoever asks on another one takes no push from those who listen here."""
+    go = asyncio.Event()
+
+    async def script(talk):
+        nacos = NacosTalk(talk)
+        stream = await nacos.set_up()
+        await nacos.subscribed(1)
+        await go.wait()
+        await talk.send(packed("NotifySubscriberRequest", serviceInfo=service(2)), stream)
+        await asyncio.Event().wait()
+
+    async with grpc_peer(script) as (port, talks):
+        registry = NacosRegistry.from_url(f"nacos://127.0.0.1:{port - 1000}")
+        registry._pushes = True
+
+        async def ask():
+            async with pushes(registry) as following:
+                return await following()
+
+        async with pushes(registry) as following:
+            assert await following() == [1]
+            assert await asyncio.to_thread(asyncio.run, ask()) == [1]
+            go.set()
+            assert await following() == [2]
+        assert len(talks) == 2

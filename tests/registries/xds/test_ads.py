@@ -108,6 +108,34 @@ async def test_changes_are_pushed():
         assert len(talks) == 1
 
 
+async def test_each_event_loop_has_a_stream_of_its_own():
+    """A program that asks for a list by itself takes none from those who follow it elsewhere."""
+    go = asyncio.Event()
+
+    async def script(talk):
+        await talk.begin()
+        await tell(talk)
+        await go.wait()
+        await talk.answer(ENDPOINT_TYPE, "2", endpoints("orders", places(("10.0.0.2", 2))))
+        await asyncio.Event().wait()
+
+    async with (
+        grpc_peer(script) as (port, talks),
+        registry_at(port) as registry,
+        watching(registry) as following,
+    ):
+
+        async def ask():
+            return await registry.fetch("orders")
+
+        assert await following() == ["10.0.0.1:1"]
+        snapshot = await asyncio.to_thread(asyncio.run, ask())
+        assert [node.address for node in snapshot.nodes] == ["10.0.0.1:1"]
+        go.set()
+        assert await following() == ["10.0.0.2:2"]
+        assert len(talks) == 2
+
+
 async def test_services_share_one_stream():
     """A second service is asked for on the stream that is there, with the names of both."""
 
