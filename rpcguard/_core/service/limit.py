@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from rpcguard._core.nodes.window import RollingCounts
+from rpcguard._core.outcomes.verdict import OUTRUN, Safety
 from rpcguard._core.policies.overload import Adaptive
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ SHORT_PAUSE: Final = 0.1
 """Seconds after which a call that met a full bulkhead may find it free: some answers later."""
 _CUTS: Final = 4.0
 """Times that a limit is cut at most in as long as an attempt takes, while some are answered."""
+_OVERDUE: Final = 2.0
+"""Times the usual time of an answer: whoever gave up later tells what a timeout tells, whoever gave
+up sooner, as a search box at the next letter, tells nothing of the service."""
+_LEARNS: Final = 0.05
+"""Part of the usual time that the newest answer makes out: the last twenty or so count."""
 _TOO_MANY: Final = "429"
 _TIMEOUTS: Final = ("ReadTimeout", "WriteTimeout", "ConnectTimeout")
 
@@ -36,8 +42,10 @@ class Limiter:
 
     Not thread-safe: it lives under the lock of its service. The throttle is that of the SRE book,
     chapter 21; requests are counted when they are sent, so that once some have failed it acts
-    before the others are answered. A refusal is never likelier than a failure was: a burst to a
-    service that is well has sent much and been answered little, and nothing of it is refused.
+    before the others are answered. What never left this process, and what its caller gave up before
+    an answer was due, is taken back: neither says what the service bears. A refusal is never
+    likelier than a failure was: a burst to a service that is well has sent much and been answered
+    little, and nothing of it is refused.
     """
 
     def __init__(self, policy: OverloadPolicy, now: float, rng: Random) -> None:
@@ -49,6 +57,7 @@ class Limiter:
         self._peak = 0
         self._cut_at = now
         self._heard = False
+        self._usual = 0.0
         window = policy.throttle.window if policy.throttle else 1.0
         self._sent = RollingCounts(window, now)  # total: sent
         self._ended = RollingCounts(window, now)  # total: ended; marked: accepted
@@ -102,7 +111,7 @@ class Limiter:
         refused = verdict.outcome == _TOO_MANY
         accepted = not verdict.failed and not refused
         if self.policy.throttle is not None:
-            self._ended.add(now, 1, accepted)
+            self._count(verdict, accepted, started, now)
         if self._adaptive is None:
             return
         self._peak = max(self._peak, in_flight)
@@ -114,6 +123,17 @@ class Limiter:
             # Whoever does not use half of what is allowed learns nothing about more.
             if in_flight > self._limit / 2.0:
                 self._limit = min(self._limit + 1.0 / self._limit, float(self._adaptive.most))
+
+    def _count(self, verdict: Verdict, accepted: bool, started: float, now: float) -> None:
+        seconds = now - started
+        if accepted:
+            self._usual += (seconds - self._usual) * (_LEARNS if self._usual else 1.0)
+        unsent = verdict.safety is Safety.UNCONNECTED and verdict.outcome not in _TIMEOUTS
+        overdue = verdict.outcome != OUTRUN and seconds > _OVERDUE * self._usual
+        if unsent or (verdict.given_up and not overdue):
+            self._sent.take_back(started, 1, 0)
+        else:
+            self._ended.add(now, 1, accepted)
 
     def _cut(self, adaptive: Adaptive, started: float, now: float) -> None:
         # What was under way at the last cut tells of the same trouble. Where each timeout cut, the
@@ -142,5 +162,7 @@ class Limiter:
         ended.advance(now)
         if ended.total < max(throttle.floor, 1):
             return 0.0
-        excess = (sent.total - throttle.ratio * ended.marked) / (sent.total + 1.0)
+        # What was taken back may have been counted a little before: never below nothing.
+        total = max(sent.total, 0)
+        excess = (total - throttle.ratio * ended.marked) / (total + 1.0)
         return max(min(excess, 1.0 - ended.marked / ended.total, throttle.most), 0.0)

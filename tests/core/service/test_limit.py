@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rpcguard import Adaptive, OverloadPolicy, Throttle
-from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict
+from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict, cancelled, outrun
 from rpcguard._core.service.limit import Limiter
 from tests.support.stage import GOOD, REFUSED, SICK, Stage
 
@@ -54,6 +54,38 @@ def test_a_throttle_lets_a_quarter_through_while_everything_fails():
     assert 600 <= sent <= 0.25 * 6000
     later = [ask(some, 60 + at / 100, GOOD) for at in range(1000)]
     assert sum(later[500:]) > 0.95 * 500, "five seconds after it is well, calls go out again"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seconds", "refused"),
+    [
+        (cancelled(), 0.1, False),
+        (cancelled(), 1.0, True),
+        (outrun(), 1.0, False),
+        (REFUSED, 0.1, False),
+        (replace(REFUSED, outcome="ConnectTimeout"), 0.1, True),
+    ],
+)
+def test_what_says_nothing_of_the_service_is_taken_back(verdict, seconds, refused):
+    """A caller that gives up soon, a hedge that was slower, a port that is closed; no timeout."""
+    some = limiter(throttle=Throttle(floor=0))
+    for at in range(100):
+        some.sent(at / 100)
+        good = at % 5 == 0
+        took = 0.1 if good else seconds
+        some.judge(GOOD if good else verdict, 1, at / 100 - took, at / 100)
+    assert (some.probability(1.0) > 0.0) is refused
+    assert some.allows_retry(1, 1.0) is not refused
+
+
+def test_nothing_is_taken_back_below_nothing():
+    """A pause lay between the pick and the attempt: the first has left the window already."""
+    some = limiter(throttle=Throttle(floor=1))
+    some.sent(0.0)
+    some.judge(SICK, 1, 0.0, 9.0)
+    some.judge(REFUSED, 1, 9.5, 9.5)
+    some.judge(REFUSED, 1, 9.5, 9.5)
+    assert some.probability(10.5) == 0.0
 
 
 def test_one_call_a_minute_is_never_throttled():
