@@ -25,7 +25,8 @@ def with_member(header: str, key: str, value: str | None) -> str:
     kept = [part for part in header.split(",") if part.strip() and _name(part) != key]
     if value is not None:
         kept.append(f"{key}={quote(value, safe='')}")
-    return ",".join(kept)
+    # Space may follow a comma, and may not begin a header.
+    return ",".join(kept).strip(" \t")
 
 
 def set_member(headers: MutableMapping[str, str], key: str, value: str | None) -> None:

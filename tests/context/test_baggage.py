@@ -30,6 +30,9 @@ def test_a_member_of_baggage_is_read_set_and_taken_out() -> None:
         ("k=old,a=1", "x", "a=1,k=x"),
         ("k=old,a=1", None, "a=1"),
         ("k=old", None, None),
+        ("k=old, a=1", None, "a=1"),
+        ("a=1 ,\tk=old", None, "a=1"),
+        ("k=old, a=1", "x", "a=1,k=x"),
     ],
 )
 def test_headers_have_the_member_or_no_baggage_at_all(
