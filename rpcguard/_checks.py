@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from typing import Final
+
+_SHOWN: Final = 300
+"""Characters of a name and of a value in an error: values may come from outside, by the megabyte,
+and go into a log."""
 
 
 def require(name: str, value: object, wanted: str, good: object) -> None:
     """Raise `ValueError` naming the field and the value given, unless `good`."""
     if not good:
-        raise ValueError(f"{name} must be {wanted}, not {value!r}")
+        raise ValueError(f"{_short(name)} must be {wanted}, not {_short(repr(value))}")
+
+
+def _short(text: str) -> str:
+    size = len(text)
+    return text if size <= _SHOWN else f"{text[:_SHOWN]}... ({size} characters)"
 
 
 def require_unseen(name: str, value: object, wanted: str, good: object) -> None:

@@ -98,3 +98,12 @@ def test_limits_are_a_way_to_fail_calls(limit: dict[str, float]) -> None:
         routes_of(document, may_fail=False)
     (route,) = routes_of(document, may_fail=True)
     assert route.is_limit
+
+
+@pytest.mark.parametrize("key", ["name", "service", "share", "mark", "otherwise", "guard"])
+def test_a_value_of_any_length_makes_no_long_error(key: str) -> None:
+    """It goes into a log, and the document is somebody else's."""
+    document = {"routes": [{"name": "a", "to": {"version": "2"}, key: "x" * 100_000}]}
+    with pytest.raises(ValueError, match=r"characters\)") as caught:
+        routes_of(document, may_fail=False)
+    assert len(str(caught.value)) < 1000
