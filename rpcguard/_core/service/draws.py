@@ -59,6 +59,8 @@ class Draws:
                 live = pool.balancer.pick(now, tried)
                 self.compared = pool.balancer.considered
                 self.why = getattr(pool.balancer, "why", "")
+            elif stage.alike:
+                live = self._draw(stage.alike, now, tried)
             else:
                 live = self._pick_of(stage, now, tried, again=again) if stage.fit else None
             if live is not None:

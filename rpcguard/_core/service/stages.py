@@ -90,10 +90,11 @@ class Stage:
 
     `group` is how it is called in records and metrics, `fallback` why a call comes here that wanted
     another one, `least` the part of the listed weight that must be eligible; `noted` is what is
-    told of first attempts that come here, by what they aimed at.
+    told of first attempts that come here, by what they aimed at. `alike` are its pools where they
+    differ in nothing but what rules tell apart, and `only` is the one where there is no other.
     """
 
-    __slots__ = ("cells", "fallback", "group", "least", "levels", "noted", "only")
+    __slots__ = ("alike", "cells", "fallback", "group", "least", "levels", "noted", "only")
 
     def __init__(
         self,
@@ -111,8 +112,9 @@ class Stage:
         self.noted: dict[object, Routed] = {}
         self.levels: tuple[Level, ...] = tuple(_levels(pools))
         single = self.levels[0] if len(self.levels) == 1 else Level((), ())
-        pools = (*single.own, *single.others)
-        self.only: Pool | None = pools[0] if len(pools) == 1 and not least else None
+        pools = () if least or (single.own and single.others) else (*single.own, *single.others)
+        self.alike: tuple[Pool, ...] = pools
+        self.only: Pool | None = pools[0] if len(pools) == 1 else None
 
     @property
     def listed(self) -> int:
