@@ -34,6 +34,14 @@ class Target:
         """Give the keys that it looks at."""
         return tuple(key for key, _ in self._conditions)
 
+    @property
+    def exact(self) -> tuple[str, tuple[str, ...]] | None:
+        """Give a key and the values of which a node must have one; None where any may do."""
+        for key, wanted in self._conditions:
+            if wanted is not None and wanted != "*":
+                return key, (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        return None
+
     def admits(self, values: Mapping[str, str | None]) -> bool:
         """Tell whether a node with these values, by key, is one of its nodes."""
         return all(holds(values[key], wanted) for key, wanted in self._conditions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
@@ -79,36 +79,70 @@ class Index:
         return found
 
 
+class Targets:
+    """Destinations by what a node must have, so that a node looks at few of a thousand.
+
+    `keys` are those of a node that they look at.
+    """
+
+    __slots__ = ("_all", "_by_value", "_loose", "keys")
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self._all: dict[Target, Target] = {}
+        self._loose: list[Target] = []
+        self._by_value: dict[str, dict[str, list[Target]]] = {}
+
+    def file(self, target: Target) -> Target:
+        """Take a destination in; give the one that is equal to it, where there is one."""
+        known = self._all.setdefault(target, target)
+        if known is target:
+            self.keys.update(target.keys)
+            key, values = target.exact or ("", ())
+            if not values:
+                self._loose.append(target)
+            for value in values:
+                self._by_value.setdefault(key, {}).setdefault(value, []).append(target)
+        return known
+
+    def admitting(self, named: Mapping[str, str | None]) -> frozenset[Target]:
+        """Give those that admit a node with these values, by key."""
+        found = [*self._loose]
+        for key, by_value in self._by_value.items():
+            found += by_value.get(named[key] or "", ())
+        return frozenset([target for target in found if target.admits(named)])
+
+
 class Table:
     """The routes of one service; immutable, so that calls may match against it without a lock."""
 
-    def __init__(self, service: str, routes: Sequence[Route], lane_keys: Sequence[str]) -> None:
-        targets: dict[Target, Target] = {}
+    def __init__(self, service: str, routes: Iterable[Route], lane_keys: Sequence[str]) -> None:
         bundles: dict[object, int] = {}
+        claimed: set[Target] = set()
         self.entries: list[Entry] = []
         self._service = service
         self._lane_keys = tuple(lane_keys)
+        self._targets = Targets()
+        self._first: dict[Target, int] = {}
         self._loose: list[Entry] = []
         self._by_header: dict[str, Index] = {}
         self._by_fact: dict[str, Index] = {}
         for route in routes:
             if route.service in ("*", service):
-                target = Target(route.to)
-                target = targets.setdefault(target, target)
+                target = self._targets.file(Target(route.to))
                 place = len(self.entries)
-                bundle = bundles.setdefault(route.when, place)
-                entry = Entry(place, route, target, bundle)
+                self._first.setdefault(target, place)
+                entry = Entry(place, route, target, bundles.setdefault(route.when, place))
                 self.entries.append(entry)
                 self._file(entry)
-        self.targets: frozenset[Target] = frozenset(targets)
-        self.claimed: frozenset[Target] = frozenset(
-            entry.target for entry in self.entries if entry.route.is_share
-        )
+                if route.is_share:
+                    claimed.add(target)
+        self.claimed: frozenset[Target] = frozenset(claimed)
         self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)
         # Rules without conditions, such as a share of all calls, match whatever a call brings.
         self._all_loose = all(not entry.route.when for entry in self.entries)
         self._header_names = frozenset(name.encode() for name in self._by_header)
-        self._keys = tuple(sorted({key for target in targets for key in target.keys}))
+        self._keys = tuple(sorted(self._targets.keys))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
 
     @property
@@ -168,7 +202,7 @@ class Table:
         cell = self._cells.get((lane, *values))
         if cell is None:
             named = dict(zip(self._keys, values, strict=True))
-            admitting = frozenset(target for target in self.targets if target.admits(named))
+            admitting = self._targets.admitting(named)
             if len(self._cells) >= _MOST_REMEMBERED:
                 self._cells.clear()
             cell = self._cells[(lane, *values)] = CellKey(lane, admitting)
@@ -179,8 +213,9 @@ class Table:
         lane, targets = self.cell_of(node)
         if lane is not None:
             return lane
-        names = (entry.route.name for entry in self.entries if entry.target in targets)
-        return next(names, BASE)
+        if not targets:
+            return BASE
+        return self.entries[min(self._first[target] for target in targets)].route.name
 
 
 def _place(entry: Entry) -> int:

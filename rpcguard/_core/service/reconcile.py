@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from rpcguard._core.policies.routing import LANE_KEYS
 from rpcguard._core.routing.cells import lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.nodes.snapshot import Snapshot
@@ -24,6 +24,9 @@ _BREATH: Final = 50e-6
 """Seconds of a pause: any sleep gives the interpreter's lock away, and this is about the least."""
 _CHANGES: Final = ("trusted", "added", "replaced", "updated", "removed", "doubted")
 _TOLD: Final = ("added", "replaced", "updated", "removed")
+
+
+T = TypeVar("T")
 
 
 class KnownNode(Protocol):
@@ -191,6 +194,14 @@ def _sort_in(result: Changes, node: Node, old: KnownNode | None) -> None:
 def let_others_run() -> None:
     """Pause for a moment: a thread that computes keeps the others waiting for 5 ms at a time."""
     time.sleep(_BREATH)
+
+
+def with_pauses(some: Iterable[T], every: int) -> Iterator[T]:
+    """Give things one by one, and let other threads run after every so many."""
+    for number, one in enumerate(some, 1):
+        yield one
+        if not number % every:
+            let_others_run()
 
 
 def _is_same(old: Node, new: Node) -> bool:

@@ -12,7 +12,7 @@ from rpcguard._core.routing.shares import Share
 from rpcguard._core.routing.table import Table
 from rpcguard._core.service.asks import PLAIN, Aim, Ask
 from rpcguard._core.service.paths import Paths
-from rpcguard._core.service.reconcile import let_others_run
+from rpcguard._core.service.reconcile import with_pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ _MOST_AIMS: Final = 1000
 """Aims that are remembered: marks may be anything, and come from anywhere."""
 
 _PAUSE_EVERY: Final = 64
-"""Nodes after which other threads get a turn: a tenth of a millisecond."""
+"""Nodes or routes after which other threads get a turn: a third of a millisecond."""
 
 
 class Foreseen(NamedTuple):
@@ -108,13 +108,14 @@ class Router:
         self._turns: dict[str, _Turns] = {}
         self._aims: dict[tuple[Entry | None, str | None, tuple[Entry, ...]], Aim] = {}
         self._paths = Paths(pools, routing.otherwise, tell)
-        self.take(self.prepare(routing.rules), now)
+        table = self.prepare(routing.rules)
+        self._take(table, self._turns_for(table.entries, now))
 
     # Rules
 
     def prepare(self, routes: Iterable[Route]) -> Table:
         """Make a table of the routes that are about this service; needs no lock."""
-        return Table(self._service, tuple(routes), self._routing.lane_keys)
+        return Table(self._service, routes, self._routing.lane_keys)
 
     def adopt(
         self,
@@ -127,18 +128,20 @@ class Router:
 
         A node stays in its old cell until its turn comes, so that picks go on meanwhile.
         """
-        table = self.prepare(routes)
+        table = self.prepare(with_pauses(routes, _PAUSE_EVERY))
         listed: list[LiveNode] = alone(lambda: list(roster.nodes.values()))
-        for number, live in enumerate(listed, 1):
+        for live in with_pauses(listed, _PAUSE_EVERY):
             table.cell_of(live.node)  # found here, it is only looked up under the lock
-            if not number % _PAUSE_EVERY:
-                let_others_run()
-        alone(lambda: self.take(table, clock()))
+        turns = self._turns_for(with_pauses(table.entries, _PAUSE_EVERY), clock())
+        alone(lambda: self._take(table, turns))
         roster.move(listed, alone)
 
-    def take(self, table: Table, now: float) -> None:
-        """Go by other rules from now on; turns of routes that stay go on."""
-        self._turns = {one.route.name: self._turns_of(one.route, now) for one in table.entries}
+    def _turns_for(self, entries: Iterable[Entry], now: float) -> dict[str, _Turns]:
+        """Give the turns of other routes; those of routes that stay go on."""
+        return {one.route.name: self._turns_of(one.route, now) for one in entries}
+
+    def _take(self, table: Table, turns: dict[str, _Turns]) -> None:
+        self._turns = turns
         self._aims.clear()
         self.table = self._pools.table = table
         self._pools.relist()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.policies.routing import Route
-from rpcguard._core.routing.cells import lane_of
+from rpcguard._core.routing.cells import lane_of, values_of
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.routing.marks import first_mark
 from rpcguard._core.routing.table import Table
@@ -222,3 +222,33 @@ def test_nodes_that_have_the_same_are_compared_once() -> None:
     nodes = [Node("10.0.0.1", 80, id=str(n), version=str(n % 3)) for n in range(10_000)]
     assert len({rules.cell_of(node) for node in nodes}) == 3
     assert len(rules._cells) == 3
+
+
+def test_a_node_is_in_the_cell_of_every_destination_that_admits_it() -> None:
+    """Found by what destinations want exactly, or looked at where they want no text."""
+    wanted: list[dict[str, Any]] = [
+        *({"version": str(number)} for number in range(300)),
+        {"version": ["7", "8"], "zone": "a"},
+        {"zone": "*"},
+        {"zone": None},
+        {"lane": ""},
+        {"metadata.env": ""},
+        {"id": "n"},
+    ]
+    routes = [Route(f"r{number}", to=to) for number, to in enumerate(wanted)]
+    made = table(*routes)
+    for node in (
+        Node("10.0.0.1", 80, version="7", zone="a"),
+        Node("10.0.0.1", 80, version="8", id="n"),
+        Node("10.0.0.1", 80, version="none", metadata={"env": ""}),
+        Node("10.0.0.1", 80, metadata={"lane": "x"}),
+    ):
+        targets = {entry.target: dict(entry.route.to) for entry in made.entries}
+        found = made.cell_of(node).targets
+        keys = sorted({key for target in targets for key in target.keys})
+        named = dict(zip(keys, values_of(node, keys, LANE_KEYS), strict=True))
+        assert found == {target for target in targets if target.admits(named)}
+        assert found
+        group = made.group_of(node)
+        first = next(entry.route.name for entry in made.entries if entry.target in found)
+        assert group == (first if node.metadata.get("lane") is None else "x")
