@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import socket
 import time
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from rpcguard._connections.dial import Destination
+    from rpcguard._connections.dial import Address, Destination
 
 
 class TrioStream(SocketStream):
@@ -114,9 +115,7 @@ async def connect(destination: Destination, timeout: float | None) -> socket.soc
         with trio.fail_after(math.inf if timeout is None else timeout):
             addresses = destination.known()
             if addresses is None:
-                host, port = destination.host, destination.port
-                kind = socket.SOCK_STREAM
-                addresses = order(await trio.socket.getaddrinfo(host, port, type=kind))
+                addresses = await _resolve(destination)
             race = Race(destination, addresses, time.monotonic())
             try:
                 return await _run(race)
@@ -124,6 +123,13 @@ async def connect(destination: Destination, timeout: float | None) -> socket.soc
                 race.close()
     except trio.TooSlowError as error:
         raise TimeoutError("timed out") from error
+
+
+async def _resolve(destination: Destination) -> list[Address]:
+    # trio's own looks in this thread first whether the name is an address, which is known here.
+    host, port, kind = destination.host, destination.port, socket.SOCK_STREAM
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=kind)
+    return order(await trio.to_thread.run_sync(look_up, abandon_on_cancel=True))
 
 
 async def _run(race: Race) -> socket.socket:

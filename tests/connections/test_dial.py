@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import socket
+import threading
 import time
 
+import anyio
 import pytest
 
 from rpcguard._connections import dial, sync_stream
@@ -181,8 +184,6 @@ def test_all_addresses_share_one_timeout(silent, monkeypatch) -> None:
 
 def test_a_resolver_that_hangs_counts(monkeypatch) -> None:
     """Waiting for a name is part of the connect timeout, and holds one thread for all callers."""
-    import threading
-
     asked, go = [], threading.Event()
 
     def hang(*_, **__):
@@ -197,3 +198,27 @@ def test_a_resolver_that_hangs_counts(monkeypatch) -> None:
             sync_stream.connect(where, lookup, 0.02)
     assert asked == [1]
     go.set()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_resolver_that_hangs_holds_no_event_loop(backend, monkeypatch) -> None:
+    """The system's call runs beside the loop, which goes on and gives the call up in time."""
+    loops, asked, go = [], [], threading.Event()
+
+    def hang(*_, **__):
+        asked.append(threading.get_ident())
+        go.wait(0 if asked[-1] in loops else 20)
+        return []
+
+    monkeypatch.setattr(dial.socket, "getaddrinfo", hang)
+
+    async def main() -> None:
+        loops.append(threading.get_ident())
+        stream = importlib.import_module(f"rpcguard._connections.{backend}_stream")
+        with pytest.raises(TimeoutError):
+            await stream.connect(Destination(host="node.example", port=80), 0.02)
+        go.set()
+
+    anyio.run(main, backend=backend)
+    assert len(asked) == 1
+    assert asked[0] not in loops
