@@ -202,10 +202,12 @@ class Children(Generic[ChildT]):
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
 
-    def direct_request(self, request: httpx.Request, timeouts: Mapping[str, Any]) -> NodeRequest:
-        """Copy a request that goes where its URL says."""
+    def direct_request(
+        self, request: httpx.Request, timeouts: Mapping[str, Any], *, fresh: bool = False
+    ) -> NodeRequest:
+        """Copy a request that goes where its URL says, over a new connection where it is fresh."""
         extensions = {**request.extensions, "timeout": timeouts}
-        return NodeRequest(request, request.stream, extensions, repeatable=False)
+        return NodeRequest(request, request.stream, extensions, repeatable=False, fresh=fresh)
 
     def _made(self, request: httpx.Request, url: Any, body: Any, extensions: Any) -> httpx.Request:
         made: httpx.Request = self._http.Request(

@@ -13,6 +13,7 @@ from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.race import HedgedSend
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
+from rpcguard._core.call.tries import had_ended
 from rpcguard._discovery.names import NAMES_WITHIN
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
@@ -227,10 +228,20 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         observer: AnySpan,
     ) -> httpx.Response:
         child = self._kept.of_host(home.children, request.url)
-        outgoing: Any = self._make.direct_request(request, call.limit_direct())
-        with observer.attempt(outgoing, None) as attempt:
-            self._opening.keep_from_strangers(outgoing)
-            response = attempt.received(await child.handle_async_request(outgoing))
+        for again in (False, True):
+            timeouts, resendable = call.begin_direct()
+            outgoing: Any = self._make.direct_request(request, timeouts, fresh=again)
+            try:
+                with observer.attempt(outgoing, None) as attempt:
+                    self._opening.keep_from_strangers(outgoing)
+                    response = attempt.received(await child.handle_async_request(outgoing))
+            except self._http.TransportError as error:
+                if again or not (resendable and had_ended(error)):
+                    raise
+            else:
+                if again or not (resendable and had_ended(response)):
+                    break
+                await response.aclose()
         return self._opening.hand_out_direct(call, response, service)
 
     async def _home(self) -> LoopChildren:

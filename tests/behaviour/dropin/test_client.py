@@ -118,6 +118,38 @@ async def test_direct_fails_as_httpx_does(make_caller, make_node):
         await caller.call(f"http://127.0.0.1:{Dead().port}/")
 
 
+def closing(*last: bytes):
+    """Answer once on each connection, and end it as the next request comes."""
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        if peer.sock.recv(1):
+            for said in last:
+                peer.send(said)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "last",
+    [(), (answer(408, b"", "Connection: close"),)],
+    ids=["closed", "408"],
+)
+async def test_direct_goes_again_where_its_connection_had_ended(last, make_caller, make_node):
+    """A GET is sent once more, over a new connection; a POST is not, it may have run."""
+    node = make_node(closing(*last))
+    caller = make_caller(make_node(), unknown_service="direct")
+    url = f"http://127.0.0.1:{node.port}/"
+    for _ in range(4):
+        assert (await caller.call(url)).text == "ok"
+    assert len(node.seen) == 4
+    try:
+        assert (await caller.call(url, method="POST")).status_code == 408
+    except http.TransportError:
+        assert last == ()
+    assert len(node.seen) == 4
+
+
 @pytest.mark.parametrize("option", ["deadline", "attempt_timeout"])
 async def test_direct_keeps_to_the_time_of_the_call(option, make_caller, make_node):
     """A host that does not answer is given up when the call says so, not when the client does."""
