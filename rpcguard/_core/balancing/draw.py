@@ -17,8 +17,8 @@ class WeightedDraw:
     """The eligible nodes, kept so that one is drawn by weight in O(1), whatever the weights are.
 
     Nodes whose weights lie within a power of two share a bin; `_mixed` names the bins where they
-    are not the same. `_even` holds all nodes while all weigh the same. `_drawn` draws one, and is
-    None after a change.
+    are not the same. `_draw_one` draws a node and `_draw_two` two different ones, as the list is
+    now; both are None after a change, and the latter where there are no two.
     """
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
@@ -27,8 +27,8 @@ class WeightedDraw:
         self._bins: dict[int, list[LiveNode]] = {}
         self._mixed: set[int] = set()
         self._places: dict[LiveNode, int] = {}
-        self._even: list[LiveNode] | None = None
-        self._drawn: Callable[[], LiveNode] | None = None
+        self._draw_one: Callable[[], LiveNode] | None = None
+        self._draw_two: Callable[[], tuple[LiveNode, LiveNode]] | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("cannot pickle a balancer, which is of this process: pass its class")
@@ -61,17 +61,74 @@ class WeightedDraw:
         self._change()
 
     def _change(self) -> None:
-        bins = self._bins
-        self._even = next(iter(bins.values())) if len(bins) == 1 and not self._mixed else None
-        self._drawn = None
+        self._draw_one = self._draw_two = None
 
-    def _draws(self) -> Callable[[], LiveNode]:
-        if self._drawn is None:
-            self._drawn = _by_weight(self._bins, self._mixed, self._random)
-        return self._drawn
+    def _prepare_one(self) -> Callable[[], LiveNode]:
+        even = self._even
+        one = _any_of(even, self._random) if even else self._by_weight()
+        self._draw_one = one
+        return one
+
+    def _prepare_two(self) -> Callable[[], tuple[LiveNode, LiveNode]] | None:
+        size, even = len(self._places), self._even
+        if size > 1:
+            if even:
+                self._draw_two = _two_of(even, self._random)
+            elif size == 2:
+                first, second = self._places
+                self._draw_two = lambda: (first, second)
+            else:
+                self._draw_two = self._two_by_weight()
+        return self._draw_two
+
+    @property
+    def _even(self) -> list[LiveNode] | None:
+        """The nodes, where all weigh the same."""
+        if len(self._bins) == 1 and not self._mixed:
+            return next(iter(self._bins.values()))
+        return None
+
+    def _by_weight(self) -> Callable[[], LiveNode]:
+        """Make a function that draws a node by weight, as long as the bins stay as they are.
+
+        A bin is drawn by what it weighs at most, then a node of it, and of mixed ones a light one
+        is refused in proportion (so at most half of them). One random number does for all three:
+        where it lies in the bins, among the nodes of its bin, and within what the node may weigh.
+        """
+        spread, ends, end = [], [], 0.0
+        for key, nodes in self._bins.items():
+            mixed = key in self._mixed
+            top = math.ldexp(1.0, key) if mixed else nodes[0].weight
+            end += top * len(nodes)
+            spread.append((nodes, end, top, mixed))
+            ends.append(end)
+        rand, height = self._random, ends.pop()
+
+        def draw() -> LiveNode:
+            while True:
+                at = rand() * height
+                nodes, end, top, mixed = spread[bisect(ends, at)]
+                place = (end - at) / top
+                # Counted from the end: rounded up to all of them it is a node as well.
+                live = nodes[-int(place)]
+                if not mixed or place % 1.0 * top <= live.weight:
+                    return live
+
+        return draw
+
+    def _two_by_weight(self) -> Callable[[], tuple[LiveNode, LiveNode]]:
+        one, other = self._draw_one or self._prepare_one(), self._draw_excluding
+
+        def draw() -> tuple[LiveNode, LiveNode]:
+            first, second = one(), one()
+            if second is first:
+                second = other((first,)) or first
+            return first, second
+
+        return draw
 
     def _draw_excluding(self, excluded: Collection[LiveNode]) -> LiveNode | None:
-        draw = self._drawn or self._draws()
+        draw = self._draw_one or self._prepare_one()
         for _ in range(8):
             live = draw()
             if live not in excluded:
@@ -85,27 +142,19 @@ def _bin(weight: float) -> int:
     return exponent - (mantissa == 0.5)
 
 
-def _by_weight(
-    bins: dict[int, list[LiveNode]], mixed: set[int], rand: Callable[[], float]
-) -> Callable[[], LiveNode]:
-    """Make a function that draws a node by weight, as long as the bins stay as they are.
+def _any_of(nodes: list[LiveNode], rand: Callable[[], float]) -> Callable[[], LiveNode]:
+    size = len(nodes)
+    return lambda: nodes[int(rand() * size)]
 
-    A bin is drawn by what it weighs at most, then a node of it, and of mixed ones a light one is
-    refused in proportion (so at most half of them).
-    """
-    spread, heights, height = [], [], 0.0
-    for key, nodes in bins.items():
-        top = math.ldexp(1.0, key) if key in mixed else nodes[0].weight
-        spread.append((nodes, len(nodes), top, key in mixed))
-        height += top * len(nodes)
-        heights.append(height)
-    del heights[-1:]
 
-    def draw() -> LiveNode:
-        while True:
-            nodes, size, top, refusing = spread[bisect(heights, rand() * height)]
-            live = nodes[int(rand() * size)]
-            if not refusing or rand() * top <= live.weight:
-                return live
+def _two_of(
+    nodes: list[LiveNode], rand: Callable[[], float]
+) -> Callable[[], tuple[LiveNode, LiveNode]]:
+    size, others = len(nodes), len(nodes) - 1
+
+    def draw() -> tuple[LiveNode, LiveNode]:
+        at = int(rand() * size)
+        # Counted back from the first, around the end: any of the others.
+        return nodes[at], nodes[at - 1 - int(rand() * others)]
 
     return draw

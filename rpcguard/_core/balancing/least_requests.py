@@ -82,40 +82,25 @@ class LeastRequests(WeightedDraw):
 
     def pick(self, now: float, excluded: Collection[LiveNode] = ()) -> LiveNode | None:
         """Pick a node in O(1)."""
-        if not self._places:
-            return None
         self._left -= 1
-        if not self._left:
+        if self._left <= 0 and self._places:
             self._every = min(2 * self._every, _REFRESH)
             self._learn()
-        first, second = self._two() if not excluded else self._two_excluding(excluded)
+        draw = self._draw_two or self._prepare_two()
+        if excluded or draw is None:
+            return self._pick_again(now, excluded)
+        first, second = draw()
+        return self._better(first, second, now)
+
+    def _pick_again(self, now: float, excluded: Collection[LiveNode]) -> LiveNode | None:
+        """Pick where some are excluded, or where there is one at most."""
+        first = self._draw_excluding(excluded) if self._places else None
+        second = self._draw_excluding((*excluded, first)) if first is not None else None
         if first is not None and second is not None:
             return self._better(first, second, now)
         self.why = ALONE
         self.considered = ((first, (first.in_flight + 1) / first.weight),) if first else ()
         return first
-
-    def _two(self) -> tuple[LiveNode, LiveNode | None]:
-        nodes = self._even
-        if nodes is not None:
-            size = len(nodes)
-            if size == 1:
-                return nodes[0], None
-            rand = self._random
-            at, other = int(rand() * size), int(rand() * (size - 1))
-            return nodes[at], nodes[other + (other >= at)]
-        if len(self._places) == 2:
-            first, second = self._places
-            return first, second
-        draw = self._drawn or self._draws()
-        first, second = draw(), draw()
-        return first, second if second is not first else self._draw_excluding((first,))
-
-    def _two_excluding(
-        self, excluded: Collection[LiveNode]
-    ) -> tuple[LiveNode | None, LiveNode | None]:
-        first = self._draw_excluding(excluded)
-        return first, self._draw_excluding((*excluded, first)) if first is not None else None
 
     def _better(self, first: LiveNode, second: LiveNode, now: float) -> LiveNode:
         one, two = first.in_flight / first.weight, second.in_flight / second.weight
@@ -144,10 +129,11 @@ class LeastRequests(WeightedDraw):
         if swap:
             first, second, with_one, with_two = second, first, with_two, with_one
         self.considered = ((first, with_one), (second, with_two))
-        if first.turns < second.turns:
-            # Turns missed while a node was slow or away are not made up for in one burst.
-            credit = (1.0 if first.stand_back else _CREDIT) / min(first.weight, second.weight)
-            first.catch_up(second.turns - credit)
+        # Turns missed while a node was slow or away are not made up for in one burst.
+        credit = 1.0 if first.stand_back else _CREDIT
+        behind = second.turns - first.turns
+        if behind * first.weight > credit and behind * second.weight > credit:
+            first.catch_up(second.turns - credit / min(first.weight, second.weight))
         return first
 
     def _is_silent(self, live: LiveNode, now: float) -> bool:
@@ -223,7 +209,8 @@ class LeastRequests(WeightedDraw):
 
     def _learn(self) -> None:
         few = len(self._places) <= _SAMPLE
-        sample = list(self._places) if few else [self._draws()() for _ in range(_SAMPLE)]
+        draw = self._draw_one or self._prepare_one()
+        sample = list(self._places) if few else [draw() for _ in range(_SAMPLE)]
         known = [live for live in sample if live.latency]
         if known:
             # Of two, the faster: a slow one must not make itself the measure.

@@ -310,6 +310,9 @@ class Lease:
         return self.trial is not None and self.trial is self.live.trial
 
     def __del__(self) -> None:
-        # No attribute is there where an interrupt came as it was made.
-        if getattr(self, "held", False) and self.live.left is not None:
+        try:
+            held = self.held
+        except AttributeError:  # an interrupt came as it was made
+            return
+        if held and self.live.left is not None:
             self.live.left.append(self)

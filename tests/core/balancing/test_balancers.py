@@ -94,7 +94,7 @@ def test_a_ramp_thins_every_balancer(maker):
 def test_a_lone_warming_node_is_picked(maker):
     """A ramp is relative: where there is no other node, it gets everything."""
     balancer, lives = make(maker, [1.0])
-    lives[0].ramp = 0.1
+    lives[0].ramp = 1e-9
     assert {balancer.pick(0.0) for _ in range(50)} == set(lives)
     assert balancer.considered[0][0] is lives[0]
 
@@ -551,3 +551,12 @@ def test_what_was_mixed_is_even_again():
     fresh = LiveNode(Node("fresh", 80, weight=1.25), 0.0)
     balancer.add(fresh)
     assert balancer._even == [fresh]
+
+
+def test_a_draw_at_the_very_edge_is_of_a_node():
+    """The least and the greatest random number draw a node by weight, mixed in a bin or not."""
+    for edge in (0.0, math.nextafter(1.0, 0.0)):
+        for weights in ([3.0, 0.1, 0.1, 0.1, 7.0], [3.0, 2.5, 2.5]):
+            balancer, lives = make(Random, weights)
+            balancer._random = lambda edge=edge: edge
+            assert balancer.pick(0.0) in lives

@@ -15,6 +15,7 @@ from rpcguard import (
     Snapshot,
 )
 from rpcguard._core.call.info import Attempt, CallInfo
+from rpcguard._core.nodes.live import Lease
 from tests.support.stage import Stage
 
 NODE = Node("10.0.0.1", 80, zone="a", metadata={"rack": "7"}, started_at=5.0)
@@ -119,3 +120,8 @@ def test_a_socket_stands_in_for_the_address():
     assert Node("localhost", 80, id="a", uds="/run/orders.sock").id == "a"
     with pytest.raises(ValueError, match="uds must be printable"):
         Node("localhost", 80, id="a", uds="/run/\n")
+
+
+def test_a_lease_that_was_never_made_leaves_no_word():
+    """An interrupt as a lease is made leaves one without attributes, which is dropped in peace."""
+    Lease.__new__(Lease).__del__()
