@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rpcguard._connections.children import Children
 from rpcguard._core.call.timeouts import Timeouts
+from rpcguard._core.nodes.node import is_ipv6
 from rpcguard._core.outcomes.exceptions import classify_exception
 
 if TYPE_CHECKING:
@@ -51,9 +52,18 @@ class HttpProbe:
         self, service: str, node: Node, path: str, *, scheme: str, timeout: float
     ) -> Found:
         """Ask a node of a service; whatever goes wrong is told, not raised."""
+        try:
+            answered = await self._ask(service, node, path, scheme, timeout) < _FAILS
+        except Exception as error:
+            # One that takes connections and does not answer is neither back nor gone.
+            return Found(False if classify_exception(error).blame == "connect" else None)
+        return Found(True if answered else None, answered)
+
+    async def _ask(self, service: str, node: Node, path: str, scheme: str, timeout: float) -> int:
         until = time.monotonic() + timeout
         timeouts = Timeouts(dict.fromkeys(_OPERATIONS, timeout), until, time.monotonic)
-        request = self._http.Request("GET", f"{scheme}://{service}{path}")
+        host = f"[{service}]" if is_ipv6(service) else service
+        request = self._http.Request("GET", f"{scheme}://{host}{path}")
         asked = self._make.request(
             request, request.stream, node, timeouts, scheme=scheme, repeatable=False, fresh=True
         )
@@ -61,10 +71,6 @@ class HttpProbe:
         try:
             response = await child.handle_async_request(asked)
             await response.stream.aclose()
-        except Exception as error:
-            # One that takes connections and does not answer is neither back nor gone.
-            return Found(False if classify_exception(error).blame == "connect" else None)
         finally:
             await child.aclose()
-        answered = response.status_code < _FAILS
-        return Found(True if answered else None, answered)
+        return int(response.status_code)

@@ -12,6 +12,7 @@ from rpcguard._core.call.plan import CallPlan, always, read_options
 from rpcguard._core.service.effects import Event
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
+from rpcguard._text import host_and_port
 from rpcguard._transport.deadlines import forget_retries, limit, send
 from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
 from rpcguard._transport.lanes import Lanes, keep_from_strangers
@@ -113,7 +114,7 @@ class Opening:
                 f"{str(url)!r} is not http://service/path, nor https"
             )
         if self._following.by_port:
-            return f"{host.removesuffix('.')}:{url.port or PORTS[SCHEMES[scheme]]}"
+            return host_and_port(host.removesuffix("."), url.port or PORTS[SCHEMES[scheme]])
         return host
 
     def _plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -59,6 +60,24 @@ async def test_a_probe_asks_as_a_call_would(make_node, make_caller, revive):
     asked = {(seen.line, seen.headers["host"]) for seen in node.seen}
     assert asked == {("GET /-/ready?full=1 HTTP/1.1", "orders")}
     eventually(lambda: not node.open, "the connections of probes are closed")
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), [("hosts://", "[::1]:{port}"), ("static://[::1]:{port}", "::1")]
+)
+def test_a_service_may_be_an_address(registry, name):
+    """One of IPv6 has to stand in brackets, also where its node is asked whether it is back."""
+    port = unused_port()
+    transport = Transport(registry.format(port=port), ejection=EjectionPolicy(probe_path="/"))
+    url, name = f"http://[::1]:{port}/", name.format(port=port)
+    with http.Client(transport=transport) as client:
+        with pytest.raises(http.ConnectError):
+            client.get(url)
+        eventually(lambda: transport.nodes(name)[0].state == "ejected", "it is out")
+        with contextlib.closing(Node(host="::1", port=port)) as node:
+            eventually(lambda: transport.nodes(name)[0].state != "ejected", "it is back")
+            assert client.get(url).text == "ok"
+            assert {seen.headers["host"] for seen in node.seen} <= {"[::1]", f"[::1]:{port}"}
 
 
 @pytest.mark.parametrize(
