@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.exchange import StaleConnection
+from rpcguard._connections.handshake import HandshakeFailed
 from rpcguard._wire.h2_faults import Disconnected, Http2Error, OwnFault, StreamRefused
 from rpcguard._wire.h2_headers import Fields, request_fields
 
@@ -153,6 +154,8 @@ def translated(
         made = http.LocalProtocolError(str(error))
     elif isinstance(error, Unsent):
         made = http.ConnectError(str(error))
+        made.__cause__ = HandshakeFailed("TCP stood, and the node took no call over HTTP/2")
+        return made
     elif not isinstance(error, Http2Error):
         return None
     elif closed and not isinstance(error, StreamRefused):

@@ -13,6 +13,7 @@ from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 import rpcguard
+from rpcguard._connections.http2.connection import Http2Connection
 from tests.support.calls import FLAVOURS, Flavour, each, soon
 from tests.support.http2_node import H2
 from tests.support.library import http
@@ -345,3 +346,33 @@ async def test_a_body_that_a_goaway_promised_and_never_came_is_left_as_well(
     assert response.text == "ok"
     outcomes = [one.outcome for one in response.extensions["rpcguard"].attempts]
     assert outcomes == (["RemoteProtocolError", "200"] if prefetch else ["200"])
+
+
+@each(FLAVOURS)
+async def test_a_node_that_leaves_before_it_is_asked_is_out_by_more_than_tcp(
+    make_h2, make_h2_caller, monkeypatch
+):
+    """Its connection stands, and takes no call: a POST goes elsewhere, at no cost of an attempt."""
+    leaving, good = make_h2(), make_h2()
+    leaving.scripts = (lambda peer: goodbye(peer, H2.answer),)
+    begin = Http2Connection._start
+
+    def start(connection: Http2Connection) -> None:
+        begin(connection)
+        if connection.channel.stream.get_extra_info("server_addr")[1] == leaving.port:
+            while connection.usable:  # as where its first frames come at once
+                connection.channel.take_in()
+
+    monkeypatch.setattr(Http2Connection, "_start", start)
+    caller = make_h2_caller(leaving, good, retry=rpcguard.RetryPolicy(attempts=1))
+    assert (await caller.call(method="POST", content=b"pay")).text == "ok"
+    assert (leaving.calls, len(good.calls)) == ([], 1)
+    assert caller.view(leaving).reason == "TLS handshake failed"
+
+
+def goodbye(peer, act) -> None:
+    """Say GOAWAY before anything else."""
+    node = H2(peer, act)
+    node.wire.initiate_connection()
+    say_goaway(node, 0)
+    peer.until_gone()
