@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.base import (
+    USAGE,
     CommandError,
     add_command,
     header,
@@ -56,9 +57,14 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.routes.run import Wanted, show_routes
+    from rpcguard._core.routing.marks import first_mark
 
     headers = dict(header(text) for text in options.header)
-    wanted = Wanted(options.method, options.path, headers, options.lane, options.key)
+    mark = first_mark([("--lane", options.lane)])
+    if mark.malformed:
+        told = "--lane needs 1 to 64 characters of A-Za-z0-9._-, as a mark has"
+        raise CommandError(f"{told}, not {options.lane!r}", status=USAGE)
+    wanted = Wanted(options.method, options.path, headers, mark.lane, options.key)
     try:
         with told_in_one_line():
             found = show_routes(

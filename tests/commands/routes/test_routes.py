@@ -120,3 +120,9 @@ def test_what_is_wrong_is_told_in_a_line(
     """As with every command."""
     assert cli.main(arguments) == status
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_lane_is_what_a_mark_can_be(routes: Callable[..., tuple[int, str]]) -> None:
+    """A call with any other would not be in it, and `base` takes a mark off, as in a header."""
+    assert routes("--lane", "a b") == (2, "")
+    assert routes("--lane", "base") == routes("--lane", "") == routes()
