@@ -228,7 +228,8 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         observer: AnySpan,
     ) -> httpx.Response:
         child = self._kept.of_host(home.children, request.url)
-        for again in (False, True):
+        again = False
+        while True:
             timeouts, resendable = call.begin_direct()
             outgoing: Any = self._make.direct_request(request, timeouts, fresh=again)
             try:
@@ -240,9 +241,9 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
                     raise
             else:
                 if again or not (resendable and had_ended(response)):
-                    break
+                    return self._opening.hand_out_direct(call, response, service)
                 await response.aclose()
-        return self._opening.hand_out_direct(call, response, service)
+            again = True
 
     async def _home(self) -> LoopChildren:
         loop = current_loop()

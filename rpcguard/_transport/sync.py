@@ -217,7 +217,8 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         self, request: httpx.Request, service: Service, call: Call, observer: AnySpan
     ) -> httpx.Response:
         child = self._kept.of_host(self._children, request.url)
-        for again in (False, True):
+        again = False
+        while True:
             timeouts, resendable = call.begin_direct()
             outgoing: Any = self._make.direct_request(request, timeouts, fresh=again)
             try:
@@ -229,9 +230,9 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
                     raise
             else:
                 if again or not (resendable and had_ended(response)):
-                    break
+                    return self._opening.hand_out_direct(call, response, service)
                 response.close()
-        return self._opening.hand_out_direct(call, response, service)
+            again = True
 
     def retire(self, live: LiveNode) -> None:
         """Close the child of a node that has left and is idle."""
