@@ -64,8 +64,8 @@ def _weighted(
     used = [end for end in ends if not end.get("isolate")]
     for end in used:
         require(f"{where}: transfer", end.get("transfer"), "empty", not end.get("transfer"))
-    levels = {end.get("priority") or 0 for end in used}
-    require(f"{where}: priority", sorted(map(str, levels)), "one for all", len(levels) <= 1)
+    levels = {str(end.get("priority") or 0) for end in used}
+    require(f"{where}: priority", sorted(levels), "one for all", len(levels) <= 1)
     weights = [_weight(end, where) for end in used]
     if not any(weights):
         weights = [1.0] * len(used)  # where none says anything, all are alike

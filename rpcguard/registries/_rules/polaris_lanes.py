@@ -26,6 +26,9 @@ _LABEL: Final = "lane"
 _HEADER: Final = "header.service-lane"
 """Where Polaris' own callers say the lane of a call, as `GROUP/RULE`."""
 
+_MOST: Final = 10**9
+"""What a number of a rule may be: whole seconds of thirty years, and no arithmetic overflows."""
+
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
 
@@ -188,17 +191,17 @@ def _warmed(
         began = datetime.strptime(str(rule.get("etime")), _TIME).astimezone().timestamp()
     except ValueError:
         raise ValueError(f"{where}: etime must be a time, not {rule.get('etime')!r}") from None
-    interval = _whole(warmup, "interval_second", where)
-    if now - began >= interval:
-        return 1.0
-    progress = max(now - began, 0.0) / interval
-    return round(progress ** _whole(warmup, "curvature", where), 2)
+    interval, elapsed = _whole(warmup, "interval_second", where), now - began
+    curvature = _whole(warmup, "curvature", where)
+    if not 0.0 < elapsed < interval:
+        return float(elapsed >= interval)
+    return round((elapsed / interval) ** curvature, 2)
 
 
 def _whole(entry: Mapping[str, object], key: str, where: str) -> int:
     said = entry.get(key) or 0
-    good = isinstance(said, int) and said >= 0
-    require(f"{where}: {key}", said, "a whole number, 0 or more", good)
+    good = isinstance(said, int) and 0 <= said <= _MOST
+    require(f"{where}: {key}", said, "a whole number from 0 to a billion", good)
     assert isinstance(said, int)
     return said
 

@@ -374,7 +374,9 @@ def test_callers_of_another_namespace_have_rules_of_their_own(namespace, routes)
         (inbound([], {"metadata": {"a": "x"}}), "an object is wanted"),
         (inbound([], {"transfer": "elsewhere"}), "transfer"),
         (inbound([], {"priority": 0}, {"priority": 1}), "priority"),
+        (inbound([], {"priority": [1]}, {}), "priority"),
         (inbound([], {"weight": "much"}), "weight"),
+        (inbound([{"metadata": {"$path": exact("/v1/*")}}], {}), "path must be whole"),
         ("a rule", "an object is wanted"),
     ],
 )

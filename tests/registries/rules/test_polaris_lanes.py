@@ -119,8 +119,9 @@ def test_a_lane_may_take_a_part_of_the_calls_or_warm_up(gray, share):
 
 def test_a_lane_that_is_switched_on_in_the_future_takes_nothing_yet():
     """As with Polaris' own, whose clocks may differ."""
-    warmup = {"mode": "WARMUP", "warmup": {"interval_second": 100, "curvature": 1}}
-    assert read(group(traffic_gray=warmup), now=0.0)[-1].share == 0.0
+    for interval in (0, 100):
+        warmup = {"mode": "WARMUP", "warmup": {"interval_second": interval, "curvature": 1}}
+        assert read(group(traffic_gray=warmup), now=0.0)[-1].share == 0.0
 
 
 def test_rules_are_tried_by_priority_and_then_by_age():
@@ -155,6 +156,7 @@ def test_arguments_must_all_hold_or_any_of_them():
         (group(priority="high"), "priority"),
         (group(traffic_gray={"percentage": {"percent": 101}}), "percent"),
         (group(traffic_gray={"mode": "WARMUP"}, etime=""), "etime"),
+        (group(traffic_gray={"mode": "WARMUP", "warmup": {"curvature": 10**400}}), "curvature"),
         (matching(argument("x-user"), argument("x-user")), "arguments"),
         (matching(argument("", "CALLER_IP")), "key must be one that a call tells"),
         (matching(argument("", "PATH", "/v1/*")), "path must be whole"),
