@@ -30,6 +30,7 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 import rpcguard, rpcguard.provider, rpcguard.testing, rpcguard.cli
+from rpcguard import *
 assert rpcguard.__version__
 rpcguard.Transport("static://127.0.0.1:1").close()
 try:
