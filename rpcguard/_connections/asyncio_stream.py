@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._connections.alarm import Alarm
 from rpcguard._connections.dial import Race, order
 from rpcguard._connections.socket_stream import SocketStream
 
@@ -38,6 +39,7 @@ class AsyncioStream(SocketStream):
     def __init__(self, sock: socket.socket, core: ModuleType) -> None:
         super().__init__(sock, core)
         self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._loop, core.ReadTimeout)
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._over = False
@@ -81,10 +83,15 @@ class AsyncioStream(SocketStream):
 
     async def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if not (self._chunks or self._over or self._has_more):
-            self.listen()
-            self._reader = self._loop.create_future()
-            await _wait(self._reader, timeout, self.core.ReadTimeout)
+        if self._chunks or self._over or self._has_more:
+            return
+        if timeout is not None and timeout <= 0:
+            raise self.core.ReadTimeout("no time left")
+        self.listen()
+        self._reader = reader = self._loop.create_future()
+        if timeout is not None:
+            self._alarm.set(reader, timeout)
+        await reader
 
     async def wait_writable(self, timeout: float | None) -> None:
         """Wait until something can be sent or has come; raises `WriteTimeout`."""
@@ -143,6 +150,7 @@ class AsyncioStream(SocketStream):
             self._silence()
             self._forget(self._loop.remove_writer)
         super().close()
+        self._alarm.stop()
         if self._error is None:
             self._error = self.core.ReadError("the connection was closed on this side")
         self._over = True

@@ -181,11 +181,9 @@ class Opening:
         """Make the response that the user gets; its stream gives the node back."""
         response: Any = answer.reply
         response.extensions["rpcguard"] = call.info
-        if response.is_closed and not answer.complete:
+        if answer.complete or response.is_closed:
             # A child that answers by itself, a mock say, has nothing left that anybody closes.
-            service.release(answer.lease)
-        if response.is_closed or answer.complete:
-            call.end()
+            call.finish(answer.lease)
         else:
             response.stream = self._guarded(response.stream, service, call, answer.lease)
         handed: httpx.Response = response

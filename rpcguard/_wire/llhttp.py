@@ -10,6 +10,7 @@ from rpcguard._wire import h11_heads
 from rpcguard._wire.head import ResponseHead
 
 _FIRST_STATUS = 100  # RFC 9110 §15: a status below is none
+_VERSION = len(b"HTTP/1.1")
 _LINE_BREAKS = b"\r\n"
 _CONTROLS = re.compile(rb"[\x00\x0b\x0c]").search
 
@@ -49,5 +50,4 @@ def parse_head(data: bytes) -> ResponseHead:
     doubtful = data[0] in _LINE_BREAKS or status < _FIRST_STATUS or _CONTROLS(head.reason)
     if doubtful or not head.complete:
         return h11_heads.parse_head(data)
-    version = b"HTTP/" + parser.get_http_version().encode()
-    return ResponseHead(version, status, head.reason, head.fields)
+    return ResponseHead(data[:_VERSION], status, head.reason, head.fields)

@@ -183,7 +183,7 @@ class Flight:
         self.judge.decided(self)
         self.step = None
         if answer.complete:
-            self.call.end()
+            self.call.finish(answer.lease)
             self.ended(None)
             return
         self.state = "reading"

@@ -269,8 +269,8 @@ MUTATIONS = [
     Mutation(
         "a short answer is read before it is handed out",
         "_core.call.call",
-        "return length <= limit\n        return (self",
-        "return False\n        return (self",
+        "return Read(reply, limit) if length <= limit else None",
+        "return None",
     ),
     Mutation(
         "a refused connection is safe to retry",
@@ -341,8 +341,8 @@ MUTATIONS = [
     Mutation(
         "the clock of the service judges dates",
         "_core.call.call",
-        "judge_reply(reply, lease.live.node, self._service.wall,",
-        "judge_reply(reply, lease.live.node, __import__('time').time,",
+        "judge_reply(reply, raw, lease.live.node, self._service.wall,",
+        "judge_reply(reply, raw, lease.live.node, __import__('time').time,",
     ),
     Mutation(
         "what never left costs no attempt",

@@ -108,6 +108,10 @@ class Call:
         """Count the call out, once; a finalizer may do so too."""
         self._service.end(self)
 
+    def finish(self, lease: Lease) -> None:
+        """Count the call out and give its node back, in one turn: nothing is left of its answer."""
+        self._service.release(lease, self)
+
     @property
     def info(self) -> CallInfo:
         """Tell how the call was answered; there must have been an attempt."""
@@ -194,22 +198,19 @@ class Call:
             self.give_up(self._sent, cancelled())
             raise
         raw, lease = reply.headers.raw, self._sent.lease
-        verdict = judge_reply(reply, lease.live.node, self._service.wall, self._policy.judge)
+        verdict = judge_reply(reply, raw, lease.live.node, self._service.wall, self._policy.judge)
         self._settle(self._sent, verdict)
-        if not self._worth_reading(reply, raw, verdict):
+        if (read := self._read_of(reply, raw, verdict)) is None:
             return Done(verdict, reply=reply)
-        whole = False
         try:
-            whole = yield Read(reply, self._policy.prefetch, declared_length(raw) is None)
+            whole = yield read
         except Exception as error:
-            whole = True
-            return Done(self._break_off(lease, error), error=error)
+            done = Done(self._break_off(lease, error), error=error)
+            self._service.release(lease)
+            return done
         except BaseException:
-            whole = True
+            self._service.release(lease)
             raise
-        finally:
-            if whole:
-                self._service.release(lease)
         return Done(verdict, reply=reply, complete=whole)
 
     def _prepare(self, lease: Lease, number: int) -> Send:
@@ -236,7 +237,8 @@ class Call:
 
     def judge(self, sent: Send, reply: Reply) -> Verdict:
         """Judge an answer."""
-        return judge_reply(reply, sent.lease.live.node, self._service.wall, self._policy.judge)
+        raw, node = reply.headers.raw, sent.lease.live.node
+        return judge_reply(reply, raw, node, self._service.wall, self._policy.judge)
 
     def blame(self, error: Exception) -> Verdict:
         """Judge what an attempt raised."""
@@ -294,16 +296,17 @@ class Call:
         self.attempts[-1] = Attempt(lease.live.node, verdict.outcome, settled.seconds)
         return verdict
 
-    def _worth_reading(self, reply: Reply, raw: Headers, verdict: Verdict) -> bool:
+    def _read_of(self, reply: Reply, raw: Headers, verdict: Verdict) -> Read | None:
         limit = self._policy.prefetch
         if not limit or not self._repeatable or verdict.failed or self._plan.attempts == 1:
-            return False
+            return None
         if reply.status_code == 101:
-            return False
+            return None
         length, asked = declared_length(raw), self._plan.prefetch_unknown
         if length is not None:
-            return length <= limit
-        return (self._policy.prefetch_unknown if asked is None else asked) and is_undivided(raw)
+            return Read(reply, limit) if length <= limit else None
+        wanted = self._policy.prefetch_unknown if asked is None else asked
+        return Read(reply, limit, open_ended=True) if wanted and is_undivided(raw) else None
 
     def _is_unwanted(self, done: Done) -> bool:
         """Tell whether the call should go on, if it may."""

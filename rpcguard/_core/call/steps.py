@@ -98,7 +98,7 @@ Step = Send | Read | Discard | Sleep
 
 @dataclass(slots=True)
 class Handout:
-    """A reply to be handed out; unless it is `complete`, its lease is still to be released."""
+    """A reply to be handed out; whoever does so gives the lease back: at once where `complete`."""
 
     reply: Reply
     lease: Lease

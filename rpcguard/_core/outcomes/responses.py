@@ -104,11 +104,15 @@ def classify_response(
 
 
 def judge_reply(
-    reply: Any, node: Node, wall: Callable[[], float], judge: Callable[[Any], object] | None
+    reply: Any,
+    raw: Headers,
+    node: Node,
+    wall: Callable[[], float],
+    judge: Callable[[Any], object] | None,
 ) -> Verdict:
-    """Judge an answer, by what the user says of it too; `judge` is theirs."""
+    """Judge an answer with these raw headers, by what the user says of it too: by `judge`."""
     extensions = reply.extensions
-    verdict = classify_response(reply.status_code, reply.headers.raw, node, wall, extensions)
+    verdict = classify_response(reply.status_code, raw, node, wall, extensions)
     if judge is None or verdict.failed or EARLY in extensions:
         return verdict
     return judged(verdict, judge, reply)

@@ -298,8 +298,10 @@ class Service(Listing):
             self._reactions.failed(lease, verdict.blame, seconds, now, body=True)
         return settled_by(live, before, seconds)
 
-    def release(self, lease: Lease) -> None:
-        """Give the node back, once: the attempt is over and its stream is closed."""
+    def release(self, lease: Lease, call: Counted | None = None) -> None:
+        """Give the node back, once, as its stream is closed, and count a call out with it."""
+        if call is not None:
+            self._left.append(call)
         self._leave(lease)
         if self._standing.outbox:
             self._deliver()

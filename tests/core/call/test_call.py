@@ -101,9 +101,10 @@ def reply(status=200, **headers) -> http.Response:
 
 
 class Hand:
-    """Take the steps of one call, feeding each with what the script says."""
+    """Take the steps of one call, feeding each with what the script says, and hand it out."""
 
     def __init__(self, call: Call, spend=lambda _step: None) -> None:
+        self.call = call
         self.steps = call.run()
         self.taken: list[object] = []
         self.spend = spend
@@ -123,6 +124,8 @@ class Hand:
                     step = self.steps.send(result)
             except StopIteration as end:
                 assert not waiting, "fewer attempts than the script has"
+                if end.value.complete:
+                    self.call.finish(end.value.lease)
                 return end.value
 
     def sends(self) -> list[Send]:
