@@ -48,14 +48,14 @@ class Hooks:
         """Tell whether this thread is in the middle of one."""
         return self._here.busy
 
-    def tell(self, hook: Callable[[], object]) -> None:
+    def tell(self, hook: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call a hook; after the one that this has interrupted, where there is one."""
         if self._here.busy:
-            self._late.append(hook)
+            self._late.append(functools.partial(hook, *args, **kwargs))
             return
         try:
             self._here.busy = True
-            self._call(hook)
+            self._call(hook, *args, **kwargs)
             while self._late:
                 self._call(self._late.popleft())
         except IndexError:  # another thread was quicker
@@ -63,9 +63,9 @@ class Hooks:
         finally:
             self._here.busy = False
 
-    def _call(self, hook: Callable[[], object]) -> None:
+    def _call(self, hook: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            hook()
+            hook(*args, **kwargs)
         except Exception:  # the call of the user has no part in it
             now = self._clock()
             if now >= self._warn_again:
@@ -82,6 +82,6 @@ def told(method: Callable[P, Any]) -> Callable[P, None]:
 
     @functools.wraps(method)
     def tell(*args: P.args, **kwargs: P.kwargs) -> None:
-        hooks.tell(lambda: method(*args, **kwargs))
+        hooks.tell(method, *args, **kwargs)
 
     return tell

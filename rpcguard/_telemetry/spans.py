@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from rpcguard._core.call.timeouts import Timeouts
 from rpcguard._telemetry.bodies import ObservedBody
-from rpcguard._telemetry.hooks import hooks, told
+from rpcguard._telemetry.hooks import told
 from rpcguard._telemetry.routes import attributes_of
 from rpcguard._telemetry.words import described, error_name, redacted
 
@@ -334,13 +334,14 @@ AnySpan = CallSpan | NoSpan
 
 def _inject(outgoing: httpx.Request, here: Context) -> None:
     before = outgoing.headers
-    headers = outgoing.headers = before.copy()  # the caller's own, where it may be
+    outgoing.headers = before.copy()  # the caller's own, where it may be
+    _write(outgoing, before, here)
 
-    def inject() -> None:
-        try:
-            propagate.inject(headers, here)
-        except Exception:
-            outgoing.headers = before  # no half of a context
-            raise
 
-    hooks.tell(inject)
+@told
+def _write(outgoing: httpx.Request, before: httpx.Headers, here: Context) -> None:
+    try:
+        propagate.inject(outgoing.headers, here)
+    except Exception:
+        outgoing.headers = before  # no half of a context
+        raise
