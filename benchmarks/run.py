@@ -107,7 +107,8 @@ def page(sections: dict[str, Section], where: str) -> str:
         " call of the client is the figure, since a busy machine blurs wall time; a ratio is the"
         " median over the rounds, and the column *rounds* has the lowest and the highest. Only"
         " ratios within one table mean anything. *bare* is an httpx client straight to one"
-        " address; *unlimited* has no limit on connections, nor on how long they are kept.",
+        " address; *unlimited* has no limit on connections, nor on how long they are kept. There"
+        " is no row of a free-threaded build: the machine that measures has none.",
         f"Measured: {where}",
         f"## The bars\n\n{len(checks) - missed} of {len(checks)} bars are met.",
         bars.markdown(),
