@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support.scope import LONG, ROOT, is_long
@@ -12,6 +14,13 @@ def test_what_is_left_out_is_there(place):
     """A path that has moved would be run without anybody's noticing."""
     assert (ROOT / place).exists()
     assert len(LONG[place]) > 10
+
+
+def test_what_is_marked_has_its_reason():
+    """As each path has: whoever meets the mark sees what it costs."""
+    bare = re.compile(r"mark\.long(?!\(\"[^\"]{10,}\"\))")
+    files = (ROOT / "tests").rglob("*.py")
+    assert [path.name for path in files if bare.search(path.read_text())] == []
 
 
 def test_variants_of_a_test(request):

@@ -193,6 +193,7 @@ def test_names_are_resolved_side_by_side():
     assert all(one.result(10) for one in slow)
 
 
+@pytest.mark.long("waits for two seconds at an exit")
 def test_exit_with_a_fetch_that_ignores_cancellation_does_not_hang():
     """An adapter that blocks the loop for good costs two seconds at exit, not for ever."""
     python(

@@ -10,6 +10,7 @@ import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from rpcguard._core.service.effects import Event
@@ -98,6 +99,7 @@ def test_instruments_are_made_once():
     assert barrier.broken
 
 
+@pytest.mark.long("makes 150 transports while each allocation is traced")
 def test_transports_without_an_sdk_leave_nothing_behind():
     """Clients that are made for one call each do not pile up in the API of OpenTelemetry."""
     told = run("""

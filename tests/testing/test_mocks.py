@@ -110,6 +110,7 @@ async def test_pytest_httpx_async(httpx_mock, rpcguard_mocked):
 """
 
 
+@pytest.mark.long("runs pytest in a process of its own")
 @pytest.mark.skipif(LIBRARY != "httpx", reason="both mock httpx")
 @pytest.mark.parametrize(
     ("plugin", "tests", "passed"),
