@@ -46,6 +46,10 @@ class Caller:
         """Give the live list by node id."""
         return {view.node.id: view for view in self.transport.nodes(service)}
 
+    def trouble(self, service: str) -> str | None:
+        """Give what is wrong with the registry, as far as this service is concerned."""
+        return next(view.trouble for view in self.transport.services() if view.name == service)
+
     def usable(self, service: str) -> set[str]:
         """Give the ids of the nodes that can be picked."""
         views = self.nodes(service).values()

@@ -355,6 +355,8 @@ async def test_wrong_credentials(
     nodes = new_nodes(1)
     await act(backend.register, service, nodes[0])
     async with calling(backend, wrong_credentials=True) as caller:
+        caller.nodes(service)  # it is followed from now on
+        await caller.until(lambda: caller.trouble(service), what="the refusal")
         with pytest.raises(rpcguard.NoAvailableNode) as raised:
             await caller.call(service)
     async with calling(backend) as caller:
@@ -366,7 +368,7 @@ async def test_wrong_credentials(
 
 @needs("bulk")
 async def test_many_nodes(backend: Backend, new_nodes: NewNodes, service: str) -> None:
-    """A thousand nodes arrive as one list; one change among them arrives alone."""
+    """Hundreds of nodes arrive as one list; one change among them arrives alone."""
     nodes = new_nodes(backend.bulk_nodes + 1)
     first, last = nodes[:-1], nodes[-1]
     await act(backend.register_all, service, first)
