@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 import time
 
 import httpx
@@ -33,6 +34,12 @@ SHARED = 100
 
 MOST = 3000
 """Places at most: more than a call has, so that the walk ends by itself."""
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch) -> None:
+    """Keep nothing of what finalizers raise: pytest does, with the frames that it came through."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
 
 
 def ours(file: str) -> bool:
