@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
@@ -108,6 +109,7 @@ class SyncExchange(Exchange):
         self._body = library.derive(SyncBody, "SyncByteStream")
         self._stream = library.derive_stream(SyncStream, "NetworkStream")
         self._lock = threading.Lock()
+        self._left: deque[Callable[[], None]] = deque()
         self._lookup = Lookup()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -127,20 +129,25 @@ class SyncExchange(Exchange):
     def close(self) -> None:
         """Close the idle connections and cut those in use, whose calls get an httpx error.
 
-        Any thread may call, more than once. A thread blocked in a read wakes up at once. Later
-        requests get `httpx.ConnectError`.
+        Any thread may call, more than once, and a signal handler. A thread blocked in a read wakes
+        up at once. Later requests get `httpx.ConnectError`.
         """
-        with self._lock:
-            busy = self._stack.close()
-        for connection in busy:
-            connection.stream.cut()
+        self._left.append(self._end)
+        self._catch_up()
         self._reap()
 
+    def _end(self) -> None:
+        for connection in self._stack.close():
+            connection.stream.cut()
+
     def close_idle(self) -> None:
-        """Close the connections that no call uses; any thread may call."""
-        with self._lock:
-            self._stack.close_idle()
+        """Close the connections that no call uses; any thread may call, and a signal handler."""
+        self._left.append(self._end_idle)
+        self._catch_up()
         self._reap()
+
+    def _end_idle(self) -> None:
+        self._stack.close_idle()
 
     def sweep(self) -> None:
         """Close the idle connections that have expired, or that the node has closed."""
@@ -159,7 +166,7 @@ class SyncExchange(Exchange):
         sending, stack = self._sending(request), self._stack
         with self._lock:
             granted = stack.request(slot)
-        if stack.dropped:
+        if stack.dropped or self._left:
             self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))
@@ -236,13 +243,17 @@ class SyncExchange(Exchange):
             self._reap()
 
     def _catch_up(self) -> None:
-        """Release what is dropped, unless somebody holds the lock, who will look here after it.
+        """Do what is left, unless somebody holds the lock, who will look here after it.
 
-        An answer that is collected as garbage may be released amid a section of this very thread.
+        An answer that is collected as garbage may be released amid a section of this very thread,
+        and a signal handler may close everything amid one.
         """
-        while self._stack.dropped and not self._lock.locked():
+        while (self._stack.dropped or self._left) and not self._lock.locked():
             with self._lock:
                 self._stack.settle_dropped()
+                while self._left:
+                    self._left[0]()
+                    self._left.popleft()  # only now, or an interrupt before would lose it
 
     def _reap(self) -> None:
         for connection in self._stack.reap():

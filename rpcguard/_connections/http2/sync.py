@@ -158,22 +158,14 @@ class SyncHttp2Exchange(SyncExchange):
         self.leave(slot, keep=False)
         return super().handle_request(request)
 
-    def close(self) -> None:
-        """Close the idle connections and cut those in use, whose calls get an httpx error.
-
-        Any thread may call, more than once. Later requests get `httpx.ConnectError`.
-        """
-        with self._lock:
-            busy = self._h2.close()
-        for connection in busy:
+    def _end(self) -> None:
+        for connection in self._h2.close():
             connection.channel.stream.cut()
-        super().close()
+        super()._end()
 
-    def close_idle(self) -> None:
-        """Close the connections that no call uses; any thread may call."""
-        with self._lock:
-            self._h2.close_idle()
-        super().close_idle()
+    def _end_idle(self) -> None:
+        self._h2.close_idle()
+        super()._end_idle()
 
     def sweep(self) -> None:
         """Close the idle connections that have expired, or that the node has closed."""
@@ -238,7 +230,7 @@ class SyncHttp2Exchange(SyncExchange):
             return False
         with self._lock:
             granted = self._h2.request(slot)
-        if self.dropped:
+        if self.dropped or self._left:
             self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))

@@ -1,4 +1,4 @@
-"""Half-read answers that are collected as garbage while their own thread holds a lock."""
+"""What a finalizer or a signal handler ends while its own thread holds the lock of the books."""
 
 from __future__ import annotations
 
@@ -87,3 +87,40 @@ def test_a_collection_amid_a_section_waits_for_nothing(http2, make_node, make_h2
             )
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("section", ["request", "settle_dropped"])
+def test_a_signal_handler_may_close_amid_a_section(section, http2, make_node, make_h2, monkeypatch):
+    """The section that it interrupted closes for it; nothing waits, nothing stays open."""
+    node = make_h2() if http2 else make_node()
+    options = {"http1": False, "http2": True} if http2 else {}
+    transport = rpcguard.Transport(registry(node), drain_timeout=0.0, **options)
+    plain, armed, ended = getattr(Stack, section), [], []
+
+    def amid(self, *args):
+        if armed:
+            armed.clear()
+            transport.close()
+        return plain(self, *args)
+
+    monkeypatch.setattr(Stack, section, amid)
+
+    def calls(client) -> None:
+        assert client.get("http://orders/").status_code == 200
+        armed.append("now")
+        for _ in range(2):
+            try:
+                client.get("http://orders/")
+            except httpx.TransportError as error:
+                ended.append(type(error))
+
+    with httpx.Client(transport=transport, trust_env=False) as client:
+        thread = threading.Thread(target=calls, args=(client,), daemon=True)
+        thread.start()
+        thread.join(JOIN)
+        assert ended, "it waits for its own thread"
+        thread.join(JOIN)
+    assert ended[-1] is rpcguard.TransportClosed
+    assert armed == []
+    eventually(lambda: node.open == 0, "a connection was left open")
