@@ -95,7 +95,9 @@ class LeastRequests(WeightedDraw):
     def _pick_again(self, now: float, excluded: Collection[LiveNode]) -> LiveNode | None:
         """Pick where some are excluded, or where there is one at most."""
         first = self._draw_excluding(excluded) if self._places else None
-        second = self._draw_excluding((*excluded, first)) if first is not None else None
+        second = None
+        if first is not None and len(self._places) > 1:
+            second = self._draw_excluding((*excluded, first))
         if first is not None and second is not None:
             return self._better(first, second, now)
         self.why = ALONE
