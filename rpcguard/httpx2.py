@@ -9,6 +9,7 @@ except ImportError as _missing:
 
 from rpcguard import errors
 from rpcguard._connections.library import Library
+from rpcguard._public import adopt_loaded
 from rpcguard._transport.aio import AsyncDriver
 from rpcguard._transport.sync import SyncDriver
 
@@ -72,3 +73,7 @@ class AsyncTransport(AsyncDriver, httpx2.AsyncBaseTransport):  # type: ignore[mi
     @property
     def _library(self) -> Library:
         return HTTPX2
+
+
+# What these transports hand out is loaded by now, and its names may never be asked for.
+adopt_loaded()

@@ -51,18 +51,22 @@ def test_each_public_name_says_where_it_is_imported_from(path):
 
 
 HANDED_OUT = """
-import rpcguard
-transport = rpcguard.Transport("static://10.0.0.1:80")
+import {home}
+transport = {home}.Transport("static://10.0.0.1:80")
 transport.wait_ready("orders", timeout=30)
 print(type(transport.nodes("orders")[0]).__module__)
 transport.close()
 """
 
 
-def test_what_is_handed_out_has_its_public_path_before_its_name_was_used():
+@pytest.mark.parametrize("home", ["rpcguard", "rpcguard.httpx2"])
+def test_what_is_handed_out_has_its_public_path_before_its_name_was_used(home):
     """A program that never says `rpcguard.NodeView` may pickle one all the same."""
     answer = subprocess.run(
-        [sys.executable, "-c", HANDED_OUT], capture_output=True, check=True, text=True
+        [sys.executable, "-c", HANDED_OUT.format(home=home)],
+        capture_output=True,
+        check=True,
+        text=True,
     )
     assert answer.stdout.strip() == "rpcguard"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.rooms import PACKAGE, ROOT, modules, parsed
+from rpcguard._public import ON_FIRST_USE
+from tests.support.rooms import ROOT, modules, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,10 +35,7 @@ def by_name(tree: ast.AST) -> Iterator[str]:
 
 def late_names() -> set[str]:
     """Give the files of the public names that are loaded on first use."""
-    for node in parsed(PACKAGE / "__init__.py").body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_ON_FIRST_USE":
-            return set(ast.literal_eval(node.value).values())
-    return set()
+    return set(ON_FIRST_USE.values())
 
 
 def cores() -> set[str]:
