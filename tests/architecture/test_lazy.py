@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rpcguard._public import ON_FIRST_USE
-from tests.support.rooms import ROOT, modules, parsed
+from tests.support.rooms import PACKAGE, ROOT, modules, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
