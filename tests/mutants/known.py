@@ -12,6 +12,10 @@ EQUIVALENT: dict[str, str] = {
     "_core/service/homes.py:170  live.ramp >= 1.0  ->  live.ramp > 1.0": (
         "a node with all of its ramp: the turn that it is compared with is below 1"
     ),
+    "_core/service/homes.py:170  1.0  ->  2.0": "the same: its turn is below its ramp",
+    "_core/policies/ejection.py:160  1.0 + self.jitter": (
+        "what is drawn is as likely with each sign"
+    ),
     "_core/service/pools.py:121  self._stale()  ->  pass": (
         "a group without a member that was offered: what was prepared has one more without nodes"
     ),

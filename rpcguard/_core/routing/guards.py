@@ -41,8 +41,7 @@ class Watch:
 
     def _judge(self, now: float) -> str | None:
         guard, group, rest = self._guard, self._group, self._rest
-        group.advance(now)
-        rest.advance(now)
+        rest.advance(now)  # the group is up to date by the failure that is judged
         if group.marked < guard.min_failures or group.total < guard.min_calls:
             return None
         if rest.total < guard.min_failures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from rpcguard import Affinity, Node, Route, Routing, SlowStart, ZonePolicy
+from rpcguard import Affinity, EjectionPolicy, Node, Route, Routing, SlowStart, ZonePolicy
 from rpcguard._core.balancing.rendezvous import distance, hash_of, seed_of
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.routing.facts import Facts
@@ -182,6 +182,31 @@ def test_the_only_node_is_asked_again_for_a_key() -> None:
     assert (again.live, again.keyed) == (lease.live, "home")
     for one in (lease, again):
         stage.end(one, cancelled())
+
+
+def test_a_node_whose_connection_ended_goes_before_one_that_is_out() -> None:
+    """For a call with a key as for every other."""
+    stage = staged("a", "b", ejection=EjectionPolicy(jitter=0))
+    key = key_of(stage, "a")
+    for _ in range(5):
+        stage.on("b", SICK)
+    assert stage.states()["b"] == "ejected"
+    ask = stage.keyed(key)
+    lease = stage.pick(ask=ask)
+    stage.end(lease, STALE)
+    again = stage.service.pick_again((lease.live,), same_node=True, ask=ask)
+    assert isinstance(again, Lease)
+    assert again.live is lease.live
+    stage.end(again)
+
+
+def test_a_call_with_a_key_amid_another_ones_pick() -> None:
+    """A finalizer's: where no lanes are there is nothing to choose by but load."""
+    stage = staged("a", "b")
+    leases = [stage.service._alone(lambda: keyed(stage, "k")) for _ in range(2)]
+    assert {lease.live.node.id for lease in leases} == {"a", "b"}
+    for lease in leases:
+        stage.end(lease)
 
 
 def test_every_panic_of_calls_with_keys_is_told() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rpcguard import EjectionPolicy, Node, SlowStart
+from rpcguard import EjectionPolicy, Node, SlowStart, Subset
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.policies.routing import Guard, Route, Routing
 from rpcguard._core.service.asks import Aim
@@ -53,6 +53,28 @@ def test_a_share_is_exact_to_one_call_of_a_caller(share: float, calls: int) -> N
     for seed in range(5):
         stage = Stage(*fleet(), routing=Routing(rules=[canary(share)]), seed=seed)
         assert abs(went(stage, calls)["v2"] - share * calls) <= 1
+
+
+@pytest.mark.parametrize("new", ["1", "2"])
+def test_calls_of_no_rule_spare_the_version_that_is_new(new: str) -> None:
+    """They go to both by weight, of which new nodes lack a part, whichever comes first."""
+    by_header = Route("tester", when={"header.x-tester": "*"}, to={"version": "2"})
+    old, whole = (fleet(1, 5), fleet(6, 5)) if new == "1" else (fleet(5, 1), fleet(5, 6))
+    stage = Stage(*old, routing=Routing(rules=[by_header]))
+    stage.clock.advance(300.0)
+    stage.list(*whole)
+    counts = went(stage, 200)
+    assert 0 < counts[f"v{new}"] < 80  # of what they have without their ramps it were 109
+
+
+def test_explain_forgets_who_was_outside_by_other_rules() -> None:
+    """A group is few nodes as it is: none of them is outside of the caller's part."""
+    stage = Stage(*fleet(6, 6), routing=Routing(), subset=Subset(size=2))
+    stage.end(stage.pick(ask=stage.ask()))
+    assert len(stage.service.explain()[-1].excluded) == 10
+    stage.service.go_by([canary(0.5)])
+    stage.end(stage.pick(ask=stage.ask()))
+    assert {name[:2] for name, _ in stage.service.explain()[-1].excluded} == {"v1"}
 
 
 def test_a_lane_that_is_gone_is_forgotten() -> None:

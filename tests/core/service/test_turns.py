@@ -179,14 +179,17 @@ def test_what_ends_amid_the_lock_has_taken_its_time():
 
 
 def test_a_signal_handler_always_knows_that_it_interrupted_the_holder():
-    """Wherever it comes, the lock is free or signed: else it would wait for its own thread."""
+    """Wherever it comes, the lock is free or signed: else it would wait for its own thread.
+
+    Who has given the lock back has signed off, and is not taken for who has it next.
+    """
     stage, unsigned, seen = Stage("a", "b"), [], []
     service = stage.service
 
     def signalled(frame) -> None:
         held = service._lock.locked()
         seen.append(held)
-        if held and not service._is_nested():
+        if held is not service._is_nested() or (not held and service._holder):
             unsigned.append(frame.f_code.co_qualname)
 
     with Signals(signalled, {turns.__file__, service_module.__file__}.__contains__):
