@@ -222,7 +222,7 @@ class Lists(Standing):
         demand(len(self.service.explain()) <= RECORDS, "the records of picks grow")
         demand({mark.live for mark in self.marks} <= listed, "a mark outlives its node")
         demand({one.live for one in self.blacklist._ejections.values()} <= listed, "an ejection")
-        demand(roster.warming | roster.doubted | set(roster.out) <= listed, "a node is leaked")
+        demand({*roster.warming, *roster.doubted, *roster.out} <= listed, "a node is leaked")
         demand(len(self.blacklist._ends) <= len(listed), "the ends of ejections leak")
         demand(len(self.marks._ends) <= len(listed), "the ends of marks leak")
 

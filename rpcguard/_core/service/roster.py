@@ -57,8 +57,9 @@ class Roster:
         self.blacklist: Blacklist = Blacklist(policies.ejection, rng=rng)
         self.marks: OfflineMarks = OfflineMarks(policies.offline)
         self.nodes: dict[str, LiveNode] = {}
-        self.warming: set[LiveNode] = set()
-        self.doubted: set[LiveNode] = set()
+        # Not sets: their order, by addresses in memory, would make no two runs alike.
+        self.warming: dict[LiveNode, None] = {}
+        self.doubted: dict[LiveNode, None] = {}
         self.out: dict[LiveNode, None] = {}
         self.serving: int = 0
         self.emptied: bool = False
@@ -103,8 +104,8 @@ class Roster:
         self.pools.leave(live)
         self.serving -= _takes_calls(live.node)
         self.out.pop(live, None)
-        self.warming.discard(live)
-        self.doubted.discard(live)
+        self.warming.pop(live, None)
+        self.doubted.pop(live, None)
         self.blacklist.discard(live)
         self.marks.discard(live)
         del self.nodes[live.node.id]
@@ -153,12 +154,15 @@ class Roster:
         live.warm_since = now - head_start
         live.begin_ramp()
         live.ramp = self.slow_start.ramp(head_start, 0)
-        self.warming.add(live)
+        self.warming[live] = None
 
     def doubt(self, live: LiveNode, since: float | None) -> None:
         """Note since when a listed node is missing in the snapshots, None when it is not."""
         live.doubted_at = since
-        (self.doubted.discard if since is None else self.doubted.add)(live)
+        if since is None:
+            self.doubted.pop(live, None)
+        else:
+            self.doubted[live] = None
         self.pools.place_again(live)
         self.excluded = None
 
@@ -201,7 +205,7 @@ class Roster:
         ramp = self.slow_start.ramp
         for live in self.warming:
             live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
-        self.warming = {live for live in self.warming if live.ramp < 1.0}
+        self.warming = {live: None for live in self.warming if live.ramp < 1.0}
         for live in self.pools.temper(self.warming):
             live.ramp = 1.0  # suspended: the old ones would have to bear the load of the rest
 

@@ -478,6 +478,14 @@ def test_a_removal_that_was_done_meanwhile_is_no_error(monkeypatch):
     assert stage.listed() == {*names[:14], *ids(20, "x")}
 
 
+def test_two_runs_of_the_same_are_alike():
+    """What is missing is asked after in the order of the list, not in that of memory."""
+    stages = [Stage(*ids(8)) for _ in range(10)]
+    for stage in stages:
+        stage.list()
+    assert [[live.node.id for live in stage.probing] for stage in stages] == [ids(8)] * 10
+
+
 @pytest.mark.parametrize(("patience", "kept"), [(None, True), (5.0, False)])
 def test_who_trusts_the_registry_more_waits_less(patience, kept):
     """With `confirm_after` a doubted node that is left out again is gone before the hold ends."""
