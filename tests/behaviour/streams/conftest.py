@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tests.support.calls import eventually
 from tests.support.fixtures import anyio_backend, flavour, make_caller, make_node, plain_context
 from tests.support.uvicorn_server import UvicornServer
 
@@ -58,6 +59,9 @@ class Provider:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The callers are closed by now. uvicorn fails on a WebSocket that is about to end.
+        connections = self._server.server_state.connections
+        eventually(lambda: not connections, "a caller has left a connection open")
         self._server.force_exit = True
         self._server.stop()
 
