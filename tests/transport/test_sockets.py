@@ -94,12 +94,16 @@ def test_a_call_waits_for_a_full_backlog(tmp_path, kind):
             return (await client.get("http://orders/")).text
 
     with full_socket(str(path)) as listener:
-        threading.Timer(0.1, serve_all, [listener]).start()
+        timer = threading.Timer(0.1, serve_all, [listener])
+        timer.start()
         if kind == "threads":
             with http.Client(transport=Transport(url_of(path))) as client:
                 assert client.get("http://orders/").text == "ok"
         else:
             assert anyio.run(get, backend=kind) == "ok"
+        listener.shutdown(socket.SHUT_RDWR)  # to close it would not end an accept
+        timer.join(20)
+        assert not timer.is_alive()
 
 
 def serve_all(listener: socket.socket) -> None:
