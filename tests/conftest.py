@@ -37,12 +37,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtestloop() -> Iterator[None]:
-    # What is imported and collected by now stays. A test that looks for garbage need not walk
-    # through all of it, which takes half a second.
+def settle_heap() -> None:
+    # What is there by now stays: what was imported and collected, and what a folder's tests have
+    # cached, such as the syntax trees of all files. A test that looks for garbage need not walk
+    # through all of it, which takes half a second each time.
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    done = yield
+    if nextitem is not None and nextitem.path.parent != item.path.parent:
+        settle_heap()
+    return done
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Iterator[None]:
+    settle_heap()
     try:
         return (yield)
     finally:
