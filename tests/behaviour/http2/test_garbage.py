@@ -14,8 +14,6 @@ from rpcguard._connections.stack import Stack
 from tests.support.calls import eventually, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.http2_node import H2
 
 
@@ -38,13 +36,8 @@ def half_h2(h2: H2, stream: int) -> None:
 
 
 @pytest.fixture
-def collecting(monkeypatch) -> Iterator[None]:
-    """Have garbage collected at the end of every step of the books, under their lock.
-
-    What other tests have left is not looked through each time.
-    """
-    gc.collect()
-    gc.freeze()
+def collecting(monkeypatch) -> None:
+    """Have garbage collected at the end of every step of the books, under their lock."""
     for name in ("request", "replace", "expire", "settle_dropped"):
         plain = getattr(Stack, name)
 
@@ -55,10 +48,6 @@ def collecting(monkeypatch) -> Iterator[None]:
                 gc.collect()
 
         monkeypatch.setattr(Stack, name, amid)
-    yield
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()  # as it was: see tests/conftest.py
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
