@@ -469,7 +469,12 @@ TARGETS: dict[str, Target] = {
     ),
     "nacos": _adapter(
         _either(
-            _fetching(lambda: NacosRegistry("nacos://h"), templates.NACOS_V3, templates.NACOS_V1),
+            # A push is of an event loop, and there is none here.
+            _fetching(
+                lambda: NacosRegistry("nacos://h?push=off"),
+                templates.NACOS_V3,
+                templates.NACOS_V1,
+            ),
             _nacos_login,
         ),
         templates.NACOS_V3,
