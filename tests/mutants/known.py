@@ -16,6 +16,9 @@ EQUIVALENT: dict[str, str] = {
     "_core/policies/ejection.py:160  1.0 + self.jitter": (
         "what is drawn is as likely with each sign"
     ),
+    "_core/service/standing.py:169  0.0  ->  1.0": (
+        "before the first list, which sets it, nothing changes by itself"
+    ),
     "_core/service/pools.py:121  self._stale()  ->  pass": (
         "a group without a member that was offered: what was prepared has one more without nodes"
     ),

@@ -23,6 +23,18 @@ def test_rolling_counts_forget_bucket_by_bucket():
     assert (counts.total, counts.marked) == (0, 0)
 
 
+def test_the_end_of_a_bucket_is_the_start_of_the_next():
+    """What is counted at that moment lives as long as what comes right after it."""
+    counts = RollingCounts(10.0, 0.0)
+    counts.add(1.0, 1, 1)
+    counts.advance(10.5)
+    assert (counts.total, counts.marked) == (1, 1)
+    counts = RollingCounts(10.0, 0.0)
+    counts.add_total(1.0)
+    counts.advance(10.5)
+    assert counts.total == 1
+
+
 def test_patience_goes_by_the_median_of_the_last_answers():
     """Four times as long, and no less than a second, whatever a failure has taken."""
     live = LiveNode(Node("10.0.0.1", 80), 0.0)

@@ -327,6 +327,7 @@ NAMES = {name.lower(): name.decode() for name in (SIGNAL, SERMANT, ENVOY)}
         (503, b"retry-after", b"Sat, 21 Nov 2026 12:00:05 GMT", ("retry-after", 5.0)),
         (503, b"retry-after", b"Sat, 21 Nov 2026 12:00:05", ("retry-after", 5.0)),
         (503, b"retry-after", b"Sat, 21 Nov 2026 11:59:59 GMT", None),
+        (503, b"retry-after", b"Sat, 21 Nov 2026 12:00:00 GMT", None),
         (503, b"retry-after", b"0.5", ("retry-after", 1.0)),
         (503, b"retry-after", b"Sat, 99 Nov 2026 99:99:99 GMT", None),
         (503, b"retry-after", b"Mon, 01 Jan 0001 00:00:00 +2359", None),

@@ -77,6 +77,24 @@ def test_explain_forgets_who_was_outside_by_other_rules() -> None:
     assert {name[:2] for name, _ in stage.service.explain()[-1].excluded} == {"v1"}
 
 
+def test_what_is_foreseen_names_the_lane() -> None:
+    """By its name, and the base for calls of none."""
+    lane = Node("10.0.0.3", 80, id="n", metadata={"lane": "blue"})
+    stage = Stage(*fleet(), lane, routing=Routing())
+    told = [stage.service.foresee(stage.ask(mark=mark))[0].group for mark in ("blue", None)]
+    assert told == ["blue", "base"]
+
+
+def test_groups_without_a_node_weigh_nothing() -> None:
+    """Whatever is left of adding and taking away weights that are no sums of powers of two."""
+    listed = [Node("10.0.0.1", 80, id=f"n{at}", weight=at / 10) for at in (1, 2, 3)]
+    stage = Stage(*listed, routing=Routing())
+    for node in listed:
+        stage.service.mark_offline(node.id, 60.0)
+    pools = stage.service._roster.pools
+    assert [pool.weight for pool in pools._pools.values()] == [0.0]
+
+
 def test_a_lane_that_is_gone_is_forgotten() -> None:
     """Each is a group of its own as long as one of its nodes is listed, and no longer."""
     stage = Stage(*fleet(), routing=Routing())
