@@ -16,6 +16,12 @@ EQUIVALENT: dict[str, str] = {
     "_core/policies/ejection.py:160  1.0 + self.jitter": (
         "what is drawn is as likely with each sign"
     ),
+    "_core/balancing/least_requests.py:115  (now - first.waiting_since)": (
+        "a silence of just as long as is borne, which is a moment"
+    ),
+    "_core/balancing/least_requests.py:198  self._due(first, now) > self._due(second": (
+        "two that are due at the same time, of which chance has drawn either first"
+    ),
     "_core/service/standing.py:169  0.0  ->  1.0": (
         "before the first list, which sets it, nothing changes by itself"
     ),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rpcguard import Hedge
+from rpcguard._context.hops import Hop
 from rpcguard._core.call.call import Call
 from rpcguard._core.call.plan import CallPlan, read_options
-from rpcguard._core.call.race import HedgedSend
+from rpcguard._core.call.race import HedgedSend, may_hedge
 from rpcguard._core.call.steps import Handout, Read
 from tests.support.library import http
 from tests.support.stage import GOOD, Stage, ids
@@ -108,6 +109,26 @@ def test_a_hedge_that_is_denied_leaves_the_first_alone():
     only.reply = answer()
     race.end(only)
     assert [one.outcome for one in race.call.attempts] == ["200"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "hedged"),
+    [
+        ({}, True),
+        ({"idempotent": True}, True),
+        ({"idempotent": False}, False),
+        ({"hedge": True, "idempotent": False}, True),
+        ({"hedge": False}, False),
+        ({"method": "PUT"}, False),
+        ({"method": "PUT", "hedge": True}, True),
+        ({"attempts": 1}, False),
+        ({"in_memory": False}, False),
+        ({"hop": Hop(retried=True)}, False),
+    ],
+)
+def test_which_calls_may_run_twice_at_once(fields, hedged):
+    """Those that only read, or of which the caller says so, as long as they can be sent twice."""
+    assert may_hedge(CallPlan(**{"method": "GET", "attempts": 2} | fields)) is hedged
 
 
 def test_a_call_that_is_given_up_gives_both_nodes_back():

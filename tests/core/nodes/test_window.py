@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rpcguard import Node
 from rpcguard._core.nodes.live import LiveNode
 from rpcguard._core.nodes.window import RollingCounts
@@ -21,6 +23,14 @@ def test_rolling_counts_forget_bucket_by_bucket():
     assert counts.total == 8
     counts.advance(1e9)
     assert (counts.total, counts.marked) == (0, 0)
+
+
+@pytest.mark.parametrize(("weight", "turn"), [(1.0, 1.0), (4.0, 0.25), (0.0, 1.0)])
+def test_a_pick_is_a_turn_by_weight(weight, turn):
+    """A node that is only the last resort has one as any other."""
+    live = LiveNode(Node("10.0.0.1", 80, weight=weight), 0.0)
+    live.begin(0.0)
+    assert live.turns == turn
 
 
 def test_the_end_of_a_bucket_is_the_start_of_the_next():

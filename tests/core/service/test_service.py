@@ -17,6 +17,7 @@ from rpcguard._core.nodes.live import Lease
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.service.budget import RetryBudget
 from rpcguard._core.service.draws import RETRY
+from rpcguard._core.service.no_node import why_no_node
 from rpcguard._core.service.picker import LEAST_BAD, TRIAL
 from rpcguard._core.service.service import Service
 from tests.support.stage import (
@@ -48,6 +49,14 @@ def test_no_list_no_node():
     stage.list()
     assert stage.service.ready
     assert stage.service.pick(repeatable=True) is None
+
+
+def test_why_there_is_no_node_is_said_of_the_first_ten():
+    """And how many more there are."""
+    stage = Stage(*(Node("10.0.0.1", 80, id=f"n{at}", status="down") for at in range(12)))
+    said = why_no_node(stage.service, "the registry", "no list")
+    assert said.count("down") >= 10
+    assert said.endswith("; and 2 more")
 
 
 def test_a_retry_goes_to_an_untried_node():

@@ -178,6 +178,23 @@ def test_what_ends_amid_the_lock_has_taken_its_time():
     assert [(one.seconds, one.change, one.reason) for one in settled] == [(0.5, None, None)]
 
 
+def test_who_waits_for_the_last_call_is_woken_whoever_ended_it(monkeypatch):
+    """Amid the lock it is only left; whoever gives that back wakes."""
+    stage, woken = Stage("a"), []
+    service, call = stage.service, turns.OneCall(counted=False)
+    assert service.begin(call)
+    lease = stage.pick()
+    service.wake_with(lambda: woken.append(True))
+    service.closed = True
+    settled = service._reactions.settled
+    monkeypatch.setattr(
+        service._reactions, "settled", lambda *one: (service.end(call), settled(*one))
+    )
+    service.settle(lease, GOOD)
+    assert woken
+    assert service.calls == 0
+
+
 def test_a_signal_handler_always_knows_that_it_interrupted_the_holder():
     """Wherever it comes, the lock is free or signed: else it would wait for its own thread.
 
