@@ -89,6 +89,11 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def address_of(host: str, port: int, path: str | None) -> str:
+    """Give `host:port`, or `unix:` and the path of the Unix domain socket that stands for it."""
+    return host_and_port(host, port) if path is None else f"unix:{path}"
+
+
 def seconds(amount: float | None) -> str:
     """Write a latency in few letters; nothing for None."""
     if amount is None:

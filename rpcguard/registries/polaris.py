@@ -91,9 +91,8 @@ class PolarisRegistry:
         )
         self._last: dict[str, _LastRevision] = {}
         self._faults = FaultLog()
-        self._knows_lanes = (
-            True  # until the server says that it does not; it would log each question
-        )
+        # Until the server says that it does not: it would log each question.
+        self._knows_lanes = True
 
     @classmethod
     def from_url(cls, url: str) -> PolarisRegistry:

@@ -25,7 +25,7 @@ EQUIVALENT: dict[str, str] = {
     "_core/service/standing.py:169  0.0  ->  1.0": (
         "before the first list, which sets it, nothing changes by itself"
     ),
-    "_core/service/pools.py:121  self._stale()  ->  pass": (
+    "_core/service/pools.py:123  self._stale()  ->  pass": (
         "a group without a member that was offered: what was prepared has one more without nodes"
     ),
 }

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._text import host_and_port
+from rpcguard._text import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Row:
         node = view["node"]
         return cls(
             id=printable(node["id"]),
-            address=printable(_address(node)),
+            address=printable(address_of(node["host"], node["port"], node.get("uds"))),
             state=printable(view["state"]),
             reason=printable(view["reason"]),
             until=view["until"],
@@ -74,11 +74,6 @@ class Row:
         """Give the share of all its calls that were good, None without calls."""
         calls = self.successes + self.failures
         return self.successes / calls if calls else None
-
-
-def _address(node: dict[str, Any]) -> str:
-    path = node.get("uds")
-    return host_and_port(node["host"], node["port"]) if path is None else f"unix:{path}"
 
 
 class RecentChanges:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from rpcguard._checks import is_amount, is_whole, require
-from rpcguard._text import host_and_port
+from rpcguard._text import address_of
 
 Status = Literal["up", "draining", "down"]
 State = Literal["available", "warming", "ejected", "offline", "draining"]
@@ -138,7 +138,7 @@ class Node:
     @property
     def address(self) -> str:
         """Give `host:port`, with brackets around an IPv6 address, or `unix:` and its path."""
-        return host_and_port(self.host, self.port) if self.uds is None else f"unix:{self.uds}"
+        return address_of(self.host, self.port, self.uds)
 
 
 def is_ipv6(text: str) -> bool:

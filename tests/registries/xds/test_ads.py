@@ -86,9 +86,8 @@ async def test_first_list():
     assert {(ack["version_info"], ack["response_nonce"]) for ack in acks} == {("7", "n7")}
 
 
-async def test_changes_are_pushed():
-    """A second assignment on the same stream is a second list."""
-    go = asyncio.Event()
+def moving(go: asyncio.Event):
+    """Make a server whose one node has moved once `go` is set."""
 
     async def script(talk):
         await talk.begin()
@@ -97,8 +96,14 @@ async def test_changes_are_pushed():
         await talk.answer(ENDPOINT_TYPE, "2", endpoints("orders", places(("10.0.0.2", 2))))
         await asyncio.Event().wait()
 
+    return script
+
+
+async def test_changes_are_pushed():
+    """A second assignment on the same stream is a second list."""
+    go = asyncio.Event()
     async with (
-        grpc_peer(script) as (port, talks),
+        grpc_peer(moving(go)) as (port, talks),
         registry_at(port) as registry,
         watching(registry) as following,
     ):
@@ -111,16 +116,8 @@ async def test_changes_are_pushed():
 async def test_each_event_loop_has_a_stream_of_its_own():
     """A program that asks for a list by itself takes none from those who follow it elsewhere."""
     go = asyncio.Event()
-
-    async def script(talk):
-        await talk.begin()
-        await tell(talk)
-        await go.wait()
-        await talk.answer(ENDPOINT_TYPE, "2", endpoints("orders", places(("10.0.0.2", 2))))
-        await asyncio.Event().wait()
-
     async with (
-        grpc_peer(script) as (port, talks),
+        grpc_peer(moving(go)) as (port, talks),
         registry_at(port) as registry,
         watching(registry) as following,
     ):
