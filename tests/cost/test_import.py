@@ -42,3 +42,15 @@ def test_every_public_name_is_there():
     assert all(hasattr(rpcguard, name) for name in rpcguard.__all__)
     assert set(rpcguard.__all__) <= set(dir(rpcguard))
     assert not hasattr(rpcguard, "Transports")
+
+
+def test_what_a_test_puts_into_a_place_stays():
+    """A stand-in for a public name is not driven out by another name that is loaded later."""
+    program = """
+import rpcguard
+rpcguard.Node  # whose file is loaded by then
+rpcguard.Node = rpcguard.Route = "stand-in"
+rpcguard.Snapshot, rpcguard.Guard
+assert (rpcguard.Node, rpcguard.Route) == ("stand-in", "stand-in")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
