@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from rpcguard.errors import InvalidRegistryURL
+from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.kubernetes.access import Access
-from rpcguard.registries.kubernetes.kubeconfig import Kubeconfig, kubeconfig_path
+from rpcguard.registries.kubernetes.kubeconfig import (
+    Kubeconfig,
+    KubeconfigFile,
+    kubeconfig_path,
+)
 from rpcguard.registries.kubernetes.registry import KubernetesRegistry
 
 if TYPE_CHECKING:
@@ -81,9 +85,9 @@ def test_the_current_context_and_another(tmp_path, monkeypatch):
 
 def test_secrets_are_not_shown(written):
     """Neither the file's content nor the token is in a `repr`."""
-    found = Kubeconfig.read(written(cluster={"server": "http://h"}, user={"token": "s3cret"}), None)
-    access = Access((found.server,), token=found.token)
-    assert "s3cret" not in f"{found!r} {access!r}"
+    file = KubeconfigFile(written(cluster={"server": "http://h"}, user={"token": "s3cret"}), None)
+    access = Access((file.current().server,), token=file.token)
+    assert "s3cret" not in f"{file!r} {file.current()!r} {access!r}"
 
 
 def test_the_file_of_the_user(tmp_path, monkeypatch):
@@ -205,6 +209,58 @@ def test_without_the_extra(tmp_path, monkeypatch):
         registry_from_url(f"kubernetes:///?kubeconfig={file}")
     file.write_text(json.dumps(document(cluster={"server": "http://h"}, user={})))
     assert registry_from_url(f"kubernetes:///?kubeconfig={file}")
+
+
+def test_a_token_that_was_renewed(written):
+    """The next request has the token that stands in the file by then."""
+    file = written(cluster={"server": "http://h"}, user={"token": "first"})
+    registry = registry_from_url(f"kubernetes:///?kubeconfig={file}")
+    assert isinstance(registry, KubernetesRegistry)
+    assert registry._headers() == {"Authorization": "Bearer first"}
+    written(cluster={"server": "http://h"}, user={"token": "the second"})
+    assert registry._headers() == {"Authorization": "Bearer the second"}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_certificates_that_were_renewed(tmp_path, written, inside):
+    """They are another value at once, and loaded: those in the file, and those beside it."""
+
+    def renew() -> bytes:
+        authority = trustme.CA()
+        (tmp_path / "ca.pem").write_bytes(authority.cert_pem.bytes())
+        data = base64.b64encode(authority.cert_pem.bytes()).decode()
+        name = "certificate-authority"
+        named = {f"{name}-data": data} if inside else {name: "ca.pem"}
+        written(cluster={"server": "https://h", **named}, user={})
+        return ssl.PEM_cert_to_DER_cert(authority.cert_pem.bytes().decode())
+
+    before = renew()
+    file = KubeconfigFile(tmp_path / "config", None)
+    stamp = file.stamp()
+    assert file.context().get_ca_certs(binary_form=True) == [before]
+    assert file.stamp() == stamp
+    after = renew()
+    assert file.stamp() != stamp
+    assert file.context().get_ca_certs(binary_form=True) == [after]
+
+
+def test_the_middle_of_a_renewal(tmp_path, written, caplog):
+    """Half a file leaves the last one in use, with one warning; a pair by half is an error."""
+    file = KubeconfigFile(written(cluster={"server": "https://h"}, user={"token": "t"}), None)
+    (tmp_path / "config").write_text('{"current-context": ')
+    assert [file.token() for _ in range(2)] == ["t", "t"]
+    written(cluster={"server": "https://h"}, user={"token": ["no text"]})
+    assert file.token() == "t"
+    assert [record.message.count("the last one stays in use") for record in caplog.records] == [
+        1,
+        1,
+    ]
+    written(cluster={"server": "https://h"}, user={"client-key-data": "aGk="})
+    with pytest.raises(RegistryError, match="one is missing"):
+        file.context()
+    written(cluster={"server": "http://h"}, user={})
+    with pytest.raises(RegistryError, match="no TLS any more"):
+        file.context()
 
 
 @pytest.mark.timeout(120)

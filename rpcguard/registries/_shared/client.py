@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from rpcguard.registries._shared.tls import TLSFiles
+    from rpcguard.registries._shared.tls import TLSSource
 
 _CONNECT_TIMEOUT: Final = 2.0
 """Seconds: a machine that is gone must leave time for the next address of a registry."""
@@ -73,7 +73,7 @@ class RegistryClient:
         username: str | None = None,
         password: str | None = None,
         headers: Mapping[str, str | bytes] | None = None,
-        tls: TLSFiles | ssl.SSLContext | None = None,
+        tls: TLSSource | ssl.SSLContext | None = None,
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:

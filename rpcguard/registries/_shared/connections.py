@@ -12,10 +12,12 @@ from anyio.lowlevel import RunVar
 
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries._shared.tls import Stamp, TLSFiles
+from rpcguard.registries._shared.tls import TLSFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from rpcguard.registries._shared.tls import Stamp, TLSSource
 
 _LIMITS: Final = httpx.Limits(keepalive_expiry=1.0)
 """Idle connections go before any common server drops them, so no poll meets a dead one."""
@@ -45,8 +47,8 @@ class RegistryPools:
     leave the certificates before in use, with a warning.
     """
 
-    def __init__(self, tls: TLSFiles | ssl.SSLContext | None, *, shown: str, secure: bool) -> None:
-        self.tls: TLSFiles | ssl.SSLContext = tls if tls is not None else TLSFiles()
+    def __init__(self, tls: TLSSource | ssl.SSLContext | None, *, shown: str, secure: bool) -> None:
+        self.tls: TLSSource | ssl.SSLContext = tls if tls is not None else TLSFiles()
         self._shown = shown
         self._secure = secure
         self._faults = FaultLog()
@@ -102,7 +104,9 @@ class RegistryPools:
         return pool
 
     def _stamp(self) -> Stamp:
-        return self.tls.stamp() if self._secure and isinstance(self.tls, TLSFiles) else ()
+        if not self._secure or isinstance(self.tls, ssl.SSLContext):
+            return ()
+        return self.tls.stamp()
 
     def _context(self) -> ssl.SSLContext:
         if isinstance(self.tls, ssl.SSLContext):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import httpx
 
@@ -20,6 +20,18 @@ TLS_OPTIONS: Final = ("ca", "cert", "key")
 
 
 Stamp = tuple[FileStamp | None, ...]
+
+
+class TLSSource(Protocol):
+    """What a connection needs of files that may be renewed."""
+
+    def stamp(self) -> Stamp:
+        """Give what is another value once one of the files was renewed."""
+        ...
+
+    def context(self) -> ssl.SSLContext:
+        """Load the files; raise `RegistryError` where one cannot be used."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rpcguard.registries._shared.tls import TLS_OPTIONS, TLSFiles
-from rpcguard.registries.kubernetes.kubeconfig import Kubeconfig, kubeconfig_path
+from rpcguard.registries.kubernetes.kubeconfig import KubeconfigFile, kubeconfig_path
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
+    from rpcguard.registries._shared.tls import TLSSource
     from rpcguard.registries._shared.urls import RegistryURL
 
 OPTIONS: Final = ("server", "token", "kubeconfig", "context", *TLS_OPTIONS)
@@ -28,13 +30,14 @@ class Access:
     """How the API server is reached; `repr` shows no secret.
 
     `servers` are `http(s)://host:port`; `token_file` is read anew for each request, since a
-    service account's token is replaced every hour or so; `namespace` is the one of who asks.
+    service account's token is replaced every hour or so; `token` gives what stands in a kubeconfig;
+    `namespace` is the one of who asks.
     """
 
     servers: tuple[str, ...]
-    tls: TLSFiles | ssl.SSLContext | None = field(default=None, repr=False)
+    tls: TLSSource | ssl.SSLContext | None = field(default=None, repr=False)
     token_file: str | None = None
-    token: str | None = field(default=None, repr=False)
+    token: Callable[[], str | None] | None = field(default=None, repr=False)
     namespace: str | None = None
 
     @classmethod
@@ -81,12 +84,13 @@ class Access:
             if option in url.query:
                 raise url.invalid(f"option {option!r} is for a URL with server, not a kubeconfig")
         try:
-            found = Kubeconfig.read(path, url.query.get("context"))
+            file = KubeconfigFile(path, url.query.get("context"))
+            found = file.current()
             return cls(
                 (found.server,),
-                found.ssl_context(),
+                None if found.ssl_context() is None else file,
                 found.token_file,
-                found.token,
+                file.token,
                 found.namespace or "default",
             )
         except (OSError, ValueError) as error:

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from rpcguard._files import FileStamp, stamp_of
+from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.documents import ODD_TAGS
+from rpcguard.registries._shared.faults import FaultLog
 
 _HOME: Final = "~/.kube/config"
 _SERVER: Final = re.compile(
     r"https?://(\[[0-9a-fA-F:.]+\]|[^/?#@\[\]:\s]+)(:[0-9]{1,5})?(/[^?#\s]*)?", re.IGNORECASE
 )
+_AUTHORITY: Final = "certificate-authority"
+_PAIR: Final = ("client-certificate", "client-key")
 _UNDONE: Final = ("proxy-url", "tls-server-name")
 """What a cluster may ask for that is not done: without it another server would be asked."""
 
@@ -46,6 +51,8 @@ class Kubeconfig:
     namespace: str | None
     cluster: Mapping[str, object] = field(repr=False)
     user: Mapping[str, object] = field(repr=False)
+    token: str | None = field(repr=False)
+    """The one that stands in the file."""
 
     @classmethod
     def read(cls, path: Path, context: str | None) -> Kubeconfig:
@@ -68,7 +75,9 @@ class Kubeconfig:
         for way in _UNDONE:
             if way in cluster:
                 raise ValueError(f"its cluster has {way!r}, which rpcguard does not do")
-        return cls(path.parent, str(namespace) if namespace else None, cluster, user)
+        return cls(
+            path.parent, str(namespace) if namespace else None, cluster, user, _token_of(user)
+        )
 
     @property
     def server(self) -> str:
@@ -79,20 +88,16 @@ class Kubeconfig:
         return server.rstrip("/")
 
     @property
-    def token(self) -> str | None:
-        """Give the token that stands in the file."""
-        token = self.user.get("token")
-        if token is None:
-            return None
-        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
-            raise ValueError("its token is no text that a header can have")
-        return token
-
-    @property
     def token_file(self) -> str | None:
         """Give the file that has the token, which comes before one in the kubeconfig."""
         file = self.user.get("tokenFile")
         return None if file is None else str(self.folder / str(file))
+
+    @property
+    def files(self) -> list[str]:
+        """Give the files with certificates and the key that it names."""
+        named = [self.cluster.get(_AUTHORITY), *(self.user.get(name) for name in _PAIR)]
+        return [str(self.folder / str(file)) for file in named if file is not None]
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Make the context of its CA and its client certificate; None without TLS."""
@@ -100,12 +105,11 @@ class Kubeconfig:
             return None
         if self.cluster.get("insecure-skip-tls-verify"):
             raise ValueError("insecure-skip-tls-verify: rpcguard does not call a server unproven")
-        authority = self._content(self.cluster, "certificate-authority")
+        authority = self._content(self.cluster, _AUTHORITY)
         context = ssl.create_default_context(
             cadata=None if authority is None else authority.decode("ascii")
         )
-        certificate = self._content(self.user, "client-certificate")
-        key = self._content(self.user, "client-key")
+        certificate, key = (self._content(self.user, name) for name in _PAIR)
         if (certificate is None) != (key is None):
             raise ValueError("of client-certificate and client-key one is missing")
         if certificate is not None and key is not None:
@@ -121,12 +125,67 @@ class Kubeconfig:
         return None if file is None else (self.folder / str(file)).read_bytes()
 
 
+class KubeconfigFile:
+    """A context of a kubeconfig that is read again once it was renewed.
+
+    Its certificates may last for a day, and its token for an hour. One that cannot be read, as in
+    the middle of a renewal, leaves the last one in use, with a warning.
+    """
+
+    def __init__(self, path: Path, context: str | None) -> None:
+        self._path = path
+        self._context = context
+        self._faults = FaultLog()
+        self._stamp = stamp_of(str(path))
+        self._last = Kubeconfig.read(path, context)
+
+    def current(self) -> Kubeconfig:
+        """Give what stands in the file now."""
+        stamp = stamp_of(str(self._path))
+        if stamp != self._stamp:
+            fault: str | None = None
+            try:
+                self._last = Kubeconfig.read(self._path, self._context)
+            except (OSError, ValueError) as error:
+                fault = f"{error}; the last one stays in use"
+            self._stamp = stamp
+            self._faults.report(f"kubeconfig {self._path}", fault)
+        return self._last
+
+    def token(self) -> str | None:
+        """Give the token that stands in the file now."""
+        return self.current().token
+
+    def stamp(self) -> tuple[FileStamp | None, ...]:
+        """Give what is another value once the file, or one that it names, was renewed."""
+        return tuple(map(stamp_of, [str(self._path), *self.current().files]))
+
+    def context(self) -> ssl.SSLContext:
+        """Load the certificates; raise `RegistryError` where one cannot be used."""
+        try:
+            found = self.current().ssl_context()
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"kubeconfig {self._path}: {error}") from error
+        if found is None:
+            raise RegistryError(f"kubeconfig {self._path}: its cluster has no TLS any more")
+        return found
+
+
 def _show(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     # OpenSSL takes a chain from a file alone; the folder is the user's own, and goes at once.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pair.pem"
         file.write_bytes(certificate + b"\n" + key)
         context.load_cert_chain(file)
+
+
+def _token_of(user: Mapping[str, object]) -> str | None:
+    token = user.get("token")
+    if token is None:
+        return None
+    if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+        raise ValueError("its token is no text that a header can have")
+    return token
 
 
 def _parsed(text: str) -> object:

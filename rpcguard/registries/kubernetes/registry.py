@@ -24,9 +24,9 @@ from rpcguard.registries.kubernetes.endpoint_slices import EndpointSlices, Expir
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 
-    from rpcguard.registries._shared.tls import TLSFiles
+    from rpcguard.registries._shared.tls import TLSSource
 
 _EXAMPLE: Final = "kubernetes://my-namespace?port=http&server=https://10.0.0.1:6443"
 _OPTIONS: Final = ("port", "timeout", *OPTIONS)
@@ -63,8 +63,8 @@ class KubernetesRegistry:
         servers: Sequence[str],
         port: str | None = None,
         token: str | None = None,
-        bearer: str | None = None,
-        tls: TLSFiles | ssl.SSLContext | None = None,
+        bearer: Callable[[], str | None] | None = None,
+        tls: TLSSource | ssl.SSLContext | None = None,
         timeout: float = 10.0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
@@ -184,7 +184,7 @@ class KubernetesRegistry:
             await _pause(begun)  # the server ends a watch now and then; it goes on from there
 
     def _headers(self) -> dict[str, str]:
-        bearer = self._bearer
+        bearer = None if self._bearer is None else self._bearer()
         if self._token is not None:
             try:
                 bearer = Path(self._token).read_text().strip()
