@@ -115,7 +115,6 @@ class AsyncExchange(Exchange):
 
     def __init__(self, library: Library, **options: Any) -> None:
         super().__init__(library, **options)
-        self._library = library
         self._body = library.derive(AsyncBody, "AsyncByteStream")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -249,7 +248,7 @@ class AsyncExchange(Exchange):
             from rpcguard._connections import trio_stream  # only where trio is there, and used
 
             kind, connect = trio_stream.TrioStream, trio_stream.connect
-        return self._library.derive_stream(kind, "AsyncNetworkStream"), connect
+        return self._library.derive_stream(kind, "AsyncNetworkStream", self._core), connect
 
     def _release(self, slot: Slot) -> None:
         self._stack.release(slot, keep=self._keeps(slot.connection))

@@ -49,6 +49,14 @@ class AsyncioStream(SocketStream):
         self._writer: asyncio.Future[None] | None = None
         self.on_stir: Callable[[], object] | None = None
 
+    def raise_those_of(self, core: ModuleType) -> None:
+        """Raise the errors of another core from now on, the one that waits to be raised too."""
+        super().raise_those_of(core)
+        self._alarm.stop()
+        self._alarm = Alarm(self._loop, core.ReadTimeout)
+        if self._error is not None:
+            self._error = core.ReadError(*self._error.args)
+
     def listen(self) -> None:
         """Begin to read; not before the TLS handshake, which reads for itself."""
         if not (self._reading or self._over or self._closed):

@@ -132,7 +132,7 @@ class Children(Generic[ChildT]):
         self._ages: WeakValueDictionary[str, IdleAge] = WeakValueDictionary()
         if node_transport is None:
             # Else the first call would load them, while an event loop waits for it.
-            _ = library.errors
+            library.errors_of(library.core)
             head_parser()
         # What is wrong with the options is to be told now, not at the first call.
         if verify is not True or cert is not None:

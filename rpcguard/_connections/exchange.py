@@ -58,7 +58,8 @@ class Exchange:
     """Requests and responses of httpx on connections of our own, and their errors.
 
     `library` is httpx or httpx2, whose errors are raised. Of the core below it only the errors and
-    the interface of a network stream are used.
+    the interface of a network stream are used, or those of its stand-in; and its requests, which
+    trace hooks see.
     """
 
     _event: ClassVar[type[Waiter]]
@@ -78,7 +79,8 @@ class Exchange:
         clock: Callable[[], float] = lasting,
         idle_age: IdleAge | None = None,
     ) -> None:
-        self._http, self._core, self._errors = library.http, library.core, library.errors
+        self._library, self._http, self._core = library, library.http, library.core
+        self._errors = library.errors_of(self._core)
         self._tls = scheme == "https"
         self._url = {"scheme": scheme.encode(), "host": host.encode(), "port": port}
         self._address = f"{host}:{port}" if uds is None else uds
@@ -148,8 +150,9 @@ class Exchange:
         return block
 
     def _core_request(self, request: httpx.Request) -> Any:
-        url = self._core.URL(**self._url, target=request.url.raw_path)
-        return self._core.Request(
+        core = self._library.load_core()
+        url = core.URL(**self._url, target=request.url.raw_path)
+        return core.Request(
             request.method, url, headers=request.headers.raw, extensions=request.extensions
         )
 
@@ -162,7 +165,7 @@ class Exchange:
             "network_stream": connection.stream,
         }
         if connection.reader.leading is not None:
-            connection.hand_over()
+            connection.hand_over(self._library.load_core())
         elif not connection.sent:
             extensions[EARLY] = True
         elif head.status == _REQUEST_TIMEOUT and connection.used:

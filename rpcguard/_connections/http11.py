@@ -22,6 +22,7 @@ from rpcguard._wire.violations import LocalViolation, RemoteViolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from rpcguard._wire.head import HeadParser, ResponseHead
     from rpcguard._wire.request import HeaderBlock
@@ -208,8 +209,12 @@ class HTTP11Connection:
             raise self.stream.core.WriteTimeout("no time left")
         return timeout
 
-    def hand_over(self) -> None:
-        """Leave the stream to whoever speaks another protocol on it, with what came of that."""
+    def hand_over(self, core: ModuleType) -> None:
+        """Leave the stream to whoever speaks another protocol on it, with what came of that.
+
+        They wait for the errors of httpcore, `core`, whenever they have loaded it.
+        """
+        self.stream.raise_those_of(core)
         self.stream.unread(self.reader.leading or b"")
         self._clamp = None
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._connections import stand_in
 from rpcguard._connections.books import StackClosed
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Library:
     attributes, so that a call looks up no more than it did without it. Thread-safe: what is made on
     first use may be made twice, and is then the same to whoever uses it.
 
-    `http` is the library, `core` the name of the httpcore below it, which is loaded on first use:
-    it takes long. The four errors are rpcguard's own, which derive from the library's.
+    `http` is the library, `core` the name of the httpcore below it. The four errors are rpcguard's
+    own, which derive from the library's.
     """
 
     def __init__(
@@ -49,30 +50,40 @@ class Library:
         self.deadline_exceeded: type[errors.DeadlineExceeded] = deadline_exceeded
         self.transport_closed: type[errors.TransportClosed] = transport_closed
         self._core_name = core
-        self._derived: dict[tuple[type, str], Any] = {}
+        self._derived: dict[tuple[type, type], Any] = {}
+        self._errors: dict[ModuleType, Mapping[type, Callable[[str], Exception]]] = {}
 
-    @functools.cached_property
+    @property
     def core(self) -> ModuleType:
-        """The httpcore below it, of which only errors and the interface of a stream are used."""
-        return import_module(self._core_name)
+        """Where connections made now take their errors and the interface of a stream from.
 
-    @functools.cached_property
-    def errors(self) -> Mapping[type, Callable[[str], Exception]]:
-        """What an error of the core is to a caller."""
-        told = {getattr(self.core, name): getattr(self.http, name) for name in CORE_ERRORS}
-        return {**told, StackClosed: self.http.ConnectError}
+        The httpcore below where it is loaded, else a stand-in: see there.
+        """
+        return self.load_core() if self._core_name in sys.modules else stand_in
+
+    def load_core(self) -> ModuleType:
+        """Give the httpcore below it, for what only that has; the first time takes long."""
+        return import_module(self._core_name)  # waits for whoever is still loading it
+
+    def errors_of(self, core: ModuleType) -> Mapping[type, Callable[[str], Exception]]:
+        """Say what an error of such a core is to a caller."""
+        found = self._errors.get(core)
+        if found is None:
+            told = {getattr(core, name): getattr(self.http, name) for name in CORE_ERRORS}
+            found = self._errors[core] = {**told, StackClosed: self.http.ConnectError}
+        return found
 
     def derive(self, ours: type, theirs: str) -> Any:
         """Give the class that is ours and also the library's of that name."""
-        return self._derive(ours, theirs, self.http)
+        return self._derive(ours, getattr(self.http, theirs))
 
-    def derive_stream(self, ours: type, theirs: str) -> Any:
-        """Give the class that is ours and also a stream of the core, made with that `core`."""
-        return self._derive(ours, theirs, self.core)
+    def derive_stream(self, ours: type, theirs: str, core: ModuleType) -> Any:
+        """Give the class that is ours and also a stream of the core that it is made with."""
+        return self._derive(ours, getattr(core, theirs))
 
-    def _derive(self, ours: type, theirs: str, module: ModuleType) -> Any:
+    def _derive(self, ours: type, theirs: type) -> Any:
         found = self._derived.get((ours, theirs))
         if found is None:
-            made = type(ours.__name__, (ours, getattr(module, theirs)), {})
+            made = type(ours.__name__, (ours, theirs), {})
             found = self._derived.setdefault((ours, theirs), made)
         return found

@@ -28,7 +28,7 @@ _LATER = (BlockingIOError, InterruptedError)
 
 
 class SocketStream:
-    """One open socket; `core` is httpcore or httpcore2, whose errors it raises.
+    """One open socket; `core` is httpcore, httpcore2 or their stand-in, whose errors it raises.
 
     `touched` says whether the system has taken a byte since it was last set to False.
     """
@@ -66,6 +66,10 @@ class SocketStream:
     def closed(self) -> bool:
         """Whether it was closed on this side."""
         return self._closed
+
+    def raise_those_of(self, core: ModuleType) -> None:
+        """Raise the errors of another core from now on."""
+        self.core = core
 
     def ended(self) -> bool:
         """Tell whether there is something to read, which for an idle connection is its end."""

@@ -107,7 +107,7 @@ class SyncExchange(Exchange):
     def __init__(self, library: Library, **options: Any) -> None:
         super().__init__(library, **options)
         self._body = library.derive(SyncBody, "SyncByteStream")
-        self._stream = library.derive_stream(SyncStream, "NetworkStream")
+        self._stream = library.derive_stream(SyncStream, "NetworkStream", self._core)
         self._lock = threading.Lock()
         self._left: deque[Callable[[], None]] = deque()
         self._lookup = Lookup()

@@ -22,7 +22,7 @@ from tests.support.rooms import modules, parsed
 )
 def test_a_stream_raises_the_errors_of_the_core_that_it_is_made_with(library, core):
     """The class that it derives from says nothing of it."""
-    kind = library.derive_stream(SyncStream, "NetworkStream")
+    kind = library.derive_stream(SyncStream, "NetworkStream", library.core)
     assert issubclass(kind, core.NetworkStream)
     near, far = socket.socketpair()
     with far:

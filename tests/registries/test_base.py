@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from importlib.metadata import EntryPoint, PackageNotFoundError
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,13 @@ from rpcguard.registries._shared.documents import json_from_bytes, services_from
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries._shared.nodes import nodes_from_json
 from rpcguard.registries._shared.urls import parse_url
-from rpcguard.registries.base import Registry, WatchableRegistry, registry_from_url
+from rpcguard.registries.base import (
+    GROUP,
+    Registry,
+    WatchableRegistry,
+    entry_of,
+    registry_from_url,
+)
 from rpcguard.registries.file import FileRegistry
 from rpcguard.registries.http import HttpRegistry
 from rpcguard.registries.static import StaticRegistry
@@ -374,6 +381,25 @@ def test_the_built_in_schemes_are_found(url: str, kind: type, watchable: bool) -
     assert isinstance(registry, kind)
     assert isinstance(registry, Registry)
     assert isinstance(registry, WatchableRegistry) is watchable
+
+
+def test_a_built_in_scheme_asks_no_other_package(monkeypatch) -> None:
+    """Proves that a first transport waits for no other package, nor has its scheme taken by one."""
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: pytest.fail("all are asked"))
+    assert isinstance(registry_from_url("static://a:1"), StaticRegistry)
+
+
+def test_a_scheme_of_another_package_is_found(monkeypatch) -> None:
+    """Proves that others are asked for what is not built in, installed or not."""
+    theirs = EntryPoint("other", f"{__name__}:parse_url", GROUP)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [theirs])
+    assert entry_of("other://a:1") is theirs
+
+    def uninstalled(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.distribution", uninstalled)
+    assert entry_of("other://a:1") is theirs
 
 
 @pytest.mark.parametrize(
