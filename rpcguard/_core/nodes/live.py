@@ -125,7 +125,7 @@ class LiveNode(NodeLoad):
         self.clean: int = 0
         self.trial: object | None = None
         self.left: deque[Any] | None = None
-        self.held_back: bool = False
+        self.held_back: str | None = None
         self.unproven: bool = False
         self.probing: bool = False
         self.probed_at: float = now

@@ -86,7 +86,7 @@ class Reactions:
             self._neutral(lease, verdict, seconds, now)
         else:
             live.succeed(seconds, now)
-            if lease.proof or live.level or live.held_back:
+            if lease.proof or live.level or live.held_back is not None:
                 self._recovered(live, now, proof=lease.proof)
 
     def failed(
@@ -300,7 +300,7 @@ class Reactions:
         self.standing.turn(live, happening, now, "a probe succeeded")
 
     def _found_down(self, live: LiveNode, now: float) -> None:
-        held_back = live.health == "well" and live.held_back
+        held_back = live.health == "well" and live.held_back is not None
         if held_back or live.health != "well":
             self._roster.blacklist.condemn(live, now)
         if held_back:
@@ -310,13 +310,13 @@ class Reactions:
     def _patience(self, live: LiveNode, now: float) -> float | None:
         if self._roster.needs_proof(live):
             return PROOF_LIFE / _PROOFS
-        if not self.standing.is_probed(live) and not live.held_back:
+        if not self.standing.is_probed(live) and live.held_back is None:
             return None
         interval, mark = self._policies.ejection.probe_interval, self._roster.marks.get(live)
         if mark is not None and mark.proof and mark.until > now:
             # A fast restart falls between probes that wait longer and longer.
             return min(interval, mark.until - now)
-        return math.inf if self._roster.eligible else interval
+        return math.inf if self._roster.has_hope() else interval
 
     # Membership
 

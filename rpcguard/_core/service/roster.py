@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rpcguard._core.balancing.subset import OUTSIDE, Subsetting
 from rpcguard._core.nodes.live import LiveNode, weight_of
+from rpcguard._core.policies.ejection import CANNOT_CONNECT
 from rpcguard._core.service.blacklist import Blacklist
 from rpcguard._core.service.draws import Draws
 from rpcguard._core.service.marks import OfflineMarks
@@ -241,13 +242,13 @@ class Roster:
     def least_bad(self, leg: Leg, tried: Collection[LiveNode]) -> LiveNode | None:
         """Pick a node that is out: one that leaves but still serves, else the least ejected.
 
-        A node without hope is picked only where nothing is eligible, and so is one that the
-        registry drains: it serves what it has, so it is the last resort before failing. Of two that
-        are as bad it is the one that the call was meant for.
+        A node without hope is picked only where no other has any, and so is one that the registry
+        drains: it serves what it has, so it is the last resort before failing. Of two that are as
+        bad it is the one that the call was meant for.
         """
         best: LiveNode | None = None
         best_rank: tuple[float, ...] = (math.inf,)
-        hopeful = any(stage.eligible for stage in leg.last)
+        hopeful = self.has_hope(leg)
         for live in self.out:
             if not live.node.weight or live in tried:
                 continue
@@ -261,6 +262,18 @@ class Roster:
                 best, best_rank = live, rank
                 self.draws.stage = leg.last[place]
         return best
+
+    def has_hope(self, leg: Leg | None = None) -> bool:
+        """Tell whether a node of a leg, or any, is in use that could be connected to.
+
+        One that only the cap keeps in use counts for nothing: it has refused, and another that a
+        probe found dead may be back by now.
+        """
+        return any(
+            live.in_pool and live.held_back != CANNOT_CONNECT.code
+            for live in self.nodes.values()
+            if leg is None or self.pools.place_in(leg, live) is not None
+        )
 
     def _badness(self, live: LiveNode) -> tuple[float, ...]:
         if live.health == "dead" or live.word == "down":

@@ -287,13 +287,13 @@ class Standing:
 
     def hold_back(self, live: LiveNode, reason: str, code: str) -> None:
         """Note that a node would be out if the cap allowed it, and tell so once."""
-        if not live.held_back:
-            live.held_back = True
+        told, live.held_back = live.held_back is not None, code
+        if not told:
             self.emit("ejected", live, reason, enforced=False, code=code)
 
     def excuse_cap(self, live: LiveNode) -> None:
         """Note that a node is well that the cap has kept in use."""
-        live.held_back = False
+        live.held_back = None
 
     def look_after_probes(self, now: float) -> None:
         """Start the probes again that have been lost, whatever has swallowed them."""

@@ -480,6 +480,31 @@ def test_a_node_that_is_held_back_is_probed_too():
     assert stage.states() == {"a": "ejected", "b": "ejected"}
 
 
+def test_a_dead_node_is_tried_where_the_one_in_use_refuses():
+    """One that only the cap keeps in use is no hope: the other may be back since its last probe."""
+    stage = Stage("a", "b")
+    stage.on("a", REFUSED)
+    stage.probed("a", alive=False)
+    lease = stage.service.pick(repeatable=True)
+    assert lease is not None
+    assert lease.live.node.id == "b"
+    assert stage.service.pick_again((lease.live,)) == "no_other_node"  # it may be well
+    stage.service.settle(lease, REFUSED)
+    assert stage.states() == {"a": "ejected", "b": "available"}
+    again = stage.service.pick_again((lease.live,), free=True)
+    assert not isinstance(again, str)
+    assert again.live.node.id == "a"
+
+
+def test_a_dead_node_is_probed_often_where_the_one_in_use_refuses():
+    """Probes grow rare only while another node could be connected to."""
+    stage = Stage("a", "b")
+    stage.on("a", REFUSED)
+    assert stage.probed("a", alive=False) == math.inf
+    stage.on("b", REFUSED)
+    assert stage.probed("a", alive=False) == EjectionPolicy().probe_interval
+
+
 def test_a_cap_on_nodes_the_registry_keeps_out_leaves_some_in():
     """Nodes that are down or drained are no part of the list of which half may be ejected."""
     stage = Stage(*ids(4), *nodes("x", "y", "z", status="down"), *nodes("w", status="draining"))
