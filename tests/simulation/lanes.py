@@ -83,7 +83,7 @@ class Ways:
             for group in way.groups:
                 if any(rank(live) < 0 for live in _weighty(_but(group, tried))):
                     return _but(group, tried)
-            hopeful = any(live.in_pool for one in way.last for live in one)
+            hopeful = any(self.standing.is_hope(live) for one in way.last for live in one)
             for dead in (False, True):
                 for one in way.last:
                     able = _weighty(_but(one, tried))
@@ -103,7 +103,7 @@ class Ways:
         for way in self.of(flight, again=bool(flight.leases)):
             inside = [live for one in (*way.groups, *way.last) for live in one]
             able = _weighty(inside)
-            if any(live.in_pool for live in inside):
+            if any(self.standing.is_hope(live) for live in inside):
                 able = [live for live in able if self.standing.rank(live) < RANK_DRAINED]
             found += [live for live in able if live not in tried and live not in found]
         return found

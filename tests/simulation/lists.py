@@ -206,7 +206,7 @@ class Lists(Standing):
             self._shadows[live] = replace(
                 was,
                 streak=0,
-                denied=False,
+                denied="",
                 odd_run=0,
                 held=(None, None),
                 was_down=False,

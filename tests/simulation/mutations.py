@@ -99,6 +99,12 @@ MUTATIONS = [
         "draws.pick(leg, now, ()) if tried else",
     ),
     Mutation(
+        "a node that refuses and only the cap keeps in use is no hope",
+        "_core.service.roster",
+        "live.in_pool and live.held_back != CANNOT_CONNECT.code",
+        "live.in_pool",
+    ),
+    Mutation(
         "a retry is paid from the budget",
         "_core.service.service",
         "if not free:\n            lease.paid_at = self._budget.withdraw(now)",

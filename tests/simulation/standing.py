@@ -37,12 +37,13 @@ def demand(holds: object, what: str, *about: object) -> None:
 class Shadow:
     """Hold what is truly known of a node: failures and good answers in a row, and a held-back trip.
 
-    `held` says whether it had an ejection and a mark when it was last looked at.
+    `denied` is the blame for which a trip was held back. `held` says whether it had an ejection and
+    a mark when it was last looked at.
     """
 
     streak: int = 0
     clean: int = 0
-    denied: bool = False
+    denied: str = ""
     unproven: bool = False
     odd: int = 0
     odd_run: int = 0
@@ -74,7 +75,7 @@ class Shadow:
         elif failed:
             self.streak, self.clean = self.streak + 1, 0
         elif good:
-            self.streak, self.clean, self.denied = 0, self.clean + 1, False
+            self.streak, self.clean, self.denied = 0, self.clean + 1, ""
         if failed or (good and self.recent):
             self.recent.append((now, failed))
 
@@ -115,7 +116,8 @@ class Standing:
             self._heard.add((event.kind, event.node))
         if event.kind == "restored" and live is not None:
             shadow = self._shadows[live]
-            shadow.denied &= "expired" in event.reason or "nodes" in event.reason
+            if "expired" not in event.reason and "nodes" not in event.reason:
+                shadow.denied = ""
             if "together" not in event.reason and "several" not in event.reason:
                 self._warm[live] = now
         if event.kind == "frozen":
@@ -379,7 +381,7 @@ class Standing:
     def _judge_held_back(
         self, live: LiveNode, judged: set[LiveNode], dead: int, serving: int, fate: Fate
     ) -> None:
-        self._shadows[live].denied = True
+        self._shadows[live].denied = fate.blame
         if fate.blame == "connect":
             demand(live.probing == self.policies.probes, "nobody probes a node that refuses")
             return
@@ -397,6 +399,10 @@ class Standing:
     def _is_connect(self, live: LiveNode) -> bool:
         ejection = self.blacklist.get(live)
         return ejection is not None and ejection.connect
+
+    def is_hope(self, live: LiveNode) -> bool:
+        """Tell whether a node is in use, and not by the cap alone although it refuses."""
+        return live.in_pool and self._shadows[live].denied != "connect"
 
     @contextmanager
     def probing(self, live: LiveNode, *, alive: bool | None) -> Iterator[None]:
@@ -416,7 +422,7 @@ class Standing:
         demand(alive or not missing, "a doubted node stays that a probe finds down")
         if alive:
             self._shadows[live].unproven |= connect or restart or unseen
-            self._shadows[live].denied, self._shadows[live].well_at = False, self.world.now
+            self._shadows[live].denied, self._shadows[live].well_at = "", self.world.now
             if missing:
                 self._shadows[live].heard_at = self.world.now
             demand(not self._is_connect(live), "a node that takes connections stays ejected")
