@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rpcguard.errors import InvalidRegistryURL
@@ -122,8 +123,8 @@ def entry_of(url: str, *, also: Iterable[str] = ()) -> EntryPoint:
     understands itself, to be named among the known ones.
     """
     scheme, separator, _ = url.partition("://")
-    if not separator or not SCHEME.fullmatch(scheme):  # else maybe credentials: not shown
-        raise InvalidRegistryURL(f"the registry URL has no scheme; a right one looks like {RIGHT}")
+    if not separator or not SCHEME.fullmatch(scheme):
+        raise _no_scheme(url)
     entry = _offered(own=True).get(scheme.lower())
     if entry is None:
         offered = _offered(own=False)
@@ -145,6 +146,18 @@ def _offered(*, own: bool) -> dict[str, EntryPoint]:
     except PackageNotFoundError:  # it runs from a checkout that is not installed
         return {}
     return {entry.name: entry for entry in found.select(group=GROUP)}
+
+
+def _no_scheme(url: str) -> InvalidRegistryURL:
+    scheme, colon, rest = url.partition(":")
+    if colon and rest and scheme.lower() == "file":
+        meant = Path(rest).absolute().as_uri()
+        return InvalidRegistryURL(f"the registry URL lacks slashes; did you mean {meant}?")
+    if colon and scheme.lower() in _offered(own=False):
+        told = f"lacks slashes; a right one begins with {scheme.lower()}://"
+    else:  # what stands there may be credentials, which are not shown
+        told = f"has no scheme; a right one looks like {RIGHT}"
+    return InvalidRegistryURL(f"the registry URL {told}")
 
 
 def _unknown_scheme(scheme: str, offered: list[str]) -> InvalidRegistryURL:

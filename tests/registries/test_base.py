@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from importlib.metadata import EntryPoint, PackageNotFoundError
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -406,6 +407,10 @@ def test_a_scheme_of_another_package_is_found(monkeypatch) -> None:
     ("url", "complaint"),
     [
         ("nothing", "has no scheme; a right one looks like static://"),
+        ("file:/etc/x.json", "lacks slashes; did you mean file:///etc/x.json"),
+        ("file:x.json", f"lacks slashes; did you mean {Path('x.json').absolute().as_uri()}"),
+        ("consul:joe:s3cret@h", "lacks slashes; a right one begins with consul://$"),
+        ("joe:s3cret@h", "has no scheme; a right one looks like static://10.0.0.1:8080$"),
         ("gopher://a:1", "'gopher'; known are: .*file.*static.*; a right one looks like static://"),
         ("eureka://a:1", "'eureka'; .*; did you mean eureka[+]http://[?]$"),
         ("Zookeper://a:1", "'Zookeper'; .*; did you mean zookeeper://[?]$"),

@@ -130,7 +130,7 @@ class Call:
     def break_off(self, lease: Lease, error: Exception) -> None:
         """Take in a failure that came while the user read the body of the answer."""
         self._break_off(lease, error)
-        error.add_note(note_of(self._service.name, self.attempts))
+        error.add_note(note_of(self._service.name, self.attempts, error))
 
     def begin_direct(self) -> tuple[dict[str, Any], bool]:
         """Give the timeouts of a request that goes where its URL says, and if it may go again."""
@@ -168,7 +168,7 @@ class Call:
         if plan.hop is not None and self._in_vain:
             plan.hop.tried = True  # a call beside it that went well does not make up for it
         if done.error is not None:
-            done.error.add_note(note_of(self._service.name, self.attempts))
+            done.error.add_note(note_of(self._service.name, self.attempts, done.error))
             raise done.error
         self._sent.handed_out = True
         self.hand_out()

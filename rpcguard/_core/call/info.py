@@ -60,10 +60,24 @@ def call_info(response: Extended) -> CallInfo | None:
     return found if isinstance(found, CallInfo) else None
 
 
-def note_of(service: str, attempts: Iterable[Attempt]) -> str:
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "in plain before the TLS handshake")
+"""How OpenSSL, by its version, and the connections say that bytes which came are no TLS."""
+
+
+def note_of(service: str, attempts: Iterable[Attempt], error: Exception) -> str:
     """Tell the attempts of a call in one line, for whoever reads its error."""
     told = "; ".join(
         f"attempt {number} on {one.node.id}: {one.outcome} after {one.duration:.3f} s"
         for number, one in enumerate(attempts, 1)
     )
+    if _met_no_tls(error):
+        told += f"; a node that speaks plain HTTP is called by http://{service}"
     return f"rpcguard: service {service}: {told}"
+
+
+def _met_no_tls(error: BaseException | None) -> bool:
+    while error is not None:  # httpcore on trio says it in a cause alone
+        if any(sign in str(error) for sign in _NO_TLS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -9,7 +9,7 @@ import pytest
 import rpcguard
 from rpcguard import Node
 from rpcguard.registries.static import StaticRegistry
-from tests.support.calls import BOTH_CHILDREN, each, listed, registry
+from tests.support.calls import BOTH_CHILDREN, Peer, each, listed, registry
 from tests.support.library import http
 
 pytestmark = each(BOTH_CHILDREN)
@@ -38,6 +38,21 @@ async def test_a_wrong_certificate_is_refused(names, make_node, make_caller, cer
     assert wrong.seen == []
     assert caller.view(wrong).state == "ejected"
     assert caller.view(wrong).reason == "TLS handshake failed"
+
+
+async def test_https_to_a_plain_node_names_the_right_url(make_node, make_caller, trusting):
+    """OpenSSL speaks of a wrong version number; the note says what that means."""
+
+    def plain(peer: Peer) -> None:
+        peer.recv()  # the ClientHello, which is no request
+        peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        peer.until_gone()
+
+    caller = make_caller(make_node(plain), verify=trusting, client=HTTPS)
+    with pytest.raises(http.ConnectError) as caught:
+        await caller.call()
+    (note,) = caught.value.__notes__
+    assert note.endswith("; a node that speaks plain HTTP is called by http://orders")
 
 
 async def test_an_unknown_authority_is_refused(make_node, make_caller, certified):
