@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
+import re
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+ENVIRONMENT = "RPCGUARD_REGISTRY"
+_URL = re.compile(r"[\w+.-]+:(?!\d+$)", re.ASCII)
+"""How a URL begins, its slashes forgotten or not, and no service does: at most it has a port."""
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 """Exit statuses as shells and argparse have them; 130 is 128 + SIGINT."""
 
@@ -59,6 +64,43 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_registry(
+    parser: argparse.ArgumentParser, about: str = "of a registry, such as consul://127.0.0.1:8500"
+) -> argparse.Action:
+    """Add URL and SERVICE, both of which may be left out: `read_registry` says which was meant."""
+    told = f"{about} (default: {ENVIRONMENT})"
+    url = parser.add_argument("registry", metavar="URL", nargs="?", help=told)
+    name = "the logical name of the service"
+    parser.add_argument("service", metavar="SERVICE", nargs="?", help=name)
+    return url
+
+
+def read_registry(options: argparse.Namespace, *, needs_service: bool = True) -> None:
+    """Settle URL and SERVICE: without a URL the environment names the registry.
+
+    Or the configuration file that the environment names. Raises `CommandError` where one is
+    missing.
+    """
+    if options.service is None and options.registry and not _URL.match(options.registry):
+        options.registry, options.service = None, options.registry
+    if needs_service and not options.service:
+        raise CommandError("name a service: URL SERVICE", status=USAGE)
+    with told_in_one_line():
+        from rpcguard._transport.given import given_registry
+
+        options.registry = str(given_registry(options.registry or _configured()))
+
+
+def _configured() -> str | None:
+    if os.environ.get(ENVIRONMENT):
+        return None  # which goes before the file
+    from rpcguard._config.settings import found_file
+
+    file = found_file(None, dict)
+    registry: str | None = None if file is None else file.read().options.get("registry")
+    return registry
 
 
 def seconds(text: str) -> float:

@@ -260,7 +260,7 @@ def _cells(view: NodeView) -> Iterator[str]:
     yield f'<td class="weight">{weight}</td>'
     calls = view.successes + view.failures
     yield f'<td class="number">{view.in_flight}</td>'
-    yield f'<td class="number">{_span(view.load)}</td>'
+    yield f'<td class="number">{_span(view.load) if calls else "-"}</td>'
     yield f'<td class="number">{calls}</td>'
     yield f'<td class="number">{f"{view.successes / calls:.1%}" if calls else ""}</td>'
     yield from (f'<td class="number">{_span(seconds)}</td>' for seconds in (view.p50, view.p99))

@@ -15,7 +15,6 @@ MOST_LINES = 350
 MOST_OF_FUNCTION = 30
 """Lines of what a function does: what fits on a screen, with its docstring above."""
 LONG = {
-    "_commands/nodes/command.py:add_to": (34, "one statement per argument of the command line"),
     "_commands/switch.py:add_to": (32, "the same for two commands"),
     "_core/balancing/least_requests.py:_better": (32, "the hot path, where a call costs"),
     "_core/call/call.py:_attempt": (34, "one generator, whose steps are read in their order"),

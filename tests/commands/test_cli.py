@@ -433,3 +433,51 @@ def test_a_closed_or_full_output_is_no_crash():
     full = subprocess.run(f"{command} >/dev/full", shell=True, capture_output=True, timeout=50)
     assert full.returncode == 1
     assert full.stderr == b"rpcguard: [Errno 28] No space left on device\n"
+
+
+REGISTRY = "RPCGUARD_REGISTRY"
+LISTED = "static:///orders=127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nodes", "orders"),
+        ("nodes", "", "orders"),
+        ("routes", "orders"),
+        ("plan-release", "orders", "--fast", "--load", "0.1"),
+        ("check", "orders", "--timeout", "5"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+@pytest.mark.parametrize("named", ["environment", "file"])
+def test_each_command_reads_the_environment(capsys, monkeypatch, tmp_path, arguments, named):
+    """Who has set the registry once need not type it: one argument without a scheme is a name."""
+    if named == "file":
+        (tmp_path / "rpcguard.toml").write_text(f'registry = "{LISTED}"\n')
+        monkeypatch.setenv("RPCGUARD_CONFIG", str(tmp_path / "rpcguard.toml"))
+        monkeypatch.delenv(REGISTRY, raising=False)
+    else:
+        monkeypatch.setenv(REGISTRY, LISTED)
+    cli.main(list(arguments))
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "127.0.0.1:9" in said.out or "1 node" in said.out
+
+
+@pytest.mark.parametrize("command", ["nodes", "routes", "plan-release", "check"])
+def test_a_registry_that_nobody_names_is_told(capsys, monkeypatch, command):
+    """In one line that names both ways."""
+    monkeypatch.delenv(REGISTRY, raising=False)
+    assert cli.main([command, "orders"]) == 2
+    assert "pass a URL" in capsys.readouterr().err
+    assert cli.main([command, "file:x.json", "orders"]) == 2
+    assert "did you mean file:///" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["routes", "check"])
+def test_a_service_that_nobody_names_is_told(capsys, monkeypatch, command):
+    """Also where the registry is known."""
+    monkeypatch.setenv(REGISTRY, LISTED)
+    assert cli.main([command]) == 2
+    assert capsys.readouterr().err == "rpcguard: name a service: URL SERVICE\n"

@@ -16,6 +16,7 @@ from rpcguard._core.service.picker import HEDGE
 from rpcguard._core.service.records import PickRecord
 from rpcguard._status.app import asgi_status
 from tests.support.browser import browser
+from tests.support.calls import settle
 from tests.support.library import http
 from tests.support.telemetry import OFFLINE, InOrder
 from tests.support.uvicorn_server import UvicornServer
@@ -399,3 +400,14 @@ def test_a_browser_shows_it(served, tmp_path):
         "offline",
         "draining",
     ]
+
+
+async def test_a_load_that_was_never_measured_is_not_shown(calling, provider):
+    """What a balancer assumes of a node that nobody has called yet looks like any other."""
+    async with calling(provider()) as caller, viewing(caller.transport) as viewer:
+        await settle(caller.transport.wait_ready("orders", timeout=20.0))
+        _, row = Cells((await viewer.get("/")).text).rows
+        assert row[5] == "-"
+        await caller.get()
+        heads, row, *_ = Cells((await viewer.get("/")).text).rows
+        assert (heads[5], row[5].endswith(" ms")) == ("load", True)

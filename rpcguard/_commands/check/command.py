@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from rpcguard._commands.base import (
     FAILED,
     add_command,
+    add_registry,
     check_path,
+    read_registry,
     seconds,
     statuses,
     told_in_one_line,
@@ -42,9 +44,8 @@ def add_to(commands: Commands) -> None:
         ),
         epilog=_EPILOG,
     )
+    add_registry(parser)
     add = parser.add_argument
-    add("registry", metavar="URL", help="of a registry, such as consul://127.0.0.1:8500")
-    add("service", metavar="SERVICE", help="the logical name of the service")
     add("--path", default="/", help="what each node is asked for by GET (/)")
     add("--https", action="store_true", help="call nodes by https where the list does not say")
     add("--timeout", type=seconds, default=5.0, metavar="S", help="seconds for each node (5)")
@@ -55,6 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.check.run import Questions, run_check
 
     check_path("--path", options.path)
+    read_registry(options)
     wanted = Questions(options.path, "https" if options.https else "http", options.timeout)
     with told_in_one_line():
         well = run_check(options.registry, options.service, wanted, as_json=options.json)

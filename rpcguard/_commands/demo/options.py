@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SERVICE = "orders"
 POST_SHARE = 0.2
 """One call in five may not be repeated, as in a service that mostly reads."""
+PICTURES = (".html", ".svg")
+"""What a picture of a run can be: a page, or the drawing alone."""
 TIMEOUT = 2.0
 """Seconds. Longer than any good answer by far, and short enough that a frozen node's victims
 show."""
@@ -62,6 +64,9 @@ class DemoOptions:
         _within("rate", self.rate, 1, 1000)
         _within("providers", self.providers, 1 if self.plan else 3, 20)
         # Better now than after the whole run.
+        if self.report is not None and self.report.suffix.lower() not in PICTURES:
+            kinds = " or ".join(PICTURES)
+            raise ValueError(f"report must be a file {kinds}, not {self.report.name!r}")
         if self.report is not None and not _is_writable(self.report):
             raise ValueError(f"report must be a file that can be written, not {str(self.report)!r}")
 

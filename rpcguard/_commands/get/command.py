@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rpcguard._commands.base import (
+    ENVIRONMENT,
     USAGE,
     CommandError,
     add_command,
@@ -42,7 +43,7 @@ def add_to(commands: Commands) -> None:
     )
     add = parser.add_argument
     add("url", metavar="URL", help="such as http://orders/v1/orders/7")
-    add("--registry", metavar="URL", help="of the registry (default: RPCGUARD_REGISTRY)")
+    add("--registry", metavar="URL", help=f"of the registry (default: {ENVIRONMENT})")
     add("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be repeated")
     add("--timeout", type=seconds, default=5.0, metavar="S", help="seconds for each step (5)")
 

@@ -9,7 +9,9 @@ from rpcguard._commands.base import (
     USAGE,
     CommandError,
     add_command,
+    add_registry,
     check_path,
+    read_registry,
     seconds,
     statuses,
     told_in_one_line,
@@ -48,24 +50,18 @@ def add_to(commands: Commands) -> None:
         help="print the live list of a service, or watch it",
         description=(
             "Print the live list of a service: as its registry gives it to a caller that makes no\n"
-            "calls, or as a running program sees it that shows its rpcguard.asgi_status."
+            "calls, or as a running program sees it that shows its rpcguard.asgi_status.\n"
+            "Without SERVICE the names of all are listed."
         ),
         epilog=_EPILOG,
     )
-    add = parser.add_argument
-    url = add(
-        "registry",
-        metavar="URL",
-        help="of a registry, such as consul://127.0.0.1:8500, or of a program's status page: "
+    url = add_registry(
+        parser,
+        "of a registry, such as consul://127.0.0.1:8500, or of a program's status page: "
         "status+http://127.0.0.1:8000/-/rpcguard/status",
     )
     url.completer = url_starts  # type: ignore[attr-defined]
-    add(
-        "service",
-        metavar="SERVICE",
-        nargs="?",
-        help="the logical name of the service; without one the names of all are listed",
-    )
+    add = parser.add_argument
     add("--watch", action="store_true", help="go on and show every change, until Ctrl-C")
     add("--json", action="store_true", help="a JSON array; with --watch one line per change")
     add(
@@ -100,6 +96,7 @@ def _add_readiness(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.nodes.run import run_nodes
 
+    read_registry(options, needs_service=False)
     if options.service is None:
         return _list(options)
     if options.call is not None:

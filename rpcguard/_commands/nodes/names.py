@@ -10,7 +10,6 @@ import httpx
 
 from rpcguard._commands.nodes.sources import PAGES, READY_TIMEOUT, STATUS, StatusPage
 from rpcguard._text import plain
-from rpcguard._transport.given import given_registry
 from rpcguard.errors import RegistryError
 from rpcguard.registries.base import ListingRegistry, entry_of, registry_from_url
 
@@ -32,9 +31,8 @@ async def service_names(url: str) -> Collection[str]:
     if url.startswith(STATUS):
         async with httpx.AsyncClient() as client:
             return await StatusPage(client, url, "").services()
-    if url:
-        entry_of(url, also=PAGES)
-    registry = registry_from_url(str(given_registry(url)))
+    entry_of(url, also=PAGES)
+    registry = registry_from_url(url)
     if not isinstance(registry, ListingRegistry):
         scheme = url.partition("://")[0]
         raise RegistryError(f"{scheme}:// cannot list its services; give the name of one")

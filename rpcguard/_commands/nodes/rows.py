@@ -31,7 +31,7 @@ class Row:
     weight: float
     effective_weight: float
     in_flight: int
-    load: float
+    load: float | None
     successes: int
     failures: int
     p50: float | None
@@ -45,8 +45,9 @@ class Row:
     def of(cls, view: dict[str, Any]) -> Row:
         """Read a view as `NodeView.as_dict` gives it.
 
-        What a program with an older rpcguard does not tell is left open, and what would draw on
-        a terminal is a question mark. Raises `KeyError` or `TypeError` for what is no view.
+        What a program with an older rpcguard does not tell is left open, so is a load that nobody
+        has measured yet, and what would draw on a terminal is a question mark. Raises `KeyError`
+        or `TypeError` for what is no view.
         """
         node = view["node"]
         return cls(
@@ -58,7 +59,7 @@ class Row:
             weight=view["weight"],
             effective_weight=view["effective_weight"],
             in_flight=view["in_flight"],
-            load=view["load"],
+            load=view["load"] if view["successes"] or view["failures"] else None,
             successes=view["successes"],
             failures=view["failures"],
             p50=view.get("p50"),

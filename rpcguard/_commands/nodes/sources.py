@@ -69,8 +69,7 @@ async def source(url: str, service: str, *, call: str | None = None) -> AsyncIte
         if url.startswith(STATUS):
             yield StatusPage(await stack.enter_async_context(httpx.AsyncClient()), url, service)
             return
-        if url:  # else the environment names one, or the transport says that there is none
-            entry_of(url, also=PAGES)
+        entry_of(url, also=PAGES)
         transport = AsyncTransport(url, balancer=RoundRobin, retry=RetryPolicy(attempts=1))
         await stack.enter_async_context(transport)
         own = OwnList(transport, service.lower())

@@ -11,6 +11,8 @@ from rpcguard._commands.base import (
     USAGE,
     CommandError,
     add_command,
+    add_registry,
+    read_registry,
     seconds,
     statuses,
     told_in_one_line,
@@ -53,8 +55,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_fleet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("registry", metavar="URL", nargs="?", help="of a registry or status page")
-    parser.add_argument("service", metavar="SERVICE", nargs="?", help="the service to release")
+    add_registry(parser, "of a registry or status page")
     add = parser.add_argument_group("the fleet").add_argument
     add("--nodes", type=int, metavar="N", help="so many equal nodes, instead of URL SERVICE")
     add("--load", type=float, metavar="SHARE", help="utilisation of the fleet, such as 0.6")
@@ -127,10 +128,12 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.report is not None and options.report.suffix != ".html":
         raise CommandError(f"--report writes .html, not {options.report.name!r}", status=USAGE)
-    by_list = options.service is not None
-    if by_list == (options.nodes is not None) or by_list != (options.registry is not None):
+    by_list = options.registry is not None or options.service is not None
+    if by_list == (options.nodes is not None):
         raise CommandError("give URL and SERVICE, or --nodes N", status=USAGE)
-    if options.nodes is not None and not 1 <= options.nodes <= _MOST_NODES:
+    if by_list:
+        read_registry(options)
+    elif not 1 <= options.nodes <= _MOST_NODES:
         raise CommandError(f"--nodes must be 1 to {_MOST_NODES}, not {options.nodes}", status=USAGE)
     try:
         with told_in_one_line():

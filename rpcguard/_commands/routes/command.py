@@ -8,8 +8,10 @@ from rpcguard._commands.base import (
     USAGE,
     CommandError,
     add_command,
+    add_registry,
     header,
     one_line,
+    read_registry,
     statuses,
     told_in_one_line,
 )
@@ -43,9 +45,8 @@ def add_to(commands: Commands) -> None:
         ),
         epilog=_EPILOG,
     )
+    add_registry(parser)
     add = parser.add_argument
-    add("registry", metavar="URL", help="of a registry, such as consul://127.0.0.1:8500")
-    add("service", metavar="SERVICE", help="the logical name of the service")
     add("--rules", metavar="FILE", help="JSON or TOML, as a path or a URL")
     add("--method", default="GET", help="of the call (GET)")
     add("--path", default="/", help="of the call, with its query (/)")
@@ -59,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     from rpcguard._commands.routes.run import Wanted, show_routes
     from rpcguard._core.routing.marks import first_mark
 
+    read_registry(options)
     headers = dict(header(text) for text in options.header)
     mark = first_mark([("--lane", options.lane)])
     if mark.malformed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rpcguard._commands.demo import options
@@ -58,7 +60,15 @@ def test_the_providers_logs_tell_what_ran_twice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seconds": 4}, {"rate": 0}, {"providers": 21}, {"rate": float("inf")}]
+    "wrong",
+    [
+        {"seconds": 4},
+        {"rate": 0},
+        {"providers": 21},
+        {"rate": float("inf")},
+        {"report": Path("picture.png")},
+        {"report": Path("picture")},
+    ],
 )
 def test_wrong_options_are_named(wrong):
     """Each option says what it takes, before anything is started."""

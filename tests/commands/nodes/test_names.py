@@ -21,10 +21,12 @@ def told(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_names_in_order(capsys, monkeypatch):
-    """A line each, or JSON; an empty URL is that of the environment."""
+    """A line each, or JSON; without a URL, or with an empty one, it is that of the environment."""
     url = "static:///orders=10.0.0.1:80;Billing=10.0.0.2:80"
     assert told(capsys, url) == (0, "billing\norders\n", "")
     assert told(capsys, url, "--json") == (0, '["billing", "orders"]\n', "")
+    monkeypatch.setenv("RPCGUARD_REGISTRY", url)
+    assert told(capsys, "") == told(capsys) == (0, "billing\norders\n", "")
 
 
 def test_a_document(capsys, tmp_path):

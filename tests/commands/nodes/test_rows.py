@@ -94,3 +94,10 @@ def test_states_are_counted_the_best_first():
     """The head of the list in words."""
     rows = [row("a"), row("b", "ejected"), row("c"), row("d", "warming")]
     assert tally(rows) == "2 available, 1 warming, 1 ejected"
+
+
+def test_a_load_that_was_never_measured_is_none():
+    """What a balancer assumes of a node before its first answer is not shown as if it were seen."""
+    assert row(load=0.001).load is None
+    assert row(load=0.001, failures=1).load == 0.001
+    assert row(load=0.001, successes=1).load == 0.001
