@@ -83,6 +83,7 @@ class SyncStream(SocketStream):
 
     def cut(self) -> None:
         """End the connection under a thread that reads or writes, which wakes up."""
+        self._closed = True  # before they wake up: it is not the peer that has ended it
         with contextlib.suppress(OSError):  # it ended by itself
             self._socket.shutdown(socket.SHUT_RDWR)
 
