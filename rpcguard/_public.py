@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Final, TypeVar
+from dataclasses import fields, is_dataclass
+from typing import Any, Final, TypeVar, get_type_hints
 
 PublicT = TypeVar("PublicT")
 
@@ -68,8 +69,20 @@ def adopt(home: str, public: PublicT) -> PublicT:
 
     Pickles, reprs and tracebacks then name a path that never moves, not the file of today.
     """
+    if is_dataclass(public) and public.__module__ != home:
+        _resolve(public)
     public.__module__ = home
     return public
+
+
+def _resolve(public: Any) -> None:
+    # What its annotations say has a meaning where they were written alone, and whoever reads them
+    # later, pydantic for one, looks into the module that it says to be of.
+    meant = get_type_hints(public)
+    for name in public.__annotations__:
+        public.__annotations__[name] = meant[name]
+    for field in fields(public):
+        field.type = public.__annotations__.get(field.name, field.type)
 
 
 def adopt_loaded() -> dict[str, object]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rpcguard._core.nodes.node import Node
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from rpcguard._core.nodes.node import Node
 
 
 @dataclass(frozen=True, slots=True)

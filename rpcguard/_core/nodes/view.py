@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rpcguard._core.nodes.node import Node, State
 from rpcguard._text import plain, quantile
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 def as_html(fields: Mapping[str, object]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from os import PathLike
-from typing import TYPE_CHECKING, Final, cast
+from pathlib import Path
+from typing import Final, cast
 
 from rpcguard._checks import (
     is_amount,
@@ -16,9 +17,6 @@ from rpcguard._checks import (
     require_positive,
     require_shares,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _IPV4_IN_IPV6: Final = IPv6Network("::ffff:0:0/96")
 Network = IPv4Network | IPv6Network

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from rpcguard._checks import require
+from rpcguard._core.balancing.base import Balancer
+from rpcguard._core.policies.affinity import Affinity
 from rpcguard._core.policies.bundle import OPTIONS, Policies, policy_of
+from rpcguard._core.policies.deadline import DeadlinePolicy
+from rpcguard._core.policies.ejection import EjectionPolicy
+from rpcguard._core.policies.hedging import Hedge
+from rpcguard._core.policies.offline import OfflinePolicy
+from rpcguard._core.policies.overload import OverloadPolicy
+from rpcguard._core.policies.retry import RetryPolicy
+from rpcguard._core.policies.slow_start import SlowStart
+from rpcguard._core.policies.subset import Subset
 from rpcguard._core.policies.zone import ZonePolicy
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rpcguard._core.balancing.base import Balancer
-    from rpcguard._core.policies.affinity import Affinity
-    from rpcguard._core.policies.deadline import DeadlinePolicy
-    from rpcguard._core.policies.ejection import EjectionPolicy
-    from rpcguard._core.policies.hedging import Hedge
-    from rpcguard._core.policies.offline import OfflinePolicy
-    from rpcguard._core.policies.overload import OverloadPolicy
-    from rpcguard._core.policies.retry import RetryPolicy
-    from rpcguard._core.policies.slow_start import SlowStart
-    from rpcguard._core.policies.subset import Subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
