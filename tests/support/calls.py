@@ -379,6 +379,18 @@ async def soon(check, what: str, patience: float = PATIENCE) -> None:
         await anyio.sleep(0.002)
 
 
+async def unhurried(scenario, seconds: float) -> None:
+    """Run a scenario that ends by a short timeout, and in which others have to be done before.
+
+    It gives False where they were not, since the machine was busy for as long; then it is run
+    again with ten times as much, and with a hundred times.
+    """
+    for times in (1, 10, 100):
+        if await scenario(seconds * times):
+            return
+    pytest.fail(f"{seconds * times} s were not enough")
+
+
 def echo(peer: Peer) -> None:
     """Answer each request with its own path."""
     while (seen := peer.request()) is not None:
