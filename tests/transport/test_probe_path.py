@@ -63,7 +63,7 @@ async def test_a_probe_asks_as_a_call_would(make_node, make_caller, revive):
 
 
 @pytest.mark.parametrize(
-    ("registry", "name"), [("hosts://", "[::1]:{port}"), ("static://[::1]:{port}", "::1")]
+    ("registry", "name"), [("hosts://", "[::1]:{port}"), ("static:///::1=[::1]:{port}", "::1")]
 )
 def test_a_service_may_be_an_address(registry, name):
     """One of IPv6 has to stand in brackets, also where its node is asked whether it is back."""
@@ -118,7 +118,7 @@ class Application:
 
 @pytest.mark.parametrize(("path", "slow"), [("/", 0), (None, 1)])
 def test_an_application_that_listens_long_before_it_answers_costs_no_post(make_node, path, slow):
-    """Killed and started again, it is imported for 6 s: a GET may wait for it, and no POST does.
+    """Killed and started again, it is imported for 8 s: a GET may wait for it, and no POST does.
 
     A probe that only connects lets one call find that out; one that asks lets none.
     """
@@ -129,13 +129,13 @@ def test_an_application_that_listens_long_before_it_answers_costs_no_post(make_n
         ejection=EjectionPolicy(probe_path=path, jitter=0),
     )
     waited = []
-    with http.Client(transport=transport, base_url="http://orders", timeout=1.0) as client:
+    with http.Client(transport=transport, base_url="http://orders", timeout=2.0) as client:
         for _ in range(4):
             client.get("/")
         application.kill()
-        for _ in range(4):
+        while all(view.state != "ejected" for view in transport.nodes("orders")):
             client.get("/")
-        application.start(6)
+        application.start(8)
         while True:
             for method in ("POST", "GET"):
                 answer = client.request(method, "/")
