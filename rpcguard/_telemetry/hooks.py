@@ -50,27 +50,36 @@ class Hooks:
 
     def tell(self, hook: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call a hook; after the one that this has interrupted, where there is one."""
-        if self._here.busy:
+        here = self._here
+        if here.busy:
             self._late.append(functools.partial(hook, *args, **kwargs))
             return
         try:
-            self._here.busy = True
-            self._call(hook, *args, **kwargs)
+            here.busy = True
+            try:
+                hook(*args, **kwargs)
+            except Exception:  # the call of the user has no part in it
+                self._warn()
             while self._late:
-                self._call(self._late.popleft())
-        except IndexError:  # another thread was quicker
-            pass
+                self._catch_up()
         finally:
-            self._here.busy = False
+            here.busy = False
 
-    def _call(self, hook: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _catch_up(self) -> None:
         try:
-            hook(*args, **kwargs)
-        except Exception:  # the call of the user has no part in it
-            now = self._clock()
-            if now >= self._warn_again:
-                self._warn_again = now + _WARN_EVERY
-                logger.warning("telemetry failed, and the call went on", exc_info=True)
+            hook = self._late.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        try:
+            hook()
+        except Exception:
+            self._warn()
+
+    def _warn(self) -> None:
+        now = self._clock()
+        if now >= self._warn_again:
+            self._warn_again = now + _WARN_EVERY
+            logger.warning("telemetry failed, and the call went on", exc_info=True)
 
 
 hooks: Final = Hooks()

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from rpcguard._core.call.timeouts import Timeouts
 from rpcguard._telemetry.bodies import ObservedBody
-from rpcguard._telemetry.hooks import told
+from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.routes import attributes_of
 from rpcguard._telemetry.words import described, error_name, redacted
 
@@ -48,7 +48,7 @@ class NoSpan:
     def attempt(self, outgoing: httpx.Request, step: Send | None) -> Self:
         """Begin an attempt."""
         if self._here is not None:
-            _inject(outgoing, self._here)
+            hooks.tell(_inject, outgoing, self._here)
         return self
 
     def __enter__(self) -> Self:
@@ -199,12 +199,17 @@ class AttemptSpan:
     def __enter__(self) -> Self:
         self._start = time.time_ns()
         self._began = time.perf_counter()
-        if self._observer.telemetry.tracing:
-            self._begin_span()
-        _inject(self._outgoing, self._context)
+        self._begin()
         return self
 
     @told
+    def _begin(self) -> None:
+        try:
+            if self._observer.telemetry.tracing:
+                self._begin_span()
+        finally:
+            _inject(self._outgoing, self._context)
+
     def _begin_span(self) -> None:
         observer = self._observer
         method = observer.attributes["http.request.method"]
@@ -304,18 +309,21 @@ class AttemptSpan:
             return
         self._finished = True
         self.note_end()
-        seconds = self._seconds or 0.0
-        self._record(seconds)
-        if self._span is not None:
-            self._end_span(self._span, self._start + int(seconds * 1e9))
+        self._tell_end(self._seconds or 0.0)
 
     @told
+    def _tell_end(self, seconds: float) -> None:
+        try:
+            self._record(seconds)
+        finally:
+            if self._span is not None:
+                self._end_span(self._span, self._start + int(seconds * 1e9))
+
     def _record(self, seconds: float) -> None:
         observer = self._observer
         attributes = {**observer.attributes, **self.outcome}
         observer.telemetry.instruments.request_duration.record(seconds, attributes, self._context)
 
-    @told
     def _end_span(self, span: Span, end: int) -> None:
         if not span.is_recording():
             return
@@ -335,11 +343,6 @@ AnySpan = CallSpan | NoSpan
 def _inject(outgoing: httpx.Request, here: Context) -> None:
     before = outgoing.headers
     outgoing.headers = before.copy()  # the caller's own, where it may be
-    _write(outgoing, before, here)
-
-
-@told
-def _write(outgoing: httpx.Request, before: httpx.Headers, here: Context) -> None:
     try:
         propagate.inject(outgoing.headers, here)
     except Exception:

@@ -34,7 +34,7 @@ def broken(where: str, monkeypatch) -> dict[str, object]:
         provider = TracerProvider(sampler=sampler)
     elif where == "propagator":
         propagator = type("Broken", (), {"inject": fail})()
-        monkeypatch.setattr(propagate, "propagator", propagator)
+        monkeypatch.setattr(propagate, "get_global_textmap", lambda: propagator)
     elif where == "meter":
         meters = MeterProvider()
         instrument = type("Broken", (), {"record": fail, "add": fail})
@@ -74,6 +74,39 @@ def test_a_hook_that_raises_costs_the_caller_nothing(where, status, monkeypatch,
         assert transport._services("orders").calls == 0
     assert set(seen) == {"Bearer mine"}
     assert caplog.text.count("telemetry failed, and the call went on") <= 1
+
+
+def test_what_one_hook_raises_costs_another_nothing(monkeypatch):
+    """Spans end where a meter fails, and the context goes out where no span could be begun."""
+    ended, injected = [], []
+    options = broken("meter", monkeypatch)
+    keep = type("Keep", (SpanProcessor,), {"on_end": lambda _, span: ended.append(span.name)})
+    options["tracer_provider"].add_span_processor(keep())  # type: ignore[attr-defined]
+    propagator = type("Noting", (), {"inject": lambda *_, **__: injected.append("headers")})()
+    monkeypatch.setattr(propagate, "get_global_textmap", lambda: propagator)
+    for some in (options, broken("sampler", monkeypatch)):
+        transport = Transport(
+            "static://10.0.0.1:1",
+            node_transport=lambda _: http.MockTransport(lambda _: http.Response(200)),
+            **some,
+        )
+        with http.Client(transport=transport, base_url="http://orders") as client:
+            client.get("/")
+    assert ended == ["GET"]
+    assert injected == ["headers", "headers"]
+
+
+def test_hooks_that_come_late_fail_alone():
+    """One of several that waited for another costs neither those behind it nor the caller."""
+    hooks, told = Hooks(), []
+
+    def outer() -> None:
+        for late in (fail, lambda: told.append("late")):
+            hooks.tell(late)
+
+    hooks.tell(outer)
+    assert told == ["late"]
+    assert not hooks.nested
 
 
 def test_one_line_a_minute_tells_of_it(caplog):
