@@ -1,7 +1,7 @@
 """Run the benchmarks, check every bar, and write docs/performance.md with tables and plots.
 
 `python -m benchmarks.run [PART...] [--rounds 5]` measures the parts that are named, all of them by
-default, which takes some six minutes and a further two for the simulation. What is not measured
+default: some six minutes, and as many again for the simulation, on two cores. What is not measured
 is kept from the last run, in docs/performance/results.json.
 """
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import anyio
 import httpx
@@ -38,8 +39,10 @@ _BODY = bytes(PIECE)
 class Various:
     """Answer by the path: a large body, a stream of events, an answer that ends the connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, file: BinaryIO
+    ) -> None:
+        self._reader, self._writer, self._file = reader, writer, file
 
     async def serve(self) -> None:
         """Answer until the client leaves."""
@@ -56,9 +59,10 @@ class Various:
         path = head.split(b" ", 2)[1]
         if path == b"/down":
             self._head(b"content-length: %d" % LARGE)
-            for begin in range(0, LARGE, PIECE):
-                self._writer.write(_BODY[: LARGE - begin])
-                await self._writer.drain()
+            # As nginx sends a file: what Python writes comes slower than a client takes it.
+            await asyncio.get_running_loop().sendfile(
+                self._writer.transport, self._file, count=LARGE
+            )
             return True
         if path == b"/events":
             await self._events()
@@ -85,9 +89,14 @@ class Various:
 async def serve() -> None:
     """Listen, print the port, and serve until standard input closes."""
     loop = asyncio.get_running_loop()
-    server = await asyncio.start_server(lambda r, w: Various(r, w).serve(), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(LARGE))
+        file.flush()
+        server = await asyncio.start_server(
+            lambda reader, writer: Various(reader, writer, file).serve(), "127.0.0.1", 0
+        )
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await loop.run_in_executor(None, sys.stdin.read)
 
 
 def pieces() -> Iterator[bytes]:
@@ -189,9 +198,10 @@ def of_other_shapes(rounds: int = ROUNDS) -> Section:
                 label = f"{name}, {kind}"
                 add_sides(table, label, measured)
                 checks.append(check(label, shape, measured))
-    about = "One node, one call after the other. Bodies go in pieces of 64 KiB with their length;"
-    about += " each event is a packet of its own; the last rows are of a node that closes after"
-    about += " each answer. For large bodies the bars are of time, for throughput is what counts."
+    about = "One node, one call after the other. Bodies go up in pieces of 64 KiB with their"
+    about += " length, and come down as the system sends a file; each event is a packet of its own;"
+    about += " the last rows are of a node that closes after each answer. For large bodies the bars"
+    about += " are of time, for throughput is what counts."
     return Section("Other shapes of calls", about, table, checks)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from statistics import mean
@@ -92,14 +93,22 @@ class Outcome:
     tail: tuple[float, ...]
 
 
-def play(scenario: str, balancer: str, callers: int, providers: int, runs: int) -> list[Outcome]:
-    """Run one scenario with one balancer, several times."""
+Play = tuple[str, str, int, int, int]
+"""A run: scenario, balancer, callers, providers and seed."""
+
+
+def play(one: Play) -> Outcome:
+    """Run one scenario with one balancer, once."""
+    scenario, balancer, callers, providers, seed = one
     maker = BALANCERS[balancer]
     with without_failure_cost() if maker is WithoutFailureCost else nullcontext():
-        return [
-            _outcome(_run(scenario, maker, callers, providers, seed), providers)
-            for seed in range(1, runs + 1)
-        ]
+        return _outcome(_run(scenario, maker, callers, providers, seed), providers)
+
+
+def play_all(plays: list[Play]) -> dict[Play, Outcome]:
+    """Run them on all cores, each for some four seconds: a seed repeats a run wherever it runs."""
+    with ProcessPoolExecutor() as pool:
+        return dict(zip(plays, pool.map(play, plays), strict=True))
 
 
 def _averaged(outcomes: list[Outcome]) -> Outcome:
@@ -205,9 +214,19 @@ def fleet_in_trouble(
 ) -> Section:
     """Play all scenarios with all balancers."""
     table, checks, series = Table(COLUMNS), [], dict[str, dict[str, list[float]]]()
-    for scenario in scenarios:
-        runs = seeds * TIMES_SEEDS.get(scenario, 1)
-        played = {name: play(scenario, name, callers, providers, runs) for name in BALANCERS}
+    plays = {
+        scenario: {
+            name: [
+                (scenario, name, callers, providers, seed)
+                for seed in range(1, seeds * TIMES_SEEDS.get(scenario, 1) + 1)
+            ]
+            for name in BALANCERS
+        }
+        for scenario in scenarios
+    }
+    came = play_all([one for named in plays.values() for each in named.values() for one in each])
+    for scenario, named in plays.items():
+        played = {name: [came[one] for one in each] for name, each in named.items()}
         outcomes = {name: _averaged(each) for name, each in played.items()}
         series[scenario] = {name: list(one.tail) for name, one in outcomes.items()}
         for name, one in outcomes.items():

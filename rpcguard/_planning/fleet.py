@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -39,6 +40,10 @@ ATTEMPTS = 2
 """As `RetryPolicy` has them by default."""
 MOST_TRIES = 20
 """Nodes of a call at the most. A try that could not connect is no attempt: it left nothing."""
+
+
+def _begun(call: FleetCall) -> float:
+    return call.at
 
 
 def always(_: float) -> bool:
@@ -256,7 +261,8 @@ class Simulation:
 
     def span(self, since: float = 0.0, until: float = float("inf")) -> list[FleetCall]:
         """Give the calls that began in a span, in seconds of the run."""
-        return [call for call in self.calls if since <= call.at - START < until]
+        first = bisect_left(self.calls, since + START, key=_begun)
+        return self.calls[first : bisect_left(self.calls, until + START, key=_begun)]
 
     def share(self, node: str, since: float = 0.0, until: float = float("inf")) -> float:
         """Give the share of the attempts of a span that a node got."""
