@@ -6,7 +6,6 @@ import re
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from rpcguard._wire import h11_heads
 from rpcguard._wire.head import ResponseHead
 
 _FIRST_STATUS = 100  # RFC 9110 §15: a status below is none
@@ -44,10 +43,16 @@ def parse_head(data: bytes) -> ResponseHead:
     except HttpParserUpgrade:
         pass  # 101: another protocol begins after the head, which is all that it was given
     except HttpParserError:
-        return h11_heads.parse_head(data)
+        return _by_h11(data)
     status = parser.get_status_code()
     # An empty line before the status line, a status of two digits, a NUL in the reason phrase.
     doubtful = data[0] in _LINE_BREAKS or status < _FIRST_STATUS or _CONTROLS(head.reason)
     if doubtful or not head.complete:
-        return h11_heads.parse_head(data)
+        return _by_h11(data)
     return ResponseHead(data[:_VERSION], status, head.reason, head.fields)
+
+
+def _by_h11(data: bytes) -> ResponseHead:
+    from rpcguard._wire import h11_heads  # seldom asked, and a twentieth of a first transport
+
+    return h11_heads.parse_head(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import socket
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import pytest
 from rpcguard._connections import stand_in
 from rpcguard._connections.asyncio_stream import AsyncioStream
 from rpcguard._connections.library import CORE_ERRORS
+from rpcguard._wire.parsers import PARSER
 
-HEAVY = ("httpcore", "httpcore2", "trio", "h2", "hpack")
-"""What takes long to load, and only some need."""
+HEAVY = ("httpcore", "httpcore2", "trio", "h2", "hpack", "h11")
+"""What takes long to load, and only some need; h11 for heads that stray from the grammar."""
 
 NODE = """
 import asyncio, socket, struct, sys, threading
@@ -103,7 +105,14 @@ def fresh(library: str, program: str, then: str = "pass") -> str:
     ours, _ = LIBRARIES[library]
     node = NODE.replace("{http}", library).replace("{ours}", ours)
     command = [sys.executable, "-c", node + program.replace("{then}", then), *HEAVY]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, PARSER: "llhttp"},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
