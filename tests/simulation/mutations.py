@@ -58,9 +58,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a share is exact to one call",
-        "_core.routing.shares",
-        "self._owed -= 1.0",
-        "self._owed = 0.0",
+        "_core.routing.rotas",
+        "            return False\n        share.due -= 1.0",
+        "            return False\n        share.due = 0.0",
     ),
     Mutation(
         "a lane that is there for all keeps nobody out",
@@ -71,8 +71,8 @@ MUTATIONS = [
     Mutation(
         "a retry of a share leaves its nodes",
         "_core.service.paths",
-        "outside=again and _is_outside(route)",
-        "outside=False",
+        "outside = again and _is_outside(route)",
+        "outside = False",
     ),
     Mutation(
         "a call goes by the list as it is when time has passed",

@@ -110,6 +110,12 @@ class Route:
     """The part of the unmarked calls that match which it takes; calls that it does not take stay
     off its nodes while others are listed."""
 
+    empty: Literal["kept", "divided"] = field(default="kept", kw_only=True)
+    """What becomes of the share while none of its nodes is listed: kept, so that its calls go to
+    `otherwise`; or divided among the shares of the same calls that have nodes and say so too, to
+    whose nodes its calls go first as well while its own cannot serve. Divided shares of all the
+    calls that match keep no other calls off their nodes."""
+
     sticky: str | None = field(default=None, kw_only=True)
     """What decides whether the share takes a call, so that a user stays on one side: `header.N`,
     `query.N`, `cookie.N`, `baggage.N` or `key`, the option of the call. None takes turns."""
@@ -154,6 +160,7 @@ class Route:
         for name in ("share", "least"):
             value = getattr(self, name)
             self._check(name, is_amount(value) and value <= 1, "a number from 0 to 1")
+        self._check("empty", self.empty in ("kept", "divided"), "kept or divided")
         self._check("sticky", self.sticky is None or _is_sticky(self.sticky), _STICKY_WANTED)
         self._check("mark", self.mark is None or is_mark(self.mark), _MARK_WANTED)
         good = self.otherwise is None or self.otherwise in _OTHERWISE

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
+from rpcguard._core.policies.routing import ROUNDING
 from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
-from rpcguard._core.routing.shares import place_of
+from rpcguard._core.routing.shares import Places
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
@@ -24,17 +25,31 @@ _MOST_REMEMBERED: Final = 50_000
 class Entry:
     """A route in its place: what its calls must have, where it leads, whom it goes with.
 
-    `bundle` is the place of the first route with the same conditions: their shares are of the same
-    calls.
+    `bundle` are the shares with the same conditions, in order: they are of the same calls. `wholes`
+    counts the routes before it that are no shares, `places` is None where it is not sticky.
     """
 
-    __slots__ = ("bundle", "place", "rest", "route", "target")
+    __slots__ = ("bundle", "is_share", "place", "places", "rest", "route", "target", "wholes")
 
-    def __init__(self, place: int, route: Route, target: Target, bundle: int) -> None:
+    def __init__(
+        self,
+        place: int,
+        route: Route,
+        target: Target,
+        *,
+        bundle: list[Entry],
+        places: Places | None,
+        wholes: int,
+    ) -> None:
         self.place: int = place
         self.route: Route = route
         self.target: Target = target
-        self.bundle: int = bundle
+        self.bundle: list[Entry] = bundle
+        self.places: Places | None = places
+        self.wholes: int = wholes
+        self.is_share: bool = route.is_share
+        if self.is_share:
+            bundle.append(self)
         self.rest: tuple[tuple[str, Test], ...] = ()
 
 
@@ -117,33 +132,36 @@ class Table:
     """The routes of one service; immutable, so that calls may match against it without a lock."""
 
     def __init__(self, service: str, routes: Iterable[Route], lane_keys: Sequence[str]) -> None:
-        bundles: dict[object, int] = {}
-        claimed: set[Target] = set()
         self.entries: list[Entry] = []
-        self._service = service
         self._lane_keys = tuple(lane_keys)
         self._targets = Targets()
         self._first: dict[Target, int] = {}
         self._loose: list[Entry] = []
         self._by_header: dict[str, Index] = {}
         self._by_fact: dict[str, Index] = {}
+        bundles: dict[object, list[Entry]] = {}
         for route in routes:
             if route.service in ("*", service):
-                target = self._targets.file(Target(route.to))
-                place = len(self.entries)
-                self._first.setdefault(target, place)
-                entry = Entry(place, route, target, bundles.setdefault(route.when, place))
-                self.entries.append(entry)
-                self._file(entry)
-                if route.is_share:
-                    claimed.add(target)
-        self.claimed: frozenset[Target] = frozenset(claimed)
+                bundle = bundles.setdefault(route.when, [])
+                self._file(self._enter(route, bundle, service))
+        kept = (bundle for bundle in bundles.values() if not _is_split(bundle))
+        self.claimed: frozenset[Target] = frozenset(one.target for bundle in kept for one in bundle)
         self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)
         # Rules without conditions, such as a share of all calls, match whatever a call brings.
         self._all_loose = all(not entry.route.when for entry in self.entries)
         self._header_names = frozenset(name.encode() for name in self._by_header)
         self._keys = tuple(sorted(self._targets.keys))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
+
+    def _enter(self, route: Route, bundle: list[Entry], service: str) -> Entry:
+        target, place = self._targets.file(Target(route.to)), len(self.entries)
+        self._first.setdefault(target, place)
+        places = None if route.sticky is None else Places(service, route.name)
+        last = self.entries[-1] if self.entries else None
+        wholes = 0 if last is None else last.wholes + (not last.is_share)
+        entry = Entry(place, route, target, bundle=bundle, places=places, wholes=wholes)
+        self.entries.append(entry)
+        return entry
 
     @property
     def routes(self) -> list[Route]:
@@ -189,10 +207,10 @@ class Table:
         """Give a call's place, between 0 and 1, in each sticky share for which it has a value."""
         places = {}
         for entry in entries:
-            key = entry.route.sticky
-            value = None if key is None else facts.get(key)
-            if value is not None:
-                places[entry] = place_of(self._service, entry.route.name, value)
+            if entry.places is not None:
+                value = facts.get(entry.route.sticky or "")
+                if value is not None:
+                    places[entry] = entry.places.of(value)
         return places
 
     def cell_of(self, node: Node) -> CellKey:
@@ -216,6 +234,12 @@ class Table:
         if not targets:
             return BASE
         return self.entries[min(self._first[target] for target in targets)].route.name
+
+
+def _is_split(bundle: Sequence[Entry]) -> bool:
+    """Tell whether shares leave none of their calls to anybody, and so need not keep others off."""
+    divided = all(entry.route.empty == "divided" for entry in bundle)
+    return divided and sum(entry.route.share for entry in bundle) >= 1.0 - ROUNDING
 
 
 def _place(entry: Entry) -> int:

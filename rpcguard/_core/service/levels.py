@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rpcguard._core.routing.rotas import Rota
 from rpcguard._core.routing.shares import Share
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ class Spread:
 
     def __init__(self, factor: float, random: Callable[[], float]) -> None:
         self._factor = factor
-        self._random = random
-        self._turns: dict[Rank, Share] = {}
+        self._rota = Rota(random)
+        self._shares: dict[Rank, Share] = {}
 
     def order(self, levels: Sequence[Level], pools: Iterable[Pool]) -> Sequence[Level]:
         """Give the levels with the one first whose turn it is; `pools` are all, empty or not."""
@@ -32,14 +33,15 @@ class Spread:
         for pool in pools:
             listed[pool.priority] = listed.get(pool.priority, 0.0) + pool.listed_weight
         health = [self._health(level, listed) for level in levels]
-        whole, left = min(1.0, sum(health)), 1.0
-        for place, level in enumerate(levels[:-1]):
-            part = min(left, health[place] / whole if whole else 1.0)
-            turns = self._turns.setdefault(level.priority, Share(self._random))
-            if turns.owe(part / left if left > 0.0 else 1.0):
-                return (level, *(other for other in levels if other is not level))
+        whole, left = min(1.0, sum(health)) or 1.0, 1.0
+        shares = []
+        for level, able in zip(levels[:-1], health, strict=False):
+            part = min(left, able / whole)
             left -= part
-        return (levels[-1], *levels[:-1])
+            shares.append((self._shares.setdefault(level.priority, Share()), part))
+        taker = self._rota.turn(shares)
+        place = next((at for at, (one, _) in enumerate(shares) if one is taker), len(shares))
+        return (levels[place], *levels[:place], *levels[place + 1 :])
 
     def _health(self, level: Level, listed: dict[Rank, float]) -> float:
         usable = sum(pool.weight for pool in (*level.own, *level.others))

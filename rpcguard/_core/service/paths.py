@@ -44,6 +44,7 @@ class Paths:
         self._first: dict[Aim, tuple[Leg, ...]] = {}
         self._again: dict[Aim, tuple[Leg, ...]] = {}
         self._groups: dict[object, Stage] = {}
+        self._parts: dict[Entry, float] = {}
         self._seen = -1
         self.lanes: frozenset[str] = frozenset()
         self._baseless = False
@@ -74,7 +75,7 @@ class Paths:
     def _refresh(self) -> None:
         pools = self._pools
         self._seen = pools.changed
-        for kept in (self._legs, self._first, self._again, self._groups):
+        for kept in (self._legs, self._first, self._again, self._groups, self._parts):
             kept.clear()
         listed = [cell for cell in pools.cells.values() if cell.listed]
         lanes = (cell.key.lane for cell in listed)
@@ -88,24 +89,61 @@ class Paths:
         route = entry.route if entry is not None else None
         group = self.group(entry, lane) if entry is not None else self._lane(lane)
         otherwise = (route and route.otherwise) or self._otherwise
+        others = self._others(entry, lane) if entry is not None else ()
         if otherwise == "fail":
-            yield Leg((group,), ())
+            yield _leg((group, *others), ())
             return
         if otherwise == "base" and not base.listed:
             if group.listed:
-                yield _leg((group, self._few_of(group)), (group,))
+                yield _leg((group, *others, self._few_of(group)), (group,))
             yield self._ordinary(base, fallback="any")
             return
-        yield self._group_leg(group, base, otherwise, outside=again and _is_outside(route))
+        outside = again and _is_outside(route)
+        yield self._group_leg(group, base, otherwise, others, outside=outside)
 
-    def _group_leg(self, group: Stage, base: Stage, otherwise: Otherwise, *, outside: bool) -> Leg:
+    def _group_leg(
+        self,
+        group: Stage,
+        base: Stage,
+        otherwise: Otherwise,
+        others: Sequence[Stage],
+        *,
+        outside: bool,
+    ) -> Leg:
         pools = self._pools
         rest = pools.stage_of(self._unclaimed(base), group="base", fallback="base")
         wide = base
         if otherwise == "any":
             wide = pools.stage_of(pools.cells.values(), fallback="any")
-        first = (rest, group) if outside else (group, rest)
+        elsewhere = (*others, rest)
+        first = (*elsewhere, group) if outside else (group, *elsewhere)
         return _leg((*first, base, wide, self._few_of(group)), (group, wide))
+
+    def _others(self, entry: Entry, lane: str | None) -> tuple[Stage, ...]:
+        """Give the nodes of the shares that this one's calls are divided among, if any."""
+        if entry.route.empty != "divided":
+            return ()
+        others = [one for one in entry.bundle if one.route.empty == "divided" and one is not entry]
+        cells = {cell for one in others for cell in self.group(one, lane).cells}
+        return (self._pools.stage_of(cells, group="base", fallback="base"),) if cells else ()
+
+    def part(self, entry: Entry) -> float:
+        """Give a route's share, with what it has of shares without nodes."""
+        if self._seen != self._pools.changed:
+            self._refresh()
+        part = self._parts.get(entry)
+        if part is None:
+            part = self._parts[entry] = self._part_of(entry)
+        return part
+
+    def _part_of(self, entry: Entry) -> float:
+        divided = [one for one in entry.bundle if one.route.empty == "divided"]
+        able = [one for one in divided if self.group(one, one.route.mark).listed]
+        if entry not in divided or not able:
+            return entry.route.share
+        whole = sum(one.route.share for one in divided)
+        some = sum(one.route.share for one in able)
+        return entry.route.share * whole / some if entry in able and some else 0.0
 
     def _few_of(self, group: Stage) -> Stage:
         # Too few of a group are still better than nodes that are out.

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rpcguard._core.nodes.routed import Routed
 from rpcguard._core.nodes.view import RouteView
 from rpcguard._core.routing.cells import lane_of
-from rpcguard._core.routing.guards import Watch
-from rpcguard._core.routing.shares import Share
 from rpcguard._core.routing.table import Table
 from rpcguard._core.service.asks import PLAIN, Aim, Ask
 from rpcguard._core.service.paths import Paths
 from rpcguard._core.service.reconcile import with_pauses
+from rpcguard._core.service.takers import Takers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from random import Random
 
     from rpcguard._core.nodes.live import LiveNode
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.stages import Leg, Stage
     from rpcguard._core.service.standing import Standing
+    from rpcguard._core.service.takers import RouteState
 
 
 _MOST_AIMS: Final = 1000
@@ -68,17 +68,6 @@ class Foreseen(NamedTuple):
     """How many there are at most."""
 
 
-class _Turns:
-    """What a service remembers of one route: whose turn it is, and what its guard has seen."""
-
-    __slots__ = ("route", "share", "watch")
-
-    def __init__(self, route: Route, share: Share, watch: Watch | None) -> None:
-        self.route: Route = route
-        self.share: Share = share
-        self.watch: Watch | None = watch
-
-
 class Router:
     """What decides which nodes of a service a call may go to.
 
@@ -102,14 +91,11 @@ class Router:
         self._service = service
         self._routing = routing
         self._pools = pools
-        self._random = rng.random
-        self._window = window
-        self._tell = tell
-        self._turns: dict[str, _Turns] = {}
         self._aims: dict[tuple[Entry | None, str | None, tuple[Entry, ...]], Aim] = {}
-        self._paths = Paths(pools, routing.otherwise, tell)
+        self._paths = paths = Paths(pools, routing.otherwise, tell)
+        self._takers = Takers(pools, paths, random=rng.random, window=window, tell=tell)
         table = self.prepare(routing.rules)
-        self._take(table, self._turns_for(table.entries, now))
+        self._take(table, self._takers.prepare(table.entries, now))
 
     # Rules
 
@@ -132,26 +118,15 @@ class Router:
         listed: list[LiveNode] = alone(lambda: list(roster.nodes.values()))
         for live in with_pauses(listed, _PAUSE_EVERY):
             table.cell_of(live.node)  # found here, it is only looked up under the lock
-        turns = self._turns_for(with_pauses(table.entries, _PAUSE_EVERY), clock())
-        alone(lambda: self._take(table, turns))
+        states = self._takers.prepare(with_pauses(table.entries, _PAUSE_EVERY), clock())
+        alone(lambda: self._take(table, states))
         roster.move(listed, alone)
 
-    def _turns_for(self, entries: Iterable[Entry], now: float) -> dict[str, _Turns]:
-        """Give the turns of other routes; those of routes that stay go on."""
-        return {one.route.name: self._turns_of(one.route, now) for one in entries}
-
-    def _take(self, table: Table, turns: dict[str, _Turns]) -> None:
-        self._turns = turns
+    def _take(self, table: Table, states: dict[str, RouteState]) -> None:
+        self._takers.states = states
         self._aims.clear()
         self.table = self._pools.table = table
         self._pools.relist()
-
-    def _turns_of(self, route: Route, now: float) -> _Turns:
-        old, guard = self._turns.get(route.name), route.guard
-        if old is not None and old.route.guard == guard:
-            return _Turns(route, old.share, old.watch)
-        watch = None if guard is None else Watch(guard, self._window, now)
-        return _Turns(route, Share(self._random), watch)
 
     # Calls
 
@@ -173,23 +148,13 @@ class Router:
         if ask.table is not self.table:
             ask.renew(self.table)
         mark, matched = ask.mark, ask.matched
-        if mark is None and not matched:
+        if mark is not None:
+            taken = next((entry for entry in matched if not entry.is_share), None)
+            declined: tuple[Entry, ...] = ()
+        elif matched:
+            taken, declined = self._takers.take(matched, ask.places, now)
+        else:
             return PLAIN
-        taken: Entry | None = None
-        declined: tuple[Entry, ...] = ()
-        for entry in matched:
-            if entry.route.share == 1.0:
-                taken = taken or entry
-            elif mark is not None:
-                continue
-            elif taken is None:
-                if self._takes(entry, ask, declined, now):
-                    taken = entry
-                else:
-                    declined = (*declined, entry)
-            elif entry.bundle == taken.bundle:
-                # Shares of the same conditions are of the same calls, whichever of them takes one.
-                self._turns[entry.route.name].share.owe(self._effective(entry, now), take=False)
         if taken is not None:
             mark = taken.route.mark or mark
         return self._aims.get((taken, mark, declined)) or self._aim_at(taken, mark, declined)
@@ -201,33 +166,13 @@ class Router:
             self._aims.clear()
         return self._aims.setdefault((entry, mark, declined), Aim(entry, mark, declined))
 
-    def _takes(self, entry: Entry, ask: Ask, declined: Sequence[Entry], now: float) -> bool:
-        route, share = entry.route, self._effective(entry, now)
-        place = ask.places.get(entry)
-        if place is None:
-            return self._turns[route.name].share.owe(share)
-        left = 1.0
-        if declined:
-            before = (one for one in declined if one.bundle == entry.bundle)
-            left -= sum(self._effective(one, now) for one in before)
-        return place * left < share
-
-    def _effective(self, entry: Entry, now: float) -> float:
-        route = entry.route
-        watch = None if route.guard is None else self._turns[route.name].watch
-        if watch is not None and watch.holds(now):
-            return 0.0
-        if not self._pools.tempered:
-            return route.share
-        return route.share * self._paths.group(entry, route.mark).warmth
-
     def routed(self, ask: Ask, stage: Stage | None, *, first: bool) -> Routed:
         """Note where an attempt goes, and tell it."""
         aim = ask.aim or PLAIN
         if not first or stage is None:
             return _noted(aim, stage, first=first)
         if aim is not PLAIN:
-            self._count(aim, served=stage.fallback is None)
+            self._takers.count(aim, served=stage.fallback is None)
         routed = stage.noted.get(aim)
         if routed is None:
             if len(stage.noted) >= _MOST_AIMS:
@@ -235,32 +180,9 @@ class Router:
             routed = stage.noted[aim] = _noted(aim, stage, first=True)
         return routed
 
-    def _count(self, aim: Aim, *, served: bool) -> None:
-        turns = self._turns
-        for name in aim.declined:
-            if name in turns:
-                turns[name].share.count(served=False)
-        if aim.entry is not None:
-            taken = turns.get(aim.entry.route.name)
-            if taken is not None:
-                taken.share.count(served=served)
-
     def judge(self, routed: Routed, now: float, *, failed: bool) -> None:
-        """Tell the guards what an attempt came to; a first one, whose nodes no failure chose."""
-        if not routed.first:
-            return
-        if routed.route is not None and routed.fallback is None:
-            self._watch(routed.route, now, group=True, failed=failed)
-        for name in routed.declined:
-            self._watch(name, now, group=False, failed=failed)
-
-    def _watch(self, name: str, now: float, *, group: bool, failed: bool) -> None:
-        turns = self._turns.get(name)
-        if turns is None or turns.watch is None or turns.route.guard is None:
-            return
-        why = turns.watch.count(now, group=group, failed=failed)
-        if why is not None:
-            self._tell("guarded", f"route {name!r}: {why}", turns.route.guard.enforce)
+        """Tell the guards what an attempt came to."""
+        self._takers.judge(routed, now, failed=failed)
 
     def lane_of(self, live: LiveNode) -> str | None:
         """Give the lane of a node; needs no lock."""
@@ -278,7 +200,7 @@ class Router:
             if route.is_share and ask.mark is not None:
                 continue
             lane = route.mark or ask.mark
-            told.append(self._foreseen(entry, lane, self._effective(entry, now)))
+            told.append(self._foreseen(entry, lane, self._takers.effective(entry, now)))
             if not route.is_share:
                 return told
         return [*told, self._foreseen(None, ask.mark, 1.0)]
@@ -306,15 +228,15 @@ class Router:
         return [self._view(entry, now) for entry in self.table.entries]
 
     def _view(self, entry: Entry, now: float) -> RouteView:
-        route, turns = entry.route, self._turns[entry.route.name]
+        route, state = entry.route, self._takers.states[entry.route.name]
         stage = self._paths.group(entry, route.mark)
-        watch = turns.watch
+        watch = state.watch
         return RouteView(
             name=route.name,
             service=self._service,
             share=route.share,
-            effective_share=self._effective(entry, now),
-            measured=turns.share.measured,
+            effective_share=self._takers.effective(entry, now),
+            measured=state.share.measured,
             ramp=stage.warmth,
             strain=self._paths.strain(entry, stage),
             nodes=stage.listed,

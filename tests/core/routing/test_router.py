@@ -106,19 +106,6 @@ def test_a_lane_that_is_gone_is_forgotten() -> None:
     assert len(pools.cells) == 1
 
 
-@pytest.mark.parametrize(("one", "other"), [(0.99, 0.01), (0.5, 0.5)])
-def test_two_shares_of_the_same_calls_both_get_theirs(one: float, other: float) -> None:
-    """99:1 never reached the second group elsewhere, nor did 1:1."""
-    rules = [
-        Route("one", share=one, to={"version": "1"}),
-        Route("two", share=other, to={"version": "2"}),
-    ]
-    stage = Stage(*fleet(), routing=Routing(rules=rules))
-    counts = went(stage, 1000)
-    assert abs(counts["v1"] - 1000 * one) <= 2
-    assert abs(counts["v2"] - 1000 * other) <= 2
-
-
 def test_sticky_users_stay_and_two_shares_divide_them() -> None:
     """A user is on one side, raising keeps those who are in, and two shares do not overlap."""
     users = [f"user-{number}" for number in range(400)]

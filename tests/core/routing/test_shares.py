@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from rpcguard._core.policies.routing import Guard
 from rpcguard._core.routing.guards import Watch
-from rpcguard._core.routing.shares import Share, place_of
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 1 / 3, 0.5, 0.99])
-def test_a_share_is_exact_to_one_call(share: float) -> None:
-    """Whatever the start is, after any number of calls it has what it is owed."""
-    for seed in range(20):
-        turns, taken = Share(random.Random(seed).random), 0
-        for calls in range(1, 1001):
-            taken += turns.owe(share)
-            assert abs(taken - share * calls) <= 1.0 + 1e-6
-
-
-def test_callers_do_not_take_their_turns_together() -> None:
-    """Of many callers with one call each a share's worth sends it to the group."""
-    rng = random.Random(1)
-    first = 0
-    for _ in range(2000):
-        turns = Share(rng.random)
-        first += turns.owe(0.05)
-    assert 60 <= first <= 140
+from rpcguard._core.routing.shares import Places, Share
 
 
 def test_what_the_group_got_is_measured_over_the_last_thousand_calls() -> None:
     """Older calls are forgotten."""
-    turns = Share(lambda: 0.0)
+    turns = Share()
     assert turns.measured is None
     for number in range(3000):
         turns.count(served=number >= 2500)
@@ -42,8 +20,9 @@ def test_what_the_group_got_is_measured_over_the_last_thousand_calls() -> None:
 
 def test_raising_a_share_keeps_those_who_are_in() -> None:
     """A user has one place, and a share takes all places below it."""
+    orders = Places("orders", "canary")
     users = [f"user-{number}" for number in range(2000)]
-    places = {user: place_of("orders", "canary", user) for user in users}
+    places = {user: orders.of(user) for user in users}
     assert all(0.0 <= place < 1.0 for place in places.values())
     few = sum(place < 0.05 for place in places.values())
     assert 60 <= few <= 140
@@ -54,7 +33,8 @@ def test_routes_do_not_take_the_same_users() -> None:
     users = [f"user-{number}" for number in range(4000)]
 
     def within(service: str, route: str) -> set[str]:
-        return {user for user in users if place_of(service, route, user) < 0.1}
+        places = Places(service, route)
+        return {user for user in users if places.of(user) < 0.1}
 
     one = within("orders", "canary")
     for other in (within("orders", "beta"), within("billing", "canary")):
@@ -63,8 +43,8 @@ def test_routes_do_not_take_the_same_users() -> None:
 
 def test_a_place_is_the_same_in_every_process() -> None:
     """It is part of the contract: another caller, in another language, finds the same."""
-    assert place_of("orders", "canary", "user-1") == pytest.approx(PLACE)
-    assert place_of("orders", "canary", "\ud800") < 1.0
+    assert Places("orders", "canary").of("user-1") == pytest.approx(PLACE)
+    assert Places("orders", "canary").of("\ud800") < 1.0
 
 
 PLACE = 0.6832369933341707
@@ -136,9 +116,3 @@ def test_a_guard_that_is_not_enforced_only_tells() -> None:
     guard = watch(enforce=False)
     assert play(guard, 1.0, group=0.5, rest=0.0) is not None
     assert not guard.holds(2.0)
-
-
-def test_a_whole_call_that_is_owed_is_taken() -> None:
-    """Not the next one after it: where the start makes a sum of exactly one."""
-    turns = Share(lambda: 0.5)
-    assert [turns.owe(0.5) for _ in range(4)] == [True, False, True, False]

@@ -1,0 +1,154 @@
+"""Turns of shares of the same calls: each has what it is owed, to one call."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import product
+
+import pytest
+
+from rpcguard._core.routing.rotas import Rota, owe
+from rpcguard._core.routing.shares import Share
+
+NOISE = 1e-6
+"""What sums of binary fractions may be off."""
+
+
+class Turns:
+    """Shares of one caller, and how far each was ever from what it was owed."""
+
+    def __init__(self, *parts: float, seed: int = 1, start: float | None = None) -> None:
+        rng = random.Random(seed)
+        self.rota = Rota(rng.random if start is None else lambda: start)
+        self.shares = [Share() for _ in parts]
+        self.parts = parts
+        self.owed = [0.0] * len(parts)
+        self.taken = [0] * len(parts)
+        self.off = 0.0
+        self.left_out = 0
+
+    def call(self) -> int | None:
+        """Make a call; give the share that took it."""
+        if len(self.shares) == 1:
+            taker = self.shares[0] if self.rota.takes(self.shares[0], self.parts[0]) else None
+        else:
+            taker = self.rota.turn([*zip(self.shares, self.parts, strict=True)])
+        place = None if taker is None else self.shares.index(taker)
+        self.left_out += place is None
+        for at, part in enumerate(self.parts):
+            self.owed[at] += part
+            self.taken[at] += at == place
+            self.off = max(self.off, abs(self.taken[at] - self.owed[at]))
+        return place
+
+    def calls(self, count: int) -> Turns:
+        """Make calls."""
+        for _ in range(count):
+            self.call()
+        return self
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 1 / 3, 0.5, 0.99])
+def test_a_share_is_exact_to_one_call(share: float) -> None:
+    """Whatever the start is, after any number of calls it has what it is owed."""
+    for seed in range(20):
+        assert Turns(share, seed=seed).calls(1000).off <= 1.0 + NOISE
+
+
+@pytest.mark.parametrize("whole", range(2, 9))
+def test_each_of_three_shares_is_exact_to_one_call(whole: int) -> None:
+    """All threes of fractions with a small denominator, for three times what they repeat after."""
+    for tops in product(range(whole + 1), repeat=3):
+        if sum(tops) <= whole:
+            turns = Turns(*(top / whole for top in tops), seed=sum(tops)).calls(3 * whole)
+            assert turns.off <= 1.0 + NOISE, tops
+
+
+def test_each_of_many_shares_is_exact_to_one_call() -> None:
+    """Two to eight of any size, which are all of the calls or a part of them."""
+    rng = random.Random(7)
+    for seed in range(300):
+        sizes = [rng.random() ** rng.choice([1, 3]) for _ in range(rng.randint(2, 8))]
+        whole = sum(sizes) * rng.choice([1.0, 1.0, 1.0 + rng.random(), 10.0])
+        turns = Turns(*(size / whole for size in sizes), seed=seed).calls(150)
+        assert turns.off <= 1.0 + NOISE, turns.parts
+
+
+@pytest.mark.parametrize("parts", [(0.6, 0.4), (0.99, 0.01), (0.5, 0.3, 0.2), (1 / 3,) * 3])
+def test_shares_that_are_all_of_the_calls_leave_none_out(parts: tuple[float, ...]) -> None:
+    """Every call is for one of them, whatever the start is."""
+    for seed in range(20):
+        turns = Turns(*parts, seed=seed).calls(200)
+        assert turns.left_out == 0
+        assert turns.off <= 1.0 + NOISE
+
+
+@pytest.mark.parametrize("parts", [(0.05,), (0.6, 0.4), (0.1, 0.05), (0.9, 0.05, 0.05)])
+@pytest.mark.parametrize("calls", [1, 5])
+def test_callers_do_not_take_their_turns_together(parts: tuple[float, ...], calls: int) -> None:
+    """Of many callers with a few calls each, every share has about its part."""
+    got: Counter[int] = Counter()
+    callers = 2000
+    for seed in range(callers):
+        turns = Turns(*parts, seed=seed).calls(calls)
+        got.update(dict(enumerate(turns.taken)))
+    for at, part in enumerate(parts):
+        fair = part * calls * callers
+        assert 0.5 * fair <= got[at] <= 1.5 * fair
+
+
+def test_a_whole_call_that_is_owed_is_taken() -> None:
+    """Not the next one after it: where the start makes a sum of exactly one."""
+    turns = Turns(0.5, start=0.5)
+    assert [turns.call() for _ in range(4)] == [0, None, 0, None]
+
+
+def test_other_parts_take_over_where_the_old_ones_were() -> None:
+    """Shares that are raised, lowered, or withdrawn for a while make no burst and no gap."""
+    rng = random.Random(3)
+    for seed in range(100):
+        turns = Turns(0.1, 0.2, 0.3, seed=seed)
+        for _ in range(10):
+            sizes = [rng.choice([0.0, rng.random()]) for _ in range(3)]
+            whole = sum(sizes) * rng.choice([1.0, 2.0]) or 1.0
+            turns.parts = tuple(size / whole for size in sizes)
+            before = [*turns.taken]
+            turns.calls(20)
+            for part, was, now in zip(turns.parts, before, turns.taken, strict=True):
+                assert abs(now - was - 20 * part) <= 2.5
+                assert part or now == was
+
+
+def test_a_share_of_nothing_takes_nothing() -> None:
+    """Even if it was owed almost a call before."""
+    for others in ((), (0.5,), (0.5, 0.5)):
+        turns = Turns(0.9, *([0.0] * len(others)), start=0.0)
+        turns.call()
+        turns.parts = (0.0, *others)
+        assert 0 not in {turns.call() for _ in range(20)}
+
+
+def test_one_share_is_left_of_those_that_had_all_calls() -> None:
+    """It has every call from then on, whatever it had before."""
+    for seed in range(50):
+        for parts in ((0.5, 0.5), (0.5, 0.3, 0.2)):
+            turns = Turns(*parts, seed=seed).calls(1 + seed % 7)
+            turns.parts = (1.0, *[0.0] * (len(parts) - 1))
+            assert {turns.call() for _ in range(20)} == {0}
+
+
+def test_what_a_share_could_not_have_is_not_made_up_for_at_once() -> None:
+    """A thousand calls of one sticky user are no debt of a thousand calls."""
+    turns = Turns(0.1, 0.1)
+    for _ in range(1000):
+        owe(zip(turns.shares, turns.parts, strict=True))
+    assert sum(turns.calls(100).taken) <= 100 * 0.2 + 21
+
+
+def test_a_call_that_is_for_some_share_is_for_the_largest_where_none_is_owed() -> None:
+    """The one that was owed has lost its nodes; the others had theirs before."""
+    turns = Turns(0.0, 0.6, 0.4)
+    for share, due in zip(turns.shares, (0.9, -0.7, -0.5), strict=True):
+        share.due = due
+    assert turns.call() == 1
