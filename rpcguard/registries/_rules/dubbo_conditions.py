@@ -123,6 +123,7 @@ def _weighted(
             **about,
             to=_to(_pairs(str(end.get("match") or ""), where, blank="false"), where),
             share=weight / sum(weights),
+            empty="divided",
         )
         for number, (end, weight) in enumerate(zip(ends, weights, strict=True), 1)
     ]

@@ -55,7 +55,7 @@ def _routes(
     whole = sum(weight for _, weight in weighted)
     for number, (to, weight) in enumerate(weighted, 1):
         about: Any = {"when": when, "to": to, "otherwise": "base"}
-        yield Route(f"{name}.{number}", **about, share=weight / whole)
+        yield Route(f"{name}.{number}", **about, share=weight / whole, empty="divided")
 
 
 def _weighted(

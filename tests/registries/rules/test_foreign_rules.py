@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from rpcguard import RegistryError, Route
+from rpcguard import Node, RegistryError, Route, Routing
 from rpcguard.registries._rules.dubbo_conditions import ConditionRule, routes_of_conditions
 from rpcguard.registries._rules.dubbo_rules import DubboService
 from rpcguard.registries._rules.dubbo_tags import routes_of_tags
 from rpcguard.registries._rules.polaris import routes_of_polaris
 from rpcguard.registries._rules.yaml import mapping_from_yaml
 from tests.support.foreign_rules import POLARIS_INBOUND, TAG_RULE
+from tests.support.stage import Stage
 
 INTERFACE = "org.apache.dubbo.demo.DemoService"
 
@@ -227,6 +229,7 @@ def test_weights_are_shares():
     assert [shown(one)[0] for one in found] == [{"header.x": ("1",)}] * 3
     assert [one.share for one in found] == [1 / 201, 100 / 201, 100 / 201]
     assert [one.name for one in found] == ["c 1.1", "c 1.2", "c 1.3"]
+    assert {one.empty for one in found} == {"divided"}, "drawn among those that have nodes"
 
 
 @pytest.mark.parametrize(
@@ -243,6 +246,29 @@ def test_weights_that_are_none(old, new, said):
     """Unknown keys and versions are refused as well."""
     with pytest.raises(ValueError, match=said):
         routes_of_conditions([ConditionRule(name="c", text=WEIGHTED.replace(old, new))])
+
+
+def sent(rules: list[Route], *envs: str, **headers: str) -> Counter[str]:
+    """Count a hundred calls by the `env` of their nodes."""
+    nodes = [Node("10.0.0.1", 80, id=one, metadata={"env": one}) for one in envs]
+    stage = Stage(*nodes, routing=Routing(rules=rules))
+    return Counter(stage.end(stage.pick(ask=stage.ask(**headers))) for _ in range(100))
+
+
+@pytest.mark.parametrize("force", ["false", "true"])
+def test_weights_send_calls_where_dubbo_sends_them(force):
+    """It draws among the destinations that have nodes; a call of no condition may use any node."""
+    text = f"force: {force}{WEIGHTED}".replace('env=c"}', 'env=c", weight: 4}')
+    rules = routes_of_conditions([ConditionRule(name="c", text=text)])
+    counts = sent(rules, "gray", "base", "c", "d", x="1")
+    assert set(counts) == {"gray", "base", "c"}
+    assert counts["c"] == pytest.approx(50, abs=1)
+    counts = sent(rules, "gray", "base", "d", x="1")
+    assert counts == {"gray": 25, "base": 75}
+    assert sent(rules, "gray", "d", x="1") == {"gray": 100}
+    assert set(sent(rules, "gray", "base", "c", "d")) == {"gray", "base", "c", "d"}
+    if force == "false":
+        assert sent(rules, "d", x="1") == {"d": 100}
 
 
 def test_a_weighted_condition_may_be_of_another_caller_or_block():
