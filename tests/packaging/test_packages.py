@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("hatchling") is None, reason="builds without an index: pip install hatchling"
 )
 
+REPOSITORY = "https://example.org/team/rpcguard"
 WITHOUT_EXTRAS = """
 import sys
 extras = {"argcomplete", "uvicorn", "rich", "click", "httpx2", "httpcore2", "h2", "dns", "kazoo"}
@@ -64,7 +65,9 @@ def built(tmp_path_factory) -> dict[str, Path]:
     with tarfile.open(sdist) as archive:
         archive.extractall(place, filter="data")
     source = place / sdist.name.removesuffix(".tar.gz")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", place, cwd=source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RPCGUARD_REPOSITORY", REPOSITORY)  # as the workflow of a release does
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", place, cwd=source)
     (wheel,) = place.glob("*.whl")
     return {"sdist": sdist, "wheel": wheel}
 
@@ -128,6 +131,19 @@ def test_the_metadata_is_complete(built):
         metadata.get_all("Provides-Extra")
     )
     assert str(metadata.get_payload()).startswith("# rpcguard")
+
+
+def test_the_metadata_leads_to_the_repository(built):
+    """To where it was built, and nowhere if nobody has said where that is."""
+    (path,) = [name for name in names(built) if name.endswith("METADATA")]
+    told = Parser().parsestr(zipfile.ZipFile(built["wheel"]).read(path).decode())
+    urls = dict(url.split(", ") for url in told.get_all("Project-URL"))
+    assert urls["Repository"] == REPOSITORY
+    assert urls["Changelog"] == f"{REPOSITORY}/blob/main/CHANGELOG.md"
+    assert {"Documentation", "Issues"} < urls.keys()
+    with tarfile.open(built["sdist"]) as archive:
+        (info,) = [name for name in archive.getnames() if name.endswith("/PKG-INFO")]
+        assert b"Project-URL" not in archive.extractfile(info).read()
 
 
 def test_it_imports_without_extras(python):

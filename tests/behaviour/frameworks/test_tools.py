@@ -126,6 +126,56 @@ def test_sentry_sees_the_call(make_node):
     assert "sentry-trace" in node.seen[0].headers
 
 
+DJANGO = """
+import sys
+import django, httpx, rpcguard
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import path
+
+common = ["django.middleware.common.CommonMiddleware"]
+settings.configure(ALLOWED_HOSTS=[sys.argv[1]], ROOT_URLCONF=__name__, MIDDLEWARE=common)
+urlpatterns = [path("", lambda request: HttpResponse("ok"))]
+node = httpx.WSGITransport(get_wsgi_application())
+transport = rpcguard.Transport("static:///orders=127.0.0.1:9", node_transport=lambda _: node)
+with httpx.Client(transport=transport) as client:
+    print(client.get("http://orders/").status_code)
+"""
+STARLETTE = """
+import asyncio, sys
+import httpx, rpcguard
+from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("ok"))])
+app.add_middleware(TrustedHostMiddleware, allowed_hosts=[sys.argv[1]])
+node = httpx.ASGITransport(app)
+
+async def main():
+    nodes = "static:///orders=127.0.0.1:9"
+    transport = rpcguard.AsyncTransport(nodes, node_transport=lambda _: node)
+    async with httpx.AsyncClient(transport=transport) as client:
+        print((await client.get("http://orders/")).status_code)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "program"),
+    [("django", DJANGO), ("starlette", STARLETTE)],
+    ids=["django", "starlette"],
+)
+def test_a_host_check_wants_the_name_of_the_service(package, program):
+    """As Migrate and the FAQ say: not the address of the node."""
+    pytest.importorskip(package)
+    assert run(program, "orders").split()[-1] == "200"
+    assert run(program, "127.0.0.1").split()[-1] == "400"
+
+
 LOGFIRE = """
 import json, sys
 import httpx, logfire, rpcguard
