@@ -154,6 +154,7 @@ class Route:
         object.__setattr__(self, "service", self.service.lower())
         for name in ("when", "to"):
             object.__setattr__(self, name, self._conditions(name, getattr(self, name)))
+        self._check("mark", self.mark is None or is_mark(self.mark), _MARK_WANTED)
         if not self.to and self.mark is not None:
             object.__setattr__(self, "to", Conditions({"lane": self.mark}))
         self._check("to", self.to, "conditions for nodes, at least one")
@@ -162,7 +163,6 @@ class Route:
             self._check(name, is_amount(value) and value <= 1, "a number from 0 to 1")
         self._check("empty", self.empty in ("kept", "divided"), "kept or divided")
         self._check("sticky", self.sticky is None or _is_sticky(self.sticky), _STICKY_WANTED)
-        self._check("mark", self.mark is None or is_mark(self.mark), _MARK_WANTED)
         good = self.otherwise is None or self.otherwise in _OTHERWISE
         self._check("otherwise", good, "base, any or fail")
         self._check("retry", self.retry in _RETRIES, "inside, outside or None")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
@@ -11,15 +11,17 @@ from typing import Any, Final
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import Route
 from rpcguard.registries._rules.dubbo import flag_of, is_plain, known, listed, mapped, of_addresses
-from rpcguard.registries._rules.matches import are_apart
+from rpcguard.registries._rules.matches import are_apart, bounded, plain
 from rpcguard.registries._rules.yaml import mapping_from_yaml
 
 Wanted = str | Sequence[str] | None
 Pairs = dict[str, tuple[str, tuple[str, ...]]]
 """Keys of a condition, each with `=` or `!=` and the values."""
 
-_TOKEN: Final = re.compile(r"([&!=,]*)\s*([^&!=,\s]+)")
-"""A separator and what follows it, as Dubbo takes a line apart."""
+_TOKEN: Final = re.compile(r"[&!=,]+|[^&!=,\s]+")
+"""Separators, or what stands between them: a line is taken apart in one go, whatever it is."""
+
+_SEPARATORS: Final = "&!=,"
 
 _ATTACHMENT: Final = re.compile(r"attachments\[(.+)\]")
 _WEIGHT: Final = 100.0
@@ -51,9 +53,11 @@ def routes_of_conditions(rules: Sequence[ConditionRule]) -> list[Route]:
     refused. Raises `ValueError` naming the rule, the field and the value.
     """
     found = [parts for rule in rules for parts in _read(rule)]
-    for one, other in combinations(found, 2):
-        if not are_apart(one[0].when, other[0].when):
-            names = f"{one[0].name!r} and {other[0].name!r}"
+    bounded(found)
+    abouts = [(parts[0].name, plain(parts[0].when)) for parts in found]
+    for (name, one), (other_name, other) in combinations(abouts, 2):
+        if not are_apart(one, other):
+            names = f"{name!r} and {other_name!r}"
             raise ValueError(f"{names} may be about the same call: both would have to hold")
     return [route for parts in found for route in parts]
 
@@ -145,7 +149,7 @@ def _pairs(words: str, where: str, *, blank: str) -> Pairs:
         return {}
     pairs: dict[str, tuple[str, list[str]]] = {}
     key = ""
-    for separator, content in _TOKEN.findall(words):
+    for separator, content in _tokens(words):
         if separator in ("", "&"):
             good = content not in pairs and bool(separator) == bool(pairs)
             require(f"{where}: {content}", words, "a key that is named once", good)
@@ -160,6 +164,17 @@ def _pairs(words: str, where: str, *, blank: str) -> Pairs:
     for key, (sign, values) in pairs.items():
         require(f"{where}: {key}", words, "a value for each key", sign and values)
     return {key: (sign, tuple(values)) for key, (sign, values) in pairs.items()}
+
+
+def _tokens(words: str) -> Iterator[tuple[str, str]]:
+    """Give each word with the separator before it, as Dubbo takes a line apart."""
+    separator = ""
+    for token in _TOKEN.findall(words):
+        if token[0] in _SEPARATORS:
+            separator = token
+        else:
+            yield separator, token
+            separator = ""
 
 
 _UNMARKED: Final[Mapping[str, Wanted]] = {"mark": None}

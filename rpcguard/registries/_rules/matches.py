@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._checks import require
+from rpcguard._core.policies.routing import MOST_ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Wanted = str | tuple[str, ...] | None
+Plain = dict[str, frozenset[str | None]]
+"""Conditions on plain values, some of which are to be there; None is absent."""
 
 _NAMED: Final = {"HEADER": "header", "QUERY": "query", "COOKIE": "cookie", "CUSTOM": "option"}
 _PLAIN: Final = {"METHOD": "method", "PATH": "path"}
@@ -41,16 +44,21 @@ def wanted_of(match: Mapping[str, object], where: str) -> Wanted:
     return words[0] if len(words) == 1 else tuple(words)
 
 
-def are_apart(
-    one: Mapping[str, str | Sequence[str] | None], other: Mapping[str, str | Sequence[str] | None]
-) -> bool:
+def bounded(routes: Sequence[object]) -> None:
+    """Raise `ValueError` for more routes than there may be, before each is compared with each."""
+    count = len(routes)
+    require("rules", f"{count} routes", f"at most {MOST_ROUTES}", count <= MOST_ROUTES)
+
+
+def plain(when: Mapping[str, str | Sequence[str] | None]) -> Plain:
+    """Give the plain values that a call must have one of, by key, but its mark."""
+    return {
+        key: frozenset((wanted,) if wanted is None or isinstance(wanted, str) else wanted)
+        for key, wanted in when.items()
+        if key != "mark" and wanted != "*"
+    }
+
+
+def are_apart(one: Plain, other: Plain) -> bool:
     """Tell whether no call can meet both conditions, as far as plain values show."""
-    return any(
-        not set(_several(one[key])) & set(_several(other[key]))
-        for key in one
-        if key in other and key != "mark" and one[key] != "*" and other[key] != "*"
-    )
-
-
-def _several(wanted: str | Sequence[str] | None) -> Sequence[str | None]:
-    return (wanted,) if wanted is None or isinstance(wanted, str) else wanted
+    return any(key in other and one[key].isdisjoint(other[key]) for key in one)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import Route
-from rpcguard.registries._rules.matches import Wanted, condition_of, wanted_of
+from rpcguard.registries._rules.matches import Wanted, bounded, condition_of, wanted_of
 from rpcguard.registries._shared.fields import listed, mapping
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def routes_of_polaris(
             if when is not None and weighted and when not in met:
                 met.append(when)
                 routes += _routes(f"{name} {len(met)}", when, weighted)
+                bounded(routes)
     return routes
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rpcguard._checks import require
 from rpcguard._context.lane import is_mark
 from rpcguard._core.policies.routing import Route
-from rpcguard.registries._rules.matches import Wanted, are_apart, condition_of
+from rpcguard.registries._rules.matches import Wanted, are_apart, bounded, condition_of, plain
 from rpcguard.registries._shared.fields import listed, mapping, part
 
 if TYPE_CHECKING:
@@ -112,9 +112,11 @@ def _entering(rules: Sequence[LaneRule]) -> list[Route]:
         for when in (when for when in rule.whens if when not in met):
             met.append(when)
             routes.append(Route(f"{rule.name} {len(met)}", when=when, share=rule.share, **about))
-    for one, other in combinations(routes, 2):
+        bounded(routes)
+    abouts = [plain(route.when) for route in routes]
+    for (at, one), (after, other) in combinations(enumerate(routes), 2):
         # A call that a part of a lane does not take is of no lane there; here the next one has it.
-        good = not one.is_share or are_apart(one.when, other.when)
+        good = not one.is_share or are_apart(abouts[at], abouts[after])
         require(f"rule {one.name!r}: share", one.share, f"all, before {other.name!r}", good)
     return routes
 

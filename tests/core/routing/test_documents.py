@@ -68,6 +68,8 @@ def test_an_empty_list_is_a_document() -> None:
         ({"routes": [CANARY, {"to": {"lane": "a"}}]}, "route 2: name must be a text"),
         ({"routes": [{**CANARY, "wieght": 5}]}, "route 'orders-canary': key .*'wieght'"),
         ({"routes": [{**CANARY, "share": 1.01}]}, "route 'orders-canary': share .*1.01"),
+        ({"routes": [{"name": "a", "mark": 5}]}, "route 'a': mark .*5"),
+        ({"routes": [{**CANARY, "empty": "gone"}]}, "route 'orders-canary': empty .*'gone'"),
         ({"routes": [{**CANARY, "when": {"header.x": {"regex": "a+"}}}]}, r"when\['header.x'\]"),
         ({"routes": [{**CANARY, "guard": {"worse": 1}}]}, "'orders-canary': guard: key .*'worse'"),
         ({"routes": [{**CANARY, "guard": {"hold": 0}}]}, "'orders-canary': guard: hold .*0"),

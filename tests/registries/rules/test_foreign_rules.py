@@ -210,6 +210,27 @@ def test_a_condition_rule_that_cannot_be_routes_is_refused_as_a_whole(lines, sai
         conditions(*lines)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "&" * 200_000 + " => a=b",
+        "=> a=b" + "&=!," * 50_000,
+        "=> a=b" + "& " * 100_000,
+        "=> a" + " " * 200_000 + "=b",
+    ],
+    ids=["separators", "kinds", "apart", "spaces"],
+)
+def test_a_line_of_any_length_is_read_in_one_go(line):
+    """What is all separators was looked through from each of them, for minutes."""
+    assert [dict(route.to) for route in conditions(line)] == [{"metadata.a": ("b",)}]
+
+
+def test_more_conditions_than_there_may_be_are_not_compared():
+    """A megabyte of lines are half a billion pairs."""
+    with pytest.raises(ValueError, match="at most 1000"):
+        conditions(*(f"method=m{number} => a=b" for number in range(5_000)))
+
+
 def test_conditions_that_never_meet_go_together():
     """Two methods, each with its nodes."""
     assert len(conditions("method=a => a=b", "method=b => a=c")) == 2
@@ -410,3 +431,11 @@ def test_a_rule_of_polaris_that_cannot_be_a_route_is_refused(rule, said):
     """With all others: what is left out would make another one wider."""
     with pytest.raises(ValueError, match=said):
         polaris(inbound([], {"metadata": {"env": exact("a")}}), rule)
+
+
+def test_more_rules_of_polaris_than_there_may_be_are_not_compared():
+    """Each is compared with those before it."""
+    one = {"metadata": {"v": {"value": "1"}}}
+    rules = [inbound([{"metadata": {"$query.q": {"value": str(n)}}}], one) for n in range(5_000)]
+    with pytest.raises(ValueError, match="at most 1000"):
+        polaris(*rules)

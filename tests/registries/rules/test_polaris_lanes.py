@@ -193,6 +193,18 @@ def test_a_part_of_a_lane_before_one_that_may_be_about_the_same_call_is_refused(
     assert len(read(made)) == 6
 
 
+def test_more_lanes_than_there_may_be_are_not_compared():
+    """Each is compared with those before it, and with those after it."""
+    made = group()
+    (rule,) = made["rules"]
+    made["rules"] = [
+        {**rule, "name": str(n), "traffic_match_rule": {"arguments": [argument("x", value=str(n))]}}
+        for n in range(5_000)
+    ]
+    with pytest.raises(ValueError, match="at most 1000"):
+        read(made)
+
+
 def test_calls_go_by_the_lanes():
     """Alice's calls into the lane with its mark, those that are sent on too, and no others."""
     other = group(label_key="env", default_label_value="blue")
