@@ -136,7 +136,7 @@ def _parsed(body: bytes, most: int, *, toml: bool) -> object:
     if len(body) > most:
         raise ValueError(f"it has more than {most} bytes")
     if not toml:
-        return json_from_bytes(body)
+        return json_from_bytes(body, unique=True)  # as TOML and YAML want it
     try:
         return tomllib.loads(body.decode("utf-8-sig"))  # editors of Windows write a mark before it
     except RecursionError:

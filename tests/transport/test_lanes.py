@@ -364,14 +364,16 @@ mark = "c2"
 def test_rules_are_read_from_a_file_that_is_edited(
     calls: Callable[..., Calls], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Half written, with an unknown key, gone: the last rules stay, and it is told once."""
+    """Half written, a key unknown or twice, gone: the last rules stay, and it is told once."""
     file = tmp_path / "routes.json"
     file.write_text(json.dumps({"routes": [CANARY]}))
     one = calls(routing=Routing(source=f"file://{file}", required=True))
     one.transport.wait_ready("orders", timeout=20.0)
     assert one.get(headers={"x-tester": "alice"}) == "lane"
     with caplog.at_level(logging.WARNING, "rpcguard"):
-        for bad in ('{"routes": [', json.dumps({"routes": [{**CANARY, "colour": "red"}]})):
+        twice = f'{{"routes": [], "routes": {json.dumps([CANARY])}}}'
+        unknown = json.dumps({"routes": [{**CANARY, "colour": "red"}]})
+        for bad in ('{"routes": [', unknown, twice):
             file.write_text(bad)
             until(lambda: "last rules stay" in caplog.text)
             assert one.get(headers={"x-tester": "alice"}) == "lane"

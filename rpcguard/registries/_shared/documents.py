@@ -22,18 +22,27 @@ MOST_PARTS = 2_000_000
 """How many commas a document may have: of empty objects alone, 32 MiB would become a gigabyte."""
 
 
-def json_from_bytes(body: bytes) -> object:
+def json_from_bytes(body: bytes, *, unique: bool = False) -> object:
     """Read JSON; raise `ValueError` for whatever is none, deep nesting and bad UTF-8 included.
 
-    More than two million commas are refused as well.
+    More than two million commas are refused as well, and with `unique` a key that is there twice.
     """
     if body.count(b",") > MOST_PARTS:
         raise ValueError(f"it has more than {MOST_PARTS} parts")
     try:
-        document: object = json.loads(body)
+        document: object = json.loads(body, object_pairs_hook=_unique if unique else None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return document
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ValueError(f"key {twice[:100]!r} is there twice")
+    return found
 
 
 Services = Mapping[str, tuple[str, object]]

@@ -154,6 +154,17 @@ def test_another_guard_leaves_a_share_its_turns() -> None:
     assert stage.service.routes()[0].measured == pytest.approx(0.5, abs=0.02)
 
 
+def test_calls_that_fell_back_are_not_made_up_for() -> None:
+    """They were the turns of the share: a canary that comes back is not met by all that it lost."""
+    stage = staged(*split(0.2, 0.1), versions="02")
+    assert went(stage, 200).keys() == {"0", "2"}
+    stage.list(*fleet(*"012"))
+    stage.clock.advance(300.0)
+    counts = went(stage, 100)
+    assert counts["1"] == pytest.approx(20, abs=1)
+    assert counts["2"] == pytest.approx(10, abs=1)
+
+
 # Shares that are divided while they have no node
 
 
