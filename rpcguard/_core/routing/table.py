@@ -27,9 +27,20 @@ class Entry:
 
     `bundle` are the shares with the same conditions, in order: they are of the same calls. `wholes`
     counts the routes before it that are no shares, `places` is None where it is not sticky.
+    `is_steady` tells that its share is what the route says, whatever nodes there are.
     """
 
-    __slots__ = ("bundle", "is_share", "place", "places", "rest", "route", "target", "wholes")
+    __slots__ = (
+        "bundle",
+        "is_share",
+        "is_steady",
+        "place",
+        "places",
+        "rest",
+        "route",
+        "target",
+        "wholes",
+    )
 
     def __init__(
         self,
@@ -48,6 +59,7 @@ class Entry:
         self.places: Places | None = places
         self.wholes: int = wholes
         self.is_share: bool = route.is_share
+        self.is_steady: bool = route.guard is None and route.empty == "kept"
         if self.is_share:
             bundle.append(self)
         self.rest: tuple[tuple[str, Test], ...] = ()

@@ -142,6 +142,8 @@ class Takers:
     def effective(self, entry: Entry, now: float) -> float:
         """Give the part of the calls that a share takes now: thinned while its nodes warm up."""
         route = entry.route
+        if entry.is_steady and not self._pools.tempered:
+            return route.share
         if route.guard is not None:
             watch = self.states[route.name].watch
             if watch is not None and watch.holds(now):
@@ -157,8 +159,9 @@ class Takers:
         """Note whether the nodes of the route that took a call served it."""
         states = self.states
         for name in aim.declined:
-            if name in states:
-                states[name].share.count(served=False)
+            state = states.get(name)
+            if state is not None:
+                state.share.count(served=False)
         if aim.entry is not None:
             taken = states.get(aim.entry.route.name)
             if taken is not None:
