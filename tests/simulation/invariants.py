@@ -317,7 +317,9 @@ class Judge:
     # Always
 
     def look(self) -> None:
-        """Look at the whole."""
+        """Look at the whole, and at what was seen amid effects."""
+        if self.world.wrong is not None:
+            raise self.world.wrong
         held: dict[LiveNode, int] = dict.fromkeys(self.roster.nodes.values(), 0)
         asked = held.copy()
         now, calls = self.world.now, self.service.calls

@@ -24,6 +24,7 @@ from rpcguard._discovery.probes import probing
 from rpcguard.testing import ScriptedRegistry
 from tests.simulation.faults import CRASHED, FATES, PROBES, PROCESS, Fate, Headers
 from tests.simulation.scenario import EPOCH, Option
+from tests.simulation.standing import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,6 +91,7 @@ class World(Agenda):
         self.moods: dict[str, str] = {}
         self.runs: Counter[int] = Counter()
         self.children: set[LiveNode] = set()
+        self.wrong: Violation | None = None
         self.busy: dict[Exchange, None] = {}
         self.retired: list[LiveNode] = []
         self.story: list[tuple[Any, ...]] = []
@@ -133,7 +135,11 @@ class World(Agenda):
         self.judge.told(event)
 
     def retire(self, live: LiveNode) -> None:
-        self.judge.retired(live)
+        try:
+            self.judge.retired(live)
+        except Violation as violation:
+            # Whoever delivers effects prints what they raise and goes on.
+            self.wrong = self.wrong or violation
         self.children.discard(live)
 
     def probe(self, service: Service, live: LiveNode) -> None:

@@ -101,6 +101,7 @@ class Picker:
         """
         if now >= self._standing.next_tick:
             self._reactions.tick(now)
+        instead = instead if instead is not None and instead.in_pool else None
         roster = self._roster
         pools, draws = roster.pools, roster.draws
         leg = leg or pools.whole or pools.prepare_whole()
@@ -133,6 +134,7 @@ class Picker:
         """Pick as `pick` does, by a key: its home, or the next that can take the call."""
         if now >= self._standing.next_tick:
             self._reactions.tick(now)
+        instead = instead if instead is not None and instead.in_pool else None
         leg = leg or self._roster.pools.whole or self._roster.pools.prepare_whole()
         key = ask.key or 0
         found = homes.choose(leg, key, (*self.passed_over, *tried))

@@ -173,7 +173,7 @@ class Service(Listing):
         again = (same_node or (self.same_again and not free)) and not tried[-1].gone
         instead = tried[-1] if same_node and again and tried[-1].in_pool else None
         lease = self._pick(now, tried, ask, instead=instead)
-        if lease is None and again:
+        if lease is None and again and not tried[-1].gone:  # the pick may have seen it go
             lease = self._picker.lease_again(now, tried, ask)
         if lease is None:
             return "no_other_node"

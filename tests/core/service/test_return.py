@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rpcguard import EjectionPolicy
+from rpcguard import EjectionPolicy, MembershipPolicy
 from rpcguard._core.outcomes.verdict import Safety, Verdict
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import START, FleetProvider, Simulation, steady
-from tests.support.stage import GOOD, NO_TLS, REFUSED, Stage, cancelled, ids, leaving
+from tests.support.stage import GOOD, NO_TLS, REFUSED, SICK, STALE, Stage, cancelled, ids, leaving
 
 SILENT = Verdict("ReadTimeout", failed=True, safety=Safety.MAYBE, blame="failure")
 
@@ -145,3 +145,19 @@ def test_posts_alone_bring_each_node_of_a_rolling_restart_back(away):
         for service in run.services:
             assert service._roster.nodes[f"n{at}"].in_pool
     assert all(call.good for call in run.calls if call.ended)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_node_that_has_left_meanwhile_is_not_gone_to_again(others):
+    """A retry whose own look at the clock takes the doubted node out goes elsewhere, or nowhere."""
+    stage = Stage(*ids(3), membership=MembershipPolicy(empty_hold=60.0))
+    stage.on("n0", SICK)  # a node that is well goes before it
+    first = stage.lease("n2")
+    stage.end(first, STALE)
+    stage.list(*ids(others))
+    assert stage.listed() == set(ids(3)), "doubted for a minute"
+    stage.clock.advance(61.0)
+    again = stage.service.pick_again((first.live,), same_node=True, free=True)
+    assert isinstance(again, str) == (not others)
+    assert stage.retired.count(first.live) == 1
+    assert not first.live.in_flight
