@@ -17,12 +17,12 @@ What is known of answers comes on top, and only where it is knowledge:
   out for half a minute.
 * A late answer, of more than 1.8 times the usual, costs up to two turns: a caller of few calls has
   none in flight to compare, and a node of three times the latency is to get less.
-* A slow node is one whose average is apart from the others' by more than three standard errors of
+* A slow node is one whose average is apart from the others' by more than 3.5 standard errors of
   what calls differ. Its calls count as so many as it is slower, and it lets 64 turns pass, or fewer
-  where calls are seldom, so that its recovery is seen; but 12, or it makes the p99 of all. Where a
-  caller calls a node less than once a second, both cannot be had. Nearer differences are noise, and
-  following them made the p99 of calls of mixed length twice that of least requests. The average is
-  the geometric one, which a few long calls do not move.
+  where calls are seldom, so that its recovery is seen; but 20, or it makes the p99 of all: where a
+  caller calls a node less than once a second, both cannot be had. A good answer has it tried again
+  at once, a second one makes it a node of which nothing is known. Nearer differences are noise:
+  following them doubled the p99 of calls of mixed length. The average is the geometric one.
 * A failing node, from the second failure in a row, lets 256 turns pass, and so does one that says
   429 again and again. What is refused at once leaves its load behind for as long as a good answer
   would have taken: else the node that refuses looks idle, and of two it gets all calls.

@@ -28,15 +28,16 @@ _FAILURE_PEAK = 5.0
 """Seconds that a call on a failing node counts as, however fast it fails: linkerd's base penalty.
 Peers under load hold a queue, beside which 1 s is little."""
 
-_TURN_SECONDS, _FAILING_TURN_SECONDS = 96.0, 1024.0
+_TURN_SECONDS, _FAILING_TURN_SECONDS = 88.0, 1024.0
 """A node that stands back is tried at the latest when the turns that it let pass times the seconds
-since it was called come to this. At 2 calls/s for each node a slow one is tried every 7 s; of two
+since it was called come to this. At 5 calls/s for each node a slow one is tried every 4 s; of two
 nodes with 20 calls/s a failing one gets a hundredth, and where hardly anything is called it is not
 left out for hours."""
 
-_SLOW_TURNS = 12.0
+_SLOW_TURNS = 20.0
 """Turns that a slow node lets pass however long they take: of ten nodes one that is ten times
-slower makes the p99 of all calls with a tenth of its share."""
+slower makes the p99 of all calls with an eighth of its share. With 12, and what a try that looks
+good by luck costs, a hundred callers gave it that."""
 
 _COLD_PATIENCE = 8.0
 """How much longer than another a cold node may be silent, and how many calls it owes says nothing:

@@ -29,19 +29,16 @@ _TIMES = 4.0
 """A slow answer makes the turns to let pass so many times as many: three in a row, the most."""
 
 _EASING = 8.0
-"""A good answer divides them by this: two in a row end it. A node that is ten times slower gives a
-good one by luck in ten, which is not to bring it back."""
+"""A good answer divides the turns of a failing node by this: two in a row end it."""
 
 _AVERAGED = 31
 """Answers that the average remembers beside the last one: with 8, equal nodes with calls of mixed
 length looked apart, and p99 was 1.4 times that of least requests; with 32 it is the same."""
 
-_ENOUGH = 8
-"""Answers from which on an average can tell that a node is slow: fewer are luck."""
-
-_FORGIVING = 0.25
-"""The same for a good answer of a node that was slow: it is back after a few, not after thirty. Any
-answer below its average brought it to the edge of being as fast as the others, again and again."""
+_SECOND_TRY = 2.0
+"""Turns after which a slow node that gave a good answer is tried again: soon, since such an answer
+is five times as likely of one that is well. A second good one makes the balancer forget what it
+knew; an average that follows by and by kept nodes out that were well, for each late answer anew."""
 
 _LEAP = 2.0
 """How far one answer counts from the average, in powers of e: one of 5 s counts no more than one
@@ -145,7 +142,8 @@ class NodeLoad:
     @property
     def stands_apart(self) -> bool:
         """Tell whether the node is slow as such, by more than its answers differ."""
-        return self.known >= _ENOUGH and self.latency > self.peers.apart
+        latency, peers = self.latency, self.peers
+        return latency > peers.apart and latency > peers.beyond_luck(self.known)
 
     def load(self, typical: float, now: float) -> float:
         """Give the seconds that another call may take: peak latency · (in flight + 1).
@@ -178,17 +176,25 @@ class NodeLoad:
         else:
             self._average(max(seconds, LEAST_LATENCY))
             peers = self.peers
-            slow = seconds > (peers.late if self.stands_apart else peers.slow)
+            slow = seconds > (peers.good if self.stands_apart else peers.slow)
             if not slow and seconds > peers.late:
                 cost = min(seconds / peers.late - 1.0, _MOST_LATE) / self.weight
         if slow:
             self._be_late()
         elif self.stand_back:
+            self._ease()
+        return cost
+
+    def _ease(self) -> None:
+        if self.failing or not self.stands_apart:
             self.failing = False
             self.stand_back /= _EASING
             if self.stand_back < FIRST_STAND_BACK:
                 self.stand_back = 0.0
-        return cost
+        elif self.stand_back > _SECOND_TRY:
+            self.stand_back = _SECOND_TRY
+        else:
+            self.known, self.latency, self.stand_back = 0, 0.0, 0.0
 
     def _average(self, seconds: float) -> None:
         if not self.known:
@@ -196,14 +202,15 @@ class NodeLoad:
             return
         step = math.log(seconds / self.latency)
         self.spread += (abs(step) - self.spread) * _SPREAD_SHARE
-        good = step < 0.0 and seconds <= self.peers.late and self.stands_apart
-        say = _FORGIVING if good else 1.0 / (self.known + 1)
+        say = 1.0 / (self.known + 1)
         self.known = min(self.known + 1, _AVERAGED)
         self.latency *= math.exp(max(-_LEAP, min(_LEAP, step)) * say)
 
     def _be_late(self) -> None:
-        known = self.stands_apart or self.failing
-        self._step_back(STAND_BACK if known else _STREAK)
+        if self.stands_apart or self.failing:
+            self.stand_back = STAND_BACK
+        else:
+            self._step_back(_STREAK)
 
     def _step_back(self, most: float) -> None:
         self.stand_back = max(min(self.stand_back * _TIMES, most), FIRST_STAND_BACK)

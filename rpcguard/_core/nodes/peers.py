@@ -8,17 +8,26 @@ LEAST_LATENCY = 0.001
 """Seconds below which one latency is as good as another: the caller's own noise is that large."""
 
 _LATE = 1.8
+"""An answer that took more than so many times the usual is late: of exponential ones one in
+three."""
+
+_GOOD = 2.2
 """Of a node that is slow as such, an answer is good that took less than so many times the usual: of
-exponential ones two in three when it is well, one in ten when it is ten times slower."""
+exponential ones seven in ten when it is well, one in nine when it is ten times slower."""
 
 _SLOW, _SPREADS = 2.0, 2.5
 """A slow answer took more than twice the usual and e to the 2.5 spreads: of exponential answers one
 in a thousand. At 1.5 spreads one in twelve stood back for nothing."""
 
-_APART, _SURE = 1.5, 0.53
-"""A node is slow as such when its average is this far from the others': three standard errors of
-an average over 32 answers. Nearer ones are left to the count of calls in flight, which is what
-spreads calls of mixed length best."""
+_APART, _ERRORS = 1.5, 3.5
+"""A node is slow as such when its average is this far from the others': so many times, and so many
+standard errors of an average over as many answers. Nearer ones are left to the count of calls in
+flight, which is what spreads calls of mixed length best."""
+
+_FEW, _SOME = 5, 8
+"""Answers from which on an average can tell that a node is slow, and from which on it is known how
+far they differ; before, they may as exponential ones do. With eight in any case a hundred callers
+gave a slow node half as much again, before each of them knew."""
 
 _OWED = 8.0
 """So many usual latencies of owed answers without a word make a silent node: of exponential answers
@@ -35,12 +44,13 @@ class Peers:
     knowledge nothing is late.
     """
 
-    __slots__ = ("apart", "late", "silent", "slow", "spread", "usual")
+    __slots__ = ("apart", "good", "late", "silent", "slow", "spread", "usual")
 
     def __init__(self) -> None:
         self.usual: float = 0.0
         self.spread: float = 0.0
         self.late: float = math.inf
+        self.good: float = math.inf
         self.slow: float = math.inf
         self.apart: float = math.inf
         self.silent: float = math.inf
@@ -54,8 +64,16 @@ class Peers:
     def compare(self) -> None:
         """Say from when on an answer, or a node's average, is slow beside what is expected."""
         self.late = self.usual * _LATE
+        self.good = self.usual * _GOOD
         self.slow = self.usual * max(_SLOW, math.exp(_SPREADS * self.spread))
-        self.apart = self.usual * max(_APART, math.exp(_SURE * self.spread))
+        self.apart = self.usual * _APART
+
+    def beyond_luck(self, known: int) -> float:
+        """Give the average of so many answers beyond which a node is slow as such."""
+        if known < _FEW:
+            return math.inf
+        spread = self.spread if known >= _SOME else max(self.spread, 1.0)
+        return self.usual * math.exp(_ERRORS * spread / math.sqrt(known))
 
 
 NO_PEERS = Peers()

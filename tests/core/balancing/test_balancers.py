@@ -264,28 +264,46 @@ def test_a_slow_answer_lets_turns_pass_and_a_good_one_ends_it():
     assert waits == [5.0, 20.0, 20.0, 20.0, 0.0]
 
 
-def test_only_good_answers_bring_a_slow_node_back():
-    """One of its own usual length counts a thirty-second, one as good as the others' a quarter."""
-    balancer, lives = make(LeastLoaded, [1.0] * 3)
-    idle_picks(balancer, 400)
-    slow, usual = lives[0], lives[1].latency
-    slow.latency = 10 * usual
-    slow.observe(8 * usual, 0.0)
-    assert slow.latency == pytest.approx(10 * usual, rel=0.01)
-    slow.observe(usual, 0.0)
-    assert slow.latency == pytest.approx(10 * usual * math.exp(-2 / 4), rel=0.01)
-
-
-def test_a_node_known_to_be_slow_lets_more_turns_pass():
-    """Up to 64 once its average is apart from the others'; two good answers in a row end that."""
+def test_a_node_known_to_be_slow_lets_64_turns_pass():
+    """Each slow answer makes it 64; a good one has it tried again soon, a second one ends it."""
     balancer, lives = make(LeastLoaded, [1.0] * 3)
     idle_picks(balancer, 400)
     slow, waits = lives[0], []
     slow.latency = 10 * lives[1].latency
-    for seconds in (1.0, 1.0, 1.0, 1.0, 0.05, 0.05):
+    for seconds in (1.0, 0.12, 0.05, 0.12, 0.05, 0.05):
         slow.observe(seconds, 0.0)
         waits.append(slow.stand_back)
-    assert waits == [5.0, 20.0, 64.0, 64.0, 8.0, 0.0]
+    assert waits == [64.0, 64.0, 2.0, 64.0, 2.0, 0.0]
+
+
+def test_what_is_known_of_a_slow_node_is_forgotten_when_it_is_back():
+    """The second good answer in a row ends it: a late one after that is one of a new node."""
+    balancer, lives = make(LeastLoaded, [1.0] * 3)
+    idle_picks(balancer, 400)
+    slow = lives[0]
+    slow.latency, slow.stand_back = 10 * lives[1].latency, 64.0
+    for _ in range(2):
+        assert slow.stands_apart
+        slow.observe(0.05, 0.0)
+    assert (slow.known, slow.latency, slow.stands_apart) == (0, 0.0, False)
+    slow.observe(0.09, 0.0)
+    assert (slow.known, slow.latency, slow.stand_back) == (1, 0.09, 0.0)
+
+
+@pytest.mark.parametrize(("times", "answers"), [(20.0, 5), (4.5, 6), (1.4, None)])
+def test_the_farther_apart_a_node_is_the_fewer_answers_tell(times, answers):
+    """Five at the least, where the average is apart by 3.5 standard errors of so many."""
+    balancer, lives = make(LeastLoaded, [1.0] * 3)
+    idle_picks(balancer, 400)
+    slow, usual = lives[0], lives[0].peers.usual
+    slow.known, slow.latency = 0, 0.0
+    found = None
+    for answer in range(1, 33):
+        slow.observe(times * usual, 0.0)
+        if slow.stands_apart:
+            found = answer
+            break
+    assert found == answers
 
 
 @pytest.mark.parametrize(
@@ -303,12 +321,12 @@ def test_a_late_answer_costs_turns(seconds, turns):
 
 @pytest.mark.parametrize(
     ("gap", "failing", "passed"),
-    [(0.001, False, 64), (0.1, False, 31), (4.0, False, 12), (4.0, True, 16)],
+    [(0.001, False, 64), (0.1, False, 30), (4.0, False, 20), (4.0, True, 16)],
 )
 def test_a_node_that_stands_back_is_tried_after_its_turns_or_seconds(gap, failing, passed):
-    """After 64 turns of the other, or so many that turns times seconds come to 96.
+    """After 64 turns of the other, or so many that turns times seconds come to 88.
 
-    A slow one waits for twelve at the least: it is not to make the p99 of all. For a failing one
+    A slow one waits for 20 at the least: it is not to make the p99 of all. For a failing one
     turns times seconds come to 1024.
     """
     balancer, (one, other) = make(LeastLoaded, [1.0, 1.0])
