@@ -77,7 +77,7 @@ SCENARIOS = {
             "30 and 500 ms": (stages.two_lengths,),
             "exponential": (None,),
             "Pareto 1.5": (stages.pareto,),
-            "1 and 100": (stages.one_in_hundred,),
+            "1 and 100": (stages.one_in_hundred, stages.RARE),
         },
     ),
     "slow-tail": Stage(
@@ -106,6 +106,7 @@ SCENARIOS = {
             "10 nodes, 10 callers, 20 calls/s": (10, 10, 20.0),
         },
         at_least=True,
+        beyond=frozenset({"10 nodes, 10 callers, 20 calls/s"}),
     ),
     "failing": Stage(
         "A node answers 500 at once",

@@ -6,6 +6,7 @@ from statistics import median, median_low
 from typing import TYPE_CHECKING
 
 from rpcguard._core.balancing.draw import WeightedDraw
+from rpcguard._core.nodes.load import STAND_BACK
 from rpcguard._core.nodes.peers import Peers
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ nodes with 20 calls/s a failing one gets a hundredth, and where hardly anything 
 left out for hours."""
 
 _SLOW_TURNS = 20.0
-"""Turns that a slow node lets pass however long they take: of ten nodes one that is ten times
+"""Equal turns that a slow node lets pass however long they take: of ten nodes one that is ten times
 slower makes the p99 of all calls with an eighth of its share. With 12, and what a try that looks
 good by luck costs, a hundred callers gave it that."""
+
+_PAUSE = 4.0
+"""A node is no worse than one that is slow as such before it is silent for a quarter of what that
+one takes: of two nodes the other one has a queue, and hardly answers one by one."""
 
 _COLD_PATIENCE = 8.0
 """How much longer than another a cold node may be silent, and how many calls it owes says nothing:
@@ -115,13 +120,13 @@ class LeastRequests(WeightedDraw):
             or first.ghosts
             or (first.unanswered and (now - first.waiting_since) * first.unanswered > silent)
         ):
-            one, slow_one = self._troubled(first, now)
+            one, slow_one = self._troubled(first, second, now)
         if (
             second.stand_back
             or second.ghosts
             or (second.unanswered and (now - second.waiting_since) * second.unanswered > silent)
         ):
-            two, slow_two = self._troubled(second, now)
+            two, slow_two = self._troubled(second, first, now)
         with_one, with_two = one + slow_one / first.weight, two + slow_two / second.weight
         if first.cold > 1 or second.cold > 1 or first.ramp != second.ramp:
             swap = self._swap_new(first, second, (one, with_one), (two, with_two), now)
@@ -146,11 +151,16 @@ class LeastRequests(WeightedDraw):
         silence = now - live.waiting_since
         return silence / _COLD_PATIENCE if live.cold > 1 else silence * live.unanswered
 
-    def _troubled(self, live: LiveNode, now: float) -> tuple[float, float]:
+    def _is_quicker(self, live: LiveNode, other: LiveNode, now: float) -> bool:
+        """Tell whether a node that is silent is quicker than the other, slow one all the same."""
+        apart = other.stand_back > 0.0 and other.stands_apart
+        return apart and now - live.waiting_since < other.latency / _PAUSE
+
+    def _troubled(self, live: LiveNode, other: LiveNode, now: float) -> tuple[float, float]:
         """Give the load of a node for its weight, and how many times as slow as usual it is."""
         peers, slow = self._peers, 1.0
         usual = peers.usual or _ALMOST_NOW
-        if self._is_silent(live, now):
+        if self._is_silent(live, now) and not self._is_quicker(live, other, now):
             slow = self._owed(live, now) / usual
         if live.failing:
             slow = max(slow, _FAILURE_PEAK / usual)
@@ -206,8 +216,13 @@ class LeastRequests(WeightedDraw):
             since = now - live.last_pick + _ALMOST_NOW
             if live.failing:
                 wait = min(wait, _FAILING_TURN_SECONDS / since)
+            elif live.unanswered and live.stands_apart:
+                wait = STAND_BACK
             else:
-                wait = min(wait, max(_SLOW_TURNS, _TURN_SECONDS / since))
+                size = len(self._places)
+                # A slow node's calls are others' turns: of two nodes they have twice the equal one.
+                least = _SLOW_TURNS * size / (size - 1.0)
+                wait = min(wait, max(least, _TURN_SECONDS / since))
         return live.turns + wait / live.weight
 
     def _learn(self) -> None:

@@ -35,14 +35,15 @@ _AVERAGED = 31
 """Answers that the average remembers beside the last one: with 8, equal nodes with calls of mixed
 length looked apart, and p99 was 1.4 times that of least requests; with 32 it is the same."""
 
-_SECOND_TRY = 2.0
-"""Turns after which a slow node that gave a good answer is tried again: soon, since such an answer
-is five times as likely of one that is well. A second good one makes the balancer forget what it
-knew; an average that follows by and by kept nodes out that were well, for each late answer anew."""
+_NEXT_TRY, _LAST_TRY = 2.0, 1.0
+"""Turns after which a slow node that gave a good answer is tried again, and once more: soon, since
+of one that is well such an answer is four times as likely. The third in a row ends it, and the
+balancer forgets what it knew: after two of them a slow node was back by luck once in 25 tries, and
+an average that follows by and by kept nodes out that were well, for each late answer anew."""
 
 _LEAP = 2.0
 """How far one answer counts from the average, in powers of e: one of 5 s counts no more than one
-of seven times the usual."""
+of seven times the usual. So does the first, or it would make a node slow for its next twenty."""
 
 _SPREAD_SHARE = 1.0 / 16.0
 """The say of one answer in the spread, which needs no more than a rough value."""
@@ -191,17 +192,19 @@ class NodeLoad:
             self.stand_back /= _EASING
             if self.stand_back < FIRST_STAND_BACK:
                 self.stand_back = 0.0
-        elif self.stand_back > _SECOND_TRY:
-            self.stand_back = _SECOND_TRY
+        elif self.stand_back > _NEXT_TRY:
+            self.stand_back = _NEXT_TRY
+        elif self.stand_back > _LAST_TRY:
+            self.stand_back = _LAST_TRY
         else:
             self.known, self.latency, self.stand_back = 0, 0.0, 0.0
 
     def _average(self, seconds: float) -> None:
         if not self.known:
-            self.known, self.latency = 1, seconds
-            return
+            self.latency = self.peers.usual or seconds
         step = math.log(seconds / self.latency)
-        self.spread += (abs(step) - self.spread) * _SPREAD_SHARE
+        if self.known:
+            self.spread += (abs(step) - self.spread) * _SPREAD_SHARE
         say = 1.0 / (self.known + 1)
         self.known = min(self.known + 1, _AVERAGED)
         self.latency *= math.exp(max(-_LEAP, min(_LEAP, step)) * say)

@@ -11,9 +11,10 @@ _LATE = 1.8
 """An answer that took more than so many times the usual is late: of exponential ones one in
 three."""
 
-_GOOD = 2.2
+_GOOD, _GOOD_SPREADS = 1.8, 1.4
 """Of a node that is slow as such, an answer is good that took less than so many times the usual: of
-exponential ones seven in ten when it is well, one in nine when it is ten times slower."""
+exponential ones nine in ten when it is well, one in five when it is ten times slower. With 2.2 a
+node that was well waited for its next turn after three tries in ten."""
 
 _SLOW, _SPREADS = 2.0, 2.5
 """A slow answer took more than twice the usual and e to the 2.5 spreads: of exponential answers one
@@ -64,7 +65,7 @@ class Peers:
     def compare(self) -> None:
         """Say from when on an answer, or a node's average, is slow beside what is expected."""
         self.late = self.usual * _LATE
-        self.good = self.usual * _GOOD
+        self.good = self.usual * max(_GOOD, math.exp(_GOOD_SPREADS * self.spread))
         self.slow = self.usual * max(_SLOW, math.exp(_SPREADS * self.spread))
         self.apart = self.usual * _APART
 
