@@ -21,12 +21,13 @@ What is known of answers comes on top, and only where it is knowledge:
   what calls differ. Its calls count as so many as it is slower, and it lets 64 turns pass, or fewer
   where calls are seldom, so that its recovery is seen; but 20, or it makes the p99 of all: where a
   caller calls a node less than once a second, both cannot be had. A good answer has it tried again
-  at once, a second one makes it a node of which nothing is known. Nearer differences are noise:
+  at once, a third one makes it a node of which nothing is known. Nearer differences are noise:
   following them doubled the p99 of calls of mixed length. The average is the geometric one.
 * A failing node, from the second failure in a row, lets 256 turns pass, and so does one that says
   429 again and again. What is refused at once leaves its load behind for as long as a good answer
   would have taken: else the node that refuses looks idle, and of two it gets all calls.
-* A node that owes answers without a word is as slow as it has been silent, times what it owes.
+* A node that owes answers without a word is as slow as it has been silent, times what it owes,
+  unless the other one is slow and takes four times as long: a queue is no reason to call that.
 * A cold node cannot lose by its load, or it would never get warm: it gets what its ramp allows.
   The chance is set so that its share is ramp ÷ (others + ramp) at any number of nodes. Dividing its
   load by the ramp instead starved it; plain thinning gave it up to twice its share.
