@@ -184,7 +184,9 @@ async def settle(value):
 class Caller:
     """Call through a transport; every method is awaited, whatever the flavour."""
 
-    def __init__(self, flavour: Flavour, transport, *, scheme: str = "http", timeout=2.0) -> None:
+    def __init__(
+        self, flavour: Flavour, transport, *, scheme: str = "http", timeout=PATIENCE
+    ) -> None:
         self.flavour, self.stack = flavour, transport
         client = flavour.http.Client if flavour.sync else flavour.http.AsyncClient
         self.client = client(
@@ -249,7 +251,7 @@ def make_node():
 async def make_caller(flavour):
     callers: list[Caller] = []
 
-    def make(node=None, *, own=False, timeout=2.0, **options) -> Caller:
+    def make(node=None, *, own=False, timeout=PATIENCE, **options) -> Caller:
         scheme = options.setdefault("scheme", "http")
         if own:
             transport = flavour.own(verify=options.get("ssl_context") or True)

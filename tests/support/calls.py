@@ -292,7 +292,7 @@ class Caller:
 
     def __init__(self, flavour: Flavour, transport, **options) -> None:
         self.flavour, self.transport = flavour, transport
-        options = {"base_url": "http://orders", "timeout": 2.0, "trust_env": False} | options
+        options = {"base_url": "http://orders", "timeout": PATIENCE, "trust_env": False} | options
         self.client = flavour.client(transport=transport, **options)
 
     async def call(self, url="/", *, method="GET", **options) -> http.Response:
