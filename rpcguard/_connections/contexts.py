@@ -47,7 +47,7 @@ class TlsContext:
     ) -> None:
         self._make = functools.partial(_context, http, verify, cert, trust_env)
         self._given = verify, cert
-        self._files = _files(verify, cert)
+        self._files = _files(verify, cert, trust_env=trust_env)
         self._clock = clock
         self._made: tuple[ssl.SSLContext, Any] | None = None
         self._looked = 0.0
@@ -103,11 +103,12 @@ def _named(error: OSError, verify: Any, cert: Any) -> OSError:
     return ssl.SSLError(f"verify={verify!r}, cert={cert!r} cannot be loaded: {error}")
 
 
-def _files(verify: Any, cert: Any) -> list[str]:
-    given = [verify, cert] if isinstance(cert, str) else [verify, *(cert or ())[:2]]
+def _files(verify: Any, cert: Any, *, trust_env: bool) -> list[str]:
+    trusted = os.environ.get("SSL_CERT_FILE") if verify is True and trust_env else verify
+    given = [trusted, cert] if isinstance(cert, str) else [trusted, *(cert or ())[:2]]
     # With a ready-made context `cert` was loaded into that, and is the user's to renew.
     return (
         []
         if isinstance(verify, ssl.SSLContext)
-        else [path for path in given if isinstance(path, str)]
+        else [path for path in given if path and isinstance(path, str)]
     )

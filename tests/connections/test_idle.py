@@ -9,6 +9,7 @@ import threading
 
 import httpx
 import pytest
+import trustme
 
 from rpcguard._clock import lasting
 from rpcguard._connections.contexts import TlsContext
@@ -139,6 +140,19 @@ def test_renewed_files_are_taken_up(pem, authority) -> None:
     authority.cert_pem.write_to_path(pem)
     now[0] += 2.0
     assert context() is not first
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_renewed_roots_of_the_environment_are_taken_up(pem, monkeypatch, flavour, trusted) -> None:
+    """The file that `SSL_CERT_FILE` names is looked at as well, where the environment counts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    now = [0.0]
+    options = {"verify": True, "cert": None, "trust_env": trusted, "clock": lambda: now[0]}
+    context = TlsContext(flavour.http, **options)
+    first = context()
+    trustme.CA().cert_pem.write_to_path(str(pem))
+    now[0] += 2.0
+    assert (context() is not first) is trusted
 
 
 def test_a_context_that_is_given_is_kept(pem) -> None:
