@@ -17,10 +17,6 @@ _EXAMPLE: Final = (
     "or static:///orders=10.0.0.1:8080,10.0.0.2:8080;billing=10.0.0.3:80"
 )
 _SOCKET: Final = "unix:"
-_HOST_SIGNS: Final = frozenset(".:")
-"""What names of services in a cluster are without: a dot of a domain, a colon of an address."""
-_SHOWN: Final = 3
-"""Addresses in an error, which shows a form and not the list."""
 _ANY_PORT: Final = 80
 """What the node of a socket has in place of a port: nothing goes there."""
 Address = tuple[str, int, str | None]
@@ -32,8 +28,7 @@ class StaticRegistry:
     """A registry of lists that never change.
 
     Nodes alone answer for every service; a mapping of service to nodes answers for those, their
-    names in any case, and any other service is unknown. URL forms: `static://h1:80,h2:80`, which
-    serves names without a dot, so that a call to some other host does not go to these nodes, and
+    names in any case, and any other service is unknown. URL forms: `static://h1:80,h2:80` and
     `static:///orders=h1:80,h2:80;billing=unix:/run/billing.sock`. The options `weight`, `zone` and
     `scheme` take one value for all nodes, or one per node, in the order written, separated by
     commas. Needs no network, no polling (`max_age` is infinite) and no closing; safe from any
@@ -42,7 +37,6 @@ class StaticRegistry:
 
     def __init__(self, nodes: Sequence[Node] | Mapping[str, Sequence[Node]]) -> None:
         self._for_all: Snapshot | None = None
-        self._is_short = False
         self._by_service: dict[str, Snapshot] = {}
         if isinstance(nodes, Mapping):
             self._by_service = {name.lower(): _fixed(some) for name, some in nodes.items()}
@@ -59,9 +53,7 @@ class StaticRegistry:
         if parsed.hosts and path:
             raise parsed.invalid("give addresses for every service, or services, not both")
         if parsed.hosts:
-            short = cls(_nodes(parsed, [(host, port, None) for host, port in parsed.hosts]))
-            short._is_short = True
-            return short
+            return cls(_nodes(parsed, [(host, port, None) for host, port in parsed.hosts]))
         if path:
             return cls(_services(parsed, path))
         raise parsed.invalid("no address is given")
@@ -69,8 +61,7 @@ class StaticRegistry:
     async def fetch(self, service: str) -> Snapshot:
         """Return the fixed list; `known=False` for a service that the mapping lacks."""
         if self._for_all is not None:
-            foreign = self._is_short and _HOST_SIGNS.intersection(service)
-            return _refused(service, self._for_all) if foreign else self._for_all
+            return self._for_all
         return self._by_service.get(service.lower(), _UNKNOWN)
 
     async def services(self) -> Collection[str]:
@@ -84,15 +75,6 @@ class StaticRegistry:
             return f"StaticRegistry({len(self._for_all.nodes)} nodes)"
         services = (f"{name}: {len(some.nodes)} nodes" for name, some in self._by_service.items())
         return f"StaticRegistry({', '.join(services)})"
-
-
-def _refused(service: str, listed: Snapshot) -> Snapshot:
-    """Say that a host of the internet, or an address, is none of a list without names."""
-    addresses = [node.address for node in listed.nodes]
-    some = ",".join([*addresses[:_SHOWN], "..."] if len(addresses) > _SHOWN else addresses)
-    why = "a list without names serves hosts without a dot"
-    named = f"for this one write static:///{service}={some}"
-    return Snapshot((), known=False, max_age=math.inf, left_out=f"{why}; {named}")
 
 
 def _fixed(nodes: Sequence[Node]) -> Snapshot:

@@ -10,7 +10,6 @@ from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL
 from rpcguard.registries.static import StaticRegistry
-from tests.support.library import Transport, http
 
 
 async def test_one_list_answers_for_every_service() -> None:
@@ -75,28 +74,6 @@ def test_a_wrong_url_is_refused(url: str, complaint: str) -> None:
     with pytest.raises(InvalidRegistryURL, match=complaint) as caught:
         StaticRegistry.from_url(url)
     assert "static://10.0.0.1:8080" in str(caught.value)
-
-
-async def test_the_short_form_is_for_names_without_a_dot() -> None:
-    """A client of two hosts must not send the token of one of them to the nodes of the other."""
-    short = StaticRegistry.from_url("static://10.0.0.1:80,[::1]:81")
-    assert len((await short.fetch("orders")).nodes) == 2
-    for host in ("auth.example.com", "10.0.0.9", "::9"):
-        answer = await short.fetch(host)
-        assert not answer.known
-        assert f"static:///{host}=10.0.0.1:80,[::1]:81" in answer.left_out
-    many = StaticRegistry.from_url("static://a:1,b:1,c:1,d:1")
-    assert (await many.fetch("x.y")).left_out.endswith("static:///x.y=a:1,b:1,c:1,...")
-    named = StaticRegistry.from_url("static:///auth.example.com=10.0.0.1:80")
-    assert (await named.fetch("auth.example.com")).nodes
-
-
-def test_another_host_is_an_error_that_shows_the_named_form() -> None:
-    """Where it is called, before anything is sent."""
-    transport = Transport("static://127.0.0.1:9")
-    with http.Client(transport=transport) as client, pytest.raises(http.ConnectError) as caught:
-        client.get("http://auth.example.com/token")
-    assert "write static:///auth.example.com=127.0.0.1:9" in str(caught.value)
 
 
 def test_credentials_are_refused_without_showing_them() -> None:

@@ -63,7 +63,7 @@ async def test_a_probe_asks_as_a_call_would(make_node, make_caller, revive):
 
 
 @pytest.mark.parametrize(
-    ("registry", "name"), [("hosts://", "[::1]:{port}"), ("static:///::1=[::1]:{port}", "::1")]
+    ("registry", "name"), [("hosts://", "[::1]:{port}"), ("static://[::1]:{port}", "::1")]
 )
 def test_a_service_may_be_an_address(registry, name):
     """One of IPv6 has to stand in brackets, also where its node is asked whether it is back."""

@@ -16,8 +16,6 @@ def why_no_node(service: Service, registry: str, no_list: str) -> str:
     if not service.ready:
         return f"{no_list} in time; is the registry up?"
     if not service.known:
-        if service.left_out:
-            return f"{registry}: {service.left_out}"
         return f"{registry} does not know this service; is its name right?"
     if not views and service.left_out:
         refused = f", {service.refused} by allowed_networks" if service.refused else ""
