@@ -246,9 +246,9 @@ def fleet_in_trouble(
         "waits for no other. Recovered: the last second with a p99 half above the usual one, or "
         "with more than 0.1 % of calls failed. To shares of failed calls 0.05 % is added before "
         "they are compared. A mass restart overloads this fleet for some seconds, whoever picks: "
-        "how many calls wait in vain hangs on the luck of a run more than on the balancer. In a "
-        "rolling release the calls fail whose two attempts both meet nodes that are gone and still "
-        "listed; the warming ones carry little, so these carry more."
+        "how many calls wait in vain hangs on the luck of a run more than on the balancer. A call "
+        "that cannot connect goes on to nodes that are there: it saves the rolling release, and in "
+        "a mass restart adds to the load of nodes that have too much of it."
     )
     return Section("A fleet in trouble", about, table, checks, series)
 
