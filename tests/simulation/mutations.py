@@ -101,8 +101,8 @@ MUTATIONS = [
     Mutation(
         "a node that refuses and only the cap keeps in use is no hope",
         "_core.service.roster",
-        "live.in_pool and live.held_back != CANNOT_CONNECT.code",
-        "live.in_pool",
+        "live.held_back != CANNOT_CONNECT.code",
+        "True",
     ),
     Mutation(
         "a retry is paid from the budget",

@@ -60,6 +60,7 @@ class LiveNode(NodeLoad):
     `level` counts the ejections that are not forgiven, `clean` the good answers since the last
     failure. `trial` is the one call that a half-open node has, while it lasts, `unproven` says that
     only a probe has found it well since.
+    `held_back` is the code of an ejection that the cap keeps from it.
     `event` is what last happened to it, as words and the time. `heard_at` is the time of its last
     answer below 500, or of its listing. `answers`
     counts those of a window once some were odd, `odd_run` the odd ones since the last good one.

@@ -270,9 +270,10 @@ class Roster:
         probe found dead may be back by now.
         """
         return any(
-            live.in_pool and live.held_back != CANNOT_CONNECT.code
+            live.in_pool
+            and live.held_back != CANNOT_CONNECT.code
+            and (leg is None or self.pools.place_in(leg, live) is not None)
             for live in self.nodes.values()
-            if leg is None or self.pools.place_in(leg, live) is not None
         )
 
     def _badness(self, live: LiveNode) -> tuple[float, ...]:
