@@ -193,7 +193,7 @@ PROCESS: dict[str, str] = {
 MOODS = [mood for mood in PROCESS if mood != "well"]
 PROBES = {"dead": False, "cut off": False, "murky": None}
 """What a probe finds, where it is not a listening port; None if it cannot find out."""
-CRASHED = Fate("maybe", "failure", name="crashed")
+CRASHED = Fate("maybe", "failure", status=0, name="crashed")
 
 
 @dataclass(slots=True)

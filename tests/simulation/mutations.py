@@ -101,7 +101,7 @@ MUTATIONS = [
     Mutation(
         "a node that refuses and only the cap keeps in use is no hope",
         "_core.service.roster",
-        "live.held_back != CANNOT_CONNECT.code",
+        "live.held_back not in CONNECTING",
         "True",
     ),
     Mutation(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._core.policies.ejection import CONNECTING
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -65,6 +67,8 @@ class Shadow:
         `odd` says that the answer is one that a wrong application would give as well.
         """
         failed, good = fate.blame != "none", _good(fate) and not body
+        if not body and fate.error is None and fate.status:
+            self.denied = "" if self.denied in CONNECTING else self.denied
         if not body and fate.truth == "well":
             self.heard_at, self.unproven = now, False
             self.odd += odd
@@ -402,7 +406,7 @@ class Standing:
 
     def is_hope(self, live: LiveNode) -> bool:
         """Tell whether a node is in use, and not by the cap alone although it refuses."""
-        return live.in_pool and self._shadows[live].denied != "connect"
+        return live.in_pool and self._shadows[live].denied not in CONNECTING
 
     @contextmanager
     def probing(self, live: LiveNode, *, alive: bool | None) -> Iterator[None]:

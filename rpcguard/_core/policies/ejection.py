@@ -19,6 +19,9 @@ Blamed = Literal["failure", "connect", "handshake", "stale"]
 STALE: Final = "stale"
 ODD: Final = "odd"
 
+CONNECTING: Final = frozenset({"connect", "handshake"})
+"""The codes of nodes that nothing could be sent to, since TCP or TLS did not come about."""
+
 _ODD_ANSWERS: Final = 10
 """Answers below which nothing is said of a node: a client may well ask ten times for what is not
 there."""

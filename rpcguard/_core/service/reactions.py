@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rpcguard._core.policies.ejection import ODD, STALE, Trip
+from rpcguard._core.policies.ejection import CONNECTING, ODD, STALE, Trip
 from rpcguard._core.service.roster import PROOF_LIFE
 from rpcguard._core.service.standing import Standing
 
@@ -78,6 +78,8 @@ class Reactions:
     def settled(self, lease: Lease, verdict: Verdict, seconds: float, now: float) -> None:
         """Take in the end of an attempt, up to the headers of its answer."""
         live = lease.live
+        if verdict.answered and live.held_back in CONNECTING:
+            self.standing.excuse_cap(live)
         if verdict.stale:
             self.failed(lease, STALE, seconds, now)
         elif verdict.blame != "none":
@@ -118,7 +120,7 @@ class Reactions:
         return Trip("trial", ejection.reason)
 
     def _is_second_word(self, trip: Trip) -> bool:
-        return trip.code in ("connect", "handshake") or self._roster.trusted > 0
+        return trip.code in CONNECTING or self._roster.trusted > 0
 
     def _recovered(self, live: LiveNode, now: float, *, proof: bool) -> None:
         self.standing.excuse_cap(live)
@@ -159,7 +161,7 @@ class Reactions:
         if not self._enforced:
             standing.emit("ejected", live, trip.reason, enforced=False, code=trip.code)
             live.forget_failures()
-            if trip.code in ("connect", "handshake"):
+            if trip.code in CONNECTING:
                 # It stays in the list: a load that one refusal leaves no trace in would draw calls.
                 live.blame(0.0, now, again=True)
             return
@@ -172,7 +174,7 @@ class Reactions:
 
     def _can_be_probed(self, live: LiveNode, trip: Trip) -> bool:
         if self._policies.ejection.probe_path is not None:
-            return trip.code in ("connect", "handshake")
+            return trip.code in CONNECTING
         # A node that fails at once after a connect has found it well is not one for such probes.
         return trip.code == "connect" and not live.unproven
 

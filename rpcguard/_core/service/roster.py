@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rpcguard._core.balancing.subset import OUTSIDE, Subsetting
 from rpcguard._core.nodes.live import LiveNode, weight_of
-from rpcguard._core.policies.ejection import CANNOT_CONNECT
+from rpcguard._core.policies.ejection import CONNECTING
 from rpcguard._core.service.blacklist import Blacklist
 from rpcguard._core.service.draws import Draws
 from rpcguard._core.service.marks import OfflineMarks
@@ -269,9 +269,11 @@ class Roster:
         One that only the cap keeps in use counts for nothing: it has refused, and another that a
         probe found dead may be back by now.
         """
-        return any(
+        # Or thousands that are out would be looked at, for each of them that is probed.
+        used = self.eligible if leg is None else any(stage.eligible for stage in leg.last)
+        return bool(used) and any(
             live.in_pool
-            and live.held_back != CANNOT_CONNECT.code
+            and live.held_back not in CONNECTING
             and (leg is None or self.pools.place_in(leg, live) is not None)
             for live in self.nodes.values()
         )

@@ -496,6 +496,31 @@ def test_a_dead_node_is_tried_where_the_one_in_use_refuses():
     assert again.live.node.id == "a"
 
 
+def test_a_dead_node_is_tried_where_tls_fails_on_the_one_in_use():
+    """A process that dies resets the handshake of whoever has just connected: it is no hope too."""
+    stage = Stage("a", "b")
+    stage.on("a", REFUSED)
+    stage.probed("a", alive=False)
+    lease = stage.lease("b")
+    stage.service.settle(lease, HANDSHAKE)
+    assert stage.states() == {"a": "ejected", "b": "available"}
+    again = stage.service.pick_again((lease.live,), free=True)
+    assert not isinstance(again, str)
+    assert again.live.node.id == "a"
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, HANDSHAKE])
+def test_a_node_that_has_answered_since_it_refused_is_hope(refusal):
+    """Its answer is the user's, be it 503: a dead node would make an error of connecting of it."""
+    stage = Stage("a", "b")
+    stage.on("a", REFUSED)
+    stage.probed("a", alive=False)
+    stage.on("b", refusal)
+    lease = stage.lease("b")
+    stage.service.settle(lease, SICK)
+    assert stage.service.pick_again((lease.live,)) == "no_other_node"
+
+
 def test_a_dead_node_is_probed_often_where_the_one_in_use_refuses():
     """Probes grow rare only while another node could be connected to."""
     stage = Stage("a", "b")
