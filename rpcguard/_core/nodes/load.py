@@ -179,7 +179,8 @@ class NodeLoad:
             peers = self.peers
             slow = seconds > (peers.good if self.stands_apart else peers.slow)
             if not slow and seconds > peers.late:
-                cost = min(seconds / peers.late - 1.0, _MOST_LATE) / self.weight
+                # Drained since it was picked, it has no weight, and nobody counts its turns.
+                cost = min(seconds / peers.late - 1.0, _MOST_LATE) / (self.weight or 1.0)
         if slow:
             self._be_late()
         elif self.stand_back:

@@ -375,6 +375,18 @@ def test_a_drained_node_finishes_what_it_has(fields):
     assert stage.picked() == {"a", "b"}
 
 
+@pytest.mark.parametrize("fields", [{"status": "draining"}, {"weight": 0.0}], ids=str)
+def test_a_late_answer_of_a_drained_node_is_an_answer(fields):
+    """A call that was under way as the node lost its weight may end later than is usual."""
+    stage = Stage(*ids(2))
+    stage.calls(100)
+    held = stage.lease("n0")
+    stage.list("n1", *nodes("n0", **fields))
+    stage.clock.advance(0.019)
+    stage.end(held)
+    assert stage.view("n0").in_flight == 0
+
+
 def test_a_draining_node_is_the_last_resort_before_failing():
     """With nothing else at all a node that still serves is used; one of weight 0 never is."""
     stage = Stage(*nodes("a", status="draining"), *nodes("b", weight=0))
