@@ -13,7 +13,7 @@ EQUIVALENT: dict[str, str] = {
         "a node with all of its ramp: the turn that it is compared with is below 1"
     ),
     "_core/service/homes.py:170  1.0  ->  2.0": "the same: its turn is below its ramp",
-    "_core/policies/ejection.py:160  1.0 + self.jitter": (
+    "_core/policies/ejection.py:163  1.0 + self.jitter": (
         "what is drawn is as likely with each sign"
     ),
     "_core/balancing/least_requests.py:121  (now - first.waiting_since)": (

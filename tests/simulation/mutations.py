@@ -437,7 +437,7 @@ MUTATIONS = [
     Mutation(
         "a refused connection ends a doubted node",
         "_core.service.reactions",
-        'return trip.code in ("connect", "handshake") or self._roster.trusted > 0',
+        "return trip.code in CONNECTING or self._roster.trusted > 0",
         "return self._roster.trusted > 0",
     ),
     Mutation(
