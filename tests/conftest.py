@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.library import LIBRARY, http
-from tests.support.scope import chosen, is_passed_over
+from tests.support.scope import chosen, is_passed_over, last_by_the_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long(reason): left out of the usual run; --full runs it")
+    config.addinivalue_line("markers", "real_time(reason): as long, and run after all others")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = chosen(config, items)
     left = {id(item) for item in kept}
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in left])
-    items[:] = kept
+    items[:] = last_by_the_clock(kept)
 
 
 def settle_heap() -> None:

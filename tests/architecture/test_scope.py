@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.scope import LONG, ROOT, is_long
+from tests.support.scope import LONG, ROOT, is_long, last_by_the_clock
 
 
 @pytest.mark.parametrize("place", LONG)
@@ -18,7 +18,7 @@ def test_what_is_left_out_is_there(place):
 
 def test_what_is_marked_has_its_reason():
     """As each path has: whoever meets the mark sees what it costs."""
-    bare = re.compile(r"mark\.long(?!\(\"[^\"]{10,}\"\))")
+    bare = re.compile(r"mark\.(?:long|real_time)(?!\(\"[^\"]{10,}\"\))")
     files = (ROOT / "tests").rglob("*.py")
     assert [path.name for path in files if bare.search(path.read_text())] == []
 
@@ -35,6 +35,15 @@ def test_variants_of_a_test(request):
             assert is_long(item) is long, name
     finally:
         item.name = original
+
+
+@pytest.mark.real_time("it is the one that is asked after")
+def test_what_measures_time_runs_alone(request):
+    """Nothing that other tests have started may be at work beside it; the rest keeps its order."""
+    items = [item for item in request.session.items if item.path == request.node.path]
+    assert last_by_the_clock([request.node, *items])[-1] is request.node
+    assert items[-1] is request.node
+    assert is_long(request.node)
 
 
 def test_ci_runs_the_rest():

@@ -631,9 +631,10 @@ async def test_probes_end_with_their_service_or_node(monkeypatch):
     stage.service.close()
     assert await probe_for(5, stage, "n1")
     count = len(probes.times)
-    ref, live = weakref.ref(stage.service), stage.probing[-1]
-    waiting = probe(ref, live)
-    del stage
+    gone = Stage(*ids(4))  # of its own: trio keeps frames of waits that it has ended
+    gone.on("n1", REFUSED)
+    waiting = probe(weakref.ref(gone.service), gone.probing[0])
+    del gone
     gc.collect()
     await waiting
     assert len(probes.times) == count

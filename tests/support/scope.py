@@ -45,6 +45,9 @@ OTHER_FLAVOURS = ("trio", "pool", "httpx2")
 """Parts of the names of variants: the usual run has threads and asyncio on connections of our own,
 on the library that is installed first."""
 
+MARKS = ("long", "real_time")
+"""What leaves a single test out; the second is for those that compare times with a control."""
+
 
 def is_long_path(path: Path) -> bool:
     """Tell whether all tests of a file or folder are left out of the usual run."""
@@ -54,7 +57,7 @@ def is_long_path(path: Path) -> bool:
 
 def is_long(item: pytest.Item) -> bool:
     """Tell whether a test is left out of the usual run."""
-    if is_long_path(item.path) or item.get_closest_marker("long") is not None:
+    if is_long_path(item.path) or any(item.get_closest_marker(mark) for mark in MARKS):
         return True
     variant = item.name.partition("[")[2]
     return any(name in variant for name in OTHER_FLAVOURS)
@@ -76,3 +79,8 @@ def chosen(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]
         return items
     rest = bool(config.getoption("rest"))
     return [item for item in items if is_long(item) == rest]
+
+
+def last_by_the_clock(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Put those that measure time after all others, which may have left threads at work."""
+    return sorted(items, key=lambda item: item.get_closest_marker("real_time") is not None)

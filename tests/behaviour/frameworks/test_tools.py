@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import httpx
 import pytest
@@ -194,9 +193,7 @@ print(json.dumps([span.attributes.get("rpcguard.node.id") for span in kept.get_f
 
 def test_logfire_sees_the_attempt_once(make_node):
     """The span is rpcguard's, with its node, beside the instrumentation of other clients."""
-    # Not in the group of the tests: its plugins of pytest and pydantic would watch all of them.
-    if find_spec("logfire") is None:
-        pytest.skip("no logfire here; get it with: pip install logfire")
+    pytest.importorskip("logfire")
     node = make_node(saying("ok"))
     told = run(LOGFIRE, listing(orders=node))
     assert json.loads(told) == [f"127.0.0.1:{node.port}"]
