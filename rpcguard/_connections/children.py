@@ -100,6 +100,7 @@ class Children(Generic[ChildT]):
     """What makes the children of one transport, all with one TLS context, and their requests.
 
     Keeps none, and does not know its transport: a child that outlives that must not keep it alive.
+    `addressed` says that they are the user's own, which go by the URL of a request.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Children(Generic[ChildT]):
         flavour: Flavour,
         options: ChildOptions,
         *,
-        node_transport: Callable[[Node], ChildT] | None,
+        node_transport: Callable[[Node], ChildT] | None = None,
     ) -> None:
         usable = node_transport is None or callable(node_transport)
         require("node_transport", node_transport, "what makes a transport of a node", usable)
@@ -126,7 +127,7 @@ class Children(Generic[ChildT]):
         self._http2: Callable[..., ChildT] | None = None
         if options.http2:
             self._http2 = _http2_stack_of(library, flavour)
-        self._addressed = node_transport is not None
+        self.addressed: bool = node_transport is not None
         verify, cert = options.verify, options.cert
         self._tls = TlsContext(http, verify=verify, cert=cert, trust_env=options.trust_env)
         self._ages: WeakValueDictionary[str, IdleAge] = WeakValueDictionary()
@@ -195,19 +196,12 @@ class Children(Generic[ChildT]):
         extensions.pop("rpcguard", None)
         if scheme == "https":
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
-        if not self._addressed:
+        if not self.addressed:
             return NodeRequest(
                 request, body, extensions, patience, repeatable=repeatable, fresh=fresh
             )
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)
-
-    def direct_request(
-        self, request: httpx.Request, timeouts: Mapping[str, Any], *, fresh: bool = False
-    ) -> NodeRequest:
-        """Copy a request that goes where its URL says, over a new connection where it is fresh."""
-        extensions = {**request.extensions, "timeout": timeouts}
-        return NodeRequest(request, request.stream, extensions, repeatable=False, fresh=fresh)
 
     def _made(self, request: httpx.Request, url: Any, body: Any, extensions: Any) -> httpx.Request:
         made: httpx.Request = self._http.Request(

@@ -45,7 +45,7 @@ class NoSpan:
     def __init__(self, here: Context | None = None) -> None:
         self._here = here
 
-    def attempt(self, outgoing: httpx.Request, step: Send | None) -> Self:
+    def attempt(self, outgoing: httpx.Request, step: Send) -> Self:
         """Begin an attempt."""
         if self._here is not None:
             hooks.tell(_inject, outgoing, self._here)
@@ -107,13 +107,13 @@ class CallSpan:
         self._count = 0
         self._began = time.perf_counter()
 
-    def attempt(self, outgoing: httpx.Request, step: Send | None) -> AttemptSpan:
-        """Begin an attempt; `step` is None where an ordinary URL is called."""
-        if step is not None and step.hedge:
+    def attempt(self, outgoing: httpx.Request, step: Send) -> AttemptSpan:
+        """Begin an attempt."""
+        if step.hedge:
             self._beside = self._attempt
         elif self._attempt is not None:
             self._attempt.finish()
-        if step is not None and step.resent_because is not None:
+        if step.resent_because is not None:
             self._count_retry(step.resent_because)
         self._count += 1
         self._attempt = AttemptSpan(self, outgoing, step)
@@ -183,7 +183,7 @@ class AttemptSpan:
         "outcome",
     )
 
-    def __init__(self, observer: CallSpan, outgoing: httpx.Request, step: Send | None) -> None:
+    def __init__(self, observer: CallSpan, outgoing: httpx.Request, step: Send) -> None:
         self.outcome: dict[str, Any] = {}
         self.last: bool = False
         self._observer = observer
@@ -223,7 +223,7 @@ class AttemptSpan:
         parent = trace.get_current_span(observer.here).get_span_context()
         if span.get_span_context().span_id == parent.span_id:
             return  # a tracer that makes no spans: whatever instruments the child keeps its own
-        because = self._step.resent_because if self._step is not None else None
+        because = self._step.resent_because
         if because is not None:
             span.add_event("rpcguard.retry", {"rpcguard.retry.reason": because}, self._start)
         self._span = span
@@ -237,8 +237,6 @@ class AttemptSpan:
         attributes = {**self._observer.attributes, **names, "url.full": redacted(url)}
         if attributes["http.request.method"] == "_OTHER":
             attributes["http.request.method_original"] = request.method
-        if step is None:
-            return attributes
         node = step.lease.live.node
         if node.uds is None:
             attributes["network.peer.address"] = node.host
@@ -330,7 +328,7 @@ class AttemptSpan:
         span.set_attributes(self.outcome)
         if "error.type" in self.outcome:
             span.set_status(Status(StatusCode.ERROR, described(self._error)))
-        settled = self._step.settled if self._step is not None else None
+        settled = self._step.settled
         if settled is not None and settled.change in _EVENTS:
             attributes = {"rpcguard.node.reason": settled.reason or ""}
             span.add_event(_EVENTS[settled.change], attributes, end)

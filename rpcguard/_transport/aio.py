@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,7 +14,6 @@ from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.race import HedgedSend
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
-from rpcguard._core.call.tries import had_ended
 from rpcguard._discovery.names import NAMES_WITHIN
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
@@ -35,11 +35,9 @@ if TYPE_CHECKING:
     import httpx
 
     from rpcguard._connections.children import Flavour
-    from rpcguard._connections.library import Library
     from rpcguard._core.call.call import Call
-    from rpcguard._core.call.steps import Step
+    from rpcguard._core.call.steps import Handout, Step
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.service.service import Service
     from rpcguard._telemetry.spans import AnySpan
     from rpcguard._transport.opening import Opening
 
@@ -57,11 +55,11 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
     def _flavour(self) -> Flavour:
         return "aio"
 
-    def _open_with(self, library: Library) -> Opening:
-        return self._opening_of(
-            library.derive(AsyncOneShotBody, "AsyncByteStream"),
-            library.derive(AsyncGuardedBody, "AsyncByteStream"),
-        )
+    @property
+    def _bodies(self) -> tuple[type[Any], type[Any]]:
+        derive = self._library.derive
+        one_shot = derive(AsyncOneShotBody, "AsyncByteStream")
+        return one_shot, derive(AsyncGuardedBody, "AsyncByteStream")
 
     def _start_without_children(self) -> None:
         self._homes = {}
@@ -82,7 +80,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         """
         observer = self._telemetry.observe(request)
         try:
-            response = await self._serve(request, observer)
+            response = await self._serve(self._opening, request, observer)
         except BaseException as error:
             observer.failed(error)
             raise
@@ -97,51 +95,58 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         """Refuse a client that makes calls in threads: raise `TypeError`."""
         self.handle_request(None)
 
-    async def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
-        service, call, body = self._opening.open(request)
+    async def _serve(
+        self, opening: Opening, request: httpx.Request, observer: AnySpan, left: float = math.inf
+    ) -> httpx.Response:
+        service, call, body = opening.open(request, left)
         try:
-            if not service.ready:
+            if not service.ready and not opening.leaves(service):
                 longest = service.policies.membership.first_snapshot_timeout
-                left = min(longest, call.left)
-                await wait_for(service, lambda: service.ready or service.closed, left)
+                longest = min(longest, call.left)
+                await wait_for(service, lambda: service.ready or service.closed, longest)
                 if service.closed:
-                    raise self._opening.refuse(service)
-            if self._opening.is_stale(service):
-                left = min(LONGEST_LOOK, call.left)
-                await wait_for(service, lambda: not self._opening.is_stale(service), left)
-            home = await self._home()
-            if self._direct and service.ready and not service.met:
-                return await self._send_direct(request, service, home, call, observer)
-            return await self._drive(request, service, home, call, body, observer)
+                    raise opening.refuse(service)
+            if opening.is_stale(service):
+                longest = min(LONGEST_LOOK, call.left)
+                await wait_for(service, lambda: not opening.is_stale(service), longest)
+            if opening.beyond is None or not opening.leaves(service):
+                home = await self._home()
+                answer = await self._drive(opening, request, home, call, body, observer)
+                return opening.hand_out(call, answer, service)
         except BaseException as error:
             call.end()
-            self._opening.disprove(service, error)
+            opening.disprove(service, error)
             raise
+        left = call.left
+        call.end()
+        return await self._serve(opening.beyond, request, observer, left)
 
     async def _drive(
         self,
+        opening: Opening,
         request: httpx.Request,
-        service: Service,
         home: LoopChildren,
         call: Call,
         body: Any,
         observer: AnySpan,
-    ) -> httpx.Response:
+    ) -> Handout:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = await self._take(step, request, body, home, observer)
+                    result = await self._take(opening, step, request, body, home, observer)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(result)
         except StopIteration as end:
-            return self._opening.hand_out(call, end.value, service)
+            answer: Handout = end.value
+            return answer
 
     async def _take(
         self,
+        opening: Opening,
         step: Step | HedgedSend,
         request: httpx.Request,
         body: Any,
@@ -149,11 +154,11 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         observer: AnySpan,
     ) -> httpx.Response | bool | None:
         if type(step) is Send:
-            return await self._send(step, request, body, home, observer)
+            return await self._send(opening, step, request, body, home, observer)
         if type(step) is HedgedSend:
 
             async def send(sent: Send) -> httpx.Response:
-                return await self._send(sent, request, body, home, observer)
+                return await self._send(opening, sent, request, body, home, observer)
 
             won = await run_race(step, send)
             observer.chose(won.send)
@@ -168,12 +173,19 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         return None
 
     async def _send(
-        self, step: Send, request: httpx.Request, body: Any, home: LoopChildren, observer: AnySpan
+        self,
+        opening: Opening,
+        step: Send,
+        request: httpx.Request,
+        body: Any,
+        home: LoopChildren,
+        observer: AnySpan,
     ) -> httpx.Response:
         live = step.lease.live
         scheme = scheme_of(live.node, request.url.scheme)
-        child = self._kept.of_node(home.children, live, scheme, request.url)
-        outgoing = self._make.request(
+        make = opening.make
+        child = self._kept.of_node(home.children, make, live, scheme, request.url)
+        outgoing = make.request(
             request,
             body,
             live.node,
@@ -184,7 +196,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             fresh=step.fresh,
         )
         with observer.attempt(outgoing, step) as attempt:
-            self._opening.mark(outgoing, request.url, step)
+            opening.mark(outgoing, request.url, step)
             return attempt.received(await child.handle_async_request(outgoing))
 
     async def _read(self, step: Read) -> bool:
@@ -218,32 +230,6 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             logger.debug("an answer that is thrown away broke off: %r", error)
         finally:
             await stream.aclose()
-
-    async def _send_direct(
-        self,
-        request: httpx.Request,
-        service: Service,
-        home: LoopChildren,
-        call: Call,
-        observer: AnySpan,
-    ) -> httpx.Response:
-        child = self._kept.of_host(home.children, request.url)
-        again = False
-        while True:
-            timeouts, resendable = call.begin_direct()
-            outgoing: Any = self._make.direct_request(request, timeouts, fresh=again)
-            try:
-                with observer.attempt(outgoing, None) as attempt:
-                    self._opening.keep_from_strangers(outgoing)
-                    response = attempt.received(await child.handle_async_request(outgoing))
-            except self._http.TransportError as error:
-                if again or not (resendable and had_ended(error)):
-                    raise
-            else:
-                if again or not (resendable and had_ended(response)):
-                    return self._opening.hand_out_direct(call, response, service)
-                await response.aclose()
-            again = True
 
     async def _home(self) -> LoopChildren:
         loop = current_loop()
@@ -291,18 +277,18 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         """
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        services = self._services.close()
+        services = [service for table in self._tables for service in table.close()]
         try:
             await _until(lambda: not any(one.calls for one in services), self._drain_timeout)
         finally:
             self._kept.cut = True
             with anyio.CancelScope(shield=True):
                 await self._close_homes()
-                for one in self._services.followers:
+                for one in self._followers:
                     one.stop()
-                stopped = self._following.stop()
-                if stopped is not None:
-                    await _until(stopped.done, _STOP_TIMEOUT)
+                stopped = [table.following.stop() for table in self._tables]
+                for closing in filter(None, stopped):
+                    await _until(closing.done, _STOP_TIMEOUT)
 
     async def _close_homes(self) -> None:
         here = current_loop()

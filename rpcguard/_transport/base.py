@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Literal
@@ -19,13 +18,14 @@ from rpcguard._discovery.following import Subscriptions
 from rpcguard._discovery.http_probe import HttpProbe
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.events import Events
-from rpcguard._transport.forks import renew_at_fork
+from rpcguard._transport.forks import Forkable
 from rpcguard._transport.given import given_registry, refuse_hedges
 from rpcguard._transport.inspection import Inspection
 from rpcguard._transport.kept import KeptChildren
 from rpcguard._transport.lanes import Lanes, with_environment
 from rpcguard._transport.opening import Opening
 from rpcguard._transport.services import ServiceTable
+from rpcguard._transport.strangers import OpeningToStrangers, Strangers, policies_of_strangers
 
 if TYPE_CHECKING:
     import ssl
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from rpcguard.registries.base import Registry
 
 
-class TransportBase(Configured, Inspection, Generic[ChildT]):
+class TransportBase(Configured, Inspection, Forkable, Generic[ChildT]):
     """What the transports of both kinds and both libraries have in common.
 
     It holds the parts together: `ServiceTable`, `Opening`, `KeptChildren`; a driver below it
@@ -128,8 +128,8 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             config: Path of a TOML or JSON file of options, which is followed for incident switches;
                 None reads `RPCGUARD_CONFIG`, False takes none.
             drain_timeout: Seconds that `close` gives to what is in flight; 10, as common servers.
-            unknown_service: "error", or "direct": a host that the registry does not know is called
-                as an ordinary URL. An error by default: a typo is not to go to strangers.
+            unknown_service: "error", or "direct": a host that the registry does not know is a
+                service of its own addresses. An error by default: a typo is not to go to strangers.
             names: What services are called in the registry where no URL can spell it, such as
                 `{"orders": "SHOP@@Orders"}`; by default what the URL says.
             node_transport: Makes the child transport of a node; without it rpcguard makes its own,
@@ -177,7 +177,6 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
         if self._flavour == "sync":
             refuse_hedges(self._by_service)
         self._drain_timeout = drain_timeout
-        self._direct = unknown_service == "direct"
         options = ChildOptions(
             verify=verify,
             cert=cert,
@@ -188,13 +187,12 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             local_address=local_address,
             socket_options=socket_options,
         )
-        library = self._library
+        library, self._http = self._library, self._library.http
         self._make: Children[ChildT] = Children(
             library, self._flavour, options, node_transport=node_transport
         )
-        self._http = library.http
         self._http_probe = HttpProbe(library, options)
-        self._kept = KeptChildren(self._make, library)
+        self._kept: KeptChildren[ChildT] = KeptChildren(library)
         # Here, since it takes a third of the time that importing rpcguard may take.
         from rpcguard._telemetry.telemetry import Telemetry
 
@@ -206,15 +204,15 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
         )
         self._events = Events(self._telemetry, on_event)
         self._start(given_registry(registry), names or {})
+        if unknown_service == "direct" and not self._following.by_port:
+            self._go_beyond(policies_of_strangers(given, services), options)
 
     def _start(
         self,
         registry: str | Registry,
         names: Mapping[str, str],
     ) -> None:
-        self._forking = threading.RLock()
-        self._pid = os.getpid()
-        renew_at_fork(self)
+        self._begin_here()
         policies = self._policies
         self._following = Subscriptions(
             registry,
@@ -228,32 +226,47 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
             self._lanes = Lanes(policies.routing, self._following, self._telemetry.routes)
             self._rules = self._lanes.rules
         self._switches = IncidentSwitches(self._settings, self._events.tell)
-        self._services = ServiceTable(
-            self._by_service, self, self._following, self._rules, self._switches
-        )
-        for one in self._services.followers:
+        self._followers = [one for one in (self._rules, self._switches) if one is not None]
+        for one in self._followers:
             weakref.finalize(self, one.stop).atexit = False
-        self._opening = self._open_with(self._library)
+        self._services = ServiceTable(
+            self._by_service, self, self._following, self._rules, self._followers
+        )
+        self._tables = [self._services]
+        self._opening = self._opening_of(Opening, self._make, self._lanes)
         self._start_without_children()
 
-    def _opening_of(self, one_shot: type[Any], guarded: type[Any]) -> Opening:
+    def _go_beyond(self, policies: PoliciesByService, options: ChildOptions) -> None:
+        make = self._make
+        if make.addressed:  # a user's own children are for nodes of the registry
+            make = Children(self._library, self._flavour, options)
+        strangers = Strangers(policies, self, [self._switches], self._telemetry.refreshed)
+        weakref.finalize(self, strangers.following.stop).atexit = False
+        self._tables.append(strangers)
+        self._opening.beyond = self._opening_of(OpeningToStrangers, make, None)
+
+    def _opening_of(
+        self, kind: type[Opening], make: Children[ChildT], lanes: Lanes | None
+    ) -> Opening:
         # What it calls is of a table, not of this: a bound method would keep a dropped transport.
-        here = weakref.ref(self)
+        here, last = weakref.ref(self), len(self._tables) - 1
 
         def find(name: str) -> Service:
             transport = here()
             assert transport is not None  # it is in the middle of this call
-            return transport._service(name)
+            return transport._service(name, last)
 
-        return Opening(
+        one_shot, guarded = self._bodies
+        return kind(
             self._library,
             type(self),
             self._policies,
             find,
-            self._following,
+            self._tables[last].following,
             self._telemetry,
             self._events,
-            self._lanes,
+            lanes,
+            make=make,
             one_shot=one_shot,
             guarded=guarded,
         )
@@ -266,12 +279,13 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
     def _flavour(self) -> Flavour:
         raise NotImplementedError
 
-    def _open_with(self, library: Library) -> Opening:
+    @property
+    def _bodies(self) -> tuple[type[Any], type[Any]]:
         raise NotImplementedError
 
     def __repr__(self) -> str:
         kind, registry = type(self), self._following.registry
-        state = "closed" if self._closed else f"services: {len(self._services)}"
+        state = "closed" if self._closed else f"services: {sum(map(len, self._tables))}"
         return f"<{kind.__module__}.{kind.__qualname__} of {registry!r}, {state}>"
 
     def __del__(self) -> None:
@@ -285,41 +299,20 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
     def _closed(self) -> bool:
         return self._services.closed
 
-    def _service(self, name: str) -> Service:
+    def _service(self, name: str, table: int = 0) -> Service:
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        return self._services(name)
+        return self._tables[table](name)
 
     def _enough(self, service: Service, nodes: int) -> bool:
-        # A host that the registry has never known is called directly, where that is wanted.
         if not service.ready or not self._opening.ruled(service):
             return False
-        return (self._direct and not service.met) or service.eligible >= nodes
+        return self._opening.leaves(service) or service.eligible >= nodes
 
     # Children, which the driver keeps
 
     def _start_without_children(self) -> None:
         raise NotImplementedError
-
-    def _part_with_children(self) -> object:
-        raise NotImplementedError
-
-    # A fork
-
-    def renew_locks(self) -> None:
-        """Drop the locks that a thread of the parent may have held at a fork."""
-        self._forking = threading.RLock()
-        self._services.renew_locks()
-
-    def _start_over_after_fork(self) -> None:
-        # The parent's threads are gone and its sockets are still the parent's: keep them
-        # untouched, take the lists over and begin anew.
-        with self._forking:
-            if self._pid == os.getpid():
-                return
-            self._inherited = self._part_with_children()
-            self._services.start_over()
-            self._pid = os.getpid()
 
     # What services ask for
 
@@ -344,4 +337,5 @@ class TransportBase(Configured, Inspection, Generic[ChildT]):
         """Give what the gauges tell of each service."""
         if self._closed or self._pid != os.getpid():
             return  # after a fork the locks may be held for ever
-        yield from self._services.census()
+        for table in self._tables:
+            yield from table.census()

@@ -48,7 +48,7 @@ class GuardedBody:
         stream: Any,
         service: Service,
         call: Call,
-        lease: Lease | None = None,
+        lease: Lease,
     ) -> None:
         self._stream = stream
         self._service = service
@@ -57,12 +57,11 @@ class GuardedBody:
         self._open = True
 
     def _note(self, error: BaseException) -> None:
-        if isinstance(error, Exception) and self._lease:
+        if isinstance(error, Exception):
             self._call.break_off(self._lease, error)
 
     def _give_back(self) -> None:
-        if self._lease is not None:
-            self._service.release(self._lease)
+        self._service.release(self._lease)
         self._call.end()
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.view import ConnectionCounts, NodeView, RouteView
     from rpcguard._core.service.service import Service
     from rpcguard._core.service.views import PickRecord
-    from rpcguard._discovery.following import Subscriptions
-    from rpcguard._discovery.rules import Rules
     from rpcguard._transport.kept import ChildKey
     from rpcguard._transport.services import ServiceTable
 
@@ -26,12 +24,16 @@ class Inspection:
 
     _settings: Settings
     _switches: IncidentSwitches
-    _services: ServiceTable
-    _following: Subscriptions
-    _rules: Rules | None
+    _tables: list[ServiceTable]
 
     def _service(self, name: str) -> Service:
         raise NotImplementedError
+
+    def _shown(self, name: str) -> Service:
+        """Give a service by its name; a host beyond the registry has its port in it."""
+        name = name.lower()
+        found = [one for table in self._tables[1:] if (one := table.get(name))]
+        return found[0] if found else self._service(name)
 
     def _families(self) -> list[dict[ChildKey, Any]]:
         raise NotImplementedError
@@ -41,20 +43,19 @@ class Inspection:
 
     def nodes(self, service: str) -> list[NodeView]:
         """Show the live list of a service; empty while its first snapshot is awaited."""
-        return NodeViews(self._service(service.lower()).nodes(self._connections))
+        return NodeViews(self._shown(service).nodes(self._connections))
 
     def services(self) -> list[ServiceView]:
         """Show the services that were called so far, and how their registry does."""
-        following, rules = self._following, self._rules
-        return ServiceViews(_view_of(service, following, rules) for service in self._services)
+        return ServiceViews(_view_of(one, table) for table in self._tables for one in table)
 
     def explain(self, service: str) -> list[PickRecord]:
         """Show the last 64 picks of a service: what was compared and who was left out and why."""
-        return self._service(service.lower()).explain()
+        return self._shown(service).explain()
 
     def routes(self, service: str) -> list[RouteView]:
         """Show the routes of a service, in order: what each asks for and what it really gets."""
-        return self._service(service.lower()).routes()
+        return self._shown(service).routes()
 
     def settings(self) -> list[Setting]:
         """Show every value that the transport goes by, and where it came from.
@@ -70,15 +71,16 @@ class Inspection:
         The default is `ttl` of the `OfflinePolicy`; its bounds do not count here. Raises
         `ValueError` for a node that is not listed.
         """
-        self._service(service.lower()).mark_offline(node, ttl)
+        self._shown(service).mark_offline(node, ttl)
 
     def mark_online(self, service: str, node: str) -> None:
         """Take back a mark or an ejection; the node goes through slow start."""
-        self._service(service.lower()).mark_online(node)
+        self._shown(service).mark_online(node)
 
 
-def _view_of(service: Service, following: Subscriptions, rules: Rules | None) -> ServiceView:
+def _view_of(service: Service, table: ServiceTable) -> ServiceView:
     """Show a service and how its registry does, and the source of its rules."""
+    following, rules = table.following, table.rules
     retries, budget = service.retries()
     return ServiceView(
         name=service.name,

@@ -30,7 +30,7 @@ class LoopChildren:
 
     def __init__(self, loop: Any, forget: Callable[[Any], object]) -> None:
         self.loop = loop
-        self.children: dict[tuple[LiveNode | None, str], Any] = {}
+        self.children: dict[tuple[LiveNode, str], Any] = {}
         self._leaving: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_sweeping: list[Callable[[], Awaitable[None]]] = []

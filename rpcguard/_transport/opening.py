@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
 from rpcguard._text import host_and_port
 from rpcguard._transport.deadlines import forget_retries, limit, send
-from rpcguard._transport.deadlines import keep_from_strangers as keep_retries_from_strangers
-from rpcguard._transport.lanes import Lanes, keep_from_strangers
 from rpcguard._transport.misplaced import wrong_library
 from rpcguard._transport.pins import pin
 from rpcguard.errors import RegistryError
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from rpcguard._connections.children import Children
     from rpcguard._connections.library import Library
     from rpcguard._core.call.steps import Handout, Send
     from rpcguard._core.nodes.live import LiveNode
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rpcguard._discovery.following import Subscriptions
     from rpcguard._telemetry.events import Events
     from rpcguard._telemetry.telemetry import Telemetry
+    from rpcguard._transport.lanes import Lanes
 
 
 LONGEST_LOOK = 1.0
@@ -60,9 +61,12 @@ class Opening:
         events: Events,
         lanes: Lanes | None,
         *,
+        make: Children[Any],
         one_shot: Callable[..., Any],
         guarded: Callable[..., Any],
     ) -> None:
+        self.make: Children[Any] = make
+        self.beyond: Opening | None = None
         self._library, self._http = library, library.http
         self._kind = kind
         self._policies = policies
@@ -74,11 +78,12 @@ class Opening:
         self._one_shot = one_shot
         self._guarded = guarded
 
-    def open(self, request: httpx.Request) -> tuple[Service, Call, Any]:
+    def open(self, request: httpx.Request, left: float = math.inf) -> tuple[Service, Call, Any]:
         """Find the service of a request and begin a call of it; give its body too.
 
-        Raises what the user gets where nothing is to be sent: a URL without a service, a limit
-        that is met, a transport that is closed.
+        `left` is how many seconds it has, where it was begun before. Raises what the user gets
+        where nothing is to be sent: a URL without a service, a limit that is met, a transport that
+        is closed.
         """
         if not isinstance(request, self._http.Request):
             raise wrong_library(self._kind, request)
@@ -90,7 +95,7 @@ class Opening:
         if scheme == "https":
             service.secure()
         body, replayable = self._body_of(request)
-        plan = self._plan(request, options, service, ask, replayable)
+        plan = self._plan(request, options, service, ask, replayable, left)
         call = Call(
             service,
             plan,
@@ -101,7 +106,7 @@ class Opening:
         )
         if not call.begin():
             if service.forgotten:
-                return self.open(request)
+                return self.open(request, left)
             raise self.refuse(service)
         if service.limiter is not None:
             self._admit(service, call)
@@ -124,6 +129,7 @@ class Opening:
         service: Service,
         ask: Ask | None,
         replayable: Callable[[], bool],
+        left: float,
     ) -> CallPlan:
         policies = service.policies
         retry = policies.retry
@@ -138,6 +144,8 @@ class Opening:
         )
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
+        if left < math.inf:
+            plan.until = service.clock() + left
         if not service.switches.retry:
             plan.attempts = 1
         if plan.hedge and policies.hedge is None:
@@ -172,11 +180,6 @@ class Opening:
         if policies.affinity is not None:
             self._telemetry.routes.pinned(url.host, lease.keyed or "none")
 
-    def keep_from_strangers(self, outgoing: Any) -> None:
-        """Take marks out of a request to a host that the registry does not know."""
-        keep_from_strangers(outgoing, self._policies.routing)
-        keep_retries_from_strangers(outgoing)
-
     def hand_out(self, call: Call, answer: Handout, service: Service) -> httpx.Response:
         """Make the response that the user gets; its stream gives the node back."""
         response: Any = answer.reply
@@ -189,15 +192,10 @@ class Opening:
         handed: httpx.Response = response
         return handed
 
-    def hand_out_direct(self, call: Call, response: Any, service: Service) -> httpx.Response:
-        """Do the same for an answer of a host that is called directly."""
-        call.hand_out()
-        if response.is_closed:
-            call.end()
-        else:
-            response.stream = self._guarded(response.stream, service, call)
-        handed: httpx.Response = response
-        return handed
+    def leaves(self, service: Service) -> bool:
+        """Tell whether calls go beyond the registry, which does not know the service."""
+        unknown = not service.met and (service.ready or service.unmet)
+        return unknown and self.beyond is not None
 
     # What the user is told where there is no response
 

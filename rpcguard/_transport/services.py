@@ -11,7 +11,7 @@ from rpcguard._core.service.service import Service
 from rpcguard._text import about, logger, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rpcguard._core.policies.overrides import PoliciesByService
     from rpcguard._core.service.service import Effects
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_STRANGERS: Final = 256
 """Services that the registry does not know: kept only so that their absence is not asked for
 with each call, so few are enough."""
+
+_MOST_UNMET: Final = 10_000
+"""Names remembered beyond those, a megabyte or two: a call to one of them waits for no registry."""
 
 _TELL_EVERY: Final = 60.0
 """Seconds between two warnings of the same: whoever chooses names could fill the log."""
@@ -87,7 +90,7 @@ class Follower(Protocol):
 class ServiceTable:
     """The services that one transport calls, by name; thread-safe.
 
-    `following` and the `followers`, `rules` and `switches`, are told which to follow; they
+    `following` and the `followers`, of which `rules` may be one, are told which to follow; they
     are stopped by who made them. Once `closed`, a service that is asked for is made and refuses its
     calls.
     """
@@ -98,18 +101,19 @@ class ServiceTable:
         effects: Effects,
         following: Subscriptions,
         rules: Rules | None,
-        switches: Follower,
+        followers: Sequence[Follower],
     ) -> None:
         self.closed: bool = False
+        self.following: Subscriptions = following
+        self.rules: Rules | None = rules
         self._policies = policies
         self._effects = effects
-        self._following = following
-        self._rules = rules
-        self.followers: list[Follower] = [switches] if rules is None else [rules, switches]
+        self._followers = followers
         self._naming = threading.RLock()  # a handler of the log may call through the transport
         self._services: dict[str, Service] = {}
         self._inherited: object = None
         self._met: set[str] = set()  # names of forgotten services that the registry has known
+        self._unmet: dict[str, None] = {}  # and of those that it has not, the last ones
         self._crowd = CrowdWarning(policies.common.membership.max_services)
 
     def __len__(self) -> int:
@@ -123,6 +127,10 @@ class ServiceTable:
         service = self._services.get(name)
         return self._new(name) if service is None or service.forgotten else service
 
+    def get(self, name: str) -> Service | None:
+        """Give a service that is there; None where it was not called, or is forgotten."""
+        return self._services.get(name)
+
     def _new(self, name: str) -> Service:
         name = name.removesuffix(".") or name  # "orders.": the root of DNS, and the same host
         with self._naming:
@@ -134,8 +142,8 @@ class ServiceTable:
     def _make(self, name: str) -> Service:
         self._make_room()
         made = Service(name, policies=self._policies.of(name), effects=self._effects)
-        made.met = name in self._met
-        made.same_again = self._following.by_port
+        made.met, made.unmet = name in self._met, name in self._unmet
+        made.same_again = self.following.by_port
         # Followed first: an interrupt would leave a service that is waited for in vain.
         self._follow(made)
         service = self._services.get(name)
@@ -149,21 +157,29 @@ class ServiceTable:
         if self.closed:
             service.close()
             return
-        for one in self.followers:
+        for one in self._followers:
             one.follow(service)
-        self._following.follow(service)
+        self.following.follow(service)
 
     def _make_room(self) -> None:
         most = self._policies.common.membership.max_services
         for idle in idle_services(self._services.values(), most):
             if idle.forget():
                 self._services.pop(idle.name, None)
-                if idle.met:
-                    self._met.add(idle.name)
-                self._following.forget(idle.name)
-                self._crowd.forgotten(idle)
-                for one in self.followers:
+                self._remember(idle)
+                self.following.forget(idle.name)
+                for one in self._followers:
                     one.forget(idle.name)
+
+    def _remember(self, gone: Service) -> None:
+        self._crowd.forgotten(gone)
+        self._unmet.pop(gone.name, None)
+        if gone.met:
+            self._met.add(gone.name)
+        elif gone.ready or gone.unmet:
+            self._unmet[gone.name] = None
+            if len(self._unmet) > _MOST_UNMET:
+                del self._unmet[next(iter(self._unmet))]
 
     def close(self) -> list[Service]:
         """Refuse new calls of every service, those to come included; give those that are there."""
@@ -180,8 +196,8 @@ class ServiceTable:
                 yield Census(
                     service.name,
                     service.census(),
-                    age=self._following.age(service.name),
-                    rules_age=None if self._rules is None else self._rules.age(service.name),
+                    age=self.following.age(service.name),
+                    rules_age=None if self.rules is None else self.rules.age(service.name),
                 )
 
     def renew_locks(self) -> None:
@@ -195,8 +211,6 @@ class ServiceTable:
         """
         self._inherited = self._services
         self._services = {name: service.heir() for name, service in self._services.items()}
-        self._following.renew()
-        for one in self.followers:
-            one.renew()
+        self.following.renew()
         for service in self:
             self._follow(service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import os
 import time
 import weakref
@@ -13,7 +14,6 @@ from rpcguard._checks import is_whole, require
 from rpcguard._connections.children import scheme_of
 from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
-from rpcguard._core.call.tries import had_ended
 from rpcguard._discovery.background import background
 from rpcguard._discovery.names import NAMES_WITHIN
 from rpcguard._text import logger
@@ -35,12 +35,10 @@ if TYPE_CHECKING:
     import httpx
 
     from rpcguard._connections.children import Flavour
-    from rpcguard._connections.library import Library
     from rpcguard._core.call.call import Call
     from rpcguard._core.call.race import HedgedSend
-    from rpcguard._core.call.steps import Step
+    from rpcguard._core.call.steps import Handout, Step
     from rpcguard._core.nodes.live import LiveNode
-    from rpcguard._core.service.service import Service
     from rpcguard._telemetry.spans import AnySpan
     from rpcguard._transport.kept import ChildKey
     from rpcguard._transport.opening import Opening
@@ -59,11 +57,11 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
     def _flavour(self) -> Flavour:
         return "sync"
 
-    def _open_with(self, library: Library) -> Opening:
-        return self._opening_of(
-            library.derive(SyncOneShotBody, "SyncByteStream"),
-            library.derive(SyncGuardedBody, "SyncByteStream"),
-        )
+    @property
+    def _bodies(self) -> tuple[type[Any], type[Any]]:
+        derive = self._library.derive
+        one_shot = derive(SyncOneShotBody, "SyncByteStream")
+        return one_shot, derive(SyncGuardedBody, "SyncByteStream")
 
     def _start_without_children(self) -> None:
         self._children = {}
@@ -88,7 +86,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         """
         observer = self._telemetry.observe(request)
         try:
-            response = self._serve(request, observer)
+            response = self._serve(self._opening, request, observer)
         except BaseException as error:
             observer.failed(error)
             raise
@@ -103,40 +101,46 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         """Refuse a client that makes calls in tasks: raise `TypeError`."""
         self.handle_async_request(None)
 
-    def _serve(self, request: httpx.Request, observer: AnySpan) -> httpx.Response:
-        service, call, body = self._opening.open(request)
+    def _serve(
+        self, opening: Opening, request: httpx.Request, observer: AnySpan, left: float = math.inf
+    ) -> httpx.Response:
+        service, call, body = opening.open(request, left)
         try:
-            if not service.ready:
+            if not service.ready and not opening.leaves(service):
                 longest = service.policies.membership.first_snapshot_timeout
                 service.wait_ready(min(longest, call.left))
                 if service.closed:
-                    raise self._opening.refuse(service)
-            if self._opening.is_stale(service):
-                left = min(LONGEST_LOOK, call.left)
-                service.wait_for(lambda: not self._opening.is_stale(service), left)
-            if self._direct and service.ready and not service.met:
-                return self._send_direct(request, service, call, observer)
-            return self._drive(request, service, call, body, observer)
+                    raise opening.refuse(service)
+            if opening.is_stale(service):
+                longest = min(LONGEST_LOOK, call.left)
+                service.wait_for(lambda: not opening.is_stale(service), longest)
+            if opening.beyond is None or not opening.leaves(service):
+                answer = self._drive(opening, request, call, body, observer)
+                return opening.hand_out(call, answer, service)
         except BaseException as error:
             call.end()
-            self._opening.disprove(service, error)
+            opening.disprove(service, error)
             raise
+        left = call.left
+        call.end()
+        return self._serve(opening.beyond, request, observer, left)
 
     def _drive(
-        self, request: httpx.Request, service: Service, call: Call, body: Any, observer: AnySpan
-    ) -> httpx.Response:
+        self, opening: Opening, request: httpx.Request, call: Call, body: Any, observer: AnySpan
+    ) -> Handout:
         steps = call.run()
         try:
             step = next(steps)
             while True:
                 try:
-                    result = self._take(step, request, body, observer)
+                    result = self._take(opening, step, request, body, observer)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(result)
         except StopIteration as end:
-            return self._opening.hand_out(call, end.value, service)
+            answer: Handout = end.value
+            return answer
 
     def _start_sweeping(self) -> None:
         swept = background().spawn(_sweep, weakref.ref(self))
@@ -149,15 +153,21 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
             sweep(live, child)
 
     def _take(
-        self, step: Step | HedgedSend, request: httpx.Request, body: Any, observer: AnySpan
+        self,
+        opening: Opening,
+        step: Step | HedgedSend,
+        request: httpx.Request,
+        body: Any,
+        observer: AnySpan,
     ) -> httpx.Response | bool | None:
         if type(step) is Send:
             live = step.lease.live
             scheme = scheme_of(live.node, request.url.scheme)
             if self._stop_sweeping is None:
                 self._start_sweeping()
-            child = self._kept.of_node(self._children, live, scheme, request.url)
-            outgoing = self._make.request(
+            make = opening.make
+            child = self._kept.of_node(self._children, make, live, scheme, request.url)
+            outgoing = make.request(
                 request,
                 body,
                 live.node,
@@ -168,7 +178,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
                 fresh=step.fresh,
             )
             with observer.attempt(outgoing, step) as attempt:
-                self._opening.mark(outgoing, request.url, step)
+                opening.mark(outgoing, request.url, step)
                 return attempt.received(child.handle_request(outgoing))
         if type(step) is Read:
             return self._read(step)
@@ -213,27 +223,6 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         finally:
             stream.close()
 
-    def _send_direct(
-        self, request: httpx.Request, service: Service, call: Call, observer: AnySpan
-    ) -> httpx.Response:
-        child = self._kept.of_host(self._children, request.url)
-        again = False
-        while True:
-            timeouts, resendable = call.begin_direct()
-            outgoing: Any = self._make.direct_request(request, timeouts, fresh=again)
-            try:
-                with observer.attempt(outgoing, None) as attempt:
-                    self._opening.keep_from_strangers(outgoing)
-                    response = attempt.received(child.handle_request(outgoing))
-            except self._http.TransportError as error:
-                if again or not (resendable and had_ended(error)):
-                    raise
-            else:
-                if again or not (resendable and had_ended(response)):
-                    return self._opening.hand_out_direct(call, response, service)
-                response.close()
-            again = True
-
     def retire(self, live: LiveNode) -> None:
         """Close the child of a node that has left and is idle."""
         for scheme in ("http", "https"):
@@ -268,19 +257,18 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         """
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        services = self._services.close()
+        services = [service for table in self._tables for service in table.close()]
         end = time.monotonic() + self._drain_timeout
         for service in services:
             service.wait_idle(max(end - time.monotonic(), 0.0))
         self._kept.cut = True
         if self._stop_sweeping is not None:
             self._stop_sweeping()
-        for one in self._services.followers:
+        for one in self._followers:
             one.stop()
-        stopped = self._following.stop()
+        stopped = [table.following.stop() for table in self._tables]
         _close_all(self._children)
-        if stopped is not None:
-            concurrent.futures.wait([stopped], _STOP_TIMEOUT)
+        concurrent.futures.wait(filter(None, stopped), _STOP_TIMEOUT)
 
 
 async def _sweep(transport: weakref.ref[SyncDriver]) -> None:

@@ -83,15 +83,12 @@ def faults(
         "cut": cut,
     }
     told = Faults(every, delay)
-    names = ("of_node", "of_host")
-    before = {name: getattr(KeptChildren, name) for name in names}
-    for name, find in before.items():
-        setattr(KeptChildren, name, _between(find, told, transport))
+    before = KeptChildren.of_node
+    setattr(KeptChildren, "of_node", _between(before, told, transport))  # noqa: B010 (a method)
     try:
         yield told
     finally:
-        for name, find in before.items():
-            setattr(KeptChildren, name, find)
+        setattr(KeptChildren, "of_node", before)  # noqa: B010
 
 
 def _between(find: Callable[..., Any], told: Faults, only: object) -> Callable[..., Any]:

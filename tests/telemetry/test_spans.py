@@ -394,14 +394,17 @@ async def test_the_httpx2_flavour_is_traced_too(recorded, provider, dead_port, k
 
 
 async def test_an_ordinary_url_is_traced_too(calling, recorded, provider):
-    """A host that the registry does not know is one span without a node."""
+    """A host that the registry does not know is a service, and its address a node."""
     other = provider()
     async with calling("static:///orders=10.0.0.1:80", unknown_service="direct") as caller:
         await caller.get(f"http://127.0.0.1:{other.port}/")
     (span,) = recorded.spans()
     assert span.attributes["server.address"] == "127.0.0.1"
     assert span.attributes["server.port"] == other.port
-    assert "rpcguard.node.id" not in span.attributes
+    assert span.attributes["rpcguard.node.id"] == f"127.0.0.1:{other.port}"
+    assert span.attributes["network.peer.port"] == other.port
+    (key,) = recorded.points("rpcguard.call.duration")
+    assert dict(key)["server.address"] == "127.0.0.1"
     assert parent_in(other.requests[0]) == ids(span)
 
 

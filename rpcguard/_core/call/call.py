@@ -132,11 +132,6 @@ class Call:
         self._break_off(lease, error)
         error.add_note(note_of(self._service.name, self.attempts, error))
 
-    def begin_direct(self) -> tuple[dict[str, Any], bool]:
-        """Give the timeouts of a request that goes where its URL says, and if it may go again."""
-        self._timeouts = limited(self._plan, self._service.clock(), self._service.clock)
-        return self._timeouts, self._plan.resendable(self._policy)
-
     def hand_out(self) -> None:
         """Cut timeouts by the deadline alone: nothing is tried after the answer is there."""
         if isinstance(self._timeouts, Timeouts):

@@ -64,10 +64,6 @@ class CallPlan:
             return self.idempotent
         return self.method in policy.methods or self.keyed
 
-    def resendable(self, policy: RetryPolicy) -> bool:
-        """Tell whether it may go once more where no more than its connection had ended."""
-        return self.repeatable(policy) and self.attempts > 1 and self.in_memory
-
     def heed(self, now: float) -> None:
         """Take on what the route of the call says of time and attempts, where that is less."""
         route = None if self.ask is None else self.ask.route

@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rpcguard._core.outcomes.exceptions import classify_exception
-from rpcguard._core.outcomes.responses import CROSSED
-
 if TYPE_CHECKING:
     from rpcguard._core.call.steps import Reply
     from rpcguard._core.outcomes.verdict import Verdict
@@ -36,13 +33,6 @@ class UnsentTries:
         self._count += 1
         self._left -= seconds
         return self._count <= _MOST and self._left > 0.0
-
-
-def had_ended(came: Reply | Exception) -> bool:
-    """Tell whether no more than a kept connection had ended, under a request or across it."""
-    if isinstance(came, Exception):
-        return classify_exception(came).stale
-    return CROSSED in came.extensions
 
 
 @dataclass(slots=True)

@@ -41,6 +41,7 @@ class Listing(Turns):
     Thread-safe. Does no I/O: what is to be done outside is delivered after the lock is given back.
     `ready` turns true with the first snapshot, `known` says whether the registry knows the service
     and `met` whether it ever has: such a name is a service for good, whatever has become of it.
+    `unmet` is a name that the registry did not know before the service was forgotten.
     `refused` counts the nodes of the last snapshot that are outside of `allowed_networks`, `router`
     decides which nodes a call may go to; it is None where lanes are not looked at. `rules` are what
     it was last told to go by, `switches` what is off for the time of an incident.
@@ -65,6 +66,7 @@ class Listing(Turns):
         self.ready: bool = False
         self.known: bool = False
         self.met: bool = False
+        self.unmet: bool = False
         self.forgotten: bool = False
         self.refused: int = 0
         self.left_out: str = ""

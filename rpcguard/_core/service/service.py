@@ -340,7 +340,7 @@ class Service(Listing):
         if self.ready:
             nodes = [live.node for live in self._roster.nodes.values()]
             heir.reconcile(Snapshot(nodes, known=self.known))
-        heir.met = self.met
+        heir.met, heir.unmet = self.met, self.unmet
         return heir
 
     def _deliver(self) -> None:

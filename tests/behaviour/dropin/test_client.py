@@ -112,10 +112,12 @@ async def test_redirect_to_a_node_address_with_direct(make_node, make_caller):
 
 
 async def test_direct_fails_as_httpx_does(make_caller, make_node):
-    """An unknown host that cannot be reached is a plain connect error, and nothing is retried."""
+    """An unknown host that cannot be reached is a connect error, and so is one without address."""
     caller = make_caller(make_node(), unknown_service="direct")
     with pytest.raises(http.ConnectError):
         await caller.call(f"http://127.0.0.1:{Dead().port}/")
+    with pytest.raises(http.ConnectError, match=r"'nobody\.invalid:80'.*does not know"):
+        await caller.call("http://nobody.invalid/")
 
 
 def closing(*last: bytes):
@@ -195,10 +197,11 @@ async def test_direct_and_what_is_left(options, before, after, make_caller, make
         async def aclose(self) -> None:
             """Nothing is open."""
 
-    caller.transport._make.direct = lambda *_: Responding()
-    caller.transport._service("elsewhere").clock = clock
+    caller.transport._make.child = lambda *_: Responding()
+    for table, name in enumerate(("127.0.0.1", "127.0.0.1:80")):
+        caller.transport._service(name, table).clock = clock
     extensions = {"rpcguard": options}
-    response = await caller.call("http://elsewhere/", timeout=60.0, extensions=extensions)
+    response = await caller.call("http://127.0.0.1/", timeout=60.0, extensions=extensions)
     assert response.status_code == 200
     assert given[0]["read"] == after
 
