@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.policies.routing import ROUNDING
@@ -17,8 +17,13 @@ _MOST_OWED: Final = 10.0
 """Calls that a share is owed at most. By turns it is never more than one; what a few users of a
 sticky share keep from it is made up for, and what a heavy one keeps from it for an hour is not."""
 
+_WHOLE: Final = 1.0 - ROUNDING  # what a sum of parts that are all of the calls comes to
+
 _PAIR: Final = 2
 """Most splits are of two: a version and the one before it."""
+
+Turn = tuple["Share", float]
+"""A share, and the part of the calls that it is owed."""
 
 
 class Rota:
@@ -40,93 +45,92 @@ class Rota:
         self._random = random
         self._start = random()
 
-    def takes(self, share: Share, part: float) -> bool:
-        """Count a call of which one share alone is owed a part; tell whether it takes it."""
+    def turn(self, turns: Sequence[Turn]) -> Share | None:
+        """Count a call of which each share is owed a part; give the one that takes it, if any.
+
+        The parts sum to 1 at most; a share whose part is 0 takes nothing.
+        """
+        if len(turns) == 1:
+            share, part = turns[0]
+            return share if self._takes(share, part) else None
+        if len(turns) == _PAIR:
+            (one, part), (other, rest) = turns
+            if part and rest and part + rest >= _WHOLE:
+                return self._turn_of_pair(one, part, other, rest)
+        whole, rate = self._start, 0.0
+        for share, part in turns:
+            share.due += part
+            whole += share.due
+            rate += part
+        taker = None
+        if rate >= _WHOLE:
+            # Each call is for one of them, whatever the start was.
+            taker = self._taker(turns, 1.0) or max(turns, key=_part)[0]
+        elif whole >= 1.0:
+            taker = self._taker(turns, whole - 1.0)
+        if taker is not None:
+            taker.due -= 1.0
+        return taker
+
+    def _takes(self, share: Share, part: float) -> bool:
         share.due += part
         if self._start + share.due < 1.0 or not part:
             return False
         share.due -= 1.0
         return True
 
-    def turn(self, shares: Sequence[tuple[Share, float]]) -> Share | None:
-        """Count a call of which each share is owed a part; give the one that takes it, if any.
-
-        The parts sum to 1 at most; a share whose part is 0 takes nothing.
-        """
-        if len(shares) == _PAIR:
-            (one, part), (other, rest) = shares
-            if part and rest and part + rest >= 1.0 - ROUNDING:
-                return self._turn_of_pair(one, part, other, rest)
-        whole, rate = self._start, 0.0
-        for share, part in shares:
-            share.due += part
-            whole += share.due
-            rate += part
-        taker = None
-        if rate >= 1.0 - ROUNDING:
-            # Each call is for one of them, whatever the start was.
-            taker = self._taker(shares, 1.0) or max(shares, key=_part)[0]
-        elif whole >= 1.0:
-            taker = self._taker(shares, whole - 1.0)
-        if taker is not None:
-            taker.due -= 1.0
-        return taker
-
     def _turn_of_pair(self, one: Share, part: float, other: Share, rest: float) -> Share:
         # Of two that have all calls between them, one has what the other has not.
         other.due += rest
-        if self.takes(one, part):
+        if self._takes(one, part):
             return one
         other.due -= 1.0
         return other
 
-    def _taker(self, shares: Sequence[tuple[Share, float]], left: float) -> Share | None:
-        owed = [one for one in shares if one[1] and one[0].due > 0.0]
-        if not owed:
-            return None
-        urgent = min(owed, key=_wait)
-        if len(owed) == 1 or _wait(urgent) < 0.0:
-            return urgent[0]
-        drawn = self._draw(owed)
+    def _taker(self, turns: Sequence[Turn], left: float) -> Share | None:
+        urgent, soonest = None, inf
+        owed, chances, chance = [], [], 0.0
+        for share, part in turns:
+            if part and share.due > 0.0:
+                wait = (1.0 - share.due) / part  # calls after which it is owed a whole one
+                if wait < soonest:
+                    urgent, soonest = share, wait
+                # The time for it is as likely now as at any later call that it may wait for.
+                chance += 1.0 / (1.0 + wait) if wait > 0.0 else 1.0
+                owed.append(share)
+                chances.append(chance)
+        if len(owed) <= 1 or soonest < 0.0:
+            return urgent
+        drawn = owed[bisect_right(chances, self._random() * chance)]
         # Whoever is most urgent may always have it.
-        good = drawn is urgent[0] or _all_in_time(drawn, shares, left)
-        return drawn if good else urgent[0]
-
-    def _draw(self, owed: Sequence[tuple[Share, float]]) -> Share:
-        # The time for it is as likely now as at any later call that it may wait for.
-        chances = [*accumulate([1.0 / (1.0 + _wait(one)) for one in owed])]
-        return owed[bisect_right(chances, self._random() * chances[-1])][0]
+        return drawn if drawn is urgent or _all_in_time(drawn, turns, left) else urgent
 
 
-def _wait(owed: tuple[Share, float]) -> float:
-    """Give the calls after which a share is owed a whole one."""
-    return (1.0 - owed[0].due) / owed[1]
-
-
-def _part(share: tuple[Share, float]) -> float:
+def _part(share: Turn) -> float:
     return share[1]
 
 
-def owe(shares: Iterable[tuple[Share, float]]) -> None:
+def owe(turns: Iterable[Turn]) -> None:
     """Count a call of which each share is owed a part, and that none of them can have."""
-    for share, part in shares:
+    for share, part in turns:
         share.due = min(share.due + part, _MOST_OWED)
 
 
-def _all_in_time(taker: Share, shares: Iterable[tuple[Share, float]], left: float) -> bool:
+def _all_in_time(taker: Share, turns: Iterable[Turn], left: float) -> bool:
     """Tell whether all are served in time if one takes a call and the rest follows by urgency.
 
     A share must have its next call before it is owed more than one. Until then all together get
     what is `left` of a whole call now, and what is owed to them by then.
     """
-    waits = []
-    for share, part in shares:
-        due = share.due - 1.0 if share is taker else share.due
+    waits, whole = [], 0.0
+    for share, part in turns:
         if part:
+            due = share.due - 1.0 if share is taker else share.due
             waits.append(((1.0 - due) / part, due, part))
-    whole = sum([part for _, _, part in waits])
+            whole += part
+    waits.sort()
     owed = rate = 0.0
-    for wait, due, part in sorted(waits):
+    for wait, due, part in waits:
         owed += due
         rate += part
         if owed + rate * wait > left + whole * wait + ROUNDING:

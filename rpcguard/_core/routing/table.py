@@ -27,13 +27,11 @@ class Entry:
 
     `bundle` are the shares with the same conditions, in order: they are of the same calls. `wholes`
     counts the routes before it that are no shares, `places` is None where it is not sticky.
-    `is_steady` tells that its share is what the route says, whatever nodes there are.
     """
 
     __slots__ = (
         "bundle",
         "is_share",
-        "is_steady",
         "place",
         "places",
         "rest",
@@ -59,7 +57,6 @@ class Entry:
         self.places: Places | None = places
         self.wholes: int = wholes
         self.is_share: bool = route.is_share
-        self.is_steady: bool = route.guard is None and route.empty == "kept"
         if self.is_share:
             bundle.append(self)
         self.rest: tuple[tuple[str, Test], ...] = ()
@@ -161,6 +158,7 @@ class Table:
         self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)
         # Rules without conditions, such as a share of all calls, match whatever a call brings.
         self._all_loose = all(not entry.route.when for entry in self.entries)
+        self._always = tuple(self._loose)
         self._header_names = frozenset(name.encode() for name in self._by_header)
         self._keys = tuple(sorted(self._targets.keys))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
@@ -196,10 +194,10 @@ class Table:
             return self._by_fact.setdefault(key, Index())
         return self._by_header.setdefault(name.lower(), Index())
 
-    def matching(self, facts: Facts) -> Sequence[Entry]:
+    def matching(self, facts: Facts) -> tuple[Entry, ...]:
         """Give the routes whose conditions a call meets, in order; no state is looked at."""
         if self._all_loose:
-            return self._loose
+            return self._always
         found, get = {*self._loose}, facts.get
         if self._header_names:
             for name, said in facts.headers(self._header_names).items():
@@ -209,11 +207,11 @@ class Table:
             if value is not None:
                 found.update(index.find(value))
         if not found:
-            return []
+            return ()
         fit = [one for one in found if not one.rest or _fits(one, get)]
         if len(fit) > 1:
             fit.sort(key=_place)
-        return fit
+        return tuple(fit)
 
     def places(self, entries: Sequence[Entry], facts: Facts) -> dict[Entry, float]:
         """Give a call's place, between 0 and 1, in each sticky share for which it has a value."""

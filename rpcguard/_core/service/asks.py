@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.policies.routing import Route
     from rpcguard._core.routing.facts import Facts
+    from rpcguard._core.routing.shares import Share
     from rpcguard._core.routing.table import Entry, Table
 
 
@@ -31,7 +32,7 @@ class Ask:
         self.home: LiveNode | None = None
         self.mark: str | None = facts.mark
         self.table: Table
-        self.matched: Sequence[Entry]
+        self.matched: tuple[Entry, ...]
         self.places: Mapping[Entry, float]
         self._facts = facts
         self.renew(table)
@@ -72,17 +73,32 @@ class Aim:
     Calls that come to the same share one, so that what follows from it is looked up by it.
     """
 
-    __slots__ = ("declined", "entry", "lane")
+    __slots__ = ("_passed", "_share", "declined", "entry", "lane")
 
     def __init__(
-        self, entry: Entry | None, lane: str | None, declined: tuple[Entry, ...] = ()
+        self,
+        entry: Entry | None,
+        lane: str | None,
+        *,
+        declined: tuple[str, ...] = (),
+        share: Share | None = None,
+        passed: tuple[Share, ...] = (),
     ) -> None:
         self.entry: Entry | None = entry
         """The route that took them."""
         self.lane: str | None = lane
         """The mark that they have from now on."""
-        self.declined: tuple[str, ...] = tuple([one.route.name for one in declined])
+        self.declined: tuple[str, ...] = declined
         """The shares that did not take them."""
+        self._share = share
+        self._passed = passed
+
+    def count(self, *, served: bool) -> None:
+        """Note whether the nodes of the route that took a call served it."""
+        for share in self._passed:
+            share.count(served=False)
+        if self._share is not None:
+            self._share.count(served=served)
 
 
 PLAIN: Final = Aim(None, None)

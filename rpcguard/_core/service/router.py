@@ -8,7 +8,8 @@ from rpcguard._core.nodes.routed import Routed
 from rpcguard._core.nodes.view import RouteView
 from rpcguard._core.routing.cells import lane_of
 from rpcguard._core.routing.table import Table
-from rpcguard._core.service.asks import PLAIN, Aim, Ask
+from rpcguard._core.service.asks import PLAIN, Ask
+from rpcguard._core.service.choices import aim_at
 from rpcguard._core.service.paths import Paths
 from rpcguard._core.service.reconcile import with_pauses
 from rpcguard._core.service.takers import Takers
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from rpcguard._core.policies.routing import Route, Routing
     from rpcguard._core.routing.facts import Facts
     from rpcguard._core.routing.table import Entry
+    from rpcguard._core.service.asks import Aim
+    from rpcguard._core.service.choices import RouteState
     from rpcguard._core.service.effects import Kind
     from rpcguard._core.service.pools import Alone, Pools
     from rpcguard._core.service.roster import Roster
     from rpcguard._core.service.stages import Leg, Stage
     from rpcguard._core.service.standing import Standing
-    from rpcguard._core.service.takers import RouteState
 
 
 _MOST_AIMS: Final = 1000
@@ -91,7 +93,7 @@ class Router:
         self._service = service
         self._routing = routing
         self._pools = pools
-        self._aims: dict[tuple[Entry | None, str | None, tuple[Entry, ...]], Aim] = {}
+        self._aims: dict[tuple[Entry | None, str | None], Aim] = {}
         self._paths = paths = Paths(pools, routing.otherwise, tell)
         self._takers = Takers(pools, paths, random=rng.random, window=window, tell=tell)
         table = self.prepare(routing.rules)
@@ -123,7 +125,7 @@ class Router:
         roster.move(listed, alone)
 
     def _take(self, table: Table, states: dict[str, RouteState]) -> None:
-        self._takers.states = states
+        self._takers.go_by(states)
         self._aims.clear()
         self.table = self._pools.table = table
         self._pools.relist()
@@ -147,24 +149,19 @@ class Router:
         """Decide which route takes a call, by turns where that is a share."""
         if ask.table is not self.table:
             ask.renew(self.table)
-        mark, matched = ask.mark, ask.matched
-        if mark is not None:
-            taken = next((entry for entry in matched if not entry.is_share), None)
-            declined: tuple[Entry, ...] = ()
-        elif matched:
-            taken, declined = self._takers.take(matched, ask.places, now)
-        else:
-            return PLAIN
-        if taken is not None:
-            mark = taken.route.mark or mark
-        return self._aims.get((taken, mark, declined)) or self._aim_at(taken, mark, declined)
+        if ask.mark is None:
+            matched = ask.matched
+            return self._takers.take(matched, ask.places, now) if matched else PLAIN
+        taken = next((entry for entry in ask.matched if not entry.is_share), None)
+        return self._aim_at(taken, (taken and taken.route.mark) or ask.mark)
 
-    def _aim_at(
-        self, entry: Entry | None, mark: str | None, declined: tuple[Entry, ...] = ()
-    ) -> Aim:
-        if len(self._aims) >= _MOST_AIMS:
-            self._aims.clear()
-        return self._aims.setdefault((entry, mark, declined), Aim(entry, mark, declined))
+    def _aim_at(self, entry: Entry | None, mark: str | None) -> Aim:
+        aim = self._aims.get((entry, mark))
+        if aim is None:
+            if len(self._aims) >= _MOST_AIMS:
+                self._aims.clear()
+            aim = self._aims[entry, mark] = aim_at(entry, mark, self._takers.states)
+        return aim
 
     def routed(self, ask: Ask, stage: Stage | None, *, first: bool) -> Routed:
         """Note where an attempt goes, and tell it."""
@@ -172,7 +169,7 @@ class Router:
         if not first or stage is None:
             return _noted(aim, stage, first=first)
         if aim is not PLAIN:
-            self._takers.count(aim, served=stage.fallback is None)
+            aim.count(served=stage.fallback is None)
         routed = stage.noted.get(aim)
         if routed is None:
             if len(stage.noted) >= _MOST_AIMS:

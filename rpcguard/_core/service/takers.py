@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.routing.guards import Watch
 from rpcguard._core.routing.rotas import Rota, owe
 from rpcguard._core.routing.shares import Share
+from rpcguard._core.service.choices import Choice, RouteState, choice_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.policies.routing import Route
+    from rpcguard._core.routing.rotas import Turn
     from rpcguard._core.routing.table import Entry
     from rpcguard._core.service.asks import Aim
     from rpcguard._core.service.effects import Kind
@@ -22,16 +22,8 @@ if TYPE_CHECKING:
     from rpcguard._core.service.pools import Pools
 
 
-class RouteState:
-    """What a service remembers of one route: what it is owed, and what its guard has seen."""
-
-    __slots__ = ("rota", "route", "share", "watch")
-
-    def __init__(self, route: Route, share: Share, rota: Rota, watch: Watch | None) -> None:
-        self.route: Route = route
-        self.share: Share = share
-        self.rota: Rota = rota
-        self.watch: Watch | None = watch
+_MOST_CHOICES: Final = 1000
+"""Sets of routes whose choice is kept: of a thousand rules any may match together."""
 
 
 class Takers:
@@ -51,6 +43,7 @@ class Takers:
         tell: Callable[[Kind, str, bool], None],
     ) -> None:
         self.states: dict[str, RouteState] = {}
+        self._choices: dict[tuple[Entry, ...], Choice | Aim] = {}
         self._pools = pools
         self._paths = paths
         self._random = random
@@ -79,93 +72,70 @@ class Takers:
         watch = None if guard is None else Watch(guard, self._window, now)
         return RouteState(route, share, rota, watch)
 
+    def go_by(self, states: dict[str, RouteState]) -> None:
+        """Go by the states that were prepared for other rules."""
+        self.states = states
+        self._choices.clear()
+
     # Calls
 
-    def take(
-        self, matched: Sequence[Entry], places: Mapping[Entry, float], now: float
-    ) -> tuple[Entry | None, tuple[Entry, ...]]:
-        """Give the route that takes an unmarked call, and the shares that had it not.
+    def take(self, matched: tuple[Entry, ...], places: Mapping[Entry, float], now: float) -> Aim:
+        """Decide what an unmarked call comes to that matches these routes."""
+        step = self._choices.get(matched) or self._prepare(matched)
+        pools = self._pools
+        while isinstance(step, Choice):
+            if step.seen != pools.changed:
+                step.seen = pools.changed
+                step.turns = step.weigh([self._part(entry) for entry in step.entries])
+            if places or step.guarded or pools.tempered:
+                taker = self._taker(step, places, now)
+            else:
+                taker = step.rota.turn(step.turns)
+            if taker is not None:
+                return step.aims.get(taker) or step.aim_of(taker)
+            step = step.rest or step.go_on()
+        return step
 
-        Shares with the same conditions are tried together, where the first of them stands.
-        """
-        declined: tuple[Entry, ...] = ()
-        for entry in matched:
-            if not entry.is_share:
-                return entry, declined
-            if len(entry.bundle) == 1:
-                if self._takes(entry, places, now):
-                    return entry, declined
-                declined = (*declined, entry)
-            elif entry not in declined:
-                tried = _reached(entry.bundle, matched)
-                taken = self._of_several(tried, places, now)
-                declined = (*declined, *[one for one in tried if one is not taken])
-                if taken is not None:
-                    return taken, declined
-        return None, declined
+    def _prepare(self, matched: tuple[Entry, ...]) -> Choice | Aim:
+        if len(self._choices) >= _MOST_CHOICES:
+            self._choices.clear()
+        return self._choices.setdefault(matched, choice_of(matched, self.states))
 
-    def _takes(self, entry: Entry, places: Mapping[Entry, float], now: float) -> bool:
-        part = self.effective(entry, now)
-        if places and entry in places:
-            return places[entry] < part
-        state = self.states[entry.route.name]
-        return state.rota.takes(state.share, part)
-
-    def _of_several(
-        self, entries: Sequence[Entry], places: Mapping[Entry, float], now: float
-    ) -> Entry | None:
+    def _taker(self, choice: Choice, places: Mapping[Entry, float], now: float) -> Share | None:
         """Give the share that takes a call: a sticky one that its place is in, else by turns."""
-        taken = self._sticky(entries, places, now) if places else None
-        turns = [one for one in entries if one not in places] if places else entries
-        states = self.states
-        shares = [(states[one.route.name].share, self.effective(one, now)) for one in turns]
-        if taken is not None:
-            owe(shares)
+        turns: Sequence[Turn] = choice.turns
+        if choice.guarded or self._pools.tempered:
+            turns = choice.weigh([self.effective(entry, now) for entry in choice.entries])
+        if not places:
+            return choice.rota.turn(turns)
+        if len(turns) == 1 and choice.entries[0] in places:
+            share, part = turns[0]
+            return share if places[choice.entries[0]] < part else None
+        taker, turns = _sticky(choice.entries, turns, places)
+        if taker is not None:
+            owe(turns)
         elif turns:
-            share = states[turns[0].route.name].rota.turn(shares)
-            takers = (one for one in turns if states[one.route.name].share is share)
-            taken = None if share is None else next(takers)
-        return taken
-
-    def _sticky(
-        self, entries: Sequence[Entry], places: Mapping[Entry, float], now: float
-    ) -> Entry | None:
-        left = 1.0  # of the users, those whom no share before has taken
-        for entry in entries:
-            if entry in places:
-                part = self.effective(entry, now)
-                if places[entry] * left < part:
-                    return entry
-                left -= part
-        return None
+            taker = choice.rota.turn(turns)
+        return taker
 
     def effective(self, entry: Entry, now: float) -> float:
         """Give the part of the calls that a share takes now: thinned while its nodes warm up."""
         route = entry.route
-        if entry.is_steady and not self._pools.tempered:
-            return route.share
         if route.guard is not None:
             watch = self.states[route.name].watch
             if watch is not None and watch.holds(now):
                 return 0.0
-        part = route.share if route.empty == "kept" else self._paths.part(entry)
+        part = self._part(entry)
         if not self._pools.tempered:
             return part
         return part * self._paths.group(entry, route.mark).warmth
 
-    # What came of them
+    def _part(self, entry: Entry) -> float:
+        """Give the part of the calls that a share has by the nodes that are listed."""
+        route = entry.route
+        return route.share if route.empty == "kept" else self._paths.part(entry)
 
-    def count(self, aim: Aim, *, served: bool) -> None:
-        """Note whether the nodes of the route that took a call served it."""
-        states = self.states
-        for name in aim.declined:
-            state = states.get(name)
-            if state is not None:
-                state.share.count(served=False)
-        if aim.entry is not None:
-            taken = states.get(aim.entry.route.name)
-            if taken is not None:
-                taken.share.count(served=served)
+    # What came of them
 
     def judge(self, routed: Routed, now: float, *, failed: bool) -> None:
         """Tell the guards what an attempt came to; a first one, whose nodes no failure chose."""
@@ -185,12 +155,18 @@ class Takers:
             self._tell("guarded", f"route {name!r}: {why}", state.route.guard.enforce)
 
 
-def _reached(bundle: Sequence[Entry], matched: Sequence[Entry]) -> Sequence[Entry]:
-    """Give the shares that stand before a route that takes all of these calls."""
-    if bundle[0].wholes == bundle[-1].wholes:
-        return bundle
-    before = set(takewhile(_is_share, matched))
-    return [entry for entry in bundle if entry in before]
-
-
-_is_share = attrgetter("is_share")
+def _sticky(
+    entries: Sequence[Entry], turns: Sequence[Turn], places: Mapping[Entry, float]
+) -> tuple[Share | None, Sequence[Turn]]:
+    """Give the sticky share that has the user of a call, and the shares that go by turns."""
+    left, taker = 1.0, None  # of the users, those whom no share before has taken
+    others = []
+    for entry, (share, part) in zip(entries, turns, strict=True):
+        place = places.get(entry)
+        if place is None:
+            others.append((share, part))
+        elif taker is None and place * left < part:
+            taker = share
+        else:
+            left -= part
+    return taker, others

@@ -30,10 +30,7 @@ class Turns:
 
     def call(self) -> int | None:
         """Make a call; give the share that took it."""
-        if len(self.shares) == 1:
-            taker = self.shares[0] if self.rota.takes(self.shares[0], self.parts[0]) else None
-        else:
-            taker = self.rota.turn([*zip(self.shares, self.parts, strict=True)])
+        taker = self.rota.turn([*zip(self.shares, self.parts, strict=True)])
         place = None if taker is None else self.shares.index(taker)
         self.left_out += place is None
         for at, part in enumerate(self.parts):
