@@ -33,7 +33,7 @@ class RouteState:
 class Choice:
     """Shares of the same calls, tried together, and what a call comes to by their turn.
 
-    `turns` has them with their parts, as the nodes want it that were `seen`; `guarded` tells that
+    `parts` has each with its part, as the nodes want it that were `seen`; `guarded` tells that
     guards have a word on these. `aims` has what a call comes to that one of them takes, and `rest`
     what it does else, both once that was asked for. Lives under the lock of its service.
     """
@@ -45,10 +45,10 @@ class Choice:
         "aims",
         "entries",
         "guarded",
+        "parts",
         "rest",
         "rota",
         "seen",
-        "turns",
     )
 
     def __init__(
@@ -61,7 +61,7 @@ class Choice:
     ) -> None:
         self.entries: Sequence[Entry] = entries
         self.rota: Rota = states[entries[0].route.name].rota
-        self.turns: tuple[Turn, ...] = tuple(
+        self.parts: tuple[Turn, ...] = tuple(
             [(states[one.route.name].share, one.route.share) for one in entries]
         )
         self.seen: int = -1
@@ -74,11 +74,11 @@ class Choice:
 
     def weigh(self, parts: Iterable[float]) -> tuple[Turn, ...]:
         """Give the shares with other parts."""
-        return tuple(zip([share for share, _ in self.turns], parts, strict=True))
+        return tuple(zip([share for share, _ in self.parts], parts, strict=True))
 
     def aim_of(self, taker: Share) -> Aim:
         """Give what a call comes to that one of the shares takes."""
-        places = zip(self.entries, self.turns, strict=True)
+        places = zip(self.entries, self.parts, strict=True)
         entry = next(entry for entry, (share, _) in places if share is taker)
         others = [one for one in self.entries if one is not entry]
         aim = aim_at(entry, entry.route.mark, self._states, declined=(*self._before, *others))

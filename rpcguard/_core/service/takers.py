@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rpcguard._core.service.pools import Pools
 
 
-_MOST_CHOICES: Final = 1000
-"""Sets of routes whose choice is kept: of a thousand rules any may match together."""
+_MOST_CHOICES: Final = 256
+"""Sets of routes of which is kept what calls that match them come to: there may be any number."""
 
 
 class Takers:
@@ -86,11 +86,11 @@ class Takers:
         while isinstance(step, Choice):
             if step.seen != pools.changed:
                 step.seen = pools.changed
-                step.turns = step.weigh([self._part(entry) for entry in step.entries])
+                step.parts = step.weigh([self._part(entry) for entry in step.entries])
             if places or step.guarded or pools.tempered:
                 taker = self._taker(step, places, now)
             else:
-                taker = step.rota.turn(step.turns)
+                taker = step.rota.turn(step.parts)
             if taker is not None:
                 return step.aims.get(taker) or step.aim_of(taker)
             step = step.rest or step.go_on()
@@ -103,7 +103,7 @@ class Takers:
 
     def _taker(self, choice: Choice, places: Mapping[Entry, float], now: float) -> Share | None:
         """Give the share that takes a call: a sticky one that its place is in, else by turns."""
-        turns: Sequence[Turn] = choice.turns
+        turns: Sequence[Turn] = choice.parts
         if choice.guarded or self._pools.tempered:
             turns = choice.weigh([self.effective(entry, now) for entry in choice.entries])
         if not places:

@@ -116,6 +116,18 @@ def test_users_whom_no_sticky_share_takes_go_to_base() -> None:
     assert sum(route is None for _, route in sides) == pytest.approx(60, abs=20)
 
 
+def test_a_share_has_its_part_whatever_else_its_calls_match() -> None:
+    """Calls match in more ways than are remembered; whose turn it is stays."""
+    names = [f"x-{number}" for number in range(9)]
+    rules = [
+        Route(one, when={f"header.{one}": "*"}, to={"version": "2"}, share=0.0) for one in names
+    ]
+    stage, counts = staged(*split(0.5), *rules), Counter[str]()
+    for bits in range(2 ** len(names)):
+        counts += went(stage, 1, **{one: "1" for at, one in enumerate(names) if bits >> at & 1})
+    assert (counts["1"], counts["2"]) == (256, 0)
+
+
 def test_a_share_that_is_gone_is_not_counted() -> None:
     """A call that it had declined before goes on without it."""
     stage = staged(*split(0.0))
