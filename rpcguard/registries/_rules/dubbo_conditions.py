@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Final
 
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import Route
 from rpcguard.registries._rules.dubbo import flag_of, is_plain, known, listed, mapped, of_addresses
-from rpcguard.registries._rules.matches import are_apart, bounded, plain
+from rpcguard.registries._rules.matches import KnownConditions, bounded, plain, route_name
 from rpcguard.registries._rules.yaml import mapping_from_yaml
 
 Wanted = str | Sequence[str] | None
@@ -54,11 +53,13 @@ def routes_of_conditions(rules: Sequence[ConditionRule]) -> list[Route]:
     """
     found = [parts for rule in rules for parts in _read(rule)]
     bounded(found)
-    abouts = [(parts[0].name, plain(parts[0].when)) for parts in found]
-    for (name, one), (other_name, other) in combinations(abouts, 2):
-        if not are_apart(one, other):
-            names = f"{name!r} and {other_name!r}"
+    abouts = KnownConditions()
+    for name, about in [(parts[0].name, plain(parts[0].when)) for parts in found]:
+        other = abouts.meeting(about)
+        if other is not None:
+            names = f"{other!r} and {name!r}"
             raise ValueError(f"{names} may be about the same call: both would have to hold")
+        abouts.add(name, about)
     return [route for parts in found for route in parts]
 
 
@@ -92,10 +93,10 @@ def _of_line(line: str, where: str, rule: ConditionRule, otherwise: Any) -> list
     about: Any = {"when": when}
     then = _pairs(then_words, where, blank="false")
     if not then:
-        return [Route(where, **about, to=_NOBODY, otherwise="fail")]
+        return [Route(route_name(where), **about, to=_NOBODY, otherwise="fail")]
     if any(sign == "!=" for sign, _ in then.values()):
         return [_left_out(then, where, about)]
-    return [Route(where, **about, to=_to(then, where), otherwise=otherwise)]
+    return [Route(route_name(where), **about, to=_to(then, where), otherwise=otherwise)]
 
 
 def _left_out(then: Pairs, where: str, about: Mapping[str, Any]) -> Route:
@@ -103,7 +104,7 @@ def _left_out(then: Pairs, where: str, about: Mapping[str, Any]) -> Route:
     ((key, (_, values)), *more) = then.items()
     good = not more and about["when"] == _UNMARKED
     require(f"{where}: {key}!=", ",".join(values), "alone, and for all calls", good)
-    return Route(where, **about, to=_to({key: ("=", values)}, where), share=0.0)
+    return Route(route_name(where), **about, to=_to({key: ("=", values)}, where), share=0.0)
 
 
 def _weighted(
@@ -118,12 +119,12 @@ def _weighted(
     about: Any = {"when": when}
     ends = [mapped(one, name=f"{where}: to") for one in listed(entry, "to", name=where)]
     if not ends:
-        return [Route(where, **about, to=_NOBODY, otherwise="fail")]
+        return [Route(route_name(where), **about, to=_NOBODY, otherwise="fail")]
     weights = [_weight(end, where) for end in ends]
     about["otherwise"] = otherwise
     return [
         Route(
-            f"{where}.{number}",
+            route_name(f"{where}.{number}"),
             **about,
             to=_to(_pairs(str(end.get("match") or ""), where, blank="false"), where),
             share=weight / sum(weights),

@@ -8,6 +8,7 @@ from rpcguard._checks import require
 from rpcguard._context.lane import is_mark
 from rpcguard._core.policies.routing import Route
 from rpcguard.registries._rules.dubbo import flag_of, known, listed, mapped, of_addresses
+from rpcguard.registries._rules.matches import route_name
 from rpcguard.registries._rules.yaml import mapping_from_yaml
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def _routes_of_tag(tag: Mapping[str, object], name: str, *, force: bool) -> Iter
     require(f"{where}: name", mark, "1 to 64 characters of A-Za-z0-9._-", is_mark(mark))
     to = _nodes_of(tag, where)
     about: Any = {"when": {"mark": mark}, "to": to}
-    yield Route(f"{name} {mark}", **about, otherwise="fail" if force else "base")
-    yield Route(f"{name} {mark}, kept", **about, share=0.0)
+    yield Route(route_name(f"{name} {mark}"), **about, otherwise="fail" if force else "base")
+    yield Route(route_name(f"{name} {mark}, kept"), **about, share=0.0)
 
 
 def _nodes_of(tag: Mapping[str, object], where: str) -> Mapping[str, str | Sequence[str] | None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._checks import require
 from rpcguard._core.policies.routing import Route
-from rpcguard.registries._rules.matches import Wanted, bounded, condition_of, wanted_of
+from rpcguard.registries._rules.matches import Wanted, bounded, condition_of, route_name, wanted_of
 from rpcguard.registries._shared.fields import listed, mapping
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def routes_of_polaris(
     value.
     """
     routes: list[Route] = []
-    met: list[Mapping[str, Wanted]] = []  # what an earlier rule is about is never a later one's
+    met: set[frozenset[tuple[str, Wanted]]] = set()
+    numbers: Counter[str] = Counter()  # by name, so that a rule keeps its names when it is moved
     for number, entry in enumerate(listed(routing, "inbounds"), 1):
         rule = mapping(entry)
         ends = [mapping(end) for end in listed(rule, "destinations")]
@@ -36,10 +38,12 @@ def routes_of_polaris(
         weighted = _weighted(ends, f"rule {name!r}")
         for source in listed(rule, "sources") or [{}]:
             when = _when(mapping(source), f"rule {name!r}", caller, namespace)
-            if when is not None and weighted and when not in met:
-                met.append(when)
-                routes += _routes(f"{name} {len(met)}", when, weighted)
-                bounded(routes)
+            if when is None or not weighted or frozenset(when.items()) in met:
+                continue  # what an earlier rule is about is never a later one's
+            met.add(frozenset(when.items()))
+            numbers[name] += 1
+            routes += _routes(f"{name} {numbers[name]}", when, weighted)
+            bounded(routes)
     return routes
 
 
@@ -56,7 +60,7 @@ def _routes(
     whole = sum(weight for _, weight in weighted)
     for number, (to, weight) in enumerate(weighted, 1):
         about: Any = {"when": when, "to": to, "otherwise": "base"}
-        yield Route(f"{name}.{number}", **about, share=weight / whole, empty="divided")
+        yield Route(route_name(f"{name}.{number}"), **about, share=weight / whole, empty="divided")
 
 
 def _weighted(

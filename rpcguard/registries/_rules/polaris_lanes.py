@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from rpcguard._checks import require
 from rpcguard._context.lane import is_mark
 from rpcguard._core.policies.routing import Route
-from rpcguard.registries._rules.matches import Wanted, are_apart, bounded, condition_of, plain
+from rpcguard.registries._rules.matches import (
+    KnownConditions,
+    Wanted,
+    bounded,
+    condition_of,
+    plain,
+    route_name,
+)
 from rpcguard.registries._shared.fields import listed, mapping, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rpcguard._core.policies.routing import Otherwise
 
 _ENTRIES: Final = ("polarismesh.cn/service", "polarismesh.cn/gateway/spring-cloud-gateway")
 """Kinds of entries that are services; a gateway of Tencent's own is none of our callers."""
@@ -87,37 +95,53 @@ def routes_of_lanes(groups: Iterable[object], side: LaneSide) -> list[Route]:
     """
     found = [rule for group in groups for rule in _rules(mapping(group), side)]
     rules = sorted((rule for rule, enabled in found if enabled), key=lambda rule: rule.order)
-    routes = [route for rule in rules if rule.inside for route in _marked(rule)]
+    inside = [rule for rule in rules if rule.inside]
+    # Several rules may lead into one lane: the first says where a call with its mark goes.
+    first = {rule.mark: rule for rule in reversed(inside)}
+    routes = [_sent_on(rule) for rule in inside]
+    routes += [_marked(rule) for rule in inside if first[rule.mark] is rule]
     routes += _entering(rules)
     keys = sorted({rule.key for rule, _ in found if rule.inside} - {_LABEL})
     # A node that has the label of a lane is in some lane, or in one that is switched off.
-    kept = [Route(f"{key}, kept", to={f"metadata.{key}": _ANY}, share=0.0) for key in keys]
+    names = {key: route_name(f"{key}, kept") for key in keys}
+    kept = [Route(name, to={f"metadata.{key}": _ANY}, share=0.0) for key, name in names.items()]
     return [*routes, *kept]
 
 
-def _marked(rule: LaneRule) -> Iterator[Route]:
-    about: Any = {"to": rule.to, "otherwise": "fail" if rule.strict else "base"}
-    yield Route(
-        f"{rule.name}, sent on", when={"mark": None, _HEADER: rule.name}, mark=rule.mark, **about
-    )
-    yield Route(f"{rule.name}, marked", when={"mark": rule.mark}, **about)
+def _sent_on(rule: LaneRule) -> Route:
+    name, when = route_name(f"{rule.name}, sent on"), {"mark": None, _HEADER: rule.name}
+    return Route(name, when=when, to=rule.to, mark=rule.mark, otherwise=_otherwise(rule))
+
+
+def _marked(rule: LaneRule) -> Route:
+    name, when = route_name(f"{rule.name}, marked"), {"mark": rule.mark}
+    return Route(name, when=when, to=rule.to, otherwise=_otherwise(rule))
+
+
+def _otherwise(rule: LaneRule) -> Otherwise:
+    return "fail" if rule.strict and rule.inside else "base"
 
 
 def _entering(rules: Sequence[LaneRule]) -> list[Route]:
     routes: list[Route] = []
-    met: list[Mapping[str, Wanted]] = []  # what an earlier rule is about is never a later one's
+    met: set[frozenset[tuple[str, Wanted]]] = set()
+    parts = KnownConditions()  # of lanes that take a part of their calls
     for rule in rules:
-        otherwise: Any = "fail" if rule.strict and rule.inside else "base"
-        about: Any = {"to": rule.to, "mark": rule.mark, "otherwise": otherwise}
-        for when in (when for when in rule.whens if when not in met):
-            met.append(when)
-            routes.append(Route(f"{rule.name} {len(met)}", when=when, share=rule.share, **about))
+        about: Any = {"to": rule.to, "mark": rule.mark, "otherwise": _otherwise(rule)}
+        for number, when in enumerate(rule.whens, 1):
+            if frozenset(when.items()) in met:
+                continue  # what an earlier rule is about is never a later one's
+            met.add(frozenset(when.items()))
+            name = route_name(f"{rule.name} {number}")
+            # A call that a part of a lane does not take is of no lane there; here the next has it.
+            part = parts.meeting(plain(when))
+            if part is not None:
+                raise ValueError(f"rule {part!r}: share must be all, before {name!r}")
+            route = Route(name, when=when, share=rule.share, **about)
+            if route.is_share:
+                parts.add(name, plain(when))
+            routes.append(route)
         bounded(routes)
-    abouts = [plain(route.when) for route in routes]
-    for (at, one), (after, other) in combinations(enumerate(routes), 2):
-        # A call that a part of a lane does not take is of no lane there; here the next one has it.
-        good = not one.is_share or are_apart(abouts[at], abouts[after])
-        require(f"rule {one.name!r}: share", one.share, f"all, before {other.name!r}", good)
     return routes
 
 

@@ -231,6 +231,18 @@ def test_more_conditions_than_there_may_be_are_not_compared():
         conditions(*(f"method=m{number} => a=b" for number in range(5_000)))
 
 
+def test_conditions_that_may_meet_are_found_whatever_they_are_about():
+    """One has the value of an earlier one among its own, or says nothing of what that is about."""
+    apart = [f"attachments[x]={number} => a=b" for number in range(3)]
+    for last in ("attachments[x]=7,1 => a=c", "attachments[y]=1 => a=c", "=> a=c"):
+        with pytest.raises(ValueError, match="may be about the same call"):
+            conditions(*apart, last)
+    both = "attachments[x]={} & attachments[y]={} => a=b"
+    assert len(conditions(*(both.format(x, y) for x in "12" for y in "34"))) == 4
+    with pytest.raises(ValueError, match=r"1' and '.* 5' may be"):
+        conditions(*(both.format(x, y) for x in "12" for y in "34"), both.format(1, 3))
+
+
 def test_conditions_that_never_meet_go_together():
     """Two methods, each with its nodes."""
     assert len(conditions("method=a => a=b", "method=b => a=c")) == 2
@@ -401,6 +413,44 @@ def test_the_first_rule_for_a_call_wins_and_callers_are_told_apart():
     with pytest.raises(ValueError, match="caller=NAME"):
         polaris(of_shop)
     assert polaris({"destinations": [{"service": "billing"}]}) == []
+
+
+def test_rules_that_change_places_keep_their_names():
+    """So that what a service knows of them, such as the share they got, stays with them."""
+    shop = {"metadata": {"$header.x-shop": exact("1")}}
+    user = {"metadata": {"$header.x-user": exact("1")}}
+    one = inbound([shop], {"name": "a", "metadata": {"env": exact("a")}})
+    other = inbound([user, shop], {"name": "b", "metadata": {"env": exact("b")}})
+    before, after = polaris(one, other), polaris(other, one)
+    assert [route.name for route in before] == ["a 1.1", "b 1.1"]
+    assert [route.name for route in after] == ["b 1.1", "b 2.1"]
+    assert [route.to["metadata.env"] for route in before] == ["a", "b"]
+    assert before[1] == after[0]
+
+
+def test_calls_go_by_the_order_that_rules_have_now():
+    """A rule that is moved up has the calls that both are about, and is measured on."""
+    user = [{"metadata": {"$header.x-user": exact("1")}}]
+    one = inbound(user, {"name": "a", "metadata": {"env": exact("a")}})
+    other = inbound([{"service": "*"}], {"name": "b", "metadata": {"env": exact("b")}})
+    nodes = [Node("10.0.0.1", 80, id=env, metadata={"env": env}) for env in "ab"]
+    stage = Stage(*nodes, routing=Routing(rules=polaris(one, other)))
+    assert stage.end(stage.pick(ask=stage.ask(**{"x-user": "1"}))) == "a"
+    stage.service.go_by(polaris(other, one))
+    assert stage.end(stage.pick(ask=stage.ask(**{"x-user": "1"}))) == "b"
+    assert [view.measured for view in stage.service.routes()] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["x" * 60 + ".y" * 60, "a\nb"])
+def test_a_rule_of_any_name_is_a_route(name):
+    """A rule's name has its group's and its service's in it, and refuses no other rule."""
+    ends = [{"name": name, "metadata": {"env": exact(env)}, "weight": 1} for env in "ab"]
+    first, second = polaris(inbound([], *ends))
+    assert (first.name[-4:], second.name[-4:]) == (" 1.1", " 1.2")
+    assert first.name[:1] == name[:1]
+    assert polaris(inbound([], *ends)) == [first, second]
+    found = routes_of_conditions([ConditionRule(name=name, text=WEIGHTED)])
+    assert len({route.name for route in found}) == 3
 
 
 @pytest.mark.parametrize(("namespace", "routes"), [("default", 1), ("*", 1), ("test", 0)])

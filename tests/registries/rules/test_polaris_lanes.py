@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rpcguard import Node, Route, Routing
+from rpcguard._core.policies.routing import checked_routes
 from rpcguard.registries._rules.polaris_lanes import LaneSide, routes_of_lanes
 from tests.support.foreign_rules import POLARIS_LANES
 from tests.support.stage import Stage
@@ -190,7 +191,33 @@ def test_a_part_of_a_lane_before_one_that_may_be_about_the_same_call_is_refused(
         read(made)
     bob = {"arguments": [argument("x-user", value="bob")]}
     made["rules"][1]["traffic_match_rule"] = bob
-    assert len(read(made)) == 6
+    assert len(read(made)) == 5
+
+
+def test_several_rules_may_lead_into_one_lane():
+    """A call with its mark goes by the first of them."""
+    made = group()
+    bob = {"arguments": [argument("x-user", value="bob")]}
+    strict = {"name": "bob", "priority": 9, "match_mode": "STRICT", "traffic_match_rule": bob}
+    made["rules"].append({**made["rules"][0], **strict})
+    routes = checked_routes(read(made))
+    (marked,) = [route for route in routes if route.name.endswith(", marked")]
+    assert (marked.name, marked.otherwise) == ("release-2/testers, marked", "base")
+    assert sum(route.name.endswith(", sent on") for route in routes) == 2
+    assert [when(route) for route in routes[3:]] == [
+        {"header.x-user": "alice"},
+        {"header.x-user": "bob"},
+    ]
+
+
+def test_a_lane_of_any_name_is_a_route():
+    """The names of its group and of its rule together are longer than that of a route."""
+    made = group(name="r" * 64)
+    made["name"] = "g" * 64
+    first, second, third = checked_routes(read(made))
+    assert first.name.endswith("rrr, sent on")
+    assert when(first) == {"header.service-lane": f"{'g' * 64}/{'r' * 64}"}
+    assert len({route.name for route in (first, second, third)}) == 3
 
 
 def test_more_lanes_than_there_may_be_are_not_compared():
