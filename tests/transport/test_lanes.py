@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import json
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -242,20 +244,74 @@ def test_a_lane_that_must_not_be_left_says_why(calls: Callable[..., Calls]) -> N
         one.get("/r")
 
 
-def test_a_thread_of_its_own_has_lost_the_mark(
-    calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch
+def in_a_thread(work: Callable[[], str]) -> str:
+    """Do something in a thread that was started by hand."""
+    seen: list[str] = []
+    thread = threading.Thread(target=lambda: seen.append(work()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def in_a_pool(work: Callable[[], str]) -> str:
+    """Do something in a thread of a pool."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def in_an_executor(work: Callable[[], str]) -> str:
+    """Do something in the executor of a loop."""
+
+    async def main() -> str:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("elsewhere", [in_a_thread, in_a_pool, in_an_executor])
+def test_a_thread_that_copies_no_context_has_lost_the_mark(
+    calls: Callable[..., Calls],
+    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Callable[[Callable[[], str]], str],
 ) -> None:
     """The process's lane counts there; a copied context has the mark."""
     monkeypatch.setenv("RPCGUARD_LANE", "c2")
     one = calls()
-    seen: list[str] = []
     with rpcguard.lane(None):
         copied = contextvars.copy_context()
-        for target in (lambda: seen.append(one.get()), lambda: seen.append(copied.run(one.get))):
-            thread = threading.Thread(target=target)
-            thread.start()
-            thread.join()
-    assert seen == ["lane", "base"]
+        assert elsewhere(one.get) == "lane"
+        assert elsewhere(lambda: copied.run(one.get)) == "base"
+
+
+def test_to_thread_takes_the_mark_along(calls: Callable[..., Calls]) -> None:
+    """It copies the context."""
+    one = calls()
+
+    async def main() -> str:
+        with rpcguard.lane("c2"):
+            return await asyncio.to_thread(one.get)
+
+    assert asyncio.run(main()) == "lane"
+
+
+@pytest.mark.parametrize(("method", "sent"), [("POST", 1), ("GET", 2)])
+@pytest.mark.parametrize("where", ["share", "marked", "base"])
+def test_routes_send_no_call_twice_that_may_have_run(
+    calls: Callable[..., Calls], method: str, sent: int, where: str
+) -> None:
+    """Wherever the routes have other nodes left that a retry might go to."""
+    share = Route("canary", share=float(where == "share"), to={"id": ["lane", "other"]})
+    registry = Listing(orders=[*NODES, Node("10.0.0.7", 80, id="other"), Node("10.0.0.8", 80)])
+    one = calls(registry, routing=Routing(rules=[share]))
+
+    def broken(*_: object) -> http.Response:
+        raise http.ReadError("it ended")
+
+    one.answers = broken
+    lane = "c2" if where == "marked" else None
+    with pytest.raises(http.ReadError):
+        one.client.request(method, "/", extensions={"rpcguard": {"lane": lane}})
+    assert len(one.sent) == sent
 
 
 # Strangers
@@ -554,6 +610,35 @@ def test_rules_are_polled_from_a_url(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_url_that_is_gone_leaves_the_last_rules(
+    calls: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told once, however often it is asked again, and that it is back."""
+    monkeypatch.setattr("rpcguard._discovery.rule_sources._ASK_EVERY", 0.02)
+    tries: list[bool] = []
+
+    async def read(_: object) -> object:
+        tries.append(True)
+        if lost.is_set():
+            raise ConnectionRefusedError("nobody listens")
+        return {"routes": [CANARY]}
+
+    lost = threading.Event()
+    monkeypatch.setattr("rpcguard._discovery.rule_sources.DocumentURL.read", read)
+    one = calls(routing=Routing(source="http://127.0.0.1:1/rules.json", required=True))
+    one.transport.wait_ready("orders", timeout=20.0)
+    with caplog.at_level(logging.INFO, "rpcguard"):
+        lost.set()
+        until(lambda: "nobody listens; the last rules stay" in caplog.text)
+        asked = len(tries)
+        until(lambda: len(tries) > asked + 5)
+        assert one.get(headers={"x-tester": "alice"}) == "lane"
+        assert caplog.text.count("the last rules stay") == 1
+        lost.clear()
+        until(lambda: one.transport.services()[0].rules_trouble is None)
+    assert one.get(headers={"x-tester": "alice"}) == "lane"
 
 
 def test_required_rules_that_do_not_come_are_waited_for(
