@@ -185,6 +185,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             ).result()
         self._processes.append(process)
         return process
@@ -217,3 +218,6 @@ class Server:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            # Workers that it leaves behind would hold their memory until the machine is restarted.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
