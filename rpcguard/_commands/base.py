@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def add_registry(
 def read_registry(options: argparse.Namespace, *, needs_service: bool = True) -> None:
     """Settle URL and SERVICE: without a URL the environment names the registry.
 
-    Or the configuration file that the environment names. Raises `CommandError` where one is
-    missing.
+    Or the configuration file that the environment names. Says on standard error where calls of the
+    service would not go to the list. Raises `CommandError` where one is missing.
     """
     if options.service is None and options.registry and not _URL.match(options.registry):
         options.registry, options.service = None, options.registry
@@ -91,6 +92,18 @@ def read_registry(options: argparse.Namespace, *, needs_service: bool = True) ->
         from rpcguard._transport.given import given_registry
 
         options.registry = str(given_registry(options.registry or _configured()))
+        objection = objection_to(options.registry, options.service or "")
+    if objection is not None:
+        print(f"note: {objection}", file=sys.stderr)
+
+
+def objection_to(url: str, service: str) -> str | None:
+    """Say why a service may not be called without TLS by a list; raise `InvalidRegistryURL`."""
+    if not url.lower().startswith("static://"):
+        return None
+    from rpcguard.registries.static import StaticRegistry
+
+    return StaticRegistry.from_url(url).objection(service.lower())
 
 
 def _configured() -> str | None:

@@ -38,6 +38,9 @@ class Subscriptions:
         self.url: str | None = given if isinstance(given, str) else None
         self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
         self.by_port: bool = bool(getattr(self.registry, "by_port", False))
+        self.objection: Callable[[str], str | None] | None
+        self.objection = getattr(self.registry, "objection", None)
+        """Says why calls to a host may not go to the nodes of the registry without TLS."""
         self._store: SnapshotStore | None = None
         if policy.cache_dir is not None:
             self._store = SnapshotStore(policy.cache_dir, most=policy.cache_files)

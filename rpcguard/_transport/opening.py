@@ -72,6 +72,7 @@ class Opening:
         self._policies = policies
         self._find = find
         self._following = following
+        self._objection = following.objection
         self._telemetry = telemetry
         self._events = events
         self._lanes = lanes
@@ -118,9 +119,15 @@ class Opening:
             raise self._http.UnsupportedProtocol(
                 f"{str(url)!r} is not http://service/path, nor https"
             )
+        if self._objection is not None and ("." in host or ":" in host):
+            self._refuse_plain(SCHEMES[scheme], self._objection(host))
         if self._following.by_port:
             return host_and_port(host.removesuffix("."), url.port or PORTS[SCHEMES[scheme]])
         return host
+
+    def _refuse_plain(self, scheme: str, objection: str | None) -> None:
+        if objection is not None and scheme == "http":
+            raise self._library.no_available_node(f"the call was not sent: {objection}")
 
     def _plan(
         self,

@@ -19,6 +19,10 @@ _EXAMPLE: Final = (
 _SOCKET: Final = "unix:"
 _ANY_PORT: Final = 80
 """What the node of a socket has in place of a port: nothing goes there."""
+_SIGNS: Final = frozenset(".:")
+"""What names of services in a cluster are without: a dot of a domain, a colon of an address."""
+_SHOWN: Final = 3
+"""Addresses in an error, which shows a form and not the list."""
 Address = tuple[str, int, str | None]
 """A host, a port, and the path of a Unix domain socket that takes their place."""
 _UNKNOWN: Final = Snapshot((), known=False, max_age=math.inf)
@@ -27,8 +31,9 @@ _UNKNOWN: Final = Snapshot((), known=False, max_age=math.inf)
 class StaticRegistry:
     """A registry of lists that never change.
 
-    Nodes alone answer for every service; a mapping of service to nodes answers for those, their
-    names in any case, and any other service is unknown. URL forms: `static://h1:80,h2:80` and
+    Nodes alone answer for every service, but see `objection`; a mapping of service to nodes answers
+    for those, their names in any case, and any other service is unknown. URL forms:
+    `static://h1:80,h2:80` and
     `static:///orders=h1:80,h2:80;billing=unix:/run/billing.sock`. The options `weight`, `zone` and
     `scheme` take one value for all nodes, or one per node, in the order written, separated by
     commas. Needs no network, no polling (`max_age` is infinite) and no closing; safe from any
@@ -63,6 +68,26 @@ class StaticRegistry:
         if self._for_all is not None:
             return self._for_all
         return self._by_service.get(service.lower(), _UNKNOWN)
+
+    def objection(self, host: str) -> str | None:
+        """Say why calls to a host may not go to these nodes without TLS; None where they may.
+
+        A list without names serves names without a dot, and the addresses in it: what a client
+        sends to some other host, a token say, is not for these nodes. Over TLS a certificate
+        proves that they are that host.
+        """
+        host = host.removesuffix(".")
+        if self._for_all is None or not _SIGNS.intersection(host):
+            return None
+        nodes = self._for_all.nodes
+        if any(node.host == host for node in nodes) or all(one.scheme == "https" for one in nodes):
+            return None
+        addresses = [node.address for node in nodes]
+        some = ",".join([*addresses[:_SHOWN], "..."] if len(nodes) > _SHOWN else addresses)
+        return (
+            "over plain http a static list without names serves only hosts without a dot, since"
+            f" nothing proves that its nodes are {host}: write static:///{host}={some}"
+        )
 
     async def services(self) -> Collection[str]:
         """Return the names; raise `RegistryError` where one list is for all of them."""

@@ -93,3 +93,11 @@ async def test_a_socket_is_an_address() -> None:
     ]
     (other,) = (await StaticRegistry.from_url(url).fetch("b")).nodes
     assert (other.id, other.weight) == ("unix:/run/b.sock", 3.0)
+
+
+def test_an_objection_shows_the_form_with_names() -> None:
+    """A few addresses are enough of it; without an objection there is nothing to be said."""
+    many = StaticRegistry.from_url("static://a:1,[::1]:2,c:3,d:4")
+    assert str(many.objection("x.y.")).endswith("are x.y: write static:///x.y=a:1,[::1]:2,c:3,...")
+    assert [many.objection(host) for host in ("orders", "orders.", "::1", "")] == [None] * 4
+    assert StaticRegistry.from_url("static:///orders=a:1").objection("x.y") is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from rpcguard._commands.base import objection_to
 from rpcguard._commands.check.findings import HOST_CHECKS, Finding, Tried, of_list, of_node
 from rpcguard._commands.nodes.sources import first_list
 from rpcguard._core.policies.retry import RetryPolicy
@@ -79,6 +80,10 @@ async def findings(url: str, service: str, wanted: Questions) -> AsyncIterator[F
         known = "lists no node of it" if about.known else "does not know it; is the name right?"
         yield Finding("fail", "list", service, f"{about.registry} {known}")
         return
+    objection = objection_to(url, service) if wanted.scheme == "http" else None
+    if objection is not None:
+        yield Finding("fail", "list", service, objection)
+        return
     yield of_list(service, about.registry, nodes, refused=about.refused)
     turns = asyncio.Semaphore(_AT_ONCE)
     for trying in [asyncio.ensure_future(_try(turns, one, service, wanted)) for one in nodes]:
@@ -88,7 +93,8 @@ async def findings(url: str, service: str, wanted: Questions) -> AsyncIterator[F
 
 async def _try(turns: asyncio.Semaphore, node: Node, service: str, wanted: Questions) -> Tried:
     # A list of this node alone: TLS names, Host and errors are those of any call.
-    alone = AsyncTransport(StaticRegistry([replace(node, status="up", weight=1.0)]), retry=_ONCE)
+    listed = {service: [replace(node, status="up", weight=1.0)]}
+    alone = AsyncTransport(StaticRegistry(listed), retry=_ONCE)
     base = f"{node.scheme or wanted.scheme}://{service}"
     async with (
         turns,

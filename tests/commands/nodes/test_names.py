@@ -90,3 +90,21 @@ def test_what_is_of_one_service(capsys, option):
     """Options of one service need its name."""
     status, _, said = told(capsys, "static:///a=h:1", *option)
     assert (status, "name a service" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("nodes", 0), ("routes", 0), ("plan-release", 2), ("check", 1)]
+)
+def test_a_host_that_a_list_without_names_does_not_serve(capsys, command, status):
+    """Each command tells the rule in one sentence, with the form that does serve it."""
+    rule = "serves only hosts without a dot"
+    assert cli.main([command, "static://127.0.0.1:1,127.0.0.1:2", "x.y"]) == status
+    out, err = capsys.readouterr()
+    told = err.splitlines()[0]
+    assert told.startswith("note: over plain http")
+    assert told.endswith("write static:///x.y=127.0.0.1:1,127.0.0.1:2")
+    assert (rule in told, rule in out) == (True, command == "check")
+    assert cli.main(["get", "http://x.y/", "--registry", "static://127.0.0.1:1"]) == 1
+    assert rule in capsys.readouterr().err
+    cli.main([command, "static:///x.y=127.0.0.1:1,127.0.0.1:2", "x.y"])
+    assert rule not in str(capsys.readouterr())
