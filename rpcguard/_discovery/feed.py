@@ -106,9 +106,13 @@ class Feed:
 
     @property
     def may_ask(self) -> bool:
-        """Tell whether a list that is disproved may be asked for: it waits for its next poll."""
-        waits = self._again is not None and not self._watched
-        return waits and self._clock() - self._asked_at >= _LEAST_GAP
+        """Tell whether a list that is disproved may be asked for: it waits for its next poll.
+
+        Where it is watched, the watch may be silent, which a whole list would show; that is asked
+        for as seldom as if it were polled.
+        """
+        gap = max(self._policy.poll_interval, _LEAST_GAP) if self._watched else _LEAST_GAP
+        return self._again is not None and self._clock() - self._asked_at >= gap
 
     @property
     def is_overdue(self) -> bool:
