@@ -118,7 +118,7 @@ class DocumentURL:
         self._toml = path.endswith(".toml")
         self._client = endpoint.client(max_bytes=most)
         self._most = most
-        self._etag: str | None = None
+        self._etag: bytes | None = None
 
     async def read(self) -> object | None:
         """Ask for the document; 304 is none that has changed, 404 and all else is no document."""
@@ -128,7 +128,7 @@ class DocumentURL:
             return None
         if answer.status != 200:
             raise answer.error()
-        self._etag = answer.headers.get("etag")
+        self._etag = answer.etag
         return _parsed(answer.body, self._most, toml=self._toml)
 
 

@@ -125,7 +125,7 @@ class HttpRegistry:
             last = _Document(answer.url, {}, max_age=_max_age(answer))
         elif answer.status == 200:
             services = _services(answer, service)
-            last = _Document(answer.url, services, _etag(answer), _max_age(answer))
+            last = _Document(answer.url, services, answer.etag, _max_age(answer))
         else:
             raise answer.error()
         self._last[target] = last
@@ -152,11 +152,6 @@ def _services(answer: HttpReply, service: str | None) -> Services:
         return services_from_json(document)
     except ValueError as error:
         raise answer.error(str(error)) from error
-
-
-def _etag(answer: HttpReply) -> bytes | None:
-    # As it came: it may hold any byte above 127 (RFC 9110 §8.8.3), and goes back as it is.
-    return {name.lower(): value for name, value in answer.headers.raw}.get(b"etag")
 
 
 def _target(parsed: RegistryURL) -> str:

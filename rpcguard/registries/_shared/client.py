@@ -38,6 +38,11 @@ class HttpReply:
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
 
+    @property
+    def etag(self) -> bytes | None:
+        """Give its `ETag` as it came, and as it goes back: RFC 9110 §8.8.3 allows any byte."""
+        return {name.lower(): value for name, value in self.headers.raw}.get(b"etag")
+
     def json(self) -> object:
         """Read the body as JSON; raise `RegistryError` if it is none."""
         try:
