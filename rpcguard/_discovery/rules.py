@@ -109,9 +109,11 @@ class Rules:
         with self._lock:
             self._services.pop(service, None)
             if self._per_service and service in self._tasks:
-                self._routes.pop(service, None)
-                self._in_force.discard(service)
                 self._tasks.pop(service).cancel()
+                for said in (self._routes, self._refreshed, self._troubles):
+                    said.pop(service, None)
+                self._in_force.discard(service)
+                self._rejected.discard(service)
 
     def renew(self) -> None:
         """Start over in a forked child; what the services went by stays until it is read anew."""

@@ -25,6 +25,10 @@ with each call, so few are enough."""
 _MOST_UNMET: Final = 10_000
 """Names remembered beyond those, a megabyte or two: a call to one of them waits for no registry."""
 
+_MOST_MET: Final = 50_000
+"""The same of those that it knows, 5 MB: where that is every name, as with `hosts://`, whoever
+chooses names could fill the memory."""
+
 _TELL_EVERY: Final = 60.0
 """Seconds between two warnings of the same: whoever chooses names could fill the log."""
 
@@ -43,6 +47,12 @@ def idle_services(services: Iterable[Service], most: int) -> list[Service]:
     gone = strangers[: max(len(strangers) + 1 - _MOST_STRANGERS, 0)]
     left = [one for one in idle if one not in gone]
     return gone + left[: max(len(listed) + 1 - len(gone) - most, 0)]
+
+
+def _keep_last(names: dict[str, None], name: str, most: int) -> None:
+    names[name] = None
+    if len(names) > most:
+        del names[next(iter(names))]
 
 
 class CrowdWarning:
@@ -112,7 +122,7 @@ class ServiceTable:
         self._naming = threading.RLock()  # a handler of the log may call through the transport
         self._services: dict[str, Service] = {}
         self._inherited: object = None
-        self._met: set[str] = set()  # names of forgotten services that the registry has known
+        self._met: dict[str, None] = {}  # forgotten services that the registry has known
         self._unmet: dict[str, None] = {}  # and of those that it has not, the last ones
         self._crowd = CrowdWarning(policies.common.membership.max_services)
 
@@ -175,11 +185,9 @@ class ServiceTable:
         self._crowd.forgotten(gone)
         self._unmet.pop(gone.name, None)
         if gone.met:
-            self._met.add(gone.name)
+            _keep_last(self._met, gone.name, _MOST_MET)
         elif gone.ready or gone.unmet:
-            self._unmet[gone.name] = None
-            if len(self._unmet) > _MOST_UNMET:
-                del self._unmet[next(iter(self._unmet))]
+            _keep_last(self._unmet, gone.name, _MOST_UNMET)
 
     def close(self) -> list[Service]:
         """Refuse new calls of every service, those to come included; give those that are there."""

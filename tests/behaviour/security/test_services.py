@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from rpcguard import Node
 from rpcguard.registries._shared.faults import FaultLog
 from rpcguard.registries.static import StaticRegistry
 from rpcguard.testing import ScriptedRegistry
-from tests.support.calls import OK, Peer, open_sockets
+from tests.support.calls import OK, Peer, eventually, open_sockets
 
 MOST_STRANGERS, MOST_NAMES = 256, 1000
 
@@ -73,6 +74,25 @@ def test_services_that_the_registry_takes_for_known_do_not_pile_up(make_node, ca
         assert caplog.text.count("MembershipPolicy(max_services=...)") == 1
         # One that is forgotten comes back as if nothing had been.
         assert client.get("http://host-0/").status_code == 200
+
+
+def test_names_that_were_known_do_not_pile_up(monkeypatch):
+    """Of forgotten services the last are remembered, and of their rules nothing is."""
+    monkeypatch.setattr("rpcguard._transport.services._MOST_MET", 3)
+    answers = httpx.MockTransport(lambda _: httpx.Response(200))
+    transport = rpcguard.Transport(
+        "static://10.0.0.1:80",
+        node_transport=lambda _: answers,
+        membership=rpcguard.MembershipPolicy(max_services=2),
+        routing=rpcguard.Routing(source="http://127.0.0.1:1/{service}"),
+    )
+    with httpx.Client(transport=transport) as client:
+        for number in range(8):
+            client.get(f"http://host-{number}/")
+            name = f"host-{number}"
+            eventually(partial(transport._rules.trouble, name), "its rules are not asked for")
+        assert list(transport._services._met) == ["host-3", "host-4", "host-5"]
+        assert set(transport._rules._troubles) == {"host-6", "host-7"}
 
 
 def test_many_services_of_one_program_are_all_kept():
