@@ -16,10 +16,10 @@ EQUIVALENT: dict[str, str] = {
     "_core/policies/ejection.py:163  1.0 + self.jitter": (
         "what is drawn is as likely with each sign"
     ),
-    "_core/balancing/least_requests.py:121  (now - first.waiting_since)": (
+    "_core/balancing/least_requests.py:122  (now - first.waiting_since)": (
         "a silence of just as long as is borne, which is a moment"
     ),
-    "_core/balancing/least_requests.py:209  self._due(first, now) > self._due(second": (
+    "_core/balancing/least_requests.py:216  self._due(first, now) > self._due(second": (
         "two that are due at the same time, of which chance has drawn either first"
     ),
     "_core/service/standing.py:169  0.0  ->  1.0": (

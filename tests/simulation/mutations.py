@@ -467,8 +467,8 @@ MUTATIONS = [
     Mutation(
         "a trial is made by a call that can go on",
         "_core.service.picker",
-        "if roster.blacklist.waiting and not tried:",
-        "if roster.blacklist.waiting:",
+        "if self._blacklist.waiting and not tried:",
+        "if self._blacklist.waiting:",
     ),
     Mutation(
         "statuses of the policy are retried",

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from rpcguard._core.nodes.live import LiveNode
 
+    _Bin = tuple[list[LiveNode], float, float, bool]
+    """Nodes of much the same weight: where they end, the most that one weighs, if they differ."""
+
 
 class WeightedDraw:
     """The eligible nodes, kept so that one is drawn by weight in O(1), whatever the weights are.
@@ -88,8 +91,8 @@ class WeightedDraw:
             return next(iter(self._bins.values()))
         return None
 
-    def _by_weight(self) -> Callable[[], LiveNode]:
-        """Make a function that draws a node by weight, as long as the bins stay as they are.
+    def _spread(self) -> tuple[list[_Bin], list[float], float]:
+        """Give the bins side by side, to be drawn from: where the ends are but the last, the last.
 
         A bin is drawn by what it weighs at most, then a node of it, and of mixed ones a light one
         is refused in proportion (so at most half of them). One random number does for all three:
@@ -102,7 +105,11 @@ class WeightedDraw:
             end += top * len(nodes)
             spread.append((nodes, end, top, mixed))
             ends.append(end)
-        rand, height = self._random, ends.pop()
+        return spread, ends[:-1], end
+
+    def _by_weight(self) -> Callable[[], LiveNode]:
+        """Make a function that draws a node by weight, as long as the bins stay as they are."""
+        (spread, ends, height), rand = self._spread(), self._random
 
         def draw() -> LiveNode:
             while True:
@@ -117,13 +124,21 @@ class WeightedDraw:
         return draw
 
     def _two_by_weight(self) -> Callable[[], tuple[LiveNode, LiveNode]]:
-        one, other = self._draw_one or self._prepare_one(), self._draw_excluding
+        (spread, ends, height), rand, other = self._spread(), self._random, self._draw_excluding
 
         def draw() -> tuple[LiveNode, LiveNode]:
-            first, second = one(), one()
-            if second is first:
-                second = other((first,)) or first
-            return first, second
+            first = None
+            while True:  # as one is drawn by weight; with two calls it would take a tenth longer
+                at = rand() * height
+                nodes, end, top, mixed = spread[bisect(ends, at)]
+                place = (end - at) / top
+                second = nodes[-int(place)]
+                if mixed and place % 1.0 * top > second.weight:
+                    continue
+                if first is None:
+                    first = second
+                    continue
+                return first, (other((first,)) or first) if second is first else second
 
         return draw
 

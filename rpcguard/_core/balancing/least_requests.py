@@ -111,7 +111,8 @@ class LeastRequests(WeightedDraw):
         return first
 
     def _better(self, first: LiveNode, second: LiveNode, now: float) -> LiveNode:
-        one, two = first.in_flight / first.weight, second.in_flight / second.weight
+        weight_one, weight_two = first.weight, second.weight
+        one, two = first.in_flight / weight_one, second.in_flight / weight_two
         slow_one = slow_two = 1.0
         # Spelt out for either: two calls would make the pick a third dearer.
         silent = self._peers.silent
@@ -127,22 +128,28 @@ class LeastRequests(WeightedDraw):
             or (second.unanswered and (now - second.waiting_since) * second.unanswered > silent)
         ):
             two, slow_two = self._troubled(second, first, now)
-        with_one, with_two = one + slow_one / first.weight, two + slow_two / second.weight
+        with_one, with_two = one + slow_one / weight_one, two + slow_two / weight_two
         if first.cold > 1 or second.cold > 1 or first.ramp != second.ramp:
             swap = self._swap_new(first, second, (one, with_one), (two, with_two), now)
         elif with_one <= two or with_two <= one:
             self.why, swap = LESS, with_one > two
-        else:
+        elif first.stand_back or second.stand_back:
             swap = self._swap_turns(first, second, now)
+        else:
+            self.why, swap = TURN, first.turns > second.turns
         if swap:
             first, second, with_one, with_two = second, first, with_two, with_one
         self.considered = ((first, with_one), (second, with_two))
-        # Turns missed while a node was slow or away are not made up for in one burst.
+        if (second.turns - first.turns) * weight_one > 1.0:  # else it is behind by no credit
+            self._forgive(first, second)
+        return first
+
+    def _forgive(self, first: LiveNode, second: LiveNode) -> None:
+        """Take turns from a node that it missed, slow or away, and would make up for in a burst."""
         credit = 1.0 if first.stand_back else _CREDIT
         behind = second.turns - first.turns
         if behind * first.weight > credit and behind * second.weight > credit:
             first.catch_up(second.turns - credit / min(first.weight, second.weight))
-        return first
 
     def _is_silent(self, live: LiveNode, now: float) -> bool:
         return live.unanswered > 0 and self._owed(live, now) > self._peers.silent

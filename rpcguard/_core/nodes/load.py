@@ -69,7 +69,28 @@ _GHOST_LEAST = 0.01
 """What is left of such load when it is forgotten."""
 
 
-class NodeLoad:
+class Contender:
+    """The fields of a node that every pick reads of two nodes, and writes of one.
+
+    CPython lays slots out class by class. By themselves these take two lines of the cache, among
+    the others four, and of 10,000 nodes a pick finds none there: it was a tenth of its time.
+    """
+
+    __slots__ = (
+        "cold",
+        "ghosts",
+        "in_flight",
+        "last_pick",
+        "ramp",
+        "stand_back",
+        "turns",
+        "unanswered",
+        "waiting_since",
+        "weight",
+    )
+
+
+class NodeLoad(Contender):
     """The part of a node's history that picks go by.
 
     Changed only under the lock of its service. `weight` is the registry's, `ramp` the share of it
@@ -87,24 +108,14 @@ class NodeLoad:
     """
 
     __slots__ = (
-        "cold",
         "failing",
-        "ghosts",
         "ghosts_at",
-        "in_flight",
         "known",
-        "last_pick",
         "latency",
         "peak",
         "peak_at",
         "peers",
-        "ramp",
         "spread",
-        "stand_back",
-        "turns",
-        "unanswered",
-        "waiting_since",
-        "weight",
     )
 
     def __init__(self, weight: float, now: float) -> None:

@@ -49,6 +49,9 @@ class Picker:
         self.router: Router | None = router
         self._homes = homes
         self._roster = roster
+        self._pools = roster.pools
+        self._draws = roster.draws
+        self._blacklist = roster.blacklist
         self._reactions = reactions
         self._standing = reactions.standing
         self.passed_over: tuple[LiveNode, ...] = ()
@@ -58,7 +61,7 @@ class Picker:
 
     def pick_for(
         self,
-        ask: Ask,
+        ask: Ask | None,
         now: float,
         tried: tuple[LiveNode, ...],
         *,
@@ -67,6 +70,8 @@ class Picker:
     ) -> Lease | None:
         """Pick an untried node as lanes and routes want it; None when the call may use none."""
         pick = self.pick
+        if ask is None:
+            return pick(now, tried, repeatable=repeatable, instead=instead)
         if self._homes is not None and ask.key is not None:
             pick = partial(self._pick_keyed, self._homes, ask)
         if self.router is None:
@@ -101,13 +106,12 @@ class Picker:
         """
         if now >= self._standing.next_tick:
             self._reactions.tick(now)
-        instead = instead if instead is not None and instead.in_pool else None
-        roster = self._roster
-        pools, draws = roster.pools, roster.draws
-        leg = leg or pools.whole or pools.prepare_whole()
-        passed = self.passed_over
-        if roster.blacklist.waiting and not tried:  # a retry may be the last one
-            live = roster.trial(leg, now, passed, patient=not repeatable)
+        if instead is not None and not instead.in_pool:
+            instead = None
+        leg = leg or self._pools.whole or self._pools.prepare_whole()
+        draws, passed = self._draws, self.passed_over
+        if self._blacklist.waiting and not tried:  # a retry may be the last one
+            live = self._roster.trial(leg, now, passed, patient=not repeatable)
             if live is not None:
                 return self._try_out(live, leg, now)
         live = (
@@ -118,7 +122,7 @@ class Picker:
         if live is None:
             return self._pick_in_panic(leg, now, tried)
         self._panics = False
-        return self.lease(live, now, draws.compared, tried, why=draws.why)
+        return self.lease(live, now, draws.compared, tried, draws.why)
 
     def _pick_keyed(
         self,
@@ -150,7 +154,7 @@ class Picker:
             self._roster.draws.stage = found.stage
             compared = ((found.live, found.live.load(0.0, now)),)
             why = HOME if found.live is ask.home else MOVED
-            lease = self.lease(found.live, now, compared, tried, why=why)
+            lease = self.lease(found.live, now, compared, tried, why)
         if lease is None:
             lease = self._pick_in_panic(leg, now, tried)
         if lease is not None:
@@ -181,7 +185,7 @@ class Picker:
 
     def _same_again(self, live: LiveNode, now: float, tried: tuple[LiveNode, ...]) -> Lease:
         self._roster.draws.stage = None
-        return self.lease(live, now, (), tried, why=SAME)
+        return self.lease(live, now, (), tried, SAME)
 
     def _pick_in_panic(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> Lease | None:
         live = self._roster.least_bad(leg, (*self.passed_over, *tried))
@@ -211,8 +215,8 @@ class Picker:
         now: float,
         compared: Compared,
         tried: tuple[LiveNode, ...],
+        why: str,
         *,
-        why: str = "",
         proof: bool = False,
     ) -> Lease:
         """Claim a node for an attempt."""
@@ -243,7 +247,7 @@ class Picker:
         *,
         why: str,
     ) -> Lease:
-        return self.lease(live, now, compared, tried, why=why, proof=True)
+        return self.lease(live, now, compared, tried, why, proof=True)
 
     def tell_hedge(self) -> None:
         """Let the record of the last pick say that it is a hedge."""

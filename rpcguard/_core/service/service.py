@@ -121,12 +121,16 @@ class Service(Listing):
         Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
         `ask` is what the call asks for by lanes and routes.
         """
-        if self._is_nested():
+        # Nobody holds the lock, nearly always: that much is seen without a call.
+        if self._holder and self._is_nested():
             return self._picker.pick_nested(self.clock(), (), ask)
         me = get_ident()
         with self._lock:
             self._holder = me
-            lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
+            if ask is None and self.limiter is None:
+                lease = self._picker.pick(self.clock(), (), repeatable=repeatable)
+            else:
+                lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
             self._holder = 0
         if self._left or self._standing.outbox:
             self._deliver()
@@ -239,11 +243,7 @@ class Service(Listing):
     ) -> Lease | None:
         if self.limiter is not None:
             self._picker.passed_over = self.limiter.full(self._roster.nodes.values())
-        picker = self._picker
-        if ask is None:
-            lease = picker.pick(now, tried, repeatable=repeatable, instead=instead)
-        else:
-            lease = picker.pick_for(ask, now, tried, repeatable=repeatable, instead=instead)
+        lease = self._picker.pick_for(ask, now, tried, repeatable=repeatable, instead=instead)
         if lease is not None and self.limiter is not None:  # else nothing is sent
             self.limiter.sent(now)
         return lease

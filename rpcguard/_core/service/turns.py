@@ -44,6 +44,8 @@ class Turns:
     a number that is at hand: a call might return to a signal handler, before the lock is signed.
     """
 
+    __slots__ = ("_calls", "_holder", "_left", "_lock", "_sleepers", "closed")
+
     def __init__(self) -> None:
         self.closed: bool = False
         self._calls = 0
@@ -64,7 +66,7 @@ class Turns:
 
     def _is_nested(self) -> bool:
         """Tell whether this thread was interrupted while it held the lock."""
-        return self._lock.locked() and self._holder == get_ident()
+        return self._holder == get_ident() and self._lock.locked()
 
     def _leave(self, left: Lease | Counted | Callable[[], object]) -> None:
         self._left.append(left)

@@ -112,7 +112,7 @@ class Life:
             self.stage.end(lease, verdict)
         else:
             now, picker = self.stage.clock(), self.stage.service._picker
-            self.stage.end(picker.lease(self.live, now, (), (), proof=True), verdict)
+            self.stage.end(picker.lease(self.live, now, (), (), "", proof=True), verdict)
 
     def probe(self, *, alive: bool, answered: bool = False) -> None:
         assert self.live.probing
