@@ -25,8 +25,9 @@ _MOST_REMEMBERED: Final = 50_000
 class Entry:
     """A route in its place: what its calls must have, where it leads, whom it goes with.
 
-    `bundle` are the shares with the same conditions, in order: they are of the same calls. `wholes`
-    counts the routes before it that are no shares, `places` is None where it is not sticky.
+    `bundle` are the shares with the same conditions, in order: they are of the same calls, and sum
+    to 1 at most. `wholes` counts the routes before it that are no shares, `places` is None where it
+    is not sticky.
     """
 
     __slots__ = (
@@ -149,10 +150,15 @@ class Table:
         self._by_header: dict[str, Index] = {}
         self._by_fact: dict[str, Index] = {}
         bundles: dict[object, list[Entry]] = {}
+        sums: dict[object, float] = {}
         for route in routes:
             if route.service in ("*", service):
-                bundle = bundles.setdefault(route.when, [])
-                self._file(self._enter(route, bundle, service))
+                about: object = route.when
+                if route.is_share and sums.get(about, 0.0) + route.share > 1.0 + ROUNDING:
+                    # A rule of all services beside one of this: it is of what that leaves.
+                    about = route.service, about
+                sums[about] = sums.get(about, 0.0) + route.share
+                self._file(self._enter(route, bundles.setdefault(about, []), service))
         kept = (bundle for bundle in bundles.values() if not _is_split(bundle))
         self.claimed: frozenset[Target] = frozenset(one.target for bundle in kept for one in bundle)
         self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)

@@ -1,0 +1,82 @@
+"""Lanes and routes beside what else keeps nodes out: it counts by service, and spares no group."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rpcguard import EjectionPolicy, Node
+from rpcguard._core.policies.routing import Route, Routing
+from tests.support.stage import REFUSED, SICK, Stage, leaving
+
+
+def fleet(base: int, lane: int) -> list[Node]:
+    """List nodes of base and of the lane `c2`, by turns in two zones."""
+    return [
+        *(Node("10.0.0.1", 80, id=f"base-{n}", zone="ab"[n % 2]) for n in range(base)),
+        *(
+            Node("10.0.0.2", 80, id=f"lane-{n}", zone="ab"[n % 2], metadata={"lane": "c2"})
+            for n in range(lane)
+        ),
+    ]
+
+
+def reached(stage: Stage, mark: str | None, count: int = 40) -> set[str]:
+    """Give the kinds of nodes that calls reach."""
+    leases = (stage.pick(ask=stage.ask(mark=mark)) for _ in range(count))
+    return {stage.end(lease).partition("-")[0] for lease in leases}
+
+
+@pytest.mark.parametrize(("sick", "frozen"), [("lane", False), ("base", True)])
+def test_a_bad_canary_freezes_nothing_and_a_bad_base_does(sick: str, frozen: bool) -> None:
+    """What fails together is counted over the whole service: a tenth of it is no common cause."""
+    stage = Stage(*fleet(9, 1), routing=Routing(), ejection=EjectionPolicy(jitter=0))
+    for node in [name for name in stage.states() if name.startswith(sick)][:6]:
+        stage.on(node, SICK, 5)
+    assert ("frozen" in stage.kinds()) is frozen
+    assert stage.states()["lane-0"] == ("available" if frozen else "ejected")
+
+
+def test_the_last_node_of_a_lane_may_leave() -> None:
+    """Its calls have base; of base itself, half stay however many say that they leave."""
+    stage = Stage(*fleet(4, 1), routing=Routing())
+    stage.on("lane-0", leaving())
+    assert stage.states()["lane-0"] == "offline"
+    assert reached(stage, "c2") == {"base"}
+    for number in range(4):
+        stage.on(f"base-{number}", leaving())
+    assert list(stage.states().values()).count("offline") == 2
+
+
+def test_a_lane_that_the_registry_drops_is_gone_at_once() -> None:
+    """It is no half of the list, so nobody doubts it."""
+    stage = Stage(*fleet(4, 3), routing=Routing())
+    stage.list(*fleet(4, 0))
+    assert not [name for name in stage.listed() if name.startswith("lane")]
+    assert reached(stage, "c2") == {"base"}
+
+
+def test_a_retry_prefers_another_zone_of_its_lane() -> None:
+    """Not of base, which has as many nodes there."""
+    for seed in range(10):
+        stage = Stage(*fleet(8, 8), routing=Routing(), seed=seed)
+        ask = stage.ask(mark="c2")
+        first = stage.pick(ask=ask)
+        stage.service.settle(first, REFUSED)
+        again = stage.service.pick_again((first.live,), ask=ask)
+        assert not isinstance(again, str)
+        assert again.live.node.id.startswith("lane")
+        assert again.live.node.zone != first.live.node.zone
+
+
+def test_a_share_of_all_services_is_of_what_that_of_the_service_leaves() -> None:
+    """Where both together are more than all of the same calls."""
+    one = Route("orders", service="orders", share=0.6, to={"id": "base-0"})
+    every = Route("all", share=0.5, to={"id": "base-1"})
+    stage = Stage(*fleet(4, 0), routing=Routing(rules=[one, every]))
+    went = Counter(stage.end(stage.pick(ask=stage.ask())) for _ in range(500))
+    assert (went["base-0"], went["base-1"]) == (300, 100)
+    stage.service.go_by([every])
+    went = Counter(stage.end(stage.pick(ask=stage.ask())) for _ in range(100))
+    assert went["base-1"] == pytest.approx(50, abs=1)
