@@ -50,6 +50,13 @@ class Paths:
         self._baseless = False
         self._strained: set[str] = set()
 
+    def names(self, lane: str) -> bool:
+        """Tell whether a listed node is in a lane; needs no lock."""
+        if self._seen == self._pools.changed:
+            return lane in self.lanes
+        cells = [*self._pools.cells.values()]
+        return any(cell.key.lane == lane for cell in cells if cell.listed)
+
     def legs(self, aim: Aim, *, again: bool) -> tuple[Leg, ...]:
         """Give where calls may go; `again` is for an attempt after the first."""
         if self._seen != self._pools.changed:

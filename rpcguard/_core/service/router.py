@@ -187,7 +187,7 @@ class Router:
 
     def names(self, lane: str) -> bool:
         """Tell whether the service lists a node of a lane; needs no lock."""
-        return lane in self._paths.lanes
+        return self._paths.names(lane)
 
     def foresee(self, ask: Ask, now: float) -> list[Foreseen]:
         """Tell where a call would go, and in which part of the cases; no turn is taken."""
