@@ -13,6 +13,7 @@ from opentelemetry.metrics import Observation
 
 from rpcguard._context.lane import BASE
 from rpcguard._core.nodes.node import State
+from rpcguard._telemetry.births import label_sets
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Instruments:
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("rpcguard", __version__, provider, SCHEMA_URL)
         self._most = _LEAST_NAMES
-        self._names: set[str] = set()
+        self._names, self._born = set[str](), set[str]()
         self._places: set[tuple[str, int]] = set()
         self._routes: set[str] = set()
         self._groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -165,6 +166,7 @@ class Instruments:
         totals: Counter[tuple[str, str | None, State]] = Counter()
         for one in self._census():
             name = self.name(one.service)
+            self._bear(name)
             for (state, group), number in one.nodes.items():
                 totals[name, self._group(name, group), state] += number
         groups = dict.fromkeys((service, group) for service, group, _ in totals)
@@ -173,6 +175,13 @@ class Instruments:
             for service, group in groups
             for state in _STATES
         ]
+
+    def _bear(self, service: str) -> None:
+        # At its first collection, and not before: an SDK may be set up after the first list.
+        if service not in self._born:
+            self._born.add(service)
+            for counter, labels in label_sets(service):
+                getattr(self, counter).add(0, labels)
 
     def _age(self, _: CallbackOptions) -> Iterable[Observation]:
         return self._oldest((one.service, one.age) for one in self._census())

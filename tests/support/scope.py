@@ -37,6 +37,7 @@ LONG: dict[str, str] = {
     "tests/registries/test_rogue.py": "tells each adapter hundreds of things that no registry says",
     "tests/simulation": "plays hours of traffic from many seeds",
     "tests/telemetry/test_backends.py": "starts Jaeger and Prometheus",
+    "tests/telemetry/test_idle.py": "starts Prometheus and waits for some of its scrapes",
     "tests/transport/test_probe_path.py": "waits for an application that takes seconds to import",
 }
 """Path and reason; each is there, by tests/architecture/test_scope.py."""

@@ -157,13 +157,18 @@ class Recorded:
             for metric in scope.metrics
         }
 
-    def points(self, name: str) -> dict:
-        """Give the value of each point of a metric, of a histogram the count, by attributes."""
+    def points(self, name: str, *, born: bool = False) -> dict:
+        """Give the value of each point of a metric, of a histogram the count, by attributes.
+
+        Without the zeros that a counter is `born` with.
+        """
         metric = self.metrics().get(name)
-        return {
+        unborn = not born and getattr(metric and metric.data, "is_monotonic", False)
+        found = {
             frozenset(point.attributes.items()): getattr(point, "value", getattr(point, "count", 0))
             for point in (metric.data.data_points if metric else ())
         }
+        return {key: value for key, value in found.items() if value or not unborn}
 
 
 def labels(**attributes) -> frozenset:

@@ -190,7 +190,8 @@ def test_prometheus_gives_the_numbers_that_the_client_counted(scene):
     again = [outcomes[0] for _, *outcomes in caller.calls if len(outcomes) > 1]
     eventually(lambda: answers(prometheus, queries["calls"]).get(()) == calls)
     assert answers(prometheus, queries["attempts"]) == {(): attempts}
-    assert answers(prometheus, queries["retries"]) == {
+    retries = answers(prometheus, queries["retries"])
+    assert {key: value for key, value in retries.items() if value} == {
         (("rpcguard_retry_reason", outcome),): again.count(outcome) for outcome in set(again)
     }
     by_status = answers(
@@ -227,8 +228,10 @@ def test_every_query_of_the_page_is_understood(scene, title):
     """Prometheus takes each query; an alert fires only where its reason is there."""
     _, prometheus, _ = scene
     found = prometheus.query(blocks("promql")[title])
-    if title.startswith("alert") or "would" in title:
+    if title.startswith("alert"):
         assert found == []
+    elif "would" in title:
+        assert {one["value"][1] for one in found} == {"0"}
     elif "failed" not in title:
         assert found
 
@@ -246,14 +249,9 @@ def test_every_query_of_the_dashboard_runs(scene, expression):
     eventually(lambda: answers(prometheus, blocks("promql")["calls"]).get(()) == len(caller.calls))
     found = prometheus.query(asked)
     quiet = (
-        "denied",
         "rejected",
-        "signals",
         "registry",
-        "panics",
         "error_type!~",
-        "ejections",
-        "retries_total",
         "rpcguard_group",
         "routed",
         "marks",
