@@ -59,7 +59,7 @@ class AsyncioStream(SocketStream):
 
     def listen(self) -> None:
         """Begin to read; not before the TLS handshake, which reads for itself."""
-        if not (self._reading or self._over or self._closed):
+        if not (self._reading or self._over or self.closed):
             self._loop.add_reader(self._socket, self._arrived)
             self._reading = True
 
@@ -91,7 +91,7 @@ class AsyncioStream(SocketStream):
 
     async def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if self._chunks or self._over or self._has_more:
+        if self._chunks or self._over or self._unread or (self._tls and self._has_more):
             return
         if timeout is not None and timeout <= 0:
             raise self.core.ReadTimeout("no time left")
@@ -154,7 +154,7 @@ class AsyncioStream(SocketStream):
 
     def close(self) -> None:
         """Close at once; whoever still waits gets an error. On a loop that has ended, too."""
-        if not self._closed:
+        if not self.closed:
             self._silence()
             self._forget(self._loop.remove_writer)
         super().close()

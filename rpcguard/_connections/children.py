@@ -52,6 +52,7 @@ class NodeRequest:
     """
 
     __slots__ = (
+        "buffered",
         "extensions",
         "fresh",
         "headers",
@@ -71,6 +72,7 @@ class NodeRequest:
         *,
         repeatable: bool = True,
         fresh: bool = False,
+        buffered: int = 0,
     ) -> None:
         self.method: str = request.method
         self.url: httpx.URL = request.url
@@ -80,6 +82,7 @@ class NodeRequest:
         self.patience = patience
         self.repeatable = repeatable
         self.fresh = fresh
+        self.buffered = buffered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,12 +183,14 @@ class Children(Generic[ChildT]):
         patience: Callable[[], float] | None = None,
         repeatable: bool = True,
         fresh: bool = False,
+        buffered: int = 0,
     ) -> Any:
         """Make the request of one attempt: it goes to the node, and names the service.
 
         `patience` tells how many seconds of silence are enough once the node says that it leaves,
         `repeatable` whether another attempt may follow one that was cut off, `fresh` whether it
-        needs a new connection.
+        needs a new connection, `buffered` up to how many bytes an answer is read before it is
+        handed out.
         """
         url = request.url
         if logger.isEnabledFor(logging.DEBUG):
@@ -198,7 +203,13 @@ class Children(Generic[ChildT]):
             extensions.setdefault("sni_hostname", url.raw_host.decode("ascii"))
         if not self.addressed:
             return NodeRequest(
-                request, body, extensions, patience, repeatable=repeatable, fresh=fresh
+                request,
+                body,
+                extensions,
+                patience,
+                repeatable=repeatable,
+                fresh=fresh,
+                buffered=buffered,
             )
         url = url.copy_with(scheme=scheme, host=node.host, port=node.port)
         return self._made(request, url, body, extensions)

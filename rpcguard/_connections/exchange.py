@@ -54,6 +54,12 @@ def timeouts(request: httpx.Request) -> Mapping[str, float | None]:
     return found
 
 
+class WholeBody:
+    """A body all of which came with its head: its connection is free for others already."""
+
+    whole = True
+
+
 class Exchange:
     """Requests and responses of httpx on connections of our own, and their errors.
 
@@ -63,6 +69,7 @@ class Exchange:
     """
 
     _event: ClassVar[type[Waiter]]
+    _body: Callable[..., Any]
 
     def __init__(
         self,
@@ -96,6 +103,7 @@ class Exchange:
         self._clock = clock
         self._idle_age = idle_age or IdleAge(clock)
         self._blocks = HeaderBlocks()
+        self._whole = library.derive(WholeBody, "ByteStream")
         self._stack = Stack(
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,
@@ -148,9 +156,13 @@ class Exchange:
             request.method, url, headers=request.headers.raw, extensions=request.extensions
         )
 
-    def _answer(
-        self, request: httpx.Request, head: ResponseHead, connection: HTTP11Connection, stream: Any
-    ) -> httpx.Response:
+    def _answer(self, request: httpx.Request, head: ResponseHead, slot: Slot) -> httpx.Response:
+        connection: HTTP11Connection = slot.connection
+        # Most answers are short: a body that looks after a connection costs more than to read it.
+        reader, most = connection.reader, getattr(request, "buffered", 0)
+        whole = most and reader.complete and reader.sized and len(reader.data) <= most
+        whole = whole and "trace" not in request.extensions
+        stream = self._whole(reader.take()) if whole else self._body(self, slot, request)
         extensions = {
             "http_version": head.version,
             "reason_phrase": head.reason,
@@ -166,7 +178,12 @@ class Exchange:
         response: httpx.Response = self._http.Response(
             head.status, headers=head.fields, stream=stream, extensions=extensions
         )
+        if whole:
+            self._release(slot)
         return response
+
+    def _release(self, slot: Slot) -> None:
+        raise NotImplementedError
 
     def _connect_timeout(self, request: httpx.Request) -> float | None:
         timeout = timeouts(request).get("connect")

@@ -30,7 +30,8 @@ _LATER = (BlockingIOError, InterruptedError)
 class SocketStream:
     """One open socket; `core` is httpcore, httpcore2 or their stand-in, whose errors it raises.
 
-    `touched` says whether the system has taken a byte since it was last set to False.
+    `touched` says whether the system has taken a byte since it was last set to False, `closed`
+    whether it was closed on this side.
     """
 
     def __init__(self, sock: socket.socket, core: ModuleType) -> None:
@@ -38,7 +39,8 @@ class SocketStream:
         self._socket = sock
         self._tls: TlsSession | None = None
         self._unread = b""
-        self._closed = False
+        self.closed = False
+        self._peer: Any = None
         self._poll: select.poll | None = None
         self._appetite = READ_SIZE
         self.touched = False
@@ -62,20 +64,18 @@ class SocketStream:
         """Whether there is something to receive that the socket does not tell of."""
         return bool(self._unread) or (self._tls is not None and self._tls.clean)
 
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed on this side."""
-        return self._closed
-
     def raise_those_of(self, core: ModuleType) -> None:
         """Raise the errors of another core from now on."""
         self.core = core
 
     def ended(self) -> bool:
         """Tell whether there is something to read, which for an idle connection is its end."""
-        if self._closed or self._has_more:
+        if self.closed or self._unread:
             return True
-        return self._is_readable() and (self._tls is None or self._said_more(self._tls))
+        tls = self._tls
+        if tls is None:
+            return self._is_readable()
+        return tls.clean or (self._is_readable() and self._said_more(tls))
 
     def receive(self, limit: int | None = None) -> bytes | None:
         """Give what has come: None when nothing has yet, empty at the end."""
@@ -161,7 +161,10 @@ class SocketStream:
 
     def close(self) -> None:
         """Close at once; more than once is the same."""
-        self._closed = True
+        if not self.closed:
+            with contextlib.suppress(OSError):  # it was reset
+                self._peer = self._socket.getpeername()
+        self.closed = True
         self._socket.close()
 
     def get_extra_info(self, info: str) -> Any:
@@ -173,11 +176,12 @@ class SocketStream:
         if info == "client_addr":
             return self._socket.getsockname()
         if info == "server_addr":
-            return self._socket.getpeername()
+            # Answers are looked at after their connection was closed: which node gave them?
+            return self._peer if self.closed else self._socket.getpeername()
         return self.ended() if info == "is_readable" else None
 
     def _receive_raw(self, limit: int) -> bytes | None:
-        if self._closed:
+        if self.closed:
             raise self.core.ReadError("the connection was closed on this side")
         try:
             data = self._socket.recv(limit)

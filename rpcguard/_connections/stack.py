@@ -83,7 +83,8 @@ class Stack(Books[Slot, KeptConnection]):
             raise StackClosed("the connections of this node are closed")
         if self.dropped:
             self.settle_dropped()
-        self.expire()
+        if self._idle and self._idle[0].expires <= self._clock():
+            self.expire()
         if not self._waiting and self._grant(slot):
             return True
         slot.event = self._event()
@@ -123,10 +124,9 @@ class Stack(Books[Slot, KeptConnection]):
 
     def expire(self) -> None:
         """Doom the idle connections whose time is up."""
-        idle = self._idle
-        if idle and idle[0].expires <= (now := self._clock()):
-            while idle and idle[0].expires <= now:
-                self.doomed.append(idle.popleft())
+        idle, now = self._idle, self._clock()
+        while idle and idle[0].expires <= now:
+            self.doomed.append(idle.popleft())
 
     def adopt(self, connection: KeptConnection) -> None:
         """Take in a connection that was opened elsewhere, for the next call that asks."""

@@ -50,22 +50,6 @@ class SyncBody:
                 raise
             raise error from exc
 
-    def take_whole(self) -> bytes | None:
-        """Give the body if all of it has come, and the connection back; else None.
-
-        Most answers are short: to iterate over one part takes longer than all else that they need.
-        """
-        slot = self._slot
-        if (
-            slot is None
-            or not slot.connection.reader.complete
-            or "trace" in self._request.extensions
-        ):
-            return None
-        body: bytes = slot.connection.reader.take()
-        self.close()
-        return body
-
     def close(self) -> None:
         """Give the connection back, or close it when the body was not read to its end."""
         slot = self._slot
@@ -117,8 +101,7 @@ class SyncExchange(Exchange):
         slot = self._slot(request)
         try:
             head = self._send(request, slot)
-            assert slot.connection is not None
-            return self._answer(request, head, slot.connection, self._body(self, slot, request))
+            return self._answer(request, head, slot)
         except BaseException as exc:
             error = self._translated(exc, slot)
             self._release(slot)

@@ -29,7 +29,7 @@ class SyncStream(SocketStream):
 
     def wait_readable(self, timeout: float | None) -> None:
         """Wait until something has come; raises `ReadTimeout`."""
-        if self._has_more or self._appetite > READ_SIZE:
+        if self._appetite > READ_SIZE or self._unread or (self._tls and self._has_more):
             return  # a read that came back full is best followed by another
         if timeout is not None:
             if timeout <= 0:
@@ -83,7 +83,7 @@ class SyncStream(SocketStream):
 
     def cut(self) -> None:
         """End the connection under a thread that reads or writes, which wakes up."""
-        self._closed = True  # before they wake up: it is not the peer that has ended it
+        self.closed = True  # before they wake up: it is not the peer that has ended it
         with contextlib.suppress(OSError):  # it ended by itself
             self._socket.shutdown(socket.SHUT_RDWR)
 

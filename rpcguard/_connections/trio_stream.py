@@ -82,7 +82,7 @@ class TrioStream(SocketStream):
 
     def close(self) -> None:
         """Close at once; whoever still waits gets an error."""
-        if not self._closed and self._socket.fileno() >= 0 and trio.lowlevel.in_trio_run():
+        if not self.closed and self._socket.fileno() >= 0 and trio.lowlevel.in_trio_run():
             trio.lowlevel.notify_closing(self._socket)
         super().close()
 
@@ -93,7 +93,7 @@ class TrioStream(SocketStream):
     async def _wait(
         self, late: type[Exception], timeout: float | None, *waits: Callable[[Any], Awaitable[None]]
     ) -> None:
-        if self._closed:
+        if self.closed:
             raise self.core.ReadError("the connection was closed on this side")
         if timeout is not None and timeout <= 0:
             raise late("no time left")

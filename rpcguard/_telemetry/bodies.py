@@ -36,14 +36,6 @@ class ObservedBody:
             self._attempt.note_end(error)
             raise
 
-    def take_whole(self) -> bytes | None:
-        """Give the body if all of it has come, and close the stream; else None."""
-        take = getattr(self._stream, "take_whole", None)
-        whole: bytes | None = None if take is None else take()
-        if whole is not None:
-            self._attempt.closed()
-        return whole
-
     def close(self) -> None:
         """Close the stream."""
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from opentelemetry import context as otel
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from rpcguard._core.call.timeouts import Timeouts
+from rpcguard._core.outcomes.lengths import is_whole
 from rpcguard._telemetry.bodies import ObservedBody
 from rpcguard._telemetry.hooks import hooks, told
 from rpcguard._telemetry.routes import attributes_of
@@ -270,11 +271,10 @@ class AttemptSpan:
             outcome["error.type"] = str(status)
         if version := response.extensions.get("http_version"):
             outcome["network.protocol.version"] = version.decode().removeprefix("HTTP/")
-        if response.is_closed:  # the child read it itself
+        if response.is_closed or is_whole(response):  # nothing is left to be read
             self.note_end()
             return response
-        stream: Any = ObservedBody(response.stream, self)
-        response.stream = stream
+        response.stream = cast("Any", ObservedBody(response.stream, self))
         return response
 
     def is_of(self, step: Send) -> bool:

@@ -70,14 +70,14 @@ class Telemetry(Recorder):
 
     def observe(self, request: httpx.Request) -> AnySpan:
         """Begin to observe a call, in the context of its caller."""
-        here = otel.get_current()
+        here, listened = otel.get_current(), self._listened_to()
+        if not (here or listened):
+            return NO_SPAN
         if hooks.nested:
             return NO_SPAN  # a finalizer or a signal handler calls amid the work of an SDK
-        if not here:
-            return CallSpan(self, request, here) if self._listened_to() else NO_SPAN
-        if _is_quiet(here):
+        if here and _is_quiet(here):
             return NO_SPAN
-        return CallSpan(self, request, here) if self._listened_to() else NoSpan(here)
+        return CallSpan(self, request, here) if listened else NoSpan(here)
 
     def _listened_to(self) -> bool:
         if self.tracing and self._measuring:

@@ -15,6 +15,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.race import HedgedSend
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.names import NAMES_WITHIN
+from rpcguard._telemetry.spans import NO_SPAN
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
 from rpcguard._transport.bodies import (
@@ -22,7 +23,6 @@ from rpcguard._transport.bodies import (
     AsyncGuardedBody,
     AsyncOneShotBody,
     AsyncResumedBody,
-    whole_of,
 )
 from rpcguard._transport.loops import LoopChildren, current_loop, wait_for
 from rpcguard._transport.misplaced import misplaced
@@ -110,7 +110,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
                 longest = min(LONGEST_LOOK, call.left)
                 await wait_for(service, lambda: not opening.is_stale(service), longest)
             if opening.beyond is None or not opening.leaves(service):
-                home = await self._home()
+                home = self._homes.get(current_loop()) or await self._home()
                 answer = await self._drive(opening, request, home, call, body, observer)
                 return opening.hand_out(call, answer, service)
         except BaseException as error:
@@ -131,11 +131,15 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         observer: AnySpan,
     ) -> Handout:
         steps = call.run()
+        result: httpx.Response | bool | None
         try:
             step = next(steps)
             while True:
                 try:
-                    result = await self._take(opening, step, request, body, home, observer)
+                    if type(step) is Send:  # by no way around: each coroutine is resumed on its own
+                        result = await self._send(opening, step, request, body, home, observer)
+                    else:
+                        result = await self._take(opening, step, request, body, home, observer)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -153,8 +157,6 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         home: LoopChildren,
         observer: AnySpan,
     ) -> httpx.Response | bool | None:
-        if type(step) is Send:
-            return await self._send(opening, step, request, body, home, observer)
         if type(step) is HedgedSend:
 
             async def send(sent: Send) -> httpx.Response:
@@ -194,16 +196,17 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             patience=step.patience,
             repeatable=step.repeatable,
             fresh=step.fresh,
+            buffered=step.buffered,
         )
+        if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
+            opening.mark(outgoing, request.url, step)
+            return await child.handle_async_request(outgoing)
         with observer.attempt(outgoing, step) as attempt:
             opening.mark(outgoing, request.url, step)
             return attempt.received(await child.handle_async_request(outgoing))
 
     async def _read(self, step: Read) -> bool:
         reply, stream = step.reply, step.reply.stream
-        if (whole := whole_of(stream)) is not None:
-            reply.stream = self._http.ByteStream(whole)
-            return True
         parts, left, chunks = [], step.limit, aiter(stream)
         try:
             async for part in chunks:

@@ -6,19 +6,13 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from rpcguard._core.call.call import Call
     from rpcguard._core.nodes.live import Lease
     from rpcguard._core.service.service import Service
 
 BODY_TOO_LONG = "the body is longer than the head of its answer says"
-
-
-def whole_of(stream: Any) -> bytes | None:
-    """Give the body of an answer where all of it has come; None where it is to be read."""
-    take: Callable[[], bytes | None] | None = getattr(stream, "take_whole", None)
-    return None if take is None else take()
 
 
 class SyncOneShotBody:

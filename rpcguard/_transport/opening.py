@@ -193,7 +193,8 @@ class Opening:
         response.extensions["rpcguard"] = call.info
         if answer.complete or response.is_closed:
             # A child that answers by itself, a mock say, has nothing left that anybody closes.
-            call.finish(answer.lease)
+            if call.counted:
+                call.finish(answer.lease)
         else:
             response.stream = self._guarded(response.stream, service, call, answer.lease)
         handed: httpx.Response = response

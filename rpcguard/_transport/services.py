@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rpcguard._core.policies.overrides import PoliciesByService
-    from rpcguard._core.service.service import Effects
+    from rpcguard._core.service.effects import Effects
     from rpcguard._discovery.following import Subscriptions
     from rpcguard._discovery.rules import Rules
 
@@ -108,7 +108,7 @@ class ServiceTable:
     def __init__(
         self,
         policies: PoliciesByService,
-        effects: Effects,
+        effects: Effects[Service],
         following: Subscriptions,
         rules: Rules | None,
         followers: Sequence[Follower],

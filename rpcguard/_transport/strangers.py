@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from rpcguard._core.call.steps import Send
     from rpcguard._core.policies.overrides import Overrides
-    from rpcguard._core.service.service import Effects, Service
+    from rpcguard._core.service.effects import Effects
+    from rpcguard._core.service.service import Service
     from rpcguard._transport.services import Follower
 
 _MOST: Final = 256
@@ -56,7 +57,7 @@ class Strangers(ServiceTable):
     def __init__(
         self,
         policies: PoliciesByService,
-        effects: Effects,
+        effects: Effects[Service],
         followers: Sequence[Follower],
         on_refresh: Callable[[str, str | None], None],
     ) -> None:

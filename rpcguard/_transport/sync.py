@@ -16,6 +16,7 @@ from rpcguard._core.call.call import DRAIN_TIME
 from rpcguard._core.call.steps import Discard, Read, Send, Sleep
 from rpcguard._discovery.background import background
 from rpcguard._discovery.names import NAMES_WITHIN
+from rpcguard._telemetry.spans import NO_SPAN
 from rpcguard._text import logger
 from rpcguard._transport.base import TransportBase
 from rpcguard._transport.bodies import (
@@ -23,7 +24,6 @@ from rpcguard._transport.bodies import (
     SyncGuardedBody,
     SyncOneShotBody,
     SyncResumedBody,
-    whole_of,
 )
 from rpcguard._transport.kept import SWEEP_EVERY, sweep
 from rpcguard._transport.misplaced import misplaced
@@ -129,11 +129,15 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         self, opening: Opening, request: httpx.Request, call: Call, body: Any, observer: AnySpan
     ) -> Handout:
         steps = call.run()
+        result: httpx.Response | bool | None
         try:
             step = next(steps)
             while True:
                 try:
-                    result = self._take(opening, step, request, body, observer)
+                    if type(step) is Send:
+                        result = self._send(opening, step, request, body, observer)
+                    else:
+                        result = self._take(step)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -152,34 +156,34 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         for (live, _), child in list(self._children.items()):
             sweep(live, child)
 
-    def _take(
-        self,
-        opening: Opening,
-        step: Step | HedgedSend,
-        request: httpx.Request,
-        body: Any,
-        observer: AnySpan,
-    ) -> httpx.Response | bool | None:
-        if type(step) is Send:
-            live = step.lease.live
-            scheme = scheme_of(live.node, request.url.scheme)
-            if self._stop_sweeping is None:
-                self._start_sweeping()
-            make = opening.make
-            child = self._kept.of_node(self._children, make, live, scheme, request.url)
-            outgoing = make.request(
-                request,
-                body,
-                live.node,
-                step.timeouts,
-                scheme=scheme,
-                patience=step.patience,
-                repeatable=step.repeatable,
-                fresh=step.fresh,
-            )
-            with observer.attempt(outgoing, step) as attempt:
-                opening.mark(outgoing, request.url, step)
-                return attempt.received(child.handle_request(outgoing))
+    def _send(
+        self, opening: Opening, step: Send, request: httpx.Request, body: Any, observer: AnySpan
+    ) -> httpx.Response:
+        live = step.lease.live
+        scheme = scheme_of(live.node, request.url.scheme)
+        if self._stop_sweeping is None:
+            self._start_sweeping()
+        make = opening.make
+        child = self._kept.of_node(self._children, make, live, scheme, request.url)
+        outgoing = make.request(
+            request,
+            body,
+            live.node,
+            step.timeouts,
+            scheme=scheme,
+            patience=step.patience,
+            repeatable=step.repeatable,
+            fresh=step.fresh,
+            buffered=step.buffered,
+        )
+        if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
+            opening.mark(outgoing, request.url, step)
+            return child.handle_request(outgoing)
+        with observer.attempt(outgoing, step) as attempt:
+            opening.mark(outgoing, request.url, step)
+            return attempt.received(child.handle_request(outgoing))
+
+    def _take(self, step: Step | HedgedSend) -> bool | None:
         if type(step) is Read:
             return self._read(step)
         if type(step) is Discard:
@@ -190,9 +194,6 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
 
     def _read(self, step: Read) -> bool:
         reply, stream = step.reply, step.reply.stream
-        if (whole := whole_of(stream)) is not None:
-            reply.stream = self._http.ByteStream(whole)
-            return True
         parts, left, chunks = [], step.limit, iter(stream)
         try:
             for part in chunks:

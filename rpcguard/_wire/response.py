@@ -50,6 +50,7 @@ class ResponseReader:
         "head",
         "keep_alive",
         "leading",
+        "sized",
     )
 
     def __init__(self, parse: HeadParser, method: bytes, *, upgrades: bool) -> None:
@@ -65,6 +66,8 @@ class ResponseReader:
         self.begun: bool = False
         """Whether any byte has come."""
         self.complete: bool = False
+        self.sized: bool = False
+        """Whether the end of the body was known from its head: no chunks, and not to the end."""
         self.data: bytes = b""
         self.leading: bytes | None = None
         """After 101, or 2xx to CONNECT: the first bytes of the other protocol. Else None."""
@@ -127,8 +130,11 @@ class ResponseReader:
         self._buffer = b""
         if self.leading is not None:
             self.leading = buffer
-        elif buffer:
-            self._begin_body(buffer)
+        elif buffer and self.complete:
+            self._odd = True
+        elif buffer and self._body is not None:
+            self.data = self._body.feed(buffer)
+            self._note_end()
 
     def _take_head(self, head: ResponseHead) -> None:
         if len(head.fields) > MOST_FIELDS:
@@ -148,8 +154,9 @@ class ResponseReader:
             return
         if self._method == b"HEAD" or status in _NO_BODY:
             body = LengthBody(0)
-        self._body = body
-        self._note_end()
+        self._body, self.sized = body, isinstance(body, LengthBody)
+        if body.complete:
+            self._note_end()
 
     def _framed(self, head: ResponseHead) -> BodyReader:
         """Find how the body ends, and refuse what leaves it open (RFC 9112 §6.3)."""
@@ -182,14 +189,6 @@ class ResponseReader:
             self._odd = self._odd or length is not None
             return ChunkedBody()
         return ClosingBody() if length is None else LengthBody(length)
-
-    def _begin_body(self, data: bytes) -> None:
-        assert self._body is not None
-        if self._body.complete:
-            self._odd = True
-            return
-        self.data = self._body.feed(data)
-        self._note_end()
 
     def _note_end(self) -> None:
         body = self._body

@@ -17,7 +17,6 @@ MOST_OF_FUNCTION = 30
 LONG = {
     "_commands/switch.py:add_to": (32, "the same for two commands"),
     "_core/balancing/least_requests.py:_better": (32, "the hot path, where a call costs"),
-    "_core/call/call.py:_attempt": (34, "one generator, whose steps are read in their order"),
     "_core/nodes/live.py:__init__": (31, "one statement per field"),
     "_telemetry/metrics.py:__init__": (77, "one statement per instrument"),
     "_transport/base.py:__init__": (52, "names each of its options once"),

@@ -7,6 +7,7 @@ import gc
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -393,3 +394,82 @@ def test_what_is_not_used_is_not_imported() -> None:
         "sys.exit('httpx2' in sys.modules or 'httpcore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+async def open_buffered(caller, most=99, **extensions):
+    """Call as a transport does whose answers are read before they are handed out."""
+    stack, timeout = caller.stack, caller.flavour.http.Timeout(10.0).as_dict()
+    request = caller.flavour.http.Request(
+        "GET", "http://orders/", extensions={"timeout": timeout, **extensions}
+    )
+    request.buffered = most
+    if caller.flavour.sync:
+        return stack.handle_request(request)
+    return await stack.handle_async_request(request)
+
+
+async def test_a_connection_is_free_once_the_answer_has_come(make_node, make_caller) -> None:
+    """Where all of it came with its head there is no body that keeps the connection."""
+    node = make_node()
+    caller = make_caller(node)
+    response = await open_buffered(caller)
+    assert caller.books == (1, 0, 0)
+    assert await caller.read(response) == b"ok"
+    assert caller.books == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "most"),
+    [(OK, 1), (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 99)],
+)
+async def test_a_body_that_is_no_short_document_is_read_by_its_caller(
+    raw, most, make_node, make_caller
+) -> None:
+    """One that is longer than wanted, or whose length its head does not tell."""
+    caller = make_caller(make_node(lambda peer: peer.serve(raw)))
+    response = await open_buffered(caller, most)
+    assert caller.books == (0, 1, 0)
+    await caller.read(response)
+    await caller.end(response)
+    assert caller.books == (1, 0, 0)
+
+
+@pytest.mark.parametrize("split", [False, True])
+async def test_a_body_that_is_still_to_come_keeps_the_connection(
+    make_node, make_caller, split
+) -> None:
+    """So does one that a trace hook is to hear of."""
+    heard, go = [], threading.Event()
+
+    def answer(peer) -> None:
+        peer.head()
+        peer.send(OK[:-1])
+        assert go.wait(10)
+        peer.send(OK[-1:])
+        peer.until_gone()
+
+    async def hear(event, info) -> None:
+        heard.append(event)
+
+    caller = make_caller(make_node(answer if split else lambda peer: peer.serve()))
+    hook = (lambda event, _: heard.append(event)) if caller.flavour.sync else hear
+    response = await open_buffered(caller, **({} if split else {"trace": hook}))
+    assert caller.books == (0, 1, 0)
+    go.set()
+    assert await caller.read(response) == b"ok"
+    await caller.end(response)
+    assert caller.books == (1, 0, 0)
+    assert ("http11.response_closed.complete" in heard) is not split
+
+
+async def test_a_closed_connection_tells_which_node_it_was_to(make_node, make_caller) -> None:
+    """The answer that closes it may name its node by address, and is judged after that."""
+    node = make_node(
+        lambda peer: peer.answer(OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+    )
+    caller = make_caller(node)
+    response = await open_buffered(caller)
+    assert caller.books == (0, 0, 0)
+    stream = response.extensions["network_stream"]
+    assert stream.get_extra_info("server_addr") == ("127.0.0.1", node.port)
+    assert await caller.read(response) == b"ok"

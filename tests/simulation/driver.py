@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -155,7 +156,10 @@ class Flight:
             self._pause = self.world.at(step.seconds, lambda: self._advance(None, None))
 
     def _headers(self, error: Exception | None) -> None:
-        self._advance(self.exchange.reply() if error is None else None, error)
+        reply = self.exchange.reply() if error is None else None
+        if reply is not None and self.step.buffered and not self.exchange.stages:
+            reply.stream = SimpleNamespace(whole=True)
+        self._advance(reply, error)
 
     def _whole(self, error: Exception | None) -> None:
         if error is not None:

@@ -70,6 +70,10 @@ class Watched(Service):
         with self.judge.standing.settling(lease, self.judge.fate_of(lease)):
             return super().settle(lease, verdict)
 
+    def conclude(self, lease: Lease, verdict: Any, call: Any = None) -> Any:
+        with self.judge.standing.settling(lease, self.judge.fate_of(lease)):
+            return super().conclude(lease, verdict, call)
+
     def fail_body(self, lease: Lease, verdict: Any) -> Any:
         with self.judge.standing.settling(lease, self.judge.fate_of(lease), body=True):
             return super().fail_body(lease, verdict)

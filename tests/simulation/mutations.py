@@ -185,8 +185,8 @@ MUTATIONS = [
     Mutation(
         "a node picked for a cancelled retry is given back",
         "_core.call.call",
-        "            self._service.release(following)\n",
-        "",
+        "self._service.conclude(following, cancelled())",
+        "self._service.settle(following, cancelled())",
     ),
     Mutation(
         "an ejection that is over leads to a trial",
@@ -274,7 +274,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a short answer is read before it is handed out",
-        "_core.call.call",
+        "_core.call.steps",
         "return Read(reply, limit) if length <= limit else None",
         "return None",
     ),
@@ -347,8 +347,8 @@ MUTATIONS = [
     Mutation(
         "the clock of the service judges dates",
         "_core.call.call",
-        "judge_reply(reply, raw, lease.live.node, self._service.wall,",
-        "judge_reply(reply, raw, lease.live.node, __import__('time').time,",
+        "judge_reply(reply, raw, node, self._service.wall,",
+        "judge_reply(reply, raw, node, __import__('time').time,",
     ),
     Mutation(
         "what never left costs no attempt",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rpcguard._core.call.denials import IN_VAIN, denial_of
 from rpcguard._core.call.info import Attempt, CallInfo, note_of
 from rpcguard._core.call.race import HedgedSend, may_hedge
-from rpcguard._core.call.steps import Discard, Handout, Read, Reply, Send, Sleep, Step
+from rpcguard._core.call.steps import Discard, Handout, Reply, Send, Sleep, Step, read_of
 from rpcguard._core.call.timeouts import SHORTEST, Timeouts, hurry, limited
 from rpcguard._core.call.tries import Done, UnsentTries
 from rpcguard._core.outcomes.exceptions import classify_exception
-from rpcguard._core.outcomes.lengths import declared_length, is_short
-from rpcguard._core.outcomes.responses import EARLY, Headers, is_undivided, judge_reply
+from rpcguard._core.outcomes.lengths import is_short, is_whole
+from rpcguard._core.outcomes.responses import EARLY, judge_reply
 from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.routed import Routed
     from rpcguard._core.service.asks import Ask
+    from rpcguard._core.service.records import Settled
     from rpcguard._core.service.service import Service
 
 _TOO_MANY_REQUESTS = 429
@@ -83,8 +84,7 @@ class Call:
         self._repeatable = plan.repeatable(self._policy)
         self._timeouts: dict[str, Any] = {}
         self._routed: Routed | None = None
-        self._seen = False
-        self._in_vain = False
+        self._seen = self._in_vain = False
         self._unsent: UnsentTries | None = None
         self._spent = 0
         self._no_node = no_node
@@ -144,19 +144,19 @@ class Call:
         lease = self._service.pick(repeatable=spare, ask=ask)
         if lease is None:
             raise self._no_node(self._service, ask)
-        plan.heed(lease.started)
+        if ask is not None:
+            plan.heed(lease.started)
         tried: tuple[LiveNode, ...] = ()
         before: Verdict | None = None
         while True:
             done = yield from self._attempt(lease, len(tried) + 1, before)
-            if not self._is_unwanted(done):
+            if done.last or not self._is_unwanted(done):
                 break
             lease = self._sent.lease
             tried = (*tried, *self._beside, lease.live)
             self._seen |= done.verdict.safety not in (Safety.UNCONNECTED, Safety.UNSENT)
             delay = self._pay(done)
-            following = self._follow(tried, done, delay)
-            if following is None:
+            if (following := self._follow(tried, done, delay)) is None:
                 break
             yield from self._move_on(done, lease, following, delay)
             lease, before = following, done.verdict
@@ -192,10 +192,15 @@ class Call:
         except BaseException:
             self.give_up(self._sent, cancelled())
             raise
-        raw, lease = reply.headers.raw, self._sent.lease
-        verdict = judge_reply(reply, raw, lease.live.node, self._service.wall, self._policy.judge)
-        self._settle(self._sent, verdict)
-        if (read := self._read_of(reply, raw, verdict)) is None:
+        if is_whole(reply):
+            return self._conclude(self._sent, reply)
+        return (yield from self._receive(self._sent, reply))
+
+    def _receive(self, sent: Send, reply: Reply) -> Generator[Step | HedgedSend, Any, Done]:
+        lease, verdict = sent.lease, self.judge(sent, reply)
+        self._settle(sent, verdict)
+        read = read_of(reply, verdict, self._policy, self._plan) if sent.buffered else None
+        if read is None:
             return Done(verdict, reply=reply)
         try:
             whole = yield read
@@ -208,13 +213,22 @@ class Call:
             raise
         return Done(verdict, reply=reply, complete=whole)
 
+    def _conclude(self, sent: Send, reply: Reply) -> Done:
+        """Close the books of an attempt that left nothing to be read, and of the call with it."""
+        done = Done(self.judge(sent, reply), reply=reply, complete=True)
+        done.last = not self._is_unwanted(done)
+        ends = self if done.last else None
+        self._note(sent, done.verdict, self._service.conclude(sent.lease, done.verdict, ends))
+        return done
+
     def _prepare(self, lease: Lease, number: int) -> Send:
         self._routed = lease.routed
         timeouts = self._timeouts = limited(self._plan, lease.started, self._service.clock)
         plan, more = self._plan, self._spent + 1 < self._plan.attempts
         again = self._repeatable and more and (plan.in_memory or plan.replayable())
-        sent = Send(lease, number, timeouts, repeatable=again)
-        sent.policies = self._service.policies
+        sent = Send(lease, number, timeouts, repeatable=again, policies=self._service.policies)
+        if self._repeatable and plan.attempts > 1:
+            sent.buffered = self._policy.prefetch
         return sent
 
     # What a race asks for
@@ -241,8 +255,7 @@ class Call:
 
     def give_up(self, sent: Send, verdict: Verdict) -> None:
         """Close the books of an attempt, whose node is given back."""
-        self._settle(sent, verdict)
-        self._service.release(sent.lease)
+        self._note(sent, verdict, self._service.conclude(sent.lease, verdict))
 
     def go_on_with(self, sent: Send, beside: tuple[Send, ...]) -> None:
         """Note which attempt of a race counts; those beside it are over."""
@@ -273,15 +286,16 @@ class Call:
             if delay:
                 yield Sleep(delay)
         except BaseException:
-            self._service.settle(following, cancelled())
-            self._service.release(following)
+            self._service.conclude(following, cancelled())
             raise
         following.started = self._service.clock()
 
     def _settle(self, sent: Send, verdict: Verdict) -> None:
-        lease = sent.lease
-        settled = sent.settled = self._service.settle(lease, verdict)
-        self.attempts.append(Attempt(lease.live.node, verdict.outcome, settled.seconds))
+        self._note(sent, verdict, self._service.settle(sent.lease, verdict))
+
+    def _note(self, sent: Send, verdict: Verdict, settled: Settled) -> None:
+        sent.settled = settled
+        self.attempts.append(Attempt(sent.lease.live.node, verdict.outcome, settled.seconds))
 
     def _break_off(self, lease: Lease, error: Exception) -> Verdict:
         verdict = classify_exception(error)
@@ -290,18 +304,6 @@ class Call:
             self._sent.settled = settled
         self.attempts[-1] = Attempt(lease.live.node, verdict.outcome, settled.seconds)
         return verdict
-
-    def _read_of(self, reply: Reply, raw: Headers, verdict: Verdict) -> Read | None:
-        limit = self._policy.prefetch
-        if not limit or not self._repeatable or verdict.failed or self._plan.attempts == 1:
-            return None
-        if reply.status_code == 101:
-            return None
-        length, asked = declared_length(raw), self._plan.prefetch_unknown
-        if length is not None:
-            return Read(reply, limit) if length <= limit else None
-        wanted = self._policy.prefetch_unknown if asked is None else asked
-        return Read(reply, limit, open_ended=True) if wanted and is_undivided(raw) else None
 
     def _is_unwanted(self, done: Done) -> bool:
         """Tell whether the call should go on, if it may."""
@@ -331,8 +333,7 @@ class Call:
         if self._spent >= self._plan.attempts or final:
             self._in_vain = self._seen and len(tried) > 1
             return None
-        left = self.left - delay
-        denial = denial_of(self._plan, done, repeatable=self._repeatable, left=left)
+        denial = denial_of(self._plan, done, repeatable=self._repeatable, left=self.left - delay)
         if denial is None:
             following = self._service.pick_again(
                 tried, same_node=verdict.only_connection, free=not self._spent, ask=self._plan.ask

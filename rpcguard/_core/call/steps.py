@@ -6,12 +6,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rpcguard._core.outcomes.lengths import declared_length
+from rpcguard._core.outcomes.responses import is_undivided
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpcguard._core.call.plan import CallPlan
     from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.outcomes.verdict import Verdict
     from rpcguard._core.policies.bundle import Policies
+    from rpcguard._core.policies.retry import RetryPolicy
     from rpcguard._core.service.records import Settled
+
+
+_SWITCHING = 101
+"""RFC 9110 §15.2.2: what follows the head is another protocol, and no body."""
 
 
 class Reply(Protocol):
@@ -43,6 +53,8 @@ class Send:
     """Whether the call may be made again should its connection break off."""
     fresh: bool = False
     """Whether it needs a new connection: a kept one has just been found at its end."""
+    buffered: int = 0
+    """Bytes up to which an answer is read before it is handed out."""
     again: bool = False
     """Whether an attempt before it may have been processed."""
     hedge: bool = False
@@ -76,6 +88,19 @@ class Read:
     """Bytes at which reading stops, whatever the head said: a longer body is broken."""
     open_ended: bool = False
     """The head says no length: a longer body stays a stream, which begins with what was read."""
+
+
+def read_of(reply: Reply, verdict: Verdict, policy: RetryPolicy, plan: CallPlan) -> Read | None:
+    """Give the wish to read an answer before it is handed out; None where it stays a stream."""
+    if verdict.failed or reply.status_code == _SWITCHING:
+        return None
+    raw, limit = reply.headers.raw, policy.prefetch
+    length = declared_length(raw)
+    if length is not None:
+        return Read(reply, limit) if length <= limit else None
+    asked = plan.prefetch_unknown
+    wanted = policy.prefetch_unknown if asked is None else asked
+    return Read(reply, limit, open_ended=True) if wanted and is_undivided(raw) else None
 
 
 @dataclass(slots=True)

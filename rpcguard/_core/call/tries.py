@@ -37,9 +37,13 @@ class UnsentTries:
 
 @dataclass(slots=True)
 class Done:
-    """How an attempt ended; `complete` says that the body is read and the lease released."""
+    """How an attempt ended.
+
+    `complete` says that the body is read, `last` that the books of the call are closed as well.
+    """
 
     verdict: Verdict
     reply: Reply | None = None
     error: Exception | None = None
     complete: bool = False
+    last: bool = False

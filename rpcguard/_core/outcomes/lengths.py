@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rpcguard._core.outcomes.responses import Headers
@@ -15,6 +15,11 @@ def is_short(raw: Headers, limit: int) -> bool:
     """Tell whether a body is known to have `limit` bytes at most."""
     length = declared_length(raw)
     return length is not None and length <= limit
+
+
+def is_whole(reply: Any) -> bool:
+    """Tell whether all of a body came with its head, and its connection was given back."""
+    return getattr(reply.stream, "whole", False)
 
 
 def declared_length(raw: Headers) -> float | None:

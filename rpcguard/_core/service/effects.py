@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from rpcguard._text import print_fault
 
@@ -56,6 +56,25 @@ class Event:
 
     code: str = ""
     """The reason in one word of few, for metrics: of an ejection, a signal, a retry, a denial."""
+
+
+ServiceT = TypeVar("ServiceT", contravariant=True)
+
+
+class Effects(Protocol[ServiceT]):
+    """The I/O that a service asks for; called outside its lock, from any thread."""
+
+    def emit(self, event: Event) -> None:
+        """Log and count an event."""
+        ...
+
+    def probe(self, service: ServiceT, live: LiveNode) -> None:
+        """Start to probe a node in the background, until `Service.probed` says that it is done."""
+        ...
+
+    def retire(self, live: LiveNode) -> None:
+        """Close what the transport keeps for a node that has left and is idle."""
+        ...
 
 
 def carry_out(effect: Callable[[], object]) -> BaseException | None:

@@ -6,7 +6,7 @@ import random
 import time
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._core.outcomes.verdict import Safety, cancelled
@@ -27,29 +27,13 @@ if TYPE_CHECKING:
     from rpcguard._core.outcomes.verdict import Verdict
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.service.asks import Ask
-    from rpcguard._core.service.effects import Event
+    from rpcguard._core.service.effects import Effects
     from rpcguard._core.service.hedger import HedgeDenial
     from rpcguard._core.service.limit import Rejection
     from rpcguard._core.service.records import PickRecord
     from rpcguard._core.service.turns import Counted
 
 Denial = Literal["budget", "no_other_node", "throttled"]
-
-
-class Effects(Protocol):
-    """The I/O that a service asks for; called outside its lock, from any thread."""
-
-    def emit(self, event: Event) -> None:
-        """Log and count an event."""
-        ...
-
-    def probe(self, service: Service, live: LiveNode) -> None:
-        """Start to probe a node in the background, until `Service.probed` says that it is done."""
-        ...
-
-    def retire(self, live: LiveNode) -> None:
-        """Close what the transport keeps for a node that has left and is idle."""
-        ...
 
 
 class Service(Listing):
@@ -64,7 +48,7 @@ class Service(Listing):
         name: str,
         *,
         policies: Policies,
-        effects: Effects,
+        effects: Effects[Service],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
@@ -86,10 +70,10 @@ class Service(Listing):
     def begin(self, call: Counted | None = None) -> bool:
         """Count a call in; False once the service is closed."""
         call = call or OneCall(counted=False)
-        if self._is_nested():
+        me = get_ident()
+        if self._holder == me and self._is_nested():
             self._calls, call.counted = self._calls + 1, True
             return True
-        me = get_ident()
         with self._lock:
             self._holder = me
             open_ = not self.closed
@@ -121,10 +105,9 @@ class Service(Listing):
         Only a `repeatable` call is spent on the trial of a half-open node, unless none came along.
         `ask` is what the call asks for by lanes and routes.
         """
-        # Nobody holds the lock, nearly always: that much is seen without a call.
-        if self._holder and self._is_nested():
-            return self._picker.pick_nested(self.clock(), (), ask)
         me = get_ident()
+        if self._holder == me and self._is_nested():
+            return self._picker.pick_nested(self.clock(), (), ask)
         with self._lock:
             self._holder = me
             if ask is None and self.limiter is None:
@@ -252,23 +235,35 @@ class Service(Listing):
         """Take in what an attempt came to: the headers of its answer, its failure, or its end."""
         return self._conclude(self._settle, lease, verdict)
 
+    def conclude(self, lease: Lease, verdict: Verdict, call: Counted | None = None) -> Settled:
+        """Settle an attempt of which nothing is left to be read, and give its node back.
+
+        All in one turn; `call` is counted out with it, where it is given.
+        """
+        return self._conclude(self._close_books, lease, verdict, call)
+
     def fail_body(self, lease: Lease, verdict: Verdict) -> Settled:
         """Take in a failure that came while the body of an answer was read."""
         return self._conclude(self._fail_body, lease, verdict)
 
-    def _conclude(
-        self, take: Callable[[Lease, Verdict], Settled], lease: Lease, verdict: Verdict
-    ) -> Settled:
-        if self._is_nested():
-            self._leave(partial(take, lease, verdict))
-            return Settled(self.clock() - lease.started, None, None)
+    def _conclude(self, take: Callable[..., Settled], lease: Lease, *told: Any) -> Settled:
         me = get_ident()
+        if self._holder == me and self._is_nested():
+            self._leave(partial(take, lease, *told))
+            return Settled(self.clock() - lease.started, None, None)
         with self._lock:
             self._holder = me
-            settled = take(lease, verdict)
+            settled = take(lease, *told)
             self._holder = 0
-        if self._left or self._standing.outbox:
+        if self._left or self._sleepers or self._standing.outbox:
             self._deliver()
+        return settled
+
+    def _close_books(self, lease: Lease, verdict: Verdict, call: Counted | None) -> Settled:
+        settled = self._settle(lease, verdict)
+        self._drop(lease)
+        if call is not None and call.counted:
+            self._calls, call.counted = self._calls - 1, False
         return settled
 
     def _settle(self, lease: Lease, verdict: Verdict) -> Settled:

@@ -37,7 +37,8 @@ class Turns:
     A finalizer, a signal handler and a handler of the log run in the middle of whatever their
     thread does, while that holds the lock, maybe: to wait for it there is to wait for ever. So
     what needs no answer is left here, and done by whoever gives the lock back. What needs one asks
-    `_is_nested`, and does without.
+    `_is_nested`, and does without. What each call asks looks at `_holder` first, which is another's
+    or nobody's: three calls of functions less.
 
     The lock is only ever taken by `with`, on the C object itself: anything else has a place where
     KeyboardInterrupt loses it. In each section the holder signs first and signs off last, with

@@ -100,6 +100,13 @@ def reply(status=200, **headers) -> http.Response:
     return http.Response(status, headers={"content-length": "2"} | pairs)
 
 
+def whole(status=200, **headers) -> http.Response:
+    """Give an answer all of which came with its head."""
+    made = reply(status, **headers)
+    made.stream = SimpleNamespace(whole=True)
+    return made
+
+
 class Hand:
     """Take the steps of one call, feeding each with what the script says, and hand it out."""
 
@@ -984,3 +991,39 @@ def test_a_foreign_transport_is_not_believed():
         with pytest.raises(http.ConnectError):
             hand.play(*[refused()] * sent)
         assert len(hand.sends()) == sent
+
+
+def test_an_answer_that_is_whole_ends_its_call():
+    """There is nothing to read: node and call are free before it is handed out."""
+    desk = Desk(calls=0)
+    call = desk.call()
+    assert call.begin()
+    hand = Hand(call)
+    assert hand.play(whole()).complete
+    assert [type(step) for step in hand.taken] == [Send]
+    assert not call.counted
+    assert (desk.view(1).in_flight, desk.view(1).successes, desk.service.calls) == (0, 1, 0)
+
+
+def test_a_failure_that_is_whole_is_tried_again():
+    """Its node is free at once; the call goes on, and is counted until it ends."""
+    desk = Desk(calls=0)
+    call = desk.call()
+    assert call.begin()
+    seen = []
+    hand = Hand(call, lambda step: seen.append((desk.view(1).in_flight, desk.service.calls)))
+    assert hand.play(whole(503), whole()).reply.status_code == 200
+    assert seen[0] == (1, 1)
+    assert set(seen[1:]) == {(0, 1)}
+    assert (desk.view(1).failures, desk.view(2).successes, desk.service.calls) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [({}, 65536), ({"prefetch": 9}, 9), ({"attempts": 1}, 0), ({"methods": ()}, 0)],
+)
+def test_what_may_be_read_before_it_is_handed_out(options, wanted):
+    """The connections are told: calls that are not tried again get their answers as they come."""
+    desk = Desk(**options)
+    step = next(desk.call(attempts=options.get("attempts", 2)).run())
+    assert step.buffered == wanted

@@ -64,8 +64,22 @@ def test_giving_back_twice_counts_once():
     assert stage.view("a").in_flight == 0
 
 
+def test_an_answer_that_is_whole_ends_in_one_turn():
+    """It is settled, its node given back and its call counted out, once, before the lock is."""
+    stage = Stage("a")
+    service, call, other = stage.service, turns.OneCall(counted=False), stage.pick()
+    assert service.begin(call)
+    lease = stage.pick()
+    service.conclude(lease, GOOD, call)
+    assert (stage.view("a").in_flight, stage.view("a").successes) == (1, 1)
+    assert (service._calls, call.counted) == (0, False)
+    service.conclude(lease, GOOD, call)
+    assert (stage.view("a").in_flight, service._calls) == (1, 0)
+    stage.end(other)
+
+
 @pytest.mark.parametrize(
-    "what", ["release", "settle", "mark_offline", "mark_online", "close", "end"]
+    "what", ["release", "settle", "conclude", "mark_offline", "mark_online", "close", "end"]
 )
 def test_nothing_waits_for_its_own_thread(what):
     """Each of these, amid the lock's own holder, comes back, and takes effect after it."""
@@ -75,6 +89,7 @@ def test_nothing_waits_for_its_own_thread(what):
     jobs = {
         "release": lambda: service.release(lease),
         "settle": lambda: service.settle(lease, GOOD),
+        "conclude": lambda: service.conclude(lease, GOOD),
         "mark_offline": lambda: service.mark_offline("a", None),
         "mark_online": lambda: service.mark_online("a"),
         "close": lambda: (service.close(), service.wait_idle(0.0)),
@@ -83,7 +98,9 @@ def test_nothing_waits_for_its_own_thread(what):
     amid(stage, jobs[what])
     if what == "release":
         assert stage.view(lease.live.node.id).in_flight == 0
-    if what == "settle":
+    if what == "conclude":
+        assert stage.view(lease.live.node.id).in_flight == 0
+    if what in ("settle", "conclude"):
         assert stage.view(lease.live.node.id).successes == 1
     if what == "mark_offline":
         assert stage.states()["a"] == "offline"
