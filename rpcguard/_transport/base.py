@@ -19,7 +19,7 @@ from rpcguard._discovery.http_probe import HttpProbe
 from rpcguard._discovery.probes import probe
 from rpcguard._telemetry.events import Events
 from rpcguard._transport.forks import Forkable
-from rpcguard._transport.given import given_registry, refuse_hedges
+from rpcguard._transport.given import given_registry, overprovision_of, refuse_hedges
 from rpcguard._transport.inspection import Inspection
 from rpcguard._transport.kept import KeptChildren
 from rpcguard._transport.lanes import Lanes, with_environment
@@ -169,8 +169,8 @@ class TransportBase(Configured, Inspection, Forkable, Generic[ChildT]):
             "hedge": hedge,
             "subset": subset,
             "balancer": balancer,
-            "probes": node_transport is None,
-            "exact": node_transport is None,
+            **dict.fromkeys(("probes", "exact"), node_transport is None),
+            "overprovision": overprovision_of(given_registry(registry)),
         }
         self._by_service = PoliciesByService(given, services)
         self._policies = self._by_service.common

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rpcguard._checks import is_registry, require_unseen
+from rpcguard._core.policies.membership import OVERPROVISION
 from rpcguard.errors import InvalidRegistryURL
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ def given_registry(registry: str | Registry | None) -> str | Registry:
         )
     require_unseen("registry", given, "a URL or an object with `fetch`", is_registry(given))
     return given
+
+
+def overprovision_of(registry: str | Registry) -> float:
+    """Give how much more than its part a level of priority bears, by the registry's protocol."""
+    if isinstance(registry, str):
+        return OVERPROVISION if registry.lower().startswith("xds") else 0.0
+    factor: float = getattr(registry, "overprovision", 0.0)
+    return factor
 
 
 def refuse_hedges(policies: PoliciesByService) -> None:

@@ -94,7 +94,8 @@ class Policies:
     """The policies of one transport.
 
     `probes` says whether nodes are probed by TCP, `exact` whether an error of connecting surely is
-    one; what `ejection` and `retry` say of that goes before it. `routing` None means that lanes are
+    one, `overprovision` how much more than its part a level of priority bears; what `ejection`,
+    `retry` and `membership` say of that goes before it. `routing` None means that lanes are
     not looked at, `deadline` None that deadlines stay here, `affinity` None that no call has a key,
     `hedge` None that no call runs on two nodes at once, `subset` None that every node is used.
     Raises `ValueError` naming the field that is of another kind.
@@ -115,6 +116,7 @@ class Policies:
     balancer: Callable[[], Balancer] = LeastLoaded
     probes: bool = True
     exact: bool = True
+    overprovision: float = 0.0
 
     def __post_init__(self) -> None:
         for name in OPTIONS:
@@ -125,3 +127,5 @@ class Policies:
             object.__setattr__(self, "probes", self.ejection.probe)
         if self.retry.exact is not None:
             object.__setattr__(self, "exact", self.retry.exact)
+        if self.membership.overprovision is not None:
+            object.__setattr__(self, "overprovision", self.membership.overprovision)

@@ -22,6 +22,10 @@ _IPV4_IN_IPV6: Final = IPv6Network("::ffff:0:0/96")
 Network = IPv4Network | IPv6Network
 
 
+OVERPROVISION: Final = 1.4
+"""How much more than its part a level of priority bears with xDS: the protocol's default."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipPolicy:
     """How the registry is asked, and how far it is believed; all times in seconds."""
@@ -55,10 +59,11 @@ class MembershipPolicy:
     is listed elsewhere is left out with a warning, and so is a node that is named by a host name,
     `localhost` included: a name may lead anywhere, and elsewhere at the next look; or by the path
     of a socket. An IPv4 address in IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 address."""
-    overprovision: float = 0.0
+    overprovision: float | None = None
     """How much more than its part a level of priority bears: with 1.4, Envoy's value, it begins to
     give calls to the next one when less than 1 / 1.4 of its weight is usable. With 0 it keeps them
-    all while it has a node (RFC 2782), so that a standby site stays one."""
+    all while it has a node (RFC 2782), so that a standby site stays one. None is what the protocol
+    of the registry means by a priority: 1.4 for xDS, 0 for all others."""
     max_services: int = 2048
     """Services that a transport follows at once, for names may come from URLs that somebody else
     chooses: one more, and the one that was called longest ago is forgotten, with a warning. Far
@@ -81,8 +86,8 @@ class MembershipPolicy:
         require("confirm_after", patience, "seconds or None", good)
         require_shares(self, "shrink_share")
         over = self.overprovision
-        good = is_amount(over) and (over == 0 or over >= 1)
-        require("overprovision", over, "0, or a number of at least 1", good)
+        good = over is None or (is_amount(over) and (over == 0 or over >= 1))
+        require("overprovision", over, "0, or a number of at least 1, or None", good)
         for name in ("max_services", "cache_files", "metric_names"):
             value = getattr(self, name)
             require(name, value, "a whole number above 0", is_whole(value, least=1))

@@ -70,7 +70,7 @@ class Roster:
         self.pools: Pools = Pools(
             policies.balancer, new_subset=_subsets(policies, rng), zones=zones_of(policies.zone)
         )
-        self.draws: Draws = Draws(self.pools, rng, overprovision=policies.membership.overprovision)
+        self.draws: Draws = Draws(self.pools, rng, overprovision=policies.overprovision)
         self.excluded: tuple[tuple[str, str], ...] | None = ()
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from rpcguard._core.policies.membership import OVERPROVISION
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.loops import PerLoop
 from rpcguard.registries.xds.client import AdsClient
@@ -34,6 +35,9 @@ class AdsRegistry:
     not come within the timeout is unknown. Works on asyncio, with a stream for each event loop;
     needs the package h2.
     """
+
+    overprovision: Final = OVERPROVISION
+    """How much more than its part a level of priority bears, where the user does not say."""
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._core.policies.membership import OVERPROVISION
 from rpcguard._version import __version__
 from rpcguard.registries._shared.documents import MAX_BYTES, MOST_SERVICES
 from rpcguard.registries._shared.endpoint import URLForm
@@ -47,6 +48,9 @@ class XdsRegistry:
     unknown service; one that is no longer named keeps its last list, as xDS wants it. Works on
     asyncio and trio; `aclose` it in the event loop that used it.
     """
+
+    overprovision: Final = OVERPROVISION
+    """How much more than its part a level of priority bears, where the user does not say."""
 
     def __init__(
         self,

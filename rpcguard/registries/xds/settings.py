@@ -160,7 +160,6 @@ def _node(query: Mapping[str, str], given: Mapping[str, object]) -> dict[str, An
         "locality": locality,
         "user_agent_name": "rpcguard",
         "user_agent_version": __version__,
-        "client_features": ["envoy.lb.does_not_support_overprovisioning"],
     }
 
 

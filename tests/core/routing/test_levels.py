@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 
-from rpcguard import MembershipPolicy, Node
+from rpcguard import MembershipPolicy, Node, Transport
+from rpcguard.registries.xds.rest import XdsRegistry
 from tests.support.stage import Stage
 
 
-def staged(*sizes: int, over: float = 1.4) -> Stage:
+def staged(*sizes: int, over: float | None = 1.4) -> Stage:
     """List so many nodes of each priority."""
     nodes = [
         Node("10.0.0.1", 80, id=f"p{level}-{number}", priority=level)
@@ -62,7 +63,21 @@ def test_three_levels_follow_each_other() -> None:
 
 def test_by_default_a_level_keeps_all_while_it_has_a_node() -> None:
     """A standby site is not called because a third of the first one is out."""
-    assert went(staged(10, 10, over=0.0), {0: 9}) == {"p0": 100}
+    for over in (None, 0.0):
+        assert went(staged(10, 10, over=over), {0: 9}) == {"p0": 100}
+
+
+@pytest.mark.parametrize(("said", "factor"), [(None, 1.4), (0.0, 0.0), (2.0, 2.0)])
+@pytest.mark.parametrize("registry", ["xds://127.0.0.1:1", XdsRegistry("xds+http://127.0.0.1:1")])
+def test_levels_of_xds_give_calls_away_unless_the_user_says_otherwise(
+    registry: str | XdsRegistry, said: float | None, factor: float
+) -> None:
+    """Its priorities mean that: the protocol's factor is 1.4, and no other registry's is."""
+    membership = MembershipPolicy(overprovision=said)
+    with Transport(registry, membership=membership) as transport:
+        assert transport._policies.overprovision == factor
+    with Transport("static://127.0.0.1:1", membership=membership) as transport:
+        assert transport._policies.overprovision == (said or 0.0)
 
 
 @pytest.mark.parametrize("over", [0.5, -1, True, "1.4"])
