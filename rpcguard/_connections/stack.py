@@ -105,7 +105,9 @@ class Stack(Books[Slot, KeptConnection]):
         self.in_use.discard(slot)
         connection, slot.connection = slot.connection, None
         if connection is not None:
-            if keep and not self.closed:
+            # One that was opened beside the books may be one too many.
+            fits = len(self._idle) + len(self.in_use) < self._max
+            if keep and fits and not self.closed:
                 self._lay_by(connection)
             else:
                 self.doomed.append(connection)

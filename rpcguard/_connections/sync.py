@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._connections.book_keeping import Bell, BookKeeping
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
 from rpcguard._connections.handshake import in_handshake
 from rpcguard._connections.http11 import NotBegun, Part, Wait
@@ -74,7 +74,7 @@ class SyncBody:
             self._exchange._stack.dropped.append(slot)
 
 
-class SyncExchange(Exchange):
+class SyncExchange(BookKeeping, Exchange):
     """A LIFO stack of kept HTTP/1.1 connections to one node.
 
     It always dials its own address; the request's URL gives the target and, for https, the TLS
@@ -86,14 +86,13 @@ class SyncExchange(Exchange):
     `StaleConnection` as the cause. Thread-safe; whoever made it closes it.
     """
 
-    _event = threading.Event
+    _event = Bell
 
     def __init__(self, library: Library, **options: Any) -> None:
-        super().__init__(library, **options)
+        BookKeeping.__init__(self)
+        Exchange.__init__(self, library, **options)
         self._body = library.derive(SyncBody, "SyncByteStream")
         self._stream = library.derive_stream(SyncStream, "NetworkStream", self._core)
-        self._lock = threading.Lock()
-        self._left: deque[Callable[[], None]] = deque()
         self._lookup = Lookup()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -147,14 +146,12 @@ class SyncExchange(Exchange):
 
     def _send(self, request: httpx.Request, slot: Slot) -> ResponseHead:
         sending, stack = self._sending(request), self._stack
-        with self._lock:
-            granted = stack.request(slot)
+        granted = self._is_granted(stack, slot)
         if stack.dropped or self._left:
             self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))
-            with self._lock:
-                self._check_granted(slot)
+            self._alone(partial(self._check_granted, slot))
             self._catch_up()
         while True:
             if stack.doomed:
@@ -164,8 +161,7 @@ class SyncExchange(Exchange):
                 return self._converse(connection, sending, request)
             except NotBegun as error:
                 self._lost(connection, error)
-            with self._lock:
-                stack.replace(slot)
+            self._alone(partial(stack.replace, slot))
             self._catch_up()
 
     def _converse(
@@ -224,19 +220,6 @@ class SyncExchange(Exchange):
         self._catch_up()
         if self._stack.doomed:
             self._reap()
-
-    def _catch_up(self) -> None:
-        """Do what is left, unless somebody holds the lock, who will look here after it.
-
-        An answer that is collected as garbage may be released amid a section of this very thread,
-        and a signal handler may close everything amid one.
-        """
-        while (self._stack.dropped or self._left) and not self._lock.locked():
-            with self._lock:
-                self._stack.settle_dropped()
-                while self._left:
-                    self._left[0]()
-                    self._left.popleft()  # only now, or an interrupt before would lose it
 
     def _reap(self) -> None:
         for connection in self._stack.reap():

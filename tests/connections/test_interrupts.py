@@ -10,13 +10,23 @@ import threading
 import httpx
 import pytest
 
-from rpcguard._connections import dial, exchange, http11, socket_stream, stack, sync, sync_stream
+from rpcguard._connections import (
+    book_keeping,
+    dial,
+    exchange,
+    http11,
+    socket_stream,
+    stack,
+    sync,
+    sync_stream,
+)
 from rpcguard._connections.sync import SyncExchange
 from rpcguard._httpx import HTTPX
 from tests.support.interrupts import Interrupter
 
 OURS = {
-    module.__file__ for module in (dial, exchange, http11, socket_stream, stack, sync, sync_stream)
+    module.__file__
+    for module in (book_keeping, dial, exchange, http11, socket_stream, stack, sync, sync_stream)
 }
 
 

@@ -6,6 +6,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._connections.book_keeping import Bell
 from rpcguard._connections.exchange import StaleConnection, timeouts
 from rpcguard._connections.http2.calls import (
     FieldCache,
@@ -132,7 +133,7 @@ class SyncHttp2Exchange(SyncExchange):
             max_idle=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
             clock=self._clock,
-            event=threading.Event,
+            event=Bell,
         )
         self.dropped = self._h2.dropped
 
@@ -199,8 +200,7 @@ class SyncHttp2Exchange(SyncExchange):
         made = translated(self._http, error, self._address, slot, closed=self._h2.closed)
         if made is not None and isinstance(made.__cause__, StaleConnection):
             self._idle_age.learn(self._clock() - slot.connection.idle_since)
-            with self._lock:
-                self._h2.close_idle()
+            self._alone(self._h2.close_idle)
         return made or self._translated(error)
 
     def _sent(self, request: httpx.Request, slot: Http2Slot) -> httpx.Response | None:
@@ -228,14 +228,12 @@ class SyncHttp2Exchange(SyncExchange):
         """Get a connection, or the leave to open one; False where the node speaks HTTP/1.1."""
         if slot.name in self._http1_names:
             return False
-        with self._lock:
-            granted = self._h2.request(slot)
+        granted = self._is_granted(self._h2, slot)
         if self.dropped or self._left:
             self._catch_up()
         if not granted:
             slot.event.wait(timeouts(request).get("pool"))
-            with self._lock:
-                self._check(slot)
+            self._alone(functools.partial(self._check, slot))
         while slot.connection is not None:
             slot.connection.channel.take_in()
             if slot.connection.usable:
@@ -245,8 +243,11 @@ class SyncHttp2Exchange(SyncExchange):
 
     def _replace(self, slot: Http2Slot) -> None:
         slot.stream = None
-        with self._lock:
-            self._h2.replace(slot)
+        if self._is_nested():
+            self._h2.doomed.append(slot.connection)
+            slot.connection = None
+        else:
+            self._alone(functools.partial(self._h2.replace, slot))
         self._reap()
 
     def _open(self, request: httpx.Request, slot: Http2Slot) -> bool:
@@ -254,8 +255,8 @@ class SyncHttp2Exchange(SyncExchange):
         try:
             if not self._speaks_http2(stream):
                 self._http1_names.add(slot.name)
-                with self._lock:
-                    self._stack.adopt(HTTP11Connection(stream, slot.name, self._parse))
+                made = HTTP11Connection(stream, slot.name, self._parse)
+                self._alone(functools.partial(self._stack.adopt, made))
                 return False
             session = Http2Session()
             connection = SyncHttp2Connection(
@@ -311,9 +312,12 @@ class SyncHttp2Exchange(SyncExchange):
             )
 
     def _catch_up(self) -> None:
+        me = threading.get_ident()
         while self.dropped and not self._lock.locked():
             with self._lock:
+                self._holder = me
                 self._h2.settle_dropped()
+                self._holder = 0
         super()._catch_up()
 
     def _reap(self) -> None:

@@ -124,3 +124,52 @@ def test_a_signal_handler_may_close_amid_a_section(section, http2, make_node, ma
     assert issubclass(ended[-1], rpcguard.TransportClosed)
     assert armed == []
     eventually(lambda: node.open == 0, "a connection was left open")
+
+
+def refusing(h2: H2, stream: int) -> None:
+    """Refuse the first call of each connection that wants to be the last, and answer the rest."""
+    if h2.peer.node.asked_for.get("/last") == (h2, stream):
+        h2.go_away(0)
+    else:
+        h2.answer(stream)
+
+
+@pytest.mark.parametrize("path", ["/", "/last"])
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("section", ["request", "settle_dropped"])
+def test_a_signal_handler_may_call_amid_a_section(
+    section, http2, path, make_node, make_h2, monkeypatch
+):
+    """Its call has a connection of its own, even beside a limit, which is kept or closed later."""
+    node = make_h2(refusing) if http2 else make_node()
+    options = {"http1": False, "http2": True} if http2 else {}
+    ejection = rpcguard.EjectionPolicy(enforce=False)
+    limits = http.Limits(max_connections=1)
+    transport = Transport(registry(node), limits=limits, ejection=ejection, **options)
+    plain, armed, ended = getattr(Stack, section), [], []
+
+    def amid(self, *args):
+        if armed:
+            armed.clear()
+            try:
+                ended.append(client.get(f"http://orders{path}").status_code)
+            except http.TransportError as error:
+                ended.append(type(error))
+        return plain(self, *args)
+
+    monkeypatch.setattr(Stack, section, amid)
+
+    def calls() -> None:
+        assert client.get("http://orders/").status_code == 200
+        armed.append("now")
+        ended.extend([client.get("http://orders/").status_code for _ in range(2)])
+
+    with http.Client(transport=transport, trust_env=False) as client:
+        thread = threading.Thread(target=calls, daemon=True)
+        thread.start()
+        thread.join(JOIN)
+        assert len(ended) == 3, "it waits for its own thread"
+        counts = transport.nodes("orders")[0].connections
+    refused = http2 and path == "/last"
+    assert ended.count(200) == 3 - refused
+    assert (counts.idle, counts.in_use, counts.waiting) == (1, 0, 0)

@@ -8,7 +8,14 @@ import gc
 import httpx
 import pytest
 
-from rpcguard._connections import dial, exchange, socket_stream, stack, sync_stream
+from rpcguard._connections import (
+    book_keeping,
+    dial,
+    exchange,
+    socket_stream,
+    stack,
+    sync_stream,
+)
 from rpcguard._connections import sync as sync_http11
 from rpcguard._connections.http2 import (
     calls,
@@ -26,7 +33,7 @@ from tests.support.interrupts import Interrupter
 OURS = {
     module.__file__
     for module in (
-        *(dial, exchange, socket_stream, stack, sync_http11, sync_stream),
+        *(book_keeping, dial, exchange, socket_stream, stack, sync_http11, sync_stream),
         *(calls, channels, connection, sync, sync_channel, sync_connection),
         *(h2_arrivals, h2_headers, h2_session, h2_streams),
     )

@@ -1,0 +1,98 @@
+"""Whose turn it is at the books of a node's connections, among threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from threading import get_ident
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpcguard._connections.stack import Slot, Stack
+
+
+class Bell:
+    """What a call in line sleeps on: an event that is rung once.
+
+    Not that of `threading`, whose own lock the sleeper holds for moments: a signal handler that
+    came then and whoever rings would wait for each other.
+    """
+
+    __slots__ = ("_silence",)
+
+    def __init__(self) -> None:
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def set(self) -> None:
+        """Wake the call; more than once is the same."""
+        with contextlib.suppress(RuntimeError):  # it has just been rung
+            self._silence.release()
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until it rings, for so many seconds at most."""
+        self._silence.acquire(timeout=-1.0 if timeout is None else max(timeout, 0.0))
+
+
+class BookKeeping:
+    """The part of a node's connections that keeps their books, one thread at a time.
+
+    A signal handler that makes a call may have interrupted such a section of its own thread: to
+    wait for the lock there is to wait for ever. In each section the holder signs first and signs
+    off last, by a number that is at hand, as in the service's own `Turns`.
+    """
+
+    _stack: Stack
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder = 0
+        self._left: deque[Callable[[], object]] = deque()
+
+    def _is_nested(self) -> bool:
+        """Tell whether this thread was interrupted in a section of the books."""
+        return self._lock.locked() and self._holder == get_ident()
+
+    def _is_granted(self, stack: Stack, slot: Slot) -> bool:
+        """Ask for a connection; a call that interrupted the books opens its own beside them."""
+        if self._is_nested():
+            return True
+        me = get_ident()
+        with self._lock:
+            self._holder = me
+            try:
+                return stack.request(slot)
+            finally:
+                self._holder = 0
+
+    def _alone(self, job: Callable[[], object]) -> None:
+        """Do something with the books; after the section that this has interrupted, if any."""
+        if self._is_nested():
+            self._left.append(job)
+            return
+        me = get_ident()
+        with self._lock:
+            self._holder = me
+            try:
+                job()
+            finally:
+                self._holder = 0
+
+    def _catch_up(self) -> None:
+        """Do what is left, unless somebody holds the lock, who will look here after it.
+
+        An answer that is collected as garbage may be released amid a section of this very thread,
+        and a signal handler may close everything amid one.
+        """
+        me = get_ident()
+        while (self._stack.dropped or self._left) and not self._lock.locked():
+            with self._lock:
+                self._holder = me
+                self._stack.settle_dropped()
+                while self._left:
+                    self._left[0]()
+                    self._left.popleft()  # only now, or an interrupt before would lose it
+                self._holder = 0
