@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rpcguard._connections.stack import Slot, Stack
 
 
-class Bell:
+class LineBell:
     """What a call in line sleeps on: an event that is rung once.
 
     Not that of `threading`, whose own lock the sleeper holds for moments: a signal handler that

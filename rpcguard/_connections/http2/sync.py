@@ -6,7 +6,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._connections.book_keeping import Bell
+from rpcguard._connections.book_keeping import LineBell
 from rpcguard._connections.exchange import StaleConnection, timeouts
 from rpcguard._connections.http2.calls import (
     FieldCache,
@@ -133,7 +133,7 @@ class SyncHttp2Exchange(SyncExchange):
             max_idle=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
             clock=self._clock,
-            event=Bell,
+            event=LineBell,
         )
         self.dropped = self._h2.dropped
 
