@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._connections.book_keeping import LineBell, BookKeeping
+from rpcguard._connections.book_keeping import BookKeeping, LineBell
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
 from rpcguard._connections.handshake import in_handshake
 from rpcguard._connections.http11 import NotBegun, Part, Wait
