@@ -30,6 +30,7 @@ class H2:
         self.wire = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.bodies: dict[int, bytes] = {}
         self.lock = threading.RLock()
+        self.gone = False
 
     def run(self) -> None:
         self.peer.node.speakers.append(self)
@@ -39,7 +40,8 @@ class H2:
         self.flush()
         while data := self.peer.recv():
             with self.lock:
-                for event in self.wire.receive_data(data):
+                # Once it has gone, h2 takes what still comes for a fault.
+                for event in [] if self.gone else self.wire.receive_data(data):
                     self.take(event)
                 self.flush()
 
@@ -87,6 +89,7 @@ class H2:
     def go_away(self, last_stream: int) -> None:
         self.wire.close_connection(last_stream_id=last_stream)
         self.flush()
+        self.gone = True
         with contextlib.suppress(OSError):
             self.peer.sock.shutdown(socket.SHUT_WR)
 
