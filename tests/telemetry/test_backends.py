@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.blocks import ROOT, blocks_of
+from tests.support.require import require
 from tests.support.servers.base import Server, free_ports
+from tests.support.servers.grafana import GrafanaSchemas
 from tests.support.servers.observability import Jaeger, Prometheus
 from tests.support.telemetry import OK, UNAVAILABLE, Provider
 
@@ -281,6 +283,17 @@ def test_the_dashboard_can_be_imported():
         "datasource",
         "service",
     }
+
+
+def test_the_dashboard_is_one_by_the_schemas_of_grafana():
+    """Nothing is missing, unknown or of another type, in its panels and queries too."""
+    require(GrafanaSchemas)
+    assert GrafanaSchemas.faults(DASHBOARD) == []
+    board = json.loads(DASHBOARD.read_text())
+    board["panels"][0]["targets"][0]["expression"] = board["panels"][0]["targets"][0].pop("expr")
+    faults = GrafanaSchemas.faults(json.dumps(board))
+    assert any(fault.startswith("panels[0].targets[0].expr: required") for fault in faults)
+    assert any("unexpected field" in fault for fault in faults)
 
 
 def created() -> dict[str, tuple[str, str]]:
