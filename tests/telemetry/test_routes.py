@@ -6,6 +6,7 @@ import pytest
 
 import rpcguard
 from rpcguard.testing import ScriptedRegistry
+from tests.support.calls import PATIENCE, settle
 from tests.support.library import NoAvailableNode
 from tests.support.telemetry import labels
 
@@ -73,6 +74,7 @@ async def test_marks_are_counted_by_where_they_stood(calling, recorded, provider
     """Whether a node has the lane, and whether it is a mark at all."""
     routing = rpcguard.Routing(read=["x-mse-tag"])
     async with calling(listed(provider), routing=routing) as caller:
+        await settle(caller.transport.wait_ready("orders", timeout=PATIENCE))
         for mark in ("c2", "unheard-of", "no mark", "m" * 10_000):
             await caller.get(headers={"x-mse-tag": mark})
         await caller.get(extensions={"rpcguard": {"lane": "c2"}})
