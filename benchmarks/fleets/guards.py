@@ -145,6 +145,7 @@ class Fleet:
     callers: int = 40
     providers: int = 12
     seeds: int = 5
+    kind: type[GuardedCallers] = GuardedCallers
 
     @property
     def bearable(self) -> float:
@@ -173,7 +174,7 @@ class Fleet:
         names = [f"n{at}" for at in range(self.providers)]
         nodes = {name: Serving(exponential(SERVICE), workers=WORKERS) for name in names}
         floor = RetryPolicy(budget_floor=10.0 * self.providers / self.callers)
-        simulation = GuardedCallers(
+        simulation = self.kind(
             dict(nodes), policies=replace(policies, retry=floor), callers=self.callers, seed=seed
         )
         run = Run(simulation, names)
