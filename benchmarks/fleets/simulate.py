@@ -248,7 +248,8 @@ def fleet_in_trouble(
         "they are compared. A mass restart overloads this fleet for some seconds, whoever picks: "
         "how many calls wait in vain hangs on the luck of a run more than on the balancer. A call "
         "that cannot connect goes on to nodes that are there: it saves the rolling release, and in "
-        "a mass restart adds to the load of nodes that have too much of it."
+        "a mass restart adds to the load of nodes that have too much of it. The [guide to "
+        "tuning](guides/tuning.md) has both beside each other."
     )
     return Section("A fleet in trouble", about, table, checks, series)
 

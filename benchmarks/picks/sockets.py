@@ -17,19 +17,20 @@ from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 import rpcguard
 from benchmarks.lib.report import Table, write_between
-from benchmarks.picks.bars import shown
-from benchmarks.picks.scenarios import FLIGHTS, WEIGHTS
+from benchmarks.picks.bars import Verdict, shown, sign
+from benchmarks.picks.scenarios import FLIGHTS, SCENARIOS, WEIGHTS
 from rpcguard.registries.static import StaticRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
+
+    from benchmarks.picks.stages import Stage
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "balancing.md"
 CALLS = 10_000
@@ -149,28 +150,26 @@ async def slow_first(first: float) -> float:
 
 
 def measured(rounds: int) -> Table:
-    """Play every row, one after the other; a few seconds each."""
+    """Play every row, one after the other; some ten seconds each."""
     table = Table(["on real sockets", "bar", "median", "worst round", "met"])
-    for flight in FLIGHTS:
-        for name, given in WEIGHTS.items():
-            figures = [asyncio.run(weighted(given, flight)) for _ in range(rounds)]
-            good = median(figures) <= 1.0
-            row = [f"Weights: {name}, {flight} in flight", "≤ 1", shown(median(figures))]
-            table.rows.append([*row, shown(max(figures)), met(good=good)])
-            print(*table.rows[-1], flush=True)
-    for first in FIRST:
-        figures = [asyncio.run(slow_first(first)) for _ in range(rounds)]
-        good = median(figures) >= 0.5
-        row = [f"One slow first answer: 2 nodes, {RATE:g} calls/s, {first:g} s", "≥ 0.5"]
-        row += [shown(median(figures)), shown(min(figures))]
-        table.rows.append([*row, met(good=good)])
+    weights, first = SCENARIOS["weights"], SCENARIOS["slow-first"]
+    plays: list[tuple[Stage, str, Callable[[], Coroutine[Any, Any, float]]]] = [
+        *(
+            (weights, f"{name}, {flight} in flight", partial(weighted, given, flight))
+            for flight in FLIGHTS
+            for name, given in WEIGHTS.items()
+        ),
+        *(
+            (first, f"2 nodes, {RATE:g} calls/s, {seconds:g} s", partial(slow_first, seconds))
+            for seconds in FIRST
+        ),
+    ]
+    for stage, case, play in plays:
+        told = Verdict(stage, [asyncio.run(play()) for _ in range(rounds)])
+        cells = [f"{stage.name}: {case}", sign(stage), shown(told.middle), shown(told.worst)]
+        table.rows.append([*cells, "yes" if told.met else "**no**"])
         print(*table.rows[-1], flush=True)
     return table
-
-
-def met(*, good: bool) -> str:
-    """Write whether a bar is met."""
-    return "yes" if good else "**no**"
 
 
 def main() -> None:
