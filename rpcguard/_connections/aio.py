@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from rpcguard._connections import asyncio_stream
 from rpcguard._connections.exchange import HTTP1_ONLY, Exchange, timeouts
@@ -258,6 +259,8 @@ async def _drive(
                     await stream.wait_writable(connection.write_timeout())
                 elif step is Part.NEXT:
                     done = await anext(parts, None)
+                elif step is Wait.TURN:
+                    await anyio.lowlevel.checkpoint()
                 else:
                     await _tell(trace, step.event, step.info)
             except BaseException as error:

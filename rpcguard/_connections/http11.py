@@ -31,6 +31,10 @@ SMALL = 65536
 """Bytes of a body that are sent together with the head: what a socket takes at once, mostly."""
 
 
+TURN = 1 << 20
+"""Bytes that are sent without a wait before other tasks get a turn: half a millisecond."""
+
+
 class NotBegun(Exception):  # noqa: N818
     """A connection that was no good before the first byte of the request was sent."""
 
@@ -56,6 +60,7 @@ class Wait(Enum):
 
     READABLE = "something came, or the end"
     WRITABLE = "something can be sent, or has come"
+    TURN = "others had their turn, and a cancellation is seen"
 
 
 class Part(Enum):
@@ -89,6 +94,7 @@ class HTTP11Connection:
         "_left",
         "_parse",
         "_read",
+        "_unbroken",
         "_write",
         "expires",
         "idle_since",
@@ -112,6 +118,7 @@ class HTTP11Connection:
         self._closes = False
         self._joined = False
         self._left: int | None = 0
+        self._unbroken = 0
         self._read: float | None = None
         self._write: float | None = None
         self._clamp: Callable[[float | None], float | None] | None = None
@@ -277,10 +284,16 @@ class HTTP11Connection:
         """Send all of the data; False when the node has answered before it was sent."""
         stream = self.stream
         while data or not stream.flush():
+            self.write_timeout()  # a node that takes all at once is never waited for
             taken = stream.send(data) if data else 0
             if taken:
                 data = data[taken:]
+                self._unbroken += taken
+                if self._unbroken >= TURN:
+                    self._unbroken = 0
+                    yield Wait.TURN
                 continue
+            self._unbroken = 0
             yield Wait.WRITABLE
             if self.hear():
                 return False

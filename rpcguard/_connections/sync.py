@@ -244,7 +244,7 @@ def _drive(
                 elif step is Part.NEXT:
                     parts = parts or iter(_body_of(sending, request))
                     done = next(parts, None)
-                else:
+                elif step is not Wait.TURN:  # the system gives other threads theirs
                     _tell(trace, step.event, step.info)
             except BaseException as error:
                 step = steps.throw(error)
