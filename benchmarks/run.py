@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.calls import counted, http2, overhead, shapes, sidecars, telemetry
 from benchmarks.calls import many_nodes as fleet
-from benchmarks.fleets import simulate
+from benchmarks.fleets import cold, simulate
 from benchmarks.footprint import measure as footprint
 from benchmarks.lib.measure import ROUNDS
 from benchmarks.lib.nodes import nodes
@@ -79,6 +79,7 @@ def parts(rounds: int, callers: int, providers: int) -> dict[str, Callable[[], S
         "importing": partial(footprint.importing, rounds * 2),
         "first": partial(footprint.first_call, rounds * 2),
         "trouble": partial(simulate.fleet_in_trouble, callers, providers),
+        "cold": partial(cold.mass_restart, rounds),
     }
 
 
