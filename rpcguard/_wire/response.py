@@ -88,7 +88,8 @@ class ResponseReader:
         if self._body is not None:
             content = self._body.feed(data)
             self.data = self.data + content if self.data else content
-            self._note_end()
+            if self._body.complete:
+                self._note_end()
             return
         if self.leading is not None:
             self.leading += data
@@ -134,7 +135,8 @@ class ResponseReader:
             self._odd = True
         elif buffer and self._body is not None:
             self.data = self._body.feed(buffer)
-            self._note_end()
+            if self._body.complete:
+                self._note_end()
 
     def _take_head(self, head: ResponseHead) -> None:
         if len(head.fields) > MOST_FIELDS:
@@ -191,10 +193,9 @@ class ResponseReader:
         return ClosingBody() if length is None else LengthBody(length)
 
     def _note_end(self) -> None:
-        body = self._body
-        if body is not None and body.complete:
-            self.complete = self._whole = True
-            self._odd = self._odd or bool(body.rest)
+        assert self._body is not None
+        self.complete = self._whole = True
+        self._odd = self._odd or bool(self._body.rest)
 
 
 def _end_of_head(data: bytes, start: int) -> int:
