@@ -390,6 +390,8 @@ class Standing:
             demand(live.probing == self.policies.probes, "nobody probes a node that refuses")
             return
         soft = {live for live in judged if not self._is_unconnected(live)}
+        for lifted in judged - self.judged():
+            self._shadows[lifted].denied = ""  # the cause is not the nodes, so they are hope again
         if 2 * (len(soft) + 1) > serving - dead and soft:
             now, until = self.world.now, self._frozen_until
             demand(now < until, "most nodes fail, and judging goes on")
