@@ -226,7 +226,7 @@ class ZooKeeperRegistry:
             )
         except ValueError as error:
             raise RegistryError(f"{self}: {error}") from error
-        if self._of_interfaces:
+        if self._of_interfaces and nodes:  # names come from URLs: of all that are called, no trace
             self._known[branch.service] = self._as_dubbo(branch.service, nodes)
         left_out = ", ".join(f"{count} left out by {name}" for name, count in unwanted.items())
         self._faults.report(f"{where}, options", left_out if not nodes and left_out else None)

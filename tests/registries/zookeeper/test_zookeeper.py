@@ -392,6 +392,20 @@ async def test_empty_and_bad_services(
     await registry.aclose()
 
 
+async def test_interfaces_that_nobody_provides_leave_nothing(
+    url: str, operator: KazooClient
+) -> None:
+    """Proves that what is known of interfaces grows with what is there, not with what is asked."""
+    place = f"/dubbo/org.x.Foo/providers/{quote(PROVIDER, safe='')}"
+    operator.create(place, makepath=True)
+    registry = ZooKeeperRegistry.from_url(f"{url}&layout=dubbo")
+    for name in ["org.x.Foo", *(f"org.x.Other{number}" for number in range(20))]:
+        await registry.fetch(name)
+        await registry.routes(name)
+    assert list(registry._known) == ["org.x.Foo"]
+    await registry.aclose()
+
+
 async def test_a_lost_connection_ends_the_watch(
     zookeeper: ZooKeeper, url: str, operator: KazooClient
 ) -> None:
