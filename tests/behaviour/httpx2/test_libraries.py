@@ -35,6 +35,7 @@ RUNS = [("httpx2", folder) for folder in FOLDERS] + [("alias", folder) for folde
 LEFT_OUT = {
     "tests/behaviour/dropin/test_overloaded.py": "is about httpx-retries, which is made for httpx",
     "tests/telemetry/test_backends.py": "is about what Jaeger and Prometheus make of spans",
+    "tests/telemetry/test_idle.py": "is about what Prometheus makes of a caller of its own",
     "tests/telemetry/test_setup.py": "is about how OpenTelemetry is found",
 }
 SHORTER = {
