@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 11\r\n\r\nhello world"
 
@@ -41,27 +42,28 @@ async def serve(count: int) -> None:
 
 
 @contextmanager
-def nodes(count: int) -> Iterator[list[int]]:
-    """Start a process that serves `count` nodes; give their ports."""
-    command = [sys.executable, str(Path(__file__)), str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def ports_of(*options: str) -> Iterator[list[int]]:
+    """Run a Python program that prints the ports of its nodes; end it by closing its input."""
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
+    ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         yield [int(port) for port in process.stdout.readline().split()]
-        process.stdin.close()  # type: ignore[union-attr]
+        process.stdin.close()
+
+
+def nodes(count: int) -> AbstractContextManager[list[int]]:
+    """Start a process that serves `count` nodes; give their ports."""
+    return ports_of(str(Path(__file__)), str(count))
 
 
 @contextmanager
 def node_of(module: str) -> Iterator[int]:
     """Start a module with `--serve`, which prints the port of its one node; give that."""
-    command = [sys.executable, "-m", module, "--serve"]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        yield int(process.stdout.readline())
-        process.stdin.close()
+    with ports_of("-m", module, "--serve") as (port,):
+        yield port
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 import rpcguard
+from benchmarks.lib.nodes import ports_of
 from benchmarks.lib.report import Table, write_between
 from benchmarks.picks.bars import Verdict, shown, sign
 from benchmarks.picks.scenarios import FLIGHTS, SCENARIOS, WEIGHTS
@@ -87,21 +87,12 @@ async def serve(count: int, seconds: float, first: float) -> None:
 @contextmanager
 def nodes(weights: Sequence[float], seconds: float, first: float = 0.0) -> Iterator[StaticRegistry]:
     """Start nodes in a process of their own; give the registry that lists them."""
-    module = "benchmarks.picks.sockets"
     options = [str(len(weights)), str(seconds), str(first)]
-    command = [sys.executable, "-m", module, "--serve", *options]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        ports = map(int, process.stdout.readline().split())
+    with ports_of("-m", "benchmarks.picks.sockets", "--serve", *options) as ports:
         listed = zip(ports, weights, strict=True)
         yield StaticRegistry(
             [rpcguard.Node("127.0.0.1", port, weight=weight) for port, weight in listed]
         )
-        process.stdin.close()
 
 
 def client_of(registry: StaticRegistry) -> httpx.AsyncClient:
