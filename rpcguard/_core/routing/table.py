@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
@@ -139,9 +140,19 @@ class Targets:
 
 
 class Table:
-    """The routes of one service; immutable, so that calls may match against it without a lock."""
+    """The routes of one service; immutable, so that calls may match against it without a lock.
 
-    def __init__(self, service: str, routes: Iterable[Route], lane_keys: Sequence[str]) -> None:
+    `paced` gives the routes one by one, with pauses for other threads where there are many.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        routes: Sequence[Route],
+        lane_keys: Sequence[str],
+        *,
+        paced: Callable[[Iterable[Route]], Iterable[Route]] = iter,
+    ) -> None:
         self.entries: list[Entry] = []
         self._lane_keys = tuple(lane_keys)
         self._targets = Targets()
@@ -150,14 +161,11 @@ class Table:
         self._by_header: dict[str, Index] = {}
         self._by_fact: dict[str, Index] = {}
         bundles: dict[object, list[Entry]] = {}
-        sums: dict[object, float] = {}
-        for route in routes:
+        crowded = _crowded(service, routes)
+        for route in paced(routes):
             if route.service in ("*", service):
-                about: object = route.when
-                if route.is_share and sums.get(about, 0.0) + route.share > 1.0 + ROUNDING:
-                    # A rule of all services beside one of this: it is of what that leaves.
-                    about = route.service, about
-                sums[about] = sums.get(about, 0.0) + route.share
+                apart = route.when in crowded
+                about: object = (route.service, route.when) if apart else route.when
                 self._file(self._enter(route, bundles.setdefault(about, []), service))
         kept = (bundle for bundle in bundles.values() if not _is_split(bundle))
         self.claimed: frozenset[Target] = frozenset(one.target for bundle in kept for one in bundle)
@@ -250,6 +258,19 @@ class Table:
         if not targets:
             return BASE
         return self.entries[min(self._first[target] for target in targets)].route.name
+
+
+def _crowded(service: str, routes: Iterable[Route]) -> Collection[object]:
+    """Give the conditions of which shares of all services and of one are more than all calls.
+
+    There those of one are of what those of the other leave: a split is taken apart by no rule of
+    all services.
+    """
+    sums: defaultdict[object, float] = defaultdict(float)
+    for route in routes:
+        if route.is_share and route.service in ("*", service):
+            sums[route.when] += route.share
+    return {when for when, whole in sums.items() if whole > 1.0 + ROUNDING}
 
 
 def _is_split(bundle: Sequence[Entry]) -> bool:

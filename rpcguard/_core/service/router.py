@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rpcguard._core.nodes.routed import Routed
@@ -15,7 +16,7 @@ from rpcguard._core.service.reconcile import with_pauses
 from rpcguard._core.service.takers import Takers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from rpcguard._core.nodes.live import LiveNode
@@ -101,13 +102,14 @@ class Router:
 
     # Rules
 
-    def prepare(self, routes: Iterable[Route]) -> Table:
+    def prepare(self, routes: Sequence[Route]) -> Table:
         """Make a table of the routes that are about this service; needs no lock."""
-        return Table(self._service, routes, self._routing.lane_keys)
+        paced = partial(with_pauses, every=_PAUSE_EVERY)
+        return Table(self._service, routes, self._routing.lane_keys, paced=paced)
 
     def adopt(
         self,
-        routes: Iterable[Route],
+        routes: Sequence[Route],
         roster: Roster,
         alone: Alone,
         clock: Callable[[], float],
@@ -116,7 +118,7 @@ class Router:
 
         A node stays in its old cell until its turn comes, so that picks go on meanwhile.
         """
-        table = self.prepare(with_pauses(routes, _PAUSE_EVERY))
+        table = self.prepare(routes)
         listed: list[LiveNode] = alone(lambda: list(roster.nodes.values()))
         for live in with_pauses(listed, _PAUSE_EVERY):
             table.cell_of(live.node)  # found here, it is only looked up under the lock

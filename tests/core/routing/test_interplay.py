@@ -80,3 +80,19 @@ def test_a_share_of_all_services_is_of_what_that_of_the_service_leaves() -> None
     stage.service.go_by([every])
     went = Counter(stage.end(stage.pick(ask=stage.ask())) for _ in range(100))
     assert went["base-1"] == pytest.approx(50, abs=1)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_share_of_all_services_takes_no_split_of_one_apart(place: int) -> None:
+    """Wherever it stands: the parts of the split stay as they are to each other."""
+    split = [
+        Route(f"v{n}", service="orders", share=0.5, to={"id": f"base-{n}"}, empty="divided")
+        for n in (0, 1)
+    ]
+    every = Route("all", share=0.2, to={"id": "base-2"})
+    rules = [*split[:place], every, *split[place:]]
+    stage = Stage(*fleet(4, 0), routing=Routing(rules=rules))
+    went = Counter(stage.end(stage.pick(ask=stage.ask())) for _ in range(500))
+    taken = 100 if place == 0 else 0
+    assert went["base-2"] == taken
+    assert went["base-0"] == went["base-1"] == (500 - taken) / 2
