@@ -81,6 +81,7 @@ class Feed:
         self._watching: anyio.CancelScope | None = None
         self._again: anyio.Event | None = None
         self._asked_at = -math.inf
+        self._answers = 0
         self._clock = clock
         self._due = DueTime(clock, wall)
 
@@ -215,11 +216,14 @@ class Feed:
                 self._watching.cancel()
 
     async def _ask(self) -> tuple[Snapshot, bool] | None:
-        self._asked_at = self._clock()
+        self._asked_at, answers = self._clock(), self._answers
         try:
             with anyio.fail_after(_FETCH_TIMEOUT):
                 snapshot = await self._registry.fetch(self._listed_as)
             self._due.put_off(math.inf)  # before who waits for the list is woken
+            if self._answers != answers and isinstance(snapshot, Snapshot):
+                # What was watched or pushed meanwhile is newer, or as new: this may be of before.
+                return snapshot, False
             return snapshot, self._take(snapshot)
         except BaseException as error:  # adapters of others may raise anything; none may end this
             if not _is_of_adapter(error):
@@ -236,6 +240,7 @@ class Feed:
             return False
         if not isinstance(snapshot, Snapshot):
             raise TypeError(f"a Snapshot is wanted, not {type(snapshot).__name__}")
+        self._answers += 1
         news = service.reconcile(self._recheck.corrected(snapshot))
         if self.trouble is not None:
             logger.info(

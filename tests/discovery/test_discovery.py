@@ -771,6 +771,50 @@ async def test_what_is_pushed_beside_polls_is_taken():
     assert len(registry.times) == 1
 
 
+class Slow:
+    """A registry that takes 20 seconds to answer, and says something else meanwhile."""
+
+    def __init__(self):
+        self.asked = anyio.Event()
+        self.begun = 0
+
+    async def fetch(self, service):
+        self.asked.set()
+        await anyio.sleep(20.0)
+        return LIST
+
+    async def watch(self, service):
+        self.begun += 1
+        yield LIST
+        await self.asked.wait()
+        await anyio.sleep(1.0)
+        yield Snapshot(nodes("b", "c"))
+        await anyio.sleep_forever()
+
+    async def aclose(self):
+        pass
+
+
+class SlowPushes(Slow):
+    """One that is polled, and pushes what it says meanwhile."""
+
+    pushed = Slow.watch
+    watch = None
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [(Slow, 90.0), (SlowPushes, 24.0)])
+async def test_an_older_answer_does_not_replace_what_was_said_meanwhile(kind, seconds):
+    """The nodes that it lacks are new, not gone, and a watch that speaks is not silent."""
+    stage = Stage()
+    registry = kind()
+    feed = feed_of(stage, registry)
+    await run_for(seconds, feed)
+    assert registry.asked.is_set()
+    assert registry.begun == 1
+    assert stage.listed() == {"b", "c"}
+    assert feed.trouble is None
+
+
 async def test_a_push_that_breaks_costs_no_poll(caplog):
     """It is begun anew after a pause that grows, and no warning tells of it."""
     stage = Stage()
