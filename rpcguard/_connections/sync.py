@@ -133,13 +133,15 @@ class SyncExchange(BookKeeping, Exchange):
 
     def sweep(self) -> None:
         """Close the idle connections that have expired, or that the node has closed."""
-        with self._lock:
-            self._stack.settle_dropped()
-            self._stack.expire()
-            for connection in self._stack.idle:
-                if connection.stream.ended():
-                    self._stack.discard(connection)
+        self._alone(self._doom_what_is_over)
         self._reap()
+
+    def _doom_what_is_over(self) -> None:
+        self._stack.settle_dropped()
+        self._stack.expire()
+        for connection in self._stack.idle:
+            if connection.stream.ended():
+                self._stack.discard(connection)
 
     def _forget_idle(self) -> None:
         self.close_idle()

@@ -168,16 +168,14 @@ class SyncHttp2Exchange(SyncExchange):
         self._h2.close_idle()
         super()._end_idle()
 
-    def sweep(self) -> None:
-        """Close the idle connections that have expired, or that the node has closed."""
-        with self._lock:
-            self._h2.settle_dropped()
-            self._h2.expire()
-            for connection in self._h2.idle:
-                connection.channel.take_in()
-                if not connection.usable:
-                    self._h2.discard(connection)
-        super().sweep()
+    def _doom_what_is_over(self) -> None:
+        self._h2.settle_dropped()
+        self._h2.expire()
+        for connection in self._h2.idle:
+            connection.channel.take_in()
+            if not connection.usable:
+                self._h2.discard(connection)
+        super()._doom_what_is_over()
 
     def leave(self, slot: Http2Slot, *, keep: bool) -> None:
         """End a call's claim, and what is still to come of its answer; once is enough."""

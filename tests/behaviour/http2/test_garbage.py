@@ -173,3 +173,32 @@ def test_a_signal_handler_may_call_amid_a_section(
     refused = http2 and path == "/last"
     assert ended.count(200) == 3 - refused
     assert (counts.idle, counts.in_use, counts.waiting) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_signal_handler_may_call_amid_a_sweep(http2, make_node, make_h2, monkeypatch):
+    """What closes idle connections holds the books too, and signs for them."""
+    node = make_h2() if http2 else make_node()
+    options = {"http1": False, "http2": True} if http2 else {}
+    transport = Transport(registry(node), **options)
+    plain, armed, ended = Stack.expire, [], []
+
+    def amid(self):
+        if armed:
+            armed.clear()
+            ended.append(client.get("http://orders/").status_code)
+        plain(self)
+
+    monkeypatch.setattr(Stack, "expire", amid)
+
+    def sweeps() -> None:
+        ended.append(client.get("http://orders/").status_code)
+        armed.append("now")
+        transport.sweep()
+        ended.append(client.get("http://orders/").status_code)
+
+    with http.Client(transport=transport, trust_env=False) as client:
+        thread = threading.Thread(target=sweeps, daemon=True)
+        thread.start()
+        thread.join(JOIN)
+        assert ended == [200] * 3, "it waits for its own thread"
