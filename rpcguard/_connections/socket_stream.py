@@ -41,6 +41,7 @@ class SocketStream:
         self._unread = b""
         self.closed = False
         self._peer: Any = None
+        self._here: Any = None
         self._poll: select.poll | None = None
         self._appetite = READ_SIZE
         self.touched = False
@@ -163,6 +164,7 @@ class SocketStream:
         """Close at once; more than once is the same."""
         if not self.closed:
             with contextlib.suppress(OSError):  # it was reset
+                self._here = self._socket.getsockname()
                 self._peer = self._socket.getpeername()
         self.closed = True
         self._socket.close()
@@ -174,9 +176,9 @@ class SocketStream:
         if info == "socket":
             return self._socket
         if info == "client_addr":
-            return self._socket.getsockname()
-        if info == "server_addr":
             # Answers are looked at after their connection was closed: which node gave them?
+            return self._here if self.closed else self._socket.getsockname()
+        if info == "server_addr":
             return self._peer if self.closed else self._socket.getpeername()
         return self.ended() if info == "is_readable" else None
 

@@ -463,7 +463,10 @@ async def test_a_body_that_is_still_to_come_keeps_the_connection(
 
 
 async def test_a_closed_connection_tells_which_node_it_was_to(make_node, make_caller) -> None:
-    """The answer that closes it may name its node by address, and is judged after that."""
+    """The answer that closes it may name its node by address, and is judged after that.
+
+    Its own end is told as well: whoever streams an answer asks for both before reading it.
+    """
     node = make_node(
         lambda peer: peer.answer(OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
     )
@@ -472,4 +475,5 @@ async def test_a_closed_connection_tells_which_node_it_was_to(make_node, make_ca
     assert caller.books == (0, 0, 0)
     stream = response.extensions["network_stream"]
     assert stream.get_extra_info("server_addr") == ("127.0.0.1", node.port)
+    assert stream.get_extra_info("client_addr")[0] == "127.0.0.1"
     assert await caller.read(response) == b"ok"
