@@ -89,6 +89,14 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def host_in(name: str) -> str:
+    """Give a name without its port and its brackets, where `host_and_port` has put them there."""
+    host, colon, _ = name.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        return name
+    return host.strip("[]")
+
+
 def address_of(host: str, port: int, path: str | None) -> str:
     """Give `host:port`, or `unix:` and the path of the Unix domain socket that stands for it."""
     return host_and_port(host, port) if path is None else f"unix:{path}"

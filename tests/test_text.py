@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rpcguard._text import host_and_port, percent, plain, quantile, seconds
+from rpcguard._text import host_and_port, host_in, percent, plain, quantile, seconds
 
 
 def test_what_cannot_be_printed_is_escaped():
@@ -19,6 +19,12 @@ def test_an_ipv6_address_stands_in_brackets():
     """Address and port can be told apart again."""
     assert host_and_port("10.0.0.7", 80) == "10.0.0.7:80"
     assert host_and_port("fd00::7", 80) == "[fd00::7]:80"
+
+
+@pytest.mark.parametrize("host", ["orders", "10.0.0.7", "fd00::7", "::1"])
+def test_the_host_of_a_name(host):
+    """With a port or without one, it is found again."""
+    assert host_in(host) == host_in(host_and_port(host, 80)) == host
 
 
 def test_a_latency_is_written_in_few_letters():

@@ -14,6 +14,7 @@ from opentelemetry.metrics import Observation
 from rpcguard._context.lane import BASE
 from rpcguard._core.nodes.node import State
 from rpcguard._telemetry.births import label_sets
+from rpcguard._text import host_in
 from rpcguard._version import __version__
 
 if TYPE_CHECKING:
@@ -135,12 +136,14 @@ class Instruments:
         self._most = max(self._most, names)
 
     def name(self, service: str) -> str:
-        """Give the name under which a service is counted.
+        """Give the name under which a service is counted: its host, where it has a port as well.
 
+        So OpenTelemetry's conventions have `server.address`, and so a call knows its own.
         Names may come from URLs that somebody else chooses, and an SDK keeps each for good: the
         first thousand are told apart, or as many as a transport wants.
         """
-        return service if _is_told(service, self._names, self._most) else _OTHER
+        host = host_in(service)
+        return host if _is_told(host, self._names, self._most) else _OTHER
 
     def place(self, service: str, port: int) -> dict[str, str | int]:
         """Give the attributes by which calls to a port of a service are counted.

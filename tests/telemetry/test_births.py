@@ -28,6 +28,18 @@ async def test_a_service_that_was_never_in_trouble_has_its_zeros(calling, record
         assert sum(refreshed.values()) == 1
 
 
+async def test_a_host_of_no_registry_has_one_address_in_all_metrics(calling, recorded, provider):
+    """Its port is a label of its own or none, so that what begins at 0 is what is counted."""
+    node = provider()
+    async with calling("hosts://") as caller:
+        await caller.get(f"http://127.0.0.1:{node.port}/")
+        names = [name for name in recorded.metrics() if recorded.points(name, born=True)]
+        assert {"rpcguard.nodes", "rpcguard.retries", "rpcguard.call.duration"} <= {*names}
+        for name in names:
+            found = recorded.points(name, born=True)
+            assert {dict(key)["server.address"] for key in found} == {"127.0.0.1"}
+
+
 def test_a_service_costs_some_thirty_series():
     """And none of them twice."""
     sets = [(counter, frozenset(about.items())) for counter, about in label_sets("orders")]
