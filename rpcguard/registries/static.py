@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from rpcguard._core.nodes.node import Node
+from rpcguard._core.nodes.node import Node, spelt
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.urls import RegistryURL, parse_url
@@ -80,7 +80,9 @@ class StaticRegistry:
         if self._for_all is None or not _SIGNS.intersection(host):
             return None
         nodes = self._for_all.nodes
-        if any(node.host == host for node in nodes) or all(one.scheme == "https" for one in nodes):
+        if all(node.scheme == "https" for node in nodes):
+            return None
+        if spelt(host) in {spelt(node.host) for node in nodes}:
             return None
         addresses = [node.address for node in nodes]
         some = ",".join([*addresses[:_SHOWN], "..."] if len(nodes) > _SHOWN else addresses)

@@ -101,3 +101,21 @@ def test_an_objection_shows_the_form_with_names() -> None:
     assert str(many.objection("x.y.")).endswith("are x.y: write static:///x.y=a:1,[::1]:2,c:3,...")
     assert [many.objection(host) for host in ("orders", "orders.", "::1", "")] == [None] * 4
     assert StaticRegistry.from_url("static:///orders=a:1").objection("x.y") is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "host"),
+    [
+        ("bücher.example", "bücher.example"),
+        ("xn--bcher-kva.example", "bücher.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("a.example.", "a.example"),
+        ("A.example", "a.example."),
+        ("[::1]", "0:0:0:0:0:0:0:1"),
+        ("[0:0::1]", "::1"),
+    ],
+)
+def test_an_address_of_the_list_is_one_however_it_is_spelt(listed: str, host: str) -> None:
+    """Proves that international names, final dots and long IPv6 addresses are compared as hosts."""
+    assert StaticRegistry.from_url(f"static://{listed}:80").objection(host) is None
+    assert StaticRegistry.from_url("static://b.example:80").objection(host) is not None

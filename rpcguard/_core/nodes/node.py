@@ -149,6 +149,12 @@ def is_ipv6(text: str) -> bool:
         return False
 
 
+def spelt(host: str) -> str:
+    """Give one spelling for all of a host: in ASCII, an IPv6 address short, no dot at the end."""
+    name = str(_ascii(host)).removesuffix(".")
+    return str(IPv6Address(name)) if is_ipv6(name) else name
+
+
 def _ascii(host: object) -> object:
     if not isinstance(host, str):
         return host
