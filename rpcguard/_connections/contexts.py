@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpcguard._files import FileStamp, stamp_of
 from rpcguard._text import logger
+from rpcguard._tls import modern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,9 +90,9 @@ def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.S
     if cert and isinstance(verify, str):
         # httpx does not look at a `cert` beside a path, and httpx2 refuses it.
         file, directory = (None, verify) if os.path.isdir(verify) else (verify, None)
-        verify = ssl.create_default_context(cafile=file, capath=directory)
+        verify = modern(ssl.create_default_context(cafile=file, capath=directory))
     context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
-    return context
+    return context if context is verify else modern(context)
 
 
 def _named(error: OSError, verify: Any, cert: Any) -> OSError:

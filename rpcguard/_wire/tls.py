@@ -23,6 +23,7 @@ class TlsSession:
         self.object: ssl.SSLObject = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=name
         )
+        self._ended = False
         self.sending: bytes = b""
         self.clean: bool = False
         """Whether the peer said that it has sent all (close_notify)."""
@@ -42,6 +43,7 @@ class TlsSession:
         if data:
             self._incoming.write(data)
         else:
+            self._ended = True
             self._incoming.write_eof()
 
     def read(self) -> bytes | None:
@@ -50,7 +52,10 @@ class TlsSession:
         try:
             while part := self.object.read(_PIECE):
                 parts.append(part)
-            self.clean = True
+            # All that came before the end of the connection has been read by then, and some OpenSSL
+            # take that end for one that TLS said: OP_IGNORE_UNEXPECTED_EOF, set for every context
+            # before Python 3.11.4.
+            self.clean = self.clean or not self._ended
         except ssl.SSLWantReadError:
             return b"".join(parts) or None
         except ssl.SSLError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -129,11 +130,11 @@ class Node:
             if value is not None and not (name == "generation" and isinstance(value, int)):
                 require(name, value, "printable text, at most 1024 characters", _is_name(value))
 
-    def __setstate__(self, state: list[Any]) -> None:
-        for one, value in zip(fields(self), state, strict=True):
-            object.__setattr__(self, one.name, value)
-        # Pickles name no class of a private file, so the metadata in them are an ordinary dict.
-        object.__setattr__(self, "metadata", _kept(self.metadata))
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made anew, for pickles name no class of a private file: the metadata in them are an
+        # ordinary dict. Before Python 3.11.4 a `__setstate__` of its own is passed over.
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        return partial(type(self), **given), ()
 
     @property
     def address(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from rpcguard._checks import (
@@ -174,12 +175,10 @@ class Route:
         good = self.attempts is None or is_whole(self.attempts, least=1)
         self._check("attempts", good, "a whole number, 1 or more, or None")
 
-    def __setstate__(self, state: list[Any]) -> None:
-        for one, value in zip(fields(self), state, strict=True):
-            object.__setattr__(self, one.name, value)
-        # Pickles name no class of a private file, so the conditions in them are ordinary dicts.
-        for name in ("when", "to"):
-            object.__setattr__(self, name, Conditions(getattr(self, name)))
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made anew, as a node is: the conditions in a pickle are ordinary dicts.
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        return partial(type(self), **given), ()
 
     @property
     def is_share(self) -> bool:

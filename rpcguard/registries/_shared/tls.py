@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import httpx
 
 from rpcguard._files import FileStamp, stamp_of
+from rpcguard._tls import modern
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.bodies import reason
 
@@ -71,7 +72,7 @@ class TLSFiles:
                 context.load_cert_chain(self.cert, self.key, password=_no_password)
         except (OSError, ValueError) as error:
             raise RegistryError(f"{self}: {reason(error)}") from error
-        return context
+        return modern(context)
 
 
 def _no_password() -> str:

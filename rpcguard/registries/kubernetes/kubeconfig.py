@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from rpcguard._files import FileStamp, stamp_of
+from rpcguard._tls import modern
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.documents import ODD_TAGS
 from rpcguard.registries._shared.faults import FaultLog
@@ -114,7 +115,7 @@ class Kubeconfig:
             raise ValueError("of client-certificate and client-key one is missing")
         if certificate is not None and key is not None:
             _show(context, certificate, key)
-        return context
+        return modern(context)
 
     def _content(self, place: Mapping[str, object], name: str) -> bytes | None:
         """Give what stands in the file itself or in one that it names."""
