@@ -42,7 +42,8 @@ class BookKeeping:
 
     A signal handler that makes a call may have interrupted such a section of its own thread: to
     wait for the lock there is to wait for ever. In each section the holder signs first and signs
-    off last, by a number that is at hand, as in the service's own `Turns`.
+    off last, whatever is raised in it, by a number that is at hand, as in the service's own
+    `Turns`.
     """
 
     _stack: Stack
@@ -91,8 +92,10 @@ class BookKeeping:
         while (self._stack.dropped or self._left) and not self._lock.locked():
             with self._lock:
                 self._holder = me
-                self._stack.settle_dropped()
-                while self._left:
-                    self._left[0]()
-                    self._left.popleft()  # only now, or an interrupt before would lose it
-                self._holder = 0
+                try:
+                    self._stack.settle_dropped()
+                    while self._left:
+                        self._left[0]()
+                        self._left.popleft()  # only now, or an interrupt before would lose it
+                finally:
+                    self._holder = 0

@@ -20,6 +20,7 @@ from rpcguard._connections import (
     sync,
     sync_stream,
 )
+from rpcguard._connections.http2.sync import SyncHttp2Exchange
 from rpcguard._connections.sync import SyncExchange
 from rpcguard._httpx import HTTPX
 from tests.support.interrupts import Interrupter
@@ -65,6 +66,31 @@ def test_an_interrupt_at_each_step(make_node, warm, until) -> None:
     assert lost == []
     gc.collect()
     until(lambda: all(peer.sock.fileno() < 0 for peer in node.peers), "connections left open")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [(SyncExchange, {}), (SyncHttp2Exchange, {"http1": False})]
+)
+def test_a_keeper_of_the_books_that_is_interrupted_signs_off(kind, options, monkeypatch) -> None:
+    """It is not taken for the next one who keeps them, whatever it did when Ctrl-C came."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    exchange = HTTPX.derive(kind, "BaseTransport")(
+        HTTPX, scheme="http", host="127.0.0.1", port=80, limits=httpx.Limits(), **options
+    )
+    exchange._left.append(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        exchange._catch_up()
+    assert not exchange._holder
+    exchange._left.clear()
+    stack = exchange._h2 if kind is SyncHttp2Exchange else exchange._stack
+    stack.dropped.append(None)
+    monkeypatch.setattr(type(stack), "settle_dropped", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        exchange._catch_up()
+    assert not exchange._holder
 
 
 def test_a_walk_leaves_no_exception_behind() -> None:

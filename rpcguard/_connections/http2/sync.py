@@ -314,8 +314,10 @@ class SyncHttp2Exchange(SyncExchange):
         while self.dropped and not self._lock.locked():
             with self._lock:
                 self._holder = me
-                self._h2.settle_dropped()
-                self._holder = 0
+                try:
+                    self._h2.settle_dropped()
+                finally:
+                    self._holder = 0
         super()._catch_up()
 
     def _reap(self) -> None:

@@ -81,12 +81,12 @@ class Paths:
 
     def _refresh(self) -> None:
         pools = self._pools
-        self._seen = pools.changed
         for kept in (self._legs, self._first, self._again, self._groups, self._parts):
             kept.clear()
         listed = [cell for cell in pools.cells.values() if cell.listed]
         lanes = (cell.key.lane for cell in listed)
         self.lanes = frozenset(lane for lane in lanes if lane is not None)
+        self._seen = pools.changed  # only now: an interrupt before would leave what was kept
 
     def _make(self, entry: Entry | None, lane: str | None, *, again: bool) -> Iterator[Leg]:
         base = self._base()

@@ -76,13 +76,15 @@ class Service(Listing):
             return True
         with self._lock:
             self._holder = me
-            open_ = not self.closed
-            if open_:
-                self.called_at = now = self.clock()
-                self._budget.deposit(now)
-                # One statement: an interrupt finds it done or not begun.
-                self._calls, call.counted = self._calls + 1, True
-            self._holder = 0
+            try:
+                open_ = not self.closed
+                if open_:
+                    self.called_at = now = self.clock()
+                    self._budget.deposit(now)
+                    # One statement: an interrupt finds it done or not begun.
+                    self._calls, call.counted = self._calls + 1, True
+            finally:
+                self._holder = 0
         if self._left:
             self._catch_up()
         return open_
@@ -110,11 +112,15 @@ class Service(Listing):
             return self._picker.pick_nested(self.clock(), (), ask)
         with self._lock:
             self._holder = me
-            if ask is None and self.limiter is None:
-                lease = self._picker.pick(self.clock(), (), repeatable=repeatable)
-            else:
-                lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
-            self._holder = 0
+            try:
+                if self.limiter is not None:
+                    lease = self._pick(self.clock(), (), ask, repeatable=repeatable)
+                elif ask is not None:
+                    lease = self._picker.pick_for(ask, self.clock(), (), repeatable=repeatable)
+                else:
+                    lease = self._picker.pick(self.clock(), (), repeatable=repeatable)
+            finally:
+                self._holder = 0
         if self._left or self._standing.outbox:
             self._deliver()
         return lease
@@ -135,24 +141,16 @@ class Service(Listing):
         """
         if self._is_nested():
             return self._picker.pick_nested(self.clock(), tried, ask) or "no_other_node"
-        me = get_ident()
-        with self._lock:
-            self._holder = me
-            found = self._pick_again(self.clock(), tried, ask, same_node=same_node, free=free)
-            self._holder = 0
+        pick_again = partial(self._pick_again, tried, ask, same_node=same_node, free=free)
+        found = self._alone(pick_again)
         if self._left or self._standing.outbox:
             self._deliver()
         return found
 
     def _pick_again(
-        self,
-        now: float,
-        tried: tuple[LiveNode, ...],
-        ask: Ask | None,
-        *,
-        same_node: bool,
-        free: bool,
+        self, tried: tuple[LiveNode, ...], ask: Ask | None, *, same_node: bool, free: bool
     ) -> Lease | Denial:
+        now = self.clock()
         if not free and not self._budget.allows(now):
             return "budget"
         if not free and self._is_throttled(now):
@@ -253,8 +251,10 @@ class Service(Listing):
             return Settled(self.clock() - lease.started, None, None)
         with self._lock:
             self._holder = me
-            settled = take(lease, *told)
-            self._holder = 0
+            try:
+                settled = take(lease, *told)
+            finally:
+                self._holder = 0
         if self._left or self._sleepers or self._standing.outbox:
             self._deliver()
         return settled

@@ -85,8 +85,8 @@ class Takers:
         pools = self._pools
         while isinstance(step, Choice):
             if step.seen != pools.changed:
-                step.seen = pools.changed
                 step.parts = step.weigh([self._part(entry) for entry in step.entries])
+                step.seen = pools.changed  # only now: an interrupt before would leave old parts
             if places or step.guarded or pools.tempered:
                 taker = self._taker(step, places, now)
             else:

@@ -41,8 +41,9 @@ class Turns:
     or nobody's: three calls of functions less.
 
     The lock is only ever taken by `with`, on the C object itself: anything else has a place where
-    KeyboardInterrupt loses it. In each section the holder signs first and signs off last, with
-    a number that is at hand: a call might return to a signal handler, before the lock is signed.
+    KeyboardInterrupt loses it. In each section the holder signs first and signs off last, whatever
+    is raised in it, with a number that is at hand: a call might return to a signal handler, before
+    the lock is signed. Who has not signed off is taken for the next one who has the lock.
     """
 
     __slots__ = ("_calls", "_holder", "_left", "_lock", "_sleepers", "closed")
@@ -79,8 +80,10 @@ class Turns:
         while self._left and not self._lock.locked():
             with self._lock:
                 self._holder = me
-                self._empty()
-                self._holder = 0
+                try:
+                    self._empty()
+                finally:
+                    self._holder = 0
         if self._sleepers and self.closed and not self._calls:
             self.wake()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from rpcguard import Node
 from rpcguard._core.policies.routing import Guard, Route, Routing
+from rpcguard._core.service import paths, takers
+from tests.support.interrupts import Interrupter
 from tests.support.stage import Stage
 
 VERSIONS = "123"
@@ -260,3 +263,24 @@ def test_divided_shares_are_divided_in_lanes_too() -> None:
     ]
     routing = Routing(rules=split(0.5, 0.5, empty="divided"))
     assert went(Stage(*nodes, routing=routing), 20) == {"2": 20}
+
+
+def test_an_interrupt_leaves_no_part_of_an_older_list() -> None:
+    """Ctrl-C at any place where shares are divided anew: the next call divides them."""
+    stale = []
+    for nth in range(1000):
+        stage = staged(*split(0.5, 0.5, empty="divided"), versions="12")
+        went(stage, 4)
+        stage.list(*fleet("1"))
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            Interrupter(nth, {paths.__file__, takers.__file__}.__contains__) as walk,
+        ):
+            stage.pick(ask=stage.ask())
+        if walk.where is None:
+            break
+        routed = [stage.pick(ask=stage.ask()).routed for _ in range(4)]
+        if any(one is None or one.route != "r1" for one in routed):
+            stale.append(walk.where)
+    assert 20 < nth < 1000
+    assert stale == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from rpcguard import Routing
 from rpcguard._core.service import service as service_module
 from rpcguard._core.service import turns
 from tests.support.calls import eventually
-from tests.support.interrupts import Signals
+from tests.support.interrupts import Interrupter, Signals
 from tests.support.stage import GOOD, SICK, Stage, nodes
 
 JOIN = 10.0
@@ -170,6 +171,32 @@ def test_a_lock_that_nobody_has_signed_for_is_no_threads_own():
     service._catch_up()
     with service._lock:
         assert not service._is_nested()
+
+
+def test_whoever_is_interrupted_signs_off():
+    """Ctrl-C in any section of the lock leaves nobody who is taken for the next holder."""
+    signed = []
+    for nth in range(1000):
+        stage = Stage("a", "b")
+        service = stage.service
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            Interrupter(nth, {turns.__file__, service_module.__file__}.__contains__) as walk,
+        ):
+            service.begin()
+            service.wake_with(lambda: None)
+            lease = service.pick(repeatable=True)
+            service.settle(lease, SICK)
+            again = service.pick_again((lease.live,))
+            service.conclude(again, GOOD)
+            service.release(lease)
+            service.end()
+        if walk.where is None:
+            break
+        if service._holder:
+            signed.append(walk.where)
+    assert 50 < nth < 1000
+    assert signed == []
 
 
 def test_amid_the_lock_a_call_stays_in_its_lane():
