@@ -1,9 +1,10 @@
 """Measure what lanes and routes add to a pick, and what it costs to go by other rules.
 
 `python -m benchmarks.picks.routing [--rounds 5]`: a match by the rules of a row, and the pick after
-it, less what a pick after such a match costs where lanes are not looked at; a match against a
-hundred routes; and the longest stretch for which a thousand routes, taken over with 10,000 nodes
-listed, keep a pick waiting.
+it, less what a pick after such a match costs where lanes are not looked at; what a pick without
+routing costs more than one by a picker that knows of no lanes; a match against a hundred routes;
+and the longest stretch for which a thousand routes, taken over with 10,000 nodes listed, keep a
+pick waiting.
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ from rpcguard import Node, Route, Routing, Snapshot
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.service import reconcile
+from rpcguard._core.service.picker import Picker
 from rpcguard._core.service.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpcguard import LiveNode
+    from rpcguard._core.nodes.live import Lease
+    from rpcguard._core.service.stages import Leg
+
 SIZES: Final = (100, 10_000)
 TURNS: Final = 5
 """Turns of the sides a round: what else the machine does shows in the difference of single ones."""
+BATCHES, PICKS = 100, 1000
+"""Short turns of the two sides without routing, a round: some of them nothing else disturbs."""
 OLD: Final = {"version": "1"}
 NEW: Final = {"version": "2"}
 NEXT: Final = {"version": "3"}
@@ -124,6 +132,71 @@ def _nothing(_: str) -> None:
     return None
 
 
+class LanelessPicker(Picker):
+    """A picker as it was before there were lanes: of the balancers of each priority, in order.
+
+    It goes beside the picker of a service, on the same nodes.
+    """
+
+    def __init__(self, service: Service) -> None:
+        roster = service._roster
+        super().__init__(roster, service._reactions, None)
+        self._balancers = [pool.balancer for pool in roster.pools._pools.values()]
+        self.compared: tuple[tuple[LiveNode, float], ...] = ()
+        self.why = ""
+
+    def pick(
+        self,
+        now: float,
+        tried: tuple[LiveNode, ...],
+        *,
+        repeatable: bool,
+        leg: Leg | None = None,
+        instead: LiveNode | None = None,
+    ) -> Lease | None:
+        if now >= self._standing.next_tick:
+            self._reactions.tick(now)
+        if instead is not None and not instead.in_pool:
+            instead = None
+        assert not self._blacklist.waiting  # nothing fails here
+        live = self._draw(now, self.passed_over)
+        if instead is not None and (live is None or live.streak > instead.streak):
+            return self._same_again(instead, now, tried)
+        assert live is not None
+        self._panics = False
+        return self.lease(live, now, self.compared, tried, self.why)
+
+    def _draw(self, now: float, excluded: tuple[LiveNode, ...]) -> LiveNode | None:
+        for balancer in self._balancers:
+            live = balancer.pick(now, excluded)
+            if live is not None:
+                self.compared = balancer.considered
+                self.why = getattr(balancer, "why", "")
+                return live
+        return None
+
+
+def without_routing(size: int, rounds: int) -> float:
+    """Give the nanoseconds that lanes cost a pick which does not look at them.
+
+    Both pickers take turns on the nodes of one service, and the lowest of many short batches
+    counts: what there is to find is less than other nodes, or another process, make.
+    """
+    service = service_of(size, None)
+    task, pickers = picked(service), (service._picker, LanelessPicker(service))
+    lowest = [float("inf"), float("inf")]
+    gc.disable()
+    for turn in range(rounds * BATCHES):
+        side = turn // 2 % 2 if turn % 2 else 1 - turn // 2 % 2
+        service._picker = pickers[side]
+        begin = time.process_time_ns()
+        for _ in range(PICKS):
+            task()
+        lowest[side] = min(lowest[side], (time.process_time_ns() - begin) / PICKS)
+    gc.enable()
+    return lowest[0] - lowest[1]
+
+
 def routing(rounds: int) -> Section:
     """Measure matches and picks by rules, and the taking over of others."""
     table = Table(["CPU ns", "a match", *(f"its pick more, {size:,} nodes" for size in SIZES)])
@@ -133,6 +206,9 @@ def routing(rounds: int) -> Section:
         match, more = found[SIZES[-1]].match, [one.more for one in found.values()]
         table.rows.append([name, f"{match:,.0f}", *(f"{one:,.0f}" for one in more)])
         checks.append(Check(f"{name}: a pick more", more[-1] / 1000, 2.0, "µs"))
+    off = [without_routing(size, rounds) for size in SIZES]
+    table.rows.append(["routing off", "", *(f"{one:,.0f}" for one in off)])
+    checks.append(Check("routing off: a pick more", off[-1] / 1000, 0.1, "µs"))
     without = statistics.median(nanoseconds(picked(service_of(SIZES[-1], None)), rounds))
     table.rows.append(["without routing, a pick", "", "", f"{without:,.0f}"])
     match = statistics.median(
@@ -149,6 +225,7 @@ def routing(rounds: int) -> Section:
         ),
     ]
     about = "CPU time, medians; sides take turns. A match is made before the service is locked."
+    about += " With routing off it is the lowest of many short turns, on the same nodes."
     return Section("Routing", about, table, checks)
 
 

@@ -39,17 +39,21 @@ class Rota:
     under the lock of its service.
     """
 
-    __slots__ = ("_random", "_start")
+    __slots__ = ("_all", "_random", "_start")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._start = random()
+        self._all: Sequence[Turn] = ()
 
     def turn(self, turns: Sequence[Turn]) -> Share | None:
         """Count a call of which each share is owed a part; give the one that takes it, if any.
 
-        The parts sum to 1 at most; a share whose part is 0 takes nothing.
+        The parts sum to 1 at most; a share whose part is 0 takes nothing. What was handed in once
+        must not change: that these have all calls between them is found out once.
         """
+        if turns is self._all:
+            return self._turn_of_all(turns)
         if len(turns) == 1:
             share, part = turns[0]
             return share if self._takes(share, part) else None
@@ -62,14 +66,18 @@ class Rota:
             share.due += part
             whole += share.due
             rate += part
-        taker = None
         if rate >= _WHOLE:
-            # Each call is for one of them, whatever the start was.
-            taker = self._taker(turns, 1.0) or max(turns, key=_part)[0]
-        elif whole >= 1.0:
-            taker = self._taker(turns, whole - 1.0)
+            self._all = turns
+            return self._turn_of_all(turns, more=0.0)
+        taker = self._taker(turns, whole - 1.0) if whole >= 1.0 else None
         if taker is not None:
             taker.due -= 1.0
+        return taker
+
+    def _turn_of_all(self, turns: Sequence[Turn], more: float = 1.0) -> Share:
+        # Each call is for one of them, whatever the start was.
+        taker = self._taker(turns, 1.0, more) or max(turns, key=_part)[0]
+        taker.due -= 1.0
         return taker
 
     def _takes(self, share: Share, part: float) -> bool:
@@ -87,12 +95,14 @@ class Rota:
         other.due -= 1.0
         return other
 
-    def _taker(self, turns: Sequence[Turn], left: float) -> Share | None:
+    def _taker(self, turns: Sequence[Turn], left: float, more: float = 0.0) -> Share | None:
+        """Give who takes a call, of which what each is owed is `more` times its part."""
         urgent, soonest = None, inf
         owed, chances, chance = [], [], 0.0
         for share, part in turns:
-            if part and share.due > 0.0:
-                wait = (1.0 - share.due) / part  # calls after which it is owed a whole one
+            share.due = due = share.due + more * part
+            if due > 0.0 and part:
+                wait = (1.0 - due) / part  # calls after which it is owed a whole one
                 if wait < soonest:
                     urgent, soonest = share, wait
                 # The time for it is as likely now as at any later call that it may wait for.

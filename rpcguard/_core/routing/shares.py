@@ -39,29 +39,34 @@ def _bytes(text: str) -> bytes:
 class Share:
     """What a route is owed in one process, and what came of the last calls.
 
-    `due` is in calls, less those that it has taken; `Rota` says when it takes one. Lives under the
-    lock of its service.
+    `due` is in calls, less those that it has taken; `Rota` says when it takes one. `passed` counts
+    the calls that others have taken since its last one. Lives under the lock of its service.
     """
 
-    __slots__ = ("_last", "_place", "_served", "due")
+    __slots__ = ("_last", "due", "passed")
 
     def __init__(self) -> None:
         self.due: float = 0.0
+        self.passed: int = 0
         self._last = bytearray()  # as long as there are calls: most of a thousand routes have few
-        self._served = self._place = 0
 
     def count(self, *, served: bool) -> None:
-        """Note whether the route's nodes served a call that matched it."""
-        last, place = self._last, self._place
-        if place == len(last):
-            last.append(served)
-            self._served += served
-        elif last[place] != served:
-            self._served += 1 if served else -1
-            last[place] = served
-        self._place = place + 1 if place + 1 < _REMEMBERED else 0
+        """Note whether the route's nodes served a call that it took."""
+        if self.passed:
+            self._note_passed()
+        last = self._last
+        last.append(served)
+        if len(last) > _REMEMBERED:
+            del last[0]
+
+    def _note_passed(self) -> None:
+        # All at once: a call is taken by one share, and passes many.
+        self._last += bytes(min(self.passed, _REMEMBERED))
+        del self._last[:-_REMEMBERED]
+        self.passed = 0
 
     @property
     def measured(self) -> float | None:
         """Give the share that its nodes got of the last 1,000 calls; None before the first."""
-        return self._served / len(self._last) if self._last else None
+        self._note_passed()
+        return self._last.count(True) / len(self._last) if self._last else None

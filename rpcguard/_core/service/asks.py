@@ -96,7 +96,7 @@ class Aim:
     def count(self, *, served: bool) -> None:
         """Note whether the nodes of the route that took a call served it."""
         for share in self._passed:
-            share.count(served=False)
+            share.passed += 1
         if self._share is not None:
             self._share.count(served=served)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.service.homes import HOME, MOVED
@@ -226,7 +227,8 @@ class Picker:
             excluded = self._roster.list_excluded()
         # Not the lease: kept here, it would not be missed where it is dropped.
         self._records.append((live, now, proof, why, compared, tried, excluded))
-        self._routed.append(None)
+        if self.router is not None:
+            self._routed.append(None)
         return lease
 
     def lease_again(self, now: float, tried: tuple[LiveNode, ...], ask: Ask | None) -> Lease:
@@ -257,7 +259,7 @@ class Picker:
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
-        return explained(self._records, self._routed)
+        return explained(self._records, self._routed if self.router else repeat(None))
 
 
 def _keyed(ask: Ask, live: LiveNode) -> Keyed:

@@ -64,7 +64,7 @@ def explained(taken: Iterable[Taken], routed: Iterable[Routed | None]) -> list[P
             **_told(way),
         )
         for (picked, at, proof, why, compared, tried, excluded), way in zip(
-            taken, routed, strict=True
+            taken, routed, strict=False
         )
     ]
 

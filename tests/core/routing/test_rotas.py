@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from rpcguard._core.routing.rotas import Rota, owe
+from rpcguard._core.routing.rotas import Rota, Turn, owe
 from rpcguard._core.routing.shares import Share
 
 NOISE = 1e-6
@@ -23,6 +23,7 @@ class Turns:
         self.rota = Rota(rng.random if start is None else lambda: start)
         self.shares = [Share() for _ in parts]
         self.parts = parts
+        self.turns: tuple[Turn, ...] = ()
         self.owed = [0.0] * len(parts)
         self.taken = [0] * len(parts)
         self.off = 0.0
@@ -30,7 +31,9 @@ class Turns:
 
     def call(self) -> int | None:
         """Make a call; give the share that took it."""
-        taker = self.rota.turn([*zip(self.shares, self.parts, strict=True)])
+        if tuple(part for _, part in self.turns) != tuple(self.parts):
+            self.turns = tuple(zip(self.shares, self.parts, strict=True))
+        taker = self.rota.turn(self.turns)
         place = None if taker is None else self.shares.index(taker)
         self.left_out += place is None
         for at, part in enumerate(self.parts):

@@ -18,6 +18,20 @@ def test_what_the_group_got_is_measured_over_the_last_thousand_calls() -> None:
     assert turns.measured == 0.5
 
 
+def test_calls_that_others_took_are_counted_too() -> None:
+    """Before the first that it takes, between two, and after the last; the last 1,000 of all."""
+    share = Share()
+    share.passed += 3
+    assert share.measured == 0.0
+    share.count(served=True)
+    assert share.measured == 0.25
+    share.passed += 996
+    share.count(served=True)
+    assert share.measured == pytest.approx(0.002)
+    share.passed += 5000
+    assert share.measured == 0.0
+
+
 def test_raising_a_share_keeps_those_who_are_in() -> None:
     """A user has one place, and a share takes all places below it."""
     orders = Places("orders", "canary")
