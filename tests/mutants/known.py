@@ -9,10 +9,10 @@ EQUIVALENT: dict[str, str] = {
     "_core/policies/routing.py:317  sums[bundle] <= 1.0 + ROUNDING": (
         "shares that miss a sum of 1 by just what is allowed for rounding"
     ),
-    "_core/service/homes.py:170  live.ramp >= 1.0  ->  live.ramp > 1.0": (
+    "_core/service/homes.py:190  live.ramp >= 1.0  ->  live.ramp > 1.0": (
         "a node with all of its ramp: the turn that it is compared with is below 1"
     ),
-    "_core/service/homes.py:170  1.0  ->  2.0": "the same: its turn is below its ramp",
+    "_core/service/homes.py:190  1.0  ->  2.0": "the same: its turn is below its ramp",
     "_core/policies/ejection.py:163  1.0 + self.jitter": (
         "what is drawn is as likely with each sign"
     ),

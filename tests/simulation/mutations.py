@@ -293,8 +293,8 @@ MUTATIONS = [
     Mutation(
         "a retry prefers another zone",
         "_core.service.draws",
-        "if zone is None or one.live.node.zone != zone:",
-        "if zone is None or one.live.node.zone == zone:",
+        "(zone is None or node.zone != zone)",
+        "(zone is None or node.zone == zone)",
     ),
     Mutation(
         "only the trial of a half-open node counts as its trial",

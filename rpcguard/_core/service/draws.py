@@ -137,24 +137,26 @@ class Draws:
         return pool
 
     def pick_again(self, leg: Leg, now: float, tried: tuple[LiveNode, ...]) -> LiveNode | None:
-        """Pick an untried node, of another zone than the last one if a few draws give one.
+        """Pick an untried node, as far from those that were tried as a few draws give one.
 
-        Of two it is one that has not failed since its last good answer, and then the one that was
-        heard of last, by an answer or as a new node: the node that has just failed may not be the
-        only one that is gone.
+        One at the same address is the same process, listed anew under another id before the lease
+        of the first has run out: it comes last. One of another zone than the last one comes first.
+        Of two that are as far it is one that has not failed since its last good answer, and then
+        the one that was heard of last, by an answer or as a new node: the node that has just
+        failed may not be the only one that is gone.
         """
-        zone = tried[-1].node.zone
-        drawn: list[_Drawn] = []
-        elsewhere: list[_Drawn] = []
+        zone, places = tried[-1].node.zone, {live.node.address for live in tried}
+        drawn: list[list[_Drawn]] = [[], [], [], []]
         for one in islice(self._draw_all(leg, now, tried), _ZONE_TRIES):
-            drawn.append(one)
-            if zone is None or one.live.node.zone != zone:
-                elsewhere.append(one)
-            if len(elsewhere) == _PAIR:
+            node = one.live.node
+            afar = 2 * (node.address not in places) + (zone is None or node.zone != zone)
+            drawn[afar].append(one)
+            if len(drawn[-1]) == _PAIR:
                 break
-        if not drawn:
+        farthest = next(filter(None, reversed(drawn)), None)
+        if farthest is None:
             return None
-        best = max(elsewhere or drawn[:_PAIR], key=_promise)
+        best = max(farthest[:_PAIR], key=_promise)
         self.compared, self.stage, self.why = best.compared, best.stage, RETRY
         return best.live
 

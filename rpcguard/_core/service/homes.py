@@ -69,20 +69,40 @@ class Homes:
         )
         return here < there
 
-    def choose(self, leg: Leg, key: int, excluded: Collection[LiveNode]) -> Homed | None:
-        """Choose a node that can be picked; None where each is excluded or out."""
+    def choose(
+        self,
+        leg: Leg,
+        key: int,
+        passed: Collection[LiveNode],
+        tried: Collection[LiveNode] = (),
+    ) -> Homed | None:
+        """Choose a node that can be picked; None where each is passed over, tried or out.
+
+        One at the address of one that was tried is the same process: another goes before it.
+        """
+        places = {live.node.address for live in tried}
         for stage in leg.stages:
             if not stage.eligible or not stage.fit:
                 continue
-            known = self._know(stage, key)
-            live = self._walk(stage, known.first, key, excluded)
-            if live is None:
-                listed = [live for *_, live in sorted(self._near(stage, key))]
-                live = self._walk(stage, listed, key, excluded)
-                live = live or self._least_busy(listed, key, excluded)
+            excluded = [*passed, *tried]
+            first = live = self._next(stage, key, excluded)
+            for _ in range(_FIRST):
+                if live is None or live.node.address not in places:
+                    break
+                excluded.append(live)
+                live = self._next(stage, key, excluded)
+            live = live or first
             if live is not None:
                 return Homed(live, stage)
         return None
+
+    def _next(self, stage: Stage, key: int, excluded: Collection[LiveNode]) -> LiveNode | None:
+        live = self._walk(stage, self._know(stage, key).first, key, excluded)
+        if live is None:
+            listed = [live for *_, live in sorted(self._near(stage, key))]
+            live = self._walk(stage, listed, key, excluded)
+            live = live or self._least_busy(listed, key, excluded)
+        return live
 
     def _know(self, stage: Stage, key: int) -> _Known:
         if self._moves != self._pools.moves:

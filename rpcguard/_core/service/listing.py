@@ -237,19 +237,20 @@ class Listing(Turns):
         Raises `ValueError` for a node that is not listed and a `ttl` that is not above 0.
         """
         require("ttl", ttl, "seconds above 0", ttl is None or (is_amount(ttl) and ttl > 0))
-        live, notice = self._find(node), Notice("caller", "marked by the caller", ttl)
-        self._leave(lambda: self._reactions.mark(live, notice, self.clock()))
+        notice = Notice("caller", "marked by the caller", ttl)
+        for live in self._find(node):
+            self._leave(partial(self._reactions.mark, live, notice, self.clock()))
         self._deliver()
 
     def mark_online(self, node: str) -> None:
         """Take a node's mark and ejection back, on the user's word."""
-        live = self._find(node)
-        self._leave(lambda: self._reactions.unmark(live, self.clock()))
+        for live in self._find(node):
+            self._leave(partial(self._reactions.unmark, live, self.clock()))
         self._deliver()
 
-    def _find(self, node: str) -> LiveNode:
+    def _find(self, node: str) -> list[LiveNode]:
         found = self._alone(partial(self._roster.find, node))
-        if found is None:
+        if not found:
             some = sorted(self._roster.nodes)[:10]
             raise ValueError(f"service {self.name!r} has no node {node!r}; it has {some}")
         return found

@@ -142,7 +142,7 @@ class Picker:
         instead = instead if instead is not None and instead.in_pool else None
         leg = leg or self._roster.pools.whole or self._roster.pools.prepare_whole()
         key = ask.key or 0
-        found = homes.choose(leg, key, (*self.passed_over, *tried))
+        found = homes.choose(leg, key, self.passed_over, tried)
         ask.home = homes.home(leg.stages[0] if found is None else found.stage, key)
         lease = None
         if self._roster.blacklist.waiting and not tried:

@@ -83,12 +83,12 @@ class Roster:
         """Count the nodes that can be picked and that the last snapshot lists."""
         return self.eligible - sum(live.in_pool for live in self.doubted)
 
-    def find(self, name: str) -> LiveNode | None:
-        """Find a node by id, else by `host:port`."""
-        listed = self.nodes.values()
-        return self.nodes.get(name) or next(
-            (one for one in listed if one.node.address == name), None
-        )
+    def find(self, name: str) -> list[LiveNode]:
+        """Find a node by id, else all that are listed at a `host:port`."""
+        live = self.nodes.get(name)
+        if live is not None:
+            return [live]
+        return [live for live in self.nodes.values() if live.node.address == name]
 
     def enter(self, node: Node, now: float) -> LiveNode:
         """List a node."""

@@ -11,7 +11,16 @@ from collections import Counter
 
 import pytest
 
-from rpcguard import EjectionPolicy, Node, RetryPolicy, RoundRobin, Routing, SlowStart, Snapshot
+from rpcguard import (
+    Affinity,
+    EjectionPolicy,
+    Node,
+    RetryPolicy,
+    RoundRobin,
+    Routing,
+    SlowStart,
+    Snapshot,
+)
 from rpcguard._core.balancing.least_requests import LESS, SOUND, TURN
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.policies.bundle import Policies
@@ -499,3 +508,48 @@ def test_a_listed_node_that_is_never_used_is_small():
     finally:
         tracemalloc.stop()
     assert (after - before) / 5000 < 2048
+
+
+def _again(bad: str, *others: str, times: int = 2) -> list[Node]:
+    """List one process under several ids, as after a crash, others at addresses of their own."""
+    twin = [Node("10.0.0.1", 80, id=f"{bad}{at}") for at in range(times)]
+    return [*twin, *(Node(f"10.0.1.{at}", 80, id=one) for at, one in enumerate(others))]
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["balanced", "by a key"])
+def test_a_retry_goes_to_another_address(keyed):
+    """A node that is listed twice is one process: what has failed there fails there again."""
+    for seed in range(30):
+        stage = Stage(*_again("a", "b"), seed=seed, affinity=Affinity() if keyed else None)
+        ask = stage.keyed(f"k{seed}") if keyed else None
+        first = stage.pick(ask=ask)
+        following = stage.service.pick_again((first.live,), ask=ask)
+        assert isinstance(following, Lease)
+        assert {first.live.node.address, following.live.node.address} > {"10.0.0.1:80"}
+
+
+@pytest.mark.parametrize("times", [2, 30])
+@pytest.mark.parametrize("keyed", [False, True], ids=["balanced", "by a key"])
+def test_a_retry_stays_at_an_address_that_all_nodes_have(keyed, times):
+    """As behind a gateway: another node is better than none, wherever it is said to be."""
+    stage = Stage(*_again("a", times=times), affinity=Affinity() if keyed else None)
+    ask = stage.keyed("k") if keyed else None
+    first = stage.pick(ask=ask)
+    following = stage.service.pick_again((first.live,), ask=ask)
+    assert isinstance(following, Lease)
+    assert first.live is not following.live
+
+
+def test_a_mark_by_address_is_for_all_that_are_listed_there():
+    """It is the process that is meant; by an id it is that one alone. Those that left are not."""
+    stage = Stage(*_again("a", "b"), slow_start=SlowStart(window=0.0))
+    stage.service.mark_offline("10.0.0.1:80", None)
+    assert stage.states() == {"a0": "offline", "a1": "offline", "b": "available"}
+    stage.service.mark_online("10.0.0.1:80")
+    stage.service.mark_offline("a1", None)
+    assert stage.states() == {"a0": "available", "a1": "offline", "b": "available"}
+    stage.list(Node("10.0.1.0", 80, id="b"), Node("10.0.9.9", 80, id="a0"))
+    stage.clock.advance(120.0)
+    stage.list(Node("10.0.1.0", 80, id="b"), Node("10.0.9.9", 80, id="a0"))
+    with pytest.raises(ValueError, match="has no node"):
+        stage.service.mark_offline("10.0.0.1:80", None)
