@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import anyio
@@ -142,6 +144,12 @@ async def test_a_request_may_have_a_timeout_of_its_own(
     assert [len(server.seen) for server in pair] == [1, 1]
 
 
+# Before 4.16 anyio leaves a connection, made while it is cancelled, to the collector.
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+    if int(version("anyio").split(".")[1]) < 16
+    else "error"
+)
 async def test_cancelled_requests_leave_a_client_that_works(
     client: RegistryClient, pair: list[ScriptedServer]
 ) -> None:
@@ -151,6 +159,7 @@ async def test_cancelled_requests_leave_a_client_that_works(
             await client.request("GET", "/x")
     with anyio.fail_after(20):
         assert (await client.request("GET", "/x")).json() in (0, 1)
+    gc.collect()
 
 
 def test_a_timeout_of_zero_is_refused() -> None:
