@@ -15,7 +15,7 @@ LONGEST_TRAILERS = 102400
 """Bytes of the trailers, as many as of a head."""
 _LARGEST_CHUNK = (1 << 63) - 1
 """What a signed 64-bit counter holds: a larger size is meant to overflow somebody's."""
-_SIZE = re.compile(rb"([0-9a-fA-F]{1,20})(?:;[^\x00-\x08\n-\x1f\x7f]*)?[ \t]*\r\n").fullmatch
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,20})(?:;[^\x00-\x08\n-\x1f\x7f]*)?[ \t]*\r\n").match
 _FIELD = re.compile(
     rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+:[ \t]*(?:[^\x00\n\r\s](?:[^\x00\n\r\f\v]*[^\x00\n\r\s])?)?[ \t]*"
 ).fullmatch
@@ -127,26 +127,23 @@ class ChunkedBody:
         raise RemoteViolation(f"{_INCOMPLETE} (incomplete chunked read)")
 
     def _size(self, data: bytes, at: int, parts: list[bytes]) -> int:
-        end = data.find(b"\n", at, at + LONGEST_LINE)
-        if end < 0:
-            if len(data) - at >= LONGEST_LINE:
-                raise RemoteViolation("Receive buffer too long")
+        found = _SIZE(data, at)
+        if found is None or (begin := found.end()) - at > LONGEST_LINE:
+            _check_unfinished(data, at)
             return at
-        # A line that ends in a bare LF has no \r to take away, and fits no pattern without one.
-        line = data[at : end + 1]
-        found = _SIZE(line)
-        if found is None or (size := int(found[1], 16)) > _LARGEST_CHUNK:
-            raise RemoteViolation(f"illegal chunk header: {bytearray(line)!r}")
+        size = int(found[1], 16)
         if not size:
             self._step = self._trailers
-            return end + 1
-        after = end + 1 + size
-        if data[after : after + 2] == _CRLF:  # all of it is here, as it is mostly
-            parts.append(data[end + 1 : after])
-            return after + 2
+            return begin
+        end = begin + size
+        if data.startswith(_CRLF, end):  # all of it is here, as it is mostly
+            parts.append(data[begin:end])
+            return end + 2
+        if size > _LARGEST_CHUNK:
+            raise _illegal(data[at:begin])
         self._left = size
         self._step = self._content
-        return end + 1
+        return begin
 
     def _content(self, data: bytes, at: int, parts: list[bytes]) -> int:
         part = data[at : at + self._left]
@@ -176,6 +173,20 @@ class ChunkedBody:
             _check_trailers(data[at : found.start()])
         self.complete = True
         return found.end()
+
+
+def _check_unfinished(data: bytes, at: int) -> None:
+    """Refuse a line before a chunk that is whole and gives no size, or that is too long."""
+    # A line that ends in a bare LF is whole as well, and fits no pattern of one.
+    end = data.find(b"\n", at, at + LONGEST_LINE)
+    if end >= 0:
+        raise _illegal(data[at : end + 1])
+    if len(data) - at >= LONGEST_LINE:
+        raise RemoteViolation("Receive buffer too long")
+
+
+def _illegal(line: bytes) -> RemoteViolation:
+    return RemoteViolation(f"illegal chunk header: {bytearray(line)!r}")
 
 
 def _check_trailers(data: bytes) -> None:
