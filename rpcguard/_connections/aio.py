@@ -189,8 +189,11 @@ class AsyncExchange(Exchange):
         """Open a stream to the node, secured where a name is given."""
         trace = request.extensions.get("trace")
         timeout = self._connect_timeout(request)
-        event, options = self._dialling(timeout)
-        stream = await _traced(trace, event, options, lambda: self._connected(timeout))
+        if trace is None:
+            stream = await self._connected(timeout)
+        else:
+            event, options = self._dialling(timeout)
+            stream = await _traced(trace, event, options, lambda: self._connected(timeout))
         try:
             if name is not None:
                 told = self._securing(name, self._connect_timeout(request), protocols)
@@ -216,7 +219,8 @@ class AsyncExchange(Exchange):
     async def _connected(self, timeout: float | None) -> Any:
         kind, connect = self._backend()
         try:
-            return kind(await connect(self._destination, timeout), self._core)
+            sock, peer = await connect(self._destination, timeout)
+            return kind(sock, self._core, peer)
         except TimeoutError as error:
             raise self._core.ConnectTimeout(str(error)) from error
         except OSError as error:

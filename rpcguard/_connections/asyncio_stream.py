@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from rpcguard._connections.dial import Address, Destination
+    from rpcguard._connections.dial import Address, Destination, Dialled
 
 _BUFFERED = 256 * 1024
 """Bytes that may lie unread before the loop stops reading: what a slow caller costs."""
@@ -36,8 +36,8 @@ class AsyncioStream(SocketStream):
     for which nobody waits.
     """
 
-    def __init__(self, sock: socket.socket, core: ModuleType) -> None:
-        super().__init__(sock, core)
+    def __init__(self, sock: socket.socket, core: ModuleType, peer: Any = None) -> None:
+        super().__init__(sock, core, peer)
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._loop, core.ReadTimeout)
         self._chunks: deque[bytes] = deque()
@@ -204,7 +204,7 @@ class AsyncioStream(SocketStream):
             remove(self._socket)
 
 
-async def connect(destination: Destination, timeout: float | None) -> socket.socket:
+async def connect(destination: Destination, timeout: float | None) -> Dialled:
     """Open a connection within `timeout` seconds, the name's resolution included.
 
     Raises `OSError`, of which `TimeoutError` is one.
@@ -228,7 +228,7 @@ async def _resolve(destination: Destination) -> list[Address]:
     return order(await loop.getaddrinfo(destination.host, destination.port, type=kind))
 
 
-async def _run(race: Race) -> socket.socket:
+async def _run(race: Race) -> Dialled:
     loop, clock = asyncio.get_running_loop(), time.monotonic
     while True:
         race.advance(clock())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -104,9 +103,12 @@ class Books(Generic[ClaimT, KeptT]):
 
         No lock is needed for that: one that is held by the caller's own thread would be for good.
         """
-        with contextlib.suppress(IndexError):  # another thread was faster
-            while self.doomed:
-                yield self.doomed.popleft()
+        while self.doomed:
+            try:
+                connection = self.doomed.popleft()
+            except IndexError:  # another thread was faster
+                return
+            yield connection
 
     def _lay_by(self, connection: KeptT) -> None:
         connection.idle_since = now = self._clock()

@@ -36,6 +36,9 @@ interrupted one goes on as well (POSIX), and Windows says that it would block.""
 Address = tuple[int, Any]
 """A family, and what `connect` of a socket of it takes."""
 
+Dialled = tuple[socket.socket, Any]
+"""A connected socket, and the address at its other end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
@@ -118,18 +121,21 @@ class Race:
             self.next_due = now + ATTEMPT_DELAY
             self._start(*self._waiting.popleft(), now)
 
-    def winner(self) -> socket.socket | None:
+    def winner(self) -> Dialled | None:
         """Take out the first socket that is connected, of those that are writable by now.
 
         Raises `OSError` when all have failed.
         """
         for sock in list(self.pending):
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                self._fail(sock, OSError(code, os.strerror(code)))
-            elif _is_connected(sock):
+            try:
+                peer = sock.getpeername()
+            except OSError:  # not connected, or not yet
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    self._fail(sock, OSError(code, os.strerror(code)))
+            else:
                 self.pending.remove(sock)
-                return sock
+                return sock, peer
         if not self.pending and not self._waiting:
             raise self._failure()
         return None
@@ -180,11 +186,3 @@ class Race:
         failure = OSError(f"all addresses failed: {words}")
         failure.__cause__ = ExceptionGroup("connect", self.errors)
         return failure
-
-
-def _is_connected(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True

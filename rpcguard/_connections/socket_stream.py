@@ -30,17 +30,18 @@ _LATER = (BlockingIOError, InterruptedError)
 class SocketStream:
     """One open socket; `core` is httpcore, httpcore2 or their stand-in, whose errors it raises.
 
+    `peer` is the address at its other end.
     `touched` says whether the system has taken a byte since it was last set to False, `closed`
     whether it was closed on this side.
     """
 
-    def __init__(self, sock: socket.socket, core: ModuleType) -> None:
+    def __init__(self, sock: socket.socket, core: ModuleType, peer: Any = None) -> None:
         self.core = core
         self._socket = sock
         self._tls: TlsSession | None = None
         self._unread = b""
         self.closed = False
-        self._peer: Any = None
+        self._peer = peer
         self._here: Any = None
         self._poll: select.poll | None = None
         self._appetite = READ_SIZE
@@ -52,7 +53,7 @@ class SocketStream:
     def __del__(self) -> None:
         # Whoever dropped it has been told by the transport; here the socket is not to leak.
         sock = getattr(self, "_socket", None)  # none where it was interrupted as it was made
-        if sock is not None:
+        if sock is not None and sock.fileno() >= 0:
             sock.close()
 
     @property
@@ -163,9 +164,8 @@ class SocketStream:
     def close(self) -> None:
         """Close at once; more than once is the same."""
         if not self.closed:
-            with contextlib.suppress(OSError):  # it was reset
-                self._here = self._socket.getsockname()
-                self._peer = self._socket.getpeername()
+            # Answers are looked at after their connection was closed.
+            self._here = _own_address(self._socket)
         self.closed = True
         self._socket.close()
 
@@ -176,10 +176,9 @@ class SocketStream:
         if info == "socket":
             return self._socket
         if info == "client_addr":
-            # Answers are looked at after their connection was closed: which node gave them?
             return self._here if self.closed else self._socket.getsockname()
         if info == "server_addr":
-            return self._peer if self.closed else self._socket.getpeername()
+            return self._peer
         return self.ended() if info == "is_readable" else None
 
     def _receive_raw(self, limit: int) -> bytes | None:
@@ -240,3 +239,10 @@ class SocketStream:
         if self._poll is None:
             return bool(select.select([self._socket], [], [], 0)[0])
         return bool(self._poll.poll(0))
+
+
+def _own_address(sock: socket.socket) -> Any:
+    try:
+        return sock.getsockname()
+    except OSError:  # some systems forget it with a reset
+        return None

@@ -194,8 +194,11 @@ class SyncExchange(BookKeeping, Exchange):
         """Open a stream to the node, secured where a name is given."""
         trace = request.extensions.get("trace")
         timeout = self._connect_timeout(request)
-        event, options = self._dialling(timeout)
-        stream: SyncStream = _traced(trace, event, options, lambda: self._connected(timeout))
+        if trace is None:
+            stream = self._connected(timeout)
+        else:
+            event, options = self._dialling(timeout)
+            stream = _traced(trace, event, options, lambda: self._connected(timeout))
         try:
             if name is not None:
                 told = self._securing(name, self._connect_timeout(request), protocols)
@@ -208,8 +211,8 @@ class SyncExchange(BookKeeping, Exchange):
 
     def _connected(self, timeout: float | None) -> SyncStream:
         try:
-            sock = connect(self._destination, self._lookup, timeout)
-            made: SyncStream = self._stream(sock, self._core)
+            sock, peer = connect(self._destination, self._lookup, timeout)
+            made: SyncStream = self._stream(sock, self._core, peer)
             return made
         except TimeoutError as error:
             raise self._core.ConnectTimeout(str(error)) from error

@@ -16,7 +16,7 @@ from rpcguard._connections.socket_stream import READ_SIZE, SocketStream
 if TYPE_CHECKING:
     import ssl
 
-    from rpcguard._connections.dial import Address, Destination
+    from rpcguard._connections.dial import Address, Destination, Dialled
 
 _MILLISECONDS = 1000
 """In a second: `poll` counts them."""
@@ -113,7 +113,7 @@ class Lookup:
             raise TimeoutError(f"the name {host!r} was not resolved in time") from None
 
 
-def connect(destination: Destination, lookup: Lookup, timeout: float | None) -> socket.socket:
+def connect(destination: Destination, lookup: Lookup, timeout: float | None) -> Dialled:
     """Open a connection within `timeout` seconds, the name's resolution included.
 
     Raises `OSError`, of which `TimeoutError` is one.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from rpcguard._connections.dial import Address, Destination
+    from rpcguard._connections.dial import Address, Destination, Dialled
 
 
 class TrioStream(SocketStream):
@@ -106,7 +106,7 @@ class TrioStream(SocketStream):
             raise late("timed out")
 
 
-async def connect(destination: Destination, timeout: float | None) -> socket.socket:
+async def connect(destination: Destination, timeout: float | None) -> Dialled:
     """Open a connection within `timeout` seconds, the name's resolution included.
 
     Raises `OSError`, of which `TimeoutError` is one.
@@ -132,7 +132,7 @@ async def _resolve(destination: Destination) -> list[Address]:
     return order(await trio.to_thread.run_sync(look_up, abandon_on_cancel=True))
 
 
-async def _run(race: Race) -> socket.socket:
+async def _run(race: Race) -> Dialled:
     while True:
         race.advance(time.monotonic())
         left = race.left(time.monotonic())

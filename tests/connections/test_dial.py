@@ -17,6 +17,7 @@ from rpcguard._connections.dial import (
     ATTEMPT_DELAY,
     BACKLOG_PAUSE,
     Destination,
+    Dialled,
     Race,
     numeric,
     order,
@@ -55,10 +56,11 @@ def race(*addresses) -> Race:
     return Race(here, [(socket.AF_INET, address) for address in addresses], 0.0)
 
 
-def until_decided(one: Race) -> socket.socket | None:
+def until_decided(one: Race) -> Dialled:
     end = time.monotonic() + 20
     while (winner := one.winner()) is None and time.monotonic() < end:
         time.sleep(0.001)
+    assert winner is not None
     return winner
 
 
@@ -86,8 +88,8 @@ def test_a_silent_address_is_overtaken(silent, listening) -> None:
         assert len(one.pending) == 1
         one.advance(ATTEMPT_DELAY)
         assert len(one.pending) == 2
-        winner = until_decided(one)
-        assert winner.getpeername() == listening
+        winner, peer = until_decided(one)
+        assert winner.getpeername() == peer == listening
         winner.close()
 
 
@@ -99,8 +101,8 @@ def test_a_refused_address_is_not_waited_for(refusing, listening) -> None:
         while one.pending and time.monotonic() < end:
             one.winner()
         one.advance(0.0)
-        winner = until_decided(one)
-        assert winner.getpeername() == listening
+        winner, peer = until_decided(one)
+        assert winner.getpeername() == peer == listening
         winner.close()
 
 
@@ -146,7 +148,8 @@ def test_a_full_backlog_of_a_socket_is_waited_for(tmp_path) -> None:
         one.advance(BACKLOG_PAUSE)
         winner = one.winner()
         assert winner is not None
-        winner.close()
+        assert winner[1] == path
+        winner[0].close()
     with contextlib.closing(Race(here, addresses, 0.0)) as one:
         one.advance(0.0)
         with pytest.raises(ConnectionRefusedError) as caught:
