@@ -6,10 +6,10 @@ import ssl
 
 import pytest
 
-from rpcguard import Node, Transport
+from rpcguard import Node
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import FLAVOURS, Caller, each
-from tests.support.library import http
+from tests.support.library import Transport, http
 
 
 @each(FLAVOURS)
