@@ -162,4 +162,4 @@ def test_a_node_that_leaves_after_its_loop(backend, make_node):
     eventually(lambda: len(transport.nodes("orders")) == 1, "not removed")
     anyio.run(call, backend=backend)
     anyio.run(transport.aclose, backend=backend)
-    assert one.open == two.open == 0
+    eventually(lambda: one.open == two.open == 0, "a connection is left open")
