@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Facts:
@@ -39,17 +39,17 @@ class Facts:
         found = names.intersection([raw.lower() for raw, _ in self._request.headers.raw])
         if not found:
             return {}
-        return {name: self._header(name) or "" for name in map(bytes.decode, found)}
+        values: dict[bytes, list[bytes]] = {name: [] for name in found}
+        for raw, value in self._request.headers.raw:
+            if (name := raw.lower()) in found:
+                values[name].append(value)
+        return {name.decode(): _joined(name, several) for name, several in values.items()}
 
     def _header(self, name: str) -> str | None:
         """Give a header bare of outer space, those of one name joined; None where there is none."""
         key = name.encode()
         values = [value for raw, value in self._request.headers.raw if raw.lower() == key]
-        if not values:
-            return None
-        comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
-        # An empty one adds nothing.
-        return comma.join(filter(None, [_text(value).strip(" \t") for value in values]))
+        return _joined(key, values) if values else None
 
     def get(self, key: str) -> str | None:
         """Give a fact by its key in a route's conditions; None where the call lacks it."""
@@ -81,6 +81,14 @@ class Facts:
         if isinstance(option, bytes):
             return _text(option)
         return None if option is None else str(option)
+
+
+def _joined(name: bytes, values: Sequence[bytes]) -> str:
+    if len(values) == 1:
+        return _text(values[0]).strip(" \t")
+    comma = "; " if name == b"cookie" else ", "  # RFC 9113 §8.2.3
+    # An empty one adds nothing.
+    return comma.join(filter(None, [_text(value).strip(" \t") for value in values]))
 
 
 def _text(raw: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
@@ -27,8 +28,7 @@ class Entry:
     """A route in its place: what its calls must have, where it leads, whom it goes with.
 
     `bundle` are the shares with the same conditions, in order: they are of the same calls, and sum
-    to 1 at most. `wholes` counts the routes before it that are no shares, `places` is None where it
-    is not sticky.
+    to 1 at most. `places` is None where it is not sticky.
     """
 
     __slots__ = (
@@ -39,7 +39,6 @@ class Entry:
         "rest",
         "route",
         "target",
-        "wholes",
     )
 
     def __init__(
@@ -50,14 +49,12 @@ class Entry:
         *,
         bundle: list[Entry],
         places: Places | None,
-        wholes: int,
     ) -> None:
         self.place: int = place
         self.route: Route = route
         self.target: Target = target
         self.bundle: list[Entry] = bundle
         self.places: Places | None = places
-        self.wholes: int = wholes
         self.is_share: bool = route.is_share
         if self.is_share:
             bundle.append(self)
@@ -94,15 +91,14 @@ class Index:
                 self._exact.setdefault(value, []).append(entry)
         return True
 
-    def find(self, value: str) -> list[Entry]:
-        """Give the routes whose condition a value meets; some may be named twice."""
-        found = self._exact.get(value)
-        found = self._present if found is None else [*self._present, *found]
+    def find(self, value: str, found: set[Entry]) -> None:
+        """Add the routes whose condition a value meets to those that were found."""
+        found.update(self._present)
+        found.update(self._exact.get(value, ()))
         for length, by_prefix in self._prefixes.items():
             prefixed = by_prefix.get(value[:length])
             if prefixed is not None:
-                found = [*found, *prefixed]
-        return found
+                found.update(prefixed)
 
 
 class Targets:
@@ -181,9 +177,7 @@ class Table:
         target, place = self._targets.file(Target(route.to)), len(self.entries)
         self._first.setdefault(target, place)
         places = None if route.sticky is None else Places(service, route.name)
-        last = self.entries[-1] if self.entries else None
-        wholes = 0 if last is None else last.wholes + (not last.is_share)
-        entry = Entry(place, route, target, bundle=bundle, places=places, wholes=wholes)
+        entry = Entry(place, route, target, bundle=bundle, places=places)
         self.entries.append(entry)
         return entry
 
@@ -215,11 +209,11 @@ class Table:
         found, get = {*self._loose}, facts.get
         if self._header_names:
             for name, said in facts.headers(self._header_names).items():
-                found.update(self._by_header[name].find(said))
+                self._by_header[name].find(said, found)
         for key, index in self._by_fact.items():
             value = get(key)
             if value is not None:
-                found.update(index.find(value))
+                index.find(value, found)
         if not found:
             return ()
         fit = [one for one in found if not one.rest or _fits(one, get)]
@@ -279,8 +273,7 @@ def _is_split(bundle: Sequence[Entry]) -> bool:
     return divided and sum(entry.route.share for entry in bundle) >= 1.0 - ROUNDING
 
 
-def _place(entry: Entry) -> int:
-    return entry.place
+_place = attrgetter("place")
 
 
 def _fits(entry: Entry, get: Callable[[str], str | None]) -> bool:

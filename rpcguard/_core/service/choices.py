@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from itertools import chain, takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -30,19 +30,51 @@ class RouteState:
         self.watch: Watch | None = watch
 
 
+class Plan:
+    """The order in which the routes are tried that a call matches.
+
+    `bundles` are the shares with the same conditions, where the first of them stands; `whole` is
+    the route after them that takes all calls which are left, if any. Linear in the routes, for a
+    document may have a thousand that one call matches.
+    """
+
+    __slots__ = ("bundles", "whole")
+
+    def __init__(self, matched: Sequence[Entry]) -> None:
+        shares = [*takewhile(_is_share, matched)]
+        self.whole: Entry | None = matched[len(shares)] if len(shares) < len(matched) else None
+        bundles: dict[int, list[Entry]] = {}
+        for entry in shares:
+            bundles.setdefault(id(entry.bundle), []).append(entry)
+        self.bundles: Sequence[Sequence[Entry]] = [*bundles.values()]
+
+    def before(self, place: int) -> Iterable[Entry]:
+        """Give the shares that are tried before those at a place."""
+        return chain.from_iterable(self.bundles[:place])
+
+    def step(self, place: int, states: Mapping[str, RouteState]) -> Choice | Aim:
+        """Give what a call comes to that none before a place has taken."""
+        if place < len(self.bundles):
+            return Choice(self, place, states)
+        mark = None if self.whole is None else self.whole.route.mark
+        return aim_at(self.whole, mark, states, declined=[*self.before(place)])
+
+
 class Choice:
     """Shares of the same calls, tried together, and what a call comes to by their turn.
 
-    `parts` has each with its part, as the nodes want it that were `seen`; `guarded` tells that
-    guards have a word on these. `aims` has what a call comes to that one of them takes, and `rest`
-    what it does else, both once that was asked for. Lives under the lock of its service.
+    `parts` has each with its part; where shares without nodes are divided, as the nodes want it
+    that were `seen`. `guarded` tells that guards have a word on these. `aims` has what a call comes
+    to that one of them takes, and `rest` what it does else, both once that was asked for. Lives
+    under the lock of its service.
     """
 
     __slots__ = (
-        "_before",
-        "_behind",
+        "_place",
+        "_plan",
         "_states",
         "aims",
+        "divided",
         "entries",
         "guarded",
         "parts",
@@ -51,26 +83,21 @@ class Choice:
         "seen",
     )
 
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        states: Mapping[str, RouteState],
-        *,
-        before: tuple[Entry, ...],
-        behind: Sequence[Entry],
-    ) -> None:
+    def __init__(self, plan: Plan, place: int, states: Mapping[str, RouteState]) -> None:
+        entries = plan.bundles[place]
         self.entries: Sequence[Entry] = entries
         self.rota: Rota = states[entries[0].route.name].rota
         self.parts: tuple[Turn, ...] = tuple(
             [(states[one.route.name].share, one.route.share) for one in entries]
         )
         self.seen: int = -1
+        self.divided: bool = any(one.route.empty == "divided" for one in entries)
         self.guarded: bool = any(one.route.guard is not None for one in entries)
         self.aims: dict[Share, Aim] = {}
         self.rest: Choice | Aim | None = None
+        self._plan = plan
+        self._place = place
         self._states = states
-        self._before = before
-        self._behind = behind
 
     def weigh(self, parts: Iterable[float]) -> tuple[Turn, ...]:
         """Give the shares with other parts."""
@@ -81,36 +108,15 @@ class Choice:
         places = zip(self.entries, self.parts, strict=True)
         entry = next(entry for entry, (share, _) in places if share is taker)
         others = [one for one in self.entries if one is not entry]
-        aim = aim_at(entry, entry.route.mark, self._states, declined=(*self._before, *others))
+        declined = [*self._plan.before(self._place), *others]
+        aim = aim_at(entry, entry.route.mark, self._states, declined=declined)
         self.aims[taker] = aim
         return aim
 
     def go_on(self) -> Choice | Aim:
         """Give what a call comes to that none of the shares takes."""
-        before = (*self._before, *self.entries)
-        self.rest = choice_of(self._behind, self._states, declined=before)
+        self.rest = self._plan.step(self._place + 1, self._states)
         return self.rest
-
-
-def choice_of(
-    matched: Sequence[Entry],
-    states: Mapping[str, RouteState],
-    *,
-    declined: tuple[Entry, ...] = (),
-) -> Choice | Aim:
-    """Give what an unmarked call comes to that matches these routes, those `declined` before them.
-
-    Shares with the same conditions are tried together, where the first of them stands.
-    """
-    if not matched:
-        return aim_at(None, None, states, declined=declined)
-    first = matched[0]
-    if not first.is_share:
-        return aim_at(first, first.route.mark, states, declined=declined)
-    tried = _reached(first.bundle, matched)
-    among = set(tried)
-    behind = [one for one in matched if one not in among]
-    return Choice(tried, states, before=declined, behind=behind)
 
 
 def aim_at(
@@ -118,7 +124,7 @@ def aim_at(
     mark: str | None,
     states: Mapping[str, RouteState],
     *,
-    declined: tuple[Entry, ...] = (),
+    declined: Sequence[Entry] = (),
 ) -> Aim:
     """Make the aim of calls that a route takes, or none, with what is counted of them."""
     if entry is None and mark is None and not declined:
@@ -127,14 +133,6 @@ def aim_at(
     passed = tuple([states[one.route.name].share for one in declined])
     names = tuple([one.route.name for one in declined])
     return Aim(entry, mark, declined=names, share=share, passed=passed)
-
-
-def _reached(bundle: Sequence[Entry], matched: Sequence[Entry]) -> Sequence[Entry]:
-    """Give the shares that stand before a route that takes all of these calls."""
-    if bundle[0].wholes == bundle[-1].wholes:
-        return bundle
-    before = set(takewhile(_is_share, matched))
-    return [entry for entry in bundle if entry in before]
 
 
 _is_share = attrgetter("is_share")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rpcguard._core.routing.guards import Watch
 from rpcguard._core.routing.rotas import Rota, owe
 from rpcguard._core.routing.shares import Share
-from rpcguard._core.service.choices import Choice, RouteState, choice_of
+from rpcguard._core.service.choices import Choice, Plan, RouteState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,7 +84,7 @@ class Takers:
         step = self._choices.get(matched) or self._prepare(matched)
         pools = self._pools
         while isinstance(step, Choice):
-            if step.seen != pools.changed:
+            if step.divided and step.seen != pools.changed:
                 step.parts = step.weigh([self._part(entry) for entry in step.entries])
                 step.seen = pools.changed  # only now: an interrupt before would leave old parts
             if places or step.guarded or pools.tempered:
@@ -99,7 +99,7 @@ class Takers:
     def _prepare(self, matched: tuple[Entry, ...]) -> Choice | Aim:
         if len(self._choices) >= _MOST_CHOICES:
             self._choices.clear()
-        return self._choices.setdefault(matched, choice_of(matched, self.states))
+        return self._choices.setdefault(matched, Plan(matched).step(0, self.states))
 
     def _taker(self, choice: Choice, places: Mapping[Entry, float], now: float) -> Share | None:
         """Give the share that takes a call: a sticky one that its place is in, else by turns."""

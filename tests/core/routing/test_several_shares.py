@@ -10,8 +10,9 @@ import pytest
 
 from rpcguard import Node
 from rpcguard._core.policies.routing import Guard, Route, Routing
-from rpcguard._core.service import paths, takers
-from tests.support.interrupts import Interrupter
+from rpcguard._core.routing import facts, table
+from rpcguard._core.service import choices, paths, takers
+from tests.support.interrupts import Interrupter, Signals
 from tests.support.stage import Stage
 
 VERSIONS = "123"
@@ -284,3 +285,33 @@ def test_an_interrupt_leaves_no_part_of_an_older_list() -> None:
             stale.append(walk.where)
     assert 20 < nth < 1000
     assert stale == []
+
+
+def nested(kind: str, count: int) -> int:
+    """Count the turns of loops that the first call needs which is of all these shares."""
+    whens = {
+        "paths": [
+            {"path": "/v1/42"[: 1 + n % 6] + "*", f"header.a{n}": None} for n in range(count)
+        ],
+        "headers": [{f"header.x{n}": "*"} for n in range(count)],
+    }
+    rules = [
+        Route(f"r{n}", when=when, share=0.5 / count, to={"version": "1"})
+        for n, when in enumerate(whens[kind])
+    ]
+    stage, turns = staged(*rules), []
+    headers = {f"x{n}": "1" for n in range(count)} if kind == "headers" else {}
+    ours = {module.__file__ for module in (choices, facts, table, takers)}
+    with Signals(lambda _: turns.append(1), ours.__contains__):
+        ask = stage.ask(**headers)
+        lease = stage.pick(ask=ask)
+    assert ask is not None
+    assert lease.routed is not None
+    assert len(ask.matched) == len(lease.routed.declined) == count
+    return len(turns)
+
+
+@pytest.mark.parametrize("kind", ["paths", "headers"])
+def test_a_call_of_many_routes_walks_them_once(kind: str) -> None:
+    """Twice as many shares with other conditions each are no more than about twice the work."""
+    assert nested(kind, 200) < 2.5 * nested(kind, 100)
