@@ -38,6 +38,10 @@ _LONGEST_LOOK = 1.0
 """Seconds that a list counts as overdue while it is asked for: a registry that does not answer
 holds nobody up for longer."""
 
+_LONGEST_COLD = 2.0
+"""Seconds between two tries while there is no list at all: calls wait for it, five seconds each by
+default, so one that would be given soon must not be missed."""
+
 _LEAST_GAP = 1.0
 """Seconds between two questions at least, however many calls say that the list is wrong."""
 
@@ -142,12 +146,17 @@ class Feed:
             await self._again.wait()
         self._again = None
 
+    def _pause(self, backoff: Backoff) -> float:
+        service = self._service()
+        is_cold = service is not None and not service.ready
+        return min(backoff.pause(), self._spread(_LONGEST_COLD) if is_cold else math.inf)
+
     async def _poll(self) -> None:
         backoff = Backoff(self._rng)
         while True:
             answer = await self._ask()
             if answer is None:
-                await anyio.sleep(backoff.pause())
+                await self._wait(self._pause(backoff))
                 continue
             backoff.reset()
             pause, advised = self._policy.poll_interval, answer[0].max_age
@@ -183,7 +192,7 @@ class Feed:
                 self._troubled(trouble, failure)
             if anyio.current_time() - began > pause:
                 backoff.reset()
-            pause = backoff.pause()
+            pause = self._pause(backoff)
             await anyio.sleep(pause)
 
     async def _listen(self, registry: PushingRegistry) -> None:

@@ -228,6 +228,47 @@ async def test_trouble_that_comes_back_is_told_again(caplog):
     ]
 
 
+@pytest.mark.parametrize("watched", [False, True], ids=["polled", "watched"])
+async def test_a_registry_that_is_not_there_yet_is_missed_by_two_seconds_at_most(watched):
+    """Until there is a list calls wait for it: no pause grows beyond what they wait."""
+
+    async def starting():
+        if anyio.current_time() - begun < 100.0:
+            raise RegistryError("it starts")
+        yield LIST
+
+    stage, begun = Stage(), anyio.current_time()
+    failing = [RegistryError("it starts")] * 1000
+    registry = Watched(*failing, watches=[starting]) if watched else Polled(*failing)
+    await run_for(103, feed_of(stage, registry))
+    pauses = registry.restarts if watched else registry.pauses
+    assert 40 < len(pauses) < 80
+    assert max(pauses) <= 2.2
+    assert stage.service.ready == watched
+
+
+async def test_a_disproved_list_is_asked_for_amid_a_long_pause():
+    """The registry may be back, whose list has the nodes that have replaced the dead ones."""
+    registry = Polled(RegistryError("down"))
+    stage = Stage("z")
+    feed = feed_of(stage, registry, clock=anyio.current_time)
+    async with anyio.create_task_group() as group:
+        group.start_soon(feed.run)
+        await anyio.sleep(60)
+        asked = len(registry.times)
+        while len(registry.times) == asked:  # noqa: ASYNC110 - the feed meets it
+            await anyio.sleep(0.1)
+        await anyio.sleep(2)  # of fifteen at least
+        asked = len(registry.times)
+        registry.script = [LIST]
+        assert feed.may_ask
+        await feed.ask_again()
+        await anyio.sleep(0.1)
+        assert len(registry.times) == asked + 1
+        assert {"a", "b"} <= stage.listed()
+        group.cancel_scope.cancel()
+
+
 async def test_a_registry_that_hangs_is_given_up_after_half_a_minute(caplog):
     """A fetch that never ends is a failure like others."""
     registry = Polled(anyio.sleep_forever, LIST)
