@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rpcguard._commands.demo.recording import Recording
 
@@ -15,19 +14,11 @@ HURT = {"kill": "list", "freeze": "list", "sick": "well"}
 """What the script does to a node, and what ends it; meanwhile it is not well, whatever is known."""
 
 
-BEFORE = 3.0
-"""Seconds for which a slow answer may still be held against a node."""
-
-SLOWER = 1.5
-"""So many times the time of the quickest node: then fewer calls are no injustice."""
-
-
 def starved(recording: Recording, *, span: float) -> list[tuple[str, float, int, float]]:
     """Give node, time, picks and equal share wherever a well, available one had less than half.
 
     Looked at is every stretch of `span` seconds in which its state was "available" all the time.
-    The equal share is that among the nodes that were. The control is the client beside it that
-    takes all nodes in turn: one that was slow to it as well, as on a busy machine, is not judged.
+    The equal share is that among the nodes that were.
     """
     states = {node: list(_spans(recording, node)) for node in recording.nodes}
     calls = sorted(
@@ -42,20 +33,11 @@ def starved(recording: Recording, *, span: float) -> list[tuple[str, float, int,
             if any(since <= begin and begin + span <= until for since, until in spans)
         ]
         went = [node for at, node in calls if begin <= at < begin + span and node in well]
-        slow = _slow(recording, well, begin - BEFORE, begin + span)
         for node in well:
             equal = len(went) / len(well)
-            if went.count(node) < equal / 2 and node not in slow:
+            if went.count(node) < equal / 2:
                 found.append((node, begin, went.count(node), equal))
     return found
-
-
-def _slow(recording: Recording, nodes: Sequence[str], begin: float, end: float) -> set[str]:
-    """Give the nodes that the control had to wait for longer than for the quickest."""
-    control = [call for call in recording.of("httpx") if begin <= call.at < end]
-    took = {node: [call.duration for call in control if call.node == node] for node in nodes}
-    means = {node: fmean(times) for node, times in took.items() if times}
-    return {node for node, mean in means.items() if mean > SLOWER * min(means.values())}
 
 
 def _spans(recording: Recording, node: str) -> Iterator[tuple[float, float]]:

@@ -18,11 +18,12 @@ What is known of answers comes on top, and only where it is knowledge:
 * A late answer, of more than 1.8 times the usual, costs up to two turns: a caller of few calls has
   none in flight to compare, and a node of three times the latency is to get less.
 * A slow node is one whose average is apart from the others' by more than 3.5 standard errors of
-  what calls differ. Its calls count as so many as it is slower, and it lets 64 turns pass, or fewer
-  where calls are seldom, so that its recovery is seen; but 20, or it makes the p99 of all: where a
-  caller calls a node less than once a second, both cannot be had. A good answer has it tried again
-  at once, a third one makes it a node of which nothing is known. Nearer differences are noise:
-  following them doubled the p99 of calls of mixed length. The average is the geometric one.
+  what calls differ. Its calls count as so many as it is slower, and it lets turns pass: one for
+  twice as slow, 64 for three times, fewer where calls are seldom, but 20, or it makes the p99 of
+  all. A good answer has it tried again at once, a third one makes it unknown. Nearer differences
+  are noise: following them doubled the p99 of calls of mixed length.
+* Where all become slower, what is usual goes with them: a new node is known by answers of now, and
+  stood apart from others that are known by those of a better time.
 * A failing node, from the second failure in a row, lets 256 turns pass, and so does one that says
   429 again and again. What is refused at once leaves its load behind for as long as a good answer
   would have taken: else the node that refuses looks idle, and of two it gets all calls.
@@ -32,9 +33,8 @@ What is known of answers comes on top, and only where it is knowledge:
   The chance is set so that its share is ramp ÷ (others + ramp) at any number of nodes. Dividing its
   load by the ramp instead starved it; plain thinning gave it up to twice its share.
 
-What must always hold: a pick is O(1) at any number of nodes and allocates next to nothing; shares
-follow weights; whatever made a node look bad is forgotten after turns or seconds, whichever is
-first, so that it is tried again.
+What must always hold: a pick is O(1) and allocates next to nothing; shares follow weights; what made
+a node look bad is forgotten after turns or seconds, whichever is first, so that it is tried again.
 
 Imports: `nodes` only. A balancer runs under its service's lock and needs none of its own. A
 newcomer gets wrong: looking at all nodes, which is right for ten and 60 ms for ten thousand.

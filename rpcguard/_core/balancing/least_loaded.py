@@ -21,8 +21,4 @@ class LeastLoaded(LeastRequests):
     """
 
     considered: tuple[tuple[LiveNode, float], ...]
-
-    def _learn(self) -> None:
-        super()._learn()
-        if self._peers.usual:
-            self._peers.compare()
+    _compares = True

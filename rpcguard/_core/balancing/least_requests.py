@@ -6,7 +6,6 @@ from statistics import median, median_low
 from typing import TYPE_CHECKING
 
 from rpcguard._core.balancing.draw import WeightedDraw
-from rpcguard._core.nodes.load import STAND_BACK
 from rpcguard._core.nodes.peers import Peers
 
 if TYPE_CHECKING:
@@ -70,11 +69,12 @@ class LeastRequests(WeightedDraw):
     """
 
     considered: tuple[tuple[LiveNode, float], ...]
+    _compares = False
 
     def __init__(self, *, rng: random.Random | None = None) -> None:
         super().__init__(rng=rng)
         self.why: str = ""
-        self._peers = Peers()
+        self._peers = Peers(compares=self._compares)
         self._turns = 0.0
         self._every = self._left = _SOONEST
 
@@ -224,7 +224,7 @@ class LeastRequests(WeightedDraw):
             if live.failing:
                 wait = min(wait, _FAILING_TURN_SECONDS / since)
             elif live.unanswered and live.stands_apart:
-                wait = STAND_BACK
+                wait = live.turns_apart
             else:
                 size = len(self._places)
                 # A slow node's calls are others' turns: of two nodes they have twice the equal one.

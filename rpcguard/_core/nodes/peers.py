@@ -7,6 +7,15 @@ import math
 LEAST_LATENCY = 0.001
 """Seconds below which one latency is as good as another: the caller's own noise is that large."""
 
+_SAY = 1.0 / 32.0
+"""The say of one answer in the drift: as in an average, which is what it is to make up for."""
+
+_NOISE = 0.25
+"""Spreads that are no drift: twice the standard error of a mean of so many answers."""
+
+_RISE = 0.1
+"""Powers of e that a drift has to grow by until more is expected: that takes microseconds."""
+
 _LATE = 1.8
 """An answer that took more than so many times the usual is late: of exponential ones one in
 three."""
@@ -42,12 +51,27 @@ class Peers:
     """The usual latency of the nodes of one pool, and what is late, slow or silent beside it.
 
     In seconds; owned by the balancer, which shares one among the nodes that it was given. Without
-    knowledge nothing is late.
+    knowledge nothing is late; nor is anything but silence where latency is not compared.
     """
 
-    __slots__ = ("apart", "good", "late", "silent", "slow", "spread", "usual")
+    __slots__ = (
+        "_compares",
+        "_drift",
+        "_learned",
+        "_risen",
+        "apart",
+        "good",
+        "late",
+        "silent",
+        "slow",
+        "spread",
+        "usual",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, compares: bool = False) -> None:
+        self._compares = compares
+        self._learned = 0.0
+        self._drift = self._risen = 0.0
         self.usual: float = 0.0
         self.spread: float = 0.0
         self.late: float = math.inf
@@ -57,17 +81,35 @@ class Peers:
         self.silent: float = math.inf
 
     def expect(self, usual: float, spread: float) -> None:
-        """Say when a node that owes answers is silent."""
-        self.usual = max(usual, LEAST_LATENCY)
+        """Take in the average of the nodes, and how far their answers lie from it."""
+        self._learned = max(usual, LEAST_LATENCY)
         self.spread = spread
-        self.silent = self.usual * max(_OWED, math.exp(_OWED_SPREADS * spread))
+        self._set()
 
-    def compare(self) -> None:
-        """Say from when on an answer, or a node's average, is slow beside what is expected."""
-        self.late = self.usual * _LATE
-        self.good = self.usual * max(_GOOD, math.exp(_GOOD_SPREADS * self.spread))
-        self.slow = self.usual * max(_SLOW, math.exp(_SPREADS * self.spread))
-        self.apart = self.usual * _APART
+    def follow(self, step: float) -> None:
+        """Take in how far an answer was from its node's average, in powers of e.
+
+        Where all nodes become slower at once, as on one busy machine or before one database, their
+        averages are of a time that is past, and a new node's is of now: it would look slow.
+        """
+        if not self._learned:
+            return
+        self._drift += (step - self._drift) * _SAY
+        if self._beyond_noise() > self._risen + _RISE:
+            self._set()
+
+    def _beyond_noise(self) -> float:
+        return max(self._drift - _NOISE * self.spread, 0.0)
+
+    def _set(self) -> None:
+        self._risen = self._beyond_noise()
+        self.usual = usual = self._learned * math.exp(self._risen)
+        self.silent = usual * max(_OWED, math.exp(_OWED_SPREADS * self.spread))
+        if self._compares:
+            self.late = usual * _LATE
+            self.good = usual * max(_GOOD, math.exp(_GOOD_SPREADS * self.spread))
+            self.slow = usual * max(_SLOW, math.exp(_SPREADS * self.spread))
+            self.apart = usual * _APART
 
     def beyond_luck(self, known: int) -> float:
         """Give the average of so many answers beyond which a node is slow as such."""

@@ -276,13 +276,38 @@ def test_a_node_known_to_be_slow_lets_64_turns_pass():
     assert waits == [64.0, 64.0, 2.0, 1.0, 64.0, 2.0, 1.0, 0.0]
 
 
+@pytest.mark.parametrize(("times", "turns"), [(1.7, 0.1), (2.0, 1.0), (2.5, 11.4), (3.0, 64.0)])
+def test_the_slower_a_node_is_the_more_turns_it_lets_pass(times, turns):
+    """64 for three times as slow and more; twice is what a busy machine does to any node."""
+    balancer, (slow, *_) = make(LeastLoaded, [1.0] * 3)
+    idle_picks(balancer, 400)
+    slow.latency = times * slow.peers.usual
+    assert slow.turns_apart == pytest.approx(turns, rel=0.2)
+    slow.observe(1.0, 0.0)
+    assert slow.stand_back == slow.turns_apart
+
+
+def test_where_all_become_slower_more_is_expected_of_all():
+    """A node whose average is of now is not slow beside those whose averages are of the past."""
+    balancer, (new, *others) = make(LeastLoaded, [1.0] * 5)
+    idle_picks(balancer, 400)
+    usual = new.peers.usual
+    for _ in range(12):
+        for live in others:
+            live.observe(4 * usual, 0.0)
+    assert others[0].latency < 2 * usual
+    new.known, new.latency = 12, 2.5 * usual
+    assert not new.stands_apart
+    idle_picks(balancer, 600)
+    assert new.peers.usual == pytest.approx(usual, rel=0.1)
+
+
 @pytest.mark.parametrize(("spread", "seconds", "good"), [(0.1, 0.1, False), (1.0, 0.15, True)])
 def test_what_is_a_good_answer_of_a_slow_node_hangs_on_what_calls_differ(spread, seconds, good):
     """Twice the usual is bad where all take as long, three times is good where they do not."""
     balancer, (slow, *_) = make(LeastLoaded, [1.0] * 3)
     idle_picks(balancer, 400)
     slow.peers.expect(0.05, spread)
-    slow.peers.compare()
     slow.latency, slow.stand_back = 0.5, 64.0
     slow.observe(seconds, 0.0)
     assert slow.stand_back == (2.0 if good else 64.0)
