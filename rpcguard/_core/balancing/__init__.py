@@ -33,8 +33,8 @@ What is known of answers comes on top, and only where it is knowledge:
   The chance is set so that its share is ramp ÷ (others + ramp) at any number of nodes. Dividing its
   load by the ramp instead starved it; plain thinning gave it up to twice its share.
 
-What must always hold: a pick is O(1) and allocates next to nothing; shares follow weights; what made
-a node look bad is forgotten after turns or seconds, whichever is first, so that it is tried again.
+What must always hold: a pick is O(1) and allocates next to nothing; shares follow weights; what
+made a node look bad is forgotten after turns or seconds, whichever is first.
 
 Imports: `nodes` only. A balancer runs under its service's lock and needs none of its own. A
 newcomer gets wrong: looking at all nodes, which is right for ten and 60 ms for ten thousand.
