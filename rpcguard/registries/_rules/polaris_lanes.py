@@ -59,7 +59,10 @@ class LaneRule:
     """A rule of a lane group, for one service and one caller."""
 
     name: str
-    """`GROUP/RULE`, as it stands in the header of Polaris' own callers."""
+    """`GROUP/RULE`, where no other slash stands."""
+
+    sent: str
+    """`GROUP/RULE` as it stands in the header of Polaris' own callers, of any names."""
 
     order: tuple[int, str, str]
     """Lower is tried first: the priority, the time of its making, the name."""
@@ -98,7 +101,9 @@ def routes_of_lanes(groups: Iterable[object], side: LaneSide) -> list[Route]:
     inside = [rule for rule in rules if rule.inside]
     # Several rules may lead into one lane: the first says where a call with its mark goes.
     first = {rule.mark: rule for rule in reversed(inside)}
-    routes = [_sent_on(rule) for rule in inside]
+    # `a` + `b/c` and `a/b` + `c` are the same in the header: it is taken for the first, too.
+    sent = {rule.sent: rule for rule in reversed(inside)}
+    routes = [_sent_on(rule) for rule in inside if sent[rule.sent] is rule]
     routes += [_marked(rule) for rule in inside if first[rule.mark] is rule]
     routes += _entering(rules)
     keys = sorted({rule.key for rule, _ in found if rule.inside} - {_LABEL})
@@ -109,7 +114,7 @@ def routes_of_lanes(groups: Iterable[object], side: LaneSide) -> list[Route]:
 
 
 def _sent_on(rule: LaneRule) -> Route:
-    name, when = route_name(f"{rule.name}, sent on"), {"mark": None, _HEADER: rule.name}
+    name, when = route_name(f"{rule.name}, sent on"), {"mark": None, _HEADER: rule.sent}
     return Route(name, when=when, to=rule.to, mark=rule.mark, otherwise=_otherwise(rule))
 
 
@@ -175,7 +180,8 @@ def _enters(entry: Mapping[str, object], side: LaneSide, where: str) -> bool:
 def _rule(
     rule: Mapping[str, object], group: str, side: LaneSide, *, inside: bool, entered: bool
 ) -> LaneRule:
-    name = f"{group}/{rule.get('name')}"
+    names = group, str(rule.get("name"))
+    name = "/".join(map(_slashless, names))
     where = f"lane {name!r}"
     values = str(rule.get("default_label_value") or "").split(",")
     good = all(is_mark(value) for value in values)
@@ -186,6 +192,7 @@ def _rule(
     enters = entered and bool(rule.get("enable"))
     return LaneRule(
         name=name,
+        sent="/".join(names),
         order=(_whole(rule, "priority", where), str(rule.get("ctime") or ""), name),
         mark=values[0],
         key=key,
@@ -195,6 +202,10 @@ def _rule(
         share=_share(rule, where, side.now) if enters else 1.0,
         whens=_whens(part(rule, "traffic_match_rule"), where) if enters else (),
     )
+
+
+def _slashless(name: str) -> str:
+    return name.replace("%", "%25").replace("/", "%2F")
 
 
 def _share(rule: Mapping[str, object], where: str, now: float) -> float:

@@ -220,6 +220,20 @@ def test_a_lane_of_any_name_is_a_route():
     assert len({route.name for route in (first, second, third)}) == 3
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [("a", "b/c", True), ("a%2Fb", "c", False), ("a%252Fb", "c", False)]
+)
+def test_a_slash_in_a_name_makes_no_two_lanes_one(one, other, same):
+    """What is the same in the header of Polaris' own callers is the first lane; both have marks."""
+    first = {**group(name=other, default_label_value="x"), "name": one}
+    second = {**group(name="c", default_label_value="y", priority=9), "name": "a/b"}
+    routes = checked_routes(read(first, second))
+    sent_on = {route.when.get("header.service-lane"): route.mark for route in routes}
+    assert sent_on.pop(None) is not None
+    assert sent_on == ({"a/b/c": "x"} if same else {f"{one}/{other}": "x", "a/b/c": "y"})
+    assert [route.when["mark"] for route in routes if route.when.get("mark")] == ["x", "y"]
+
+
 def test_more_lanes_than_there_may_be_are_not_compared():
     """Each is compared with those before it, and with those after it."""
     made = group()
