@@ -147,6 +147,16 @@ def test_a_nodes_lane_is_its_first_value(metadata: dict[str, str], lane: str | N
     assert lane_of(Node("10.0.0.1", 80, metadata=metadata), LANE_KEYS) == lane
 
 
+def test_a_lane_may_stand_under_a_key_of_its_own() -> None:
+    """As OpenSergo's tags do, of which each has a key; other keys are none."""
+    keys = ("lane", "opensergo.io/canary-gray", "opensergo.io/canary-blue")
+    nodes = [
+        Node("10.0.0.1", 80, metadata={f"opensergo.io/canary-{one}": one})
+        for one in ("gray", "blue", "red")
+    ]
+    assert [lane_of(node, keys) for node in nodes] == ["gray", "blue", None]
+
+
 def test_cells_are_as_coarse_as_the_rules_allow() -> None:
     """What no rule asks for tells no nodes apart, so a balancer has them all to choose from."""
     rules = table(

@@ -281,11 +281,33 @@ def test_weights_that_are_none(old, new, said):
         routes_of_conditions([ConditionRule(name="c", text=WEIGHTED.replace(old, new))])
 
 
-def sent(rules: list[Route], *envs: str, **headers: str) -> Counter[str]:
-    """Count a hundred calls by the `env` of their nodes."""
+def staged(rules: list[Route], *envs: str) -> Stage:
+    """Give a stage with a node of each `env`, named after it."""
     nodes = [Node("10.0.0.1", 80, id=one, metadata={"env": one}) for one in envs]
-    stage = Stage(*nodes, routing=Routing(rules=rules))
-    return Counter(stage.end(stage.pick(ask=stage.ask(**headers))) for _ in range(100))
+    return Stage(*nodes, routing=Routing(rules=rules))
+
+
+def sent(rules: list[Route], *envs: str, mark: str | None = None, **headers: str) -> Counter[str]:
+    """Count a hundred calls by the `env` of their nodes."""
+    stage = staged(rules, *envs)
+    return Counter(stage.end(stage.pick(ask=stage.ask(mark=mark, **headers))) for _ in range(100))
+
+
+def test_calls_of_a_tag_have_its_nodes_to_themselves():
+    """While others are listed, as there."""
+    rules = tags(TAG_RULE)
+    assert sent(rules, "gray", "base", mark="gray") == {"gray": 100}
+    assert sent(rules, "gray", "base") == {"base": 100}
+    assert sent(rules, "base", mark="gray") == {"base": 100}
+    assert sent(rules, "gray") == {"gray": 100}
+
+
+@pytest.mark.parametrize("head", ["force: false", "force: true"])
+def test_a_blacklist_of_all_nodes_fails_nothing(head):
+    """With `force` as without it: they are the least bad of what is there."""
+    rules = conditions("=> env != a", head=head)
+    assert sent(rules, "a", "b") == {"b": 100}
+    assert sent(rules, "a") == {"a": 100}
 
 
 @pytest.mark.parametrize("force", ["false", "true"])
@@ -302,6 +324,9 @@ def test_weights_send_calls_where_dubbo_sends_them(force):
     assert set(sent(rules, "gray", "base", "c", "d")) == {"gray", "base", "c", "d"}
     if force == "false":
         assert sent(rules, "d", x="1") == {"d": 100}
+    else:
+        stage = staged(rules, "d")
+        assert stage.service.pick(repeatable=True, ask=stage.ask(x="1")) is None
 
 
 def test_a_weighted_condition_may_be_of_another_caller_or_block():
