@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.calls import counted, http2, overhead, shapes, sidecars, telemetry
+from benchmarks.calls import counted, http2, overhead, shapes, shares, sidecars, telemetry
 from benchmarks.calls import many_nodes as fleet
 from benchmarks.fleets import cold, simulate
 from benchmarks.footprint import measure as footprint
@@ -67,6 +67,7 @@ def parts(rounds: int, callers: int, providers: int) -> dict[str, Callable[[], S
         "many": partial(overhead.many_in_flight, rounds),
         "shapes": partial(shapes.of_other_shapes, rounds),
         "counted": counted.functions_of_a_call,
+        "shares": shares.where_time_goes,
         "http2": partial(http2.over_http2, rounds),
         "fleet": partial(fleet.round_trips, rounds),
         "sidecars": partial(sidecars.against_sidecars, rounds),
