@@ -36,21 +36,11 @@ class Serving(FleetProvider):
 
 
 class Callers(Simulation):
-    """Let all balancers have the same calls, each of the same length; count them in and out.
+    """Let all balancers have the same calls, each of the same length.
 
-    The retry budget is a share of what was counted. Without common luck the difference between two
-    balancers drowns in the difference between two runs.
+    Without common luck the difference between two balancers drowns in the difference between two
+    runs.
     """
-
-    def call(self, caller: int = 0, then: Callable[[], None] = lambda: None) -> None:
-        service = self.services[caller]
-
-        def over() -> None:
-            service.end()
-            then()
-
-        service.begin()
-        super().call(caller, over)
 
     def luck(self, call: FleetCall) -> random.Random:
         return random.Random(hash((call.caller, call.at, len(call.nodes))))

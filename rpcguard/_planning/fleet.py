@@ -188,15 +188,21 @@ class Simulation:
                 self.at(self.rng.random() * 0.05, lambda caller=caller: follow(caller))  # type: ignore[misc]
 
     def call(self, caller: int = 0, then: Callable[[], None] = lambda: None) -> None:
-        """Begin a call."""
-        call = FleetCall(self.now, caller)
+        """Begin a call, counted in and out: the retry budget is a share of what was counted."""
+        service, call = self.services[caller], FleetCall(self.now, caller)
+
+        def over() -> None:
+            service.end()
+            then()
+
         self.calls.append(call)
-        lease = self.services[caller].pick(repeatable=self.repeatable)
+        service.begin()
+        lease = service.pick(repeatable=self.repeatable)
         if lease is None:
             call.ended = True
-            self.at(0.001, then)
+            self.at(0.001, over)
             return
-        self._attempt(call, lease, (), then)
+        self._attempt(call, lease, (), over)
 
     def _attempt(
         self, call: FleetCall, lease: Lease, tried: tuple[LiveNode, ...], then: Callable[[], None]
@@ -225,10 +231,10 @@ class Simulation:
         call.verdict = verdict
         call.seconds = self.now - call.at
         again = verdict.safety in (Safety.UNCONNECTED, Safety.UNSENT) or self.repeatable
-        call.attempts += verdict.blame != "connect"
+        call.attempts += verdict.safety is not Safety.UNCONNECTED
         if verdict.failed and again and call.attempts < ATTEMPTS and len(tried) < MOST_TRIES:
             tried = (*tried, lease.live)
-            following = service.pick_again(tried)
+            following = service.pick_again(tried, free=not call.attempts)
             if isinstance(following, Lease):
                 self._attempt(call, following, tried, then)
                 return
