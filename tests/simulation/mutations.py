@@ -497,8 +497,8 @@ MUTATIONS = [
     Mutation(
         "a node that has too many is spared",
         "_core.service.reactions",
-        'throttled=verdict.outcome == "429"',
-        "throttled=False",
+        'too_many = verdict.outcome == "429"',
+        "too_many = False",
     ),
     Mutation(
         "a key has its nodes in one order",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rpcguard._core.nodes.peers import LEAST_LATENCY, NO_PEERS, Peers
+from rpcguard._core.nodes.peers import LEAST_LATENCY, NO_PEERS, SOME, Peers
 
 COLD_CALLS = 30
 """Answers of a new or restored node that say nothing of its latency: connections, caches and
@@ -226,7 +226,8 @@ class NodeLoad(Contender):
             self.latency = self.peers.usual or seconds
         step = math.log(seconds / self.latency)
         leap = max(-_LEAP, min(_LEAP, step))
-        self.peers.follow(leap)
+        if self.known >= SOME:  # a node that is hardly known says nothing of the others
+            self.peers.follow(leap)
         if self.known:
             self.spread += (abs(step) - self.spread) * _SPREAD_SHARE
         say = 1.0 / (self.known + 1)
@@ -244,7 +245,9 @@ class NodeLoad(Contender):
     def _step_back(self, most: float) -> None:
         self.stand_back = max(min(self.stand_back * _TIMES, most), FIRST_STAND_BACK)
 
-    def dismiss(self, seconds: float, now: float, *, throttled: bool = False) -> None:
+    def dismiss(
+        self, seconds: float, now: float, *, throttled: bool = False, answered: bool = True
+    ) -> None:
         """Take in an end that is no good answer and no failure: a refusal, or the caller's own.
 
         It can raise the latency, not lower it. One that came at once leaves its load behind for as
@@ -254,6 +257,8 @@ class NodeLoad(Contender):
         if throttled:
             self._step_back(FAILURE_STAND_BACK)
             self.failing = self.stand_back > FIRST_STAND_BACK
+        if answered and self.cold:
+            self.cold -= 1  # or a node that only ever refuses would never lose by its load
         usual = self.latency or self.peers.usual
         if seconds < usual:
             self.ghosts = self.haunting(now) + 1.0 - seconds / usual

@@ -34,7 +34,7 @@ _APART, _ERRORS = 1.5, 3.5
 standard errors of an average over as many answers. Nearer ones are left to the count of calls in
 flight, which is what spreads calls of mixed length best."""
 
-_FEW, _SOME = 5, 8
+_FEW, SOME = 5, 8
 """Answers from which on an average can tell that a node is slow, and from which on it is known how
 far they differ; before, they may as exponential ones do. With eight in any case a hundred callers
 gave a slow node half as much again, before each of them knew."""
@@ -87,10 +87,11 @@ class Peers:
         self._set()
 
     def follow(self, step: float) -> None:
-        """Take in how far an answer was from its node's average, in powers of e.
+        """Take in how far an answer was from the average of its node, if that is known.
 
-        Where all nodes become slower at once, as on one busy machine or before one database, their
-        averages are of a time that is past, and a new node's is of now: it would look slow.
+        In powers of e. Where all nodes become slower at once, as on one busy machine or before one
+        database, averages are of a time that is past, and a new node's is of now: it would look
+        slow beside them.
         """
         if not self._learned:
             return
@@ -115,7 +116,7 @@ class Peers:
         """Give the average of so many answers beyond which a node is slow as such."""
         if known < _FEW:
             return math.inf
-        spread = self.spread if known >= _SOME else max(self.spread, 1.0)
+        spread = self.spread if known >= SOME else max(self.spread, 1.0)
         return self.usual * math.exp(_ERRORS * spread / math.sqrt(known))
 
 

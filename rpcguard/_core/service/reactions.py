@@ -134,7 +134,8 @@ class Reactions:
         if not verdict.failed:
             live.count(seconds)
         if verdict.answered or verdict.given_up:
-            live.dismiss(seconds, now, throttled=verdict.outcome == "429")
+            too_many = verdict.outcome == "429"
+            live.dismiss(seconds, now, throttled=too_many, answered=verdict.answered)
         if verdict.odd and (trial or not lease.keyed) and not live.gone:
             self._answered_oddly(live, now, trial=trial)
         elif trial:

@@ -521,6 +521,16 @@ def test_an_end_that_is_no_answer_cannot_lower_the_latency():
     assert unknown.latency == 0.0
 
 
+@pytest.mark.parametrize(("answered", "left"), [(True, 0), (False, COLD_CALLS)])
+def test_a_node_gets_warm_by_refusals_too(answered, left):
+    """One that only refuses is new no longer after 30 answers; a cancelled call is none."""
+    live = LiveNode(Node("a", 80), 0.0)
+    live.begin_ramp()
+    for _ in range(40):
+        live.dismiss(0.05, 0.0, answered=answered)
+    assert live.cold == left
+
+
 def test_a_node_that_says_it_has_too_many_is_believed():
     """429 again and again is as bad as failing; one alone lets a few turns pass."""
     live = lived(0.05)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rpcguard import LeastLoaded, LeastRequests
+from rpcguard import LeastLoaded, LeastRequests, SlowStart
+from rpcguard._core.outcomes.verdict import Safety, Verdict
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import FleetProvider, Simulation, exponential
 
@@ -46,3 +47,26 @@ def test_one_slow_answer_is_forgiven(size, rate, first):
     run.arrive(rate, first + 20)
     run.run(first + 21)
     assert run.share("n0", since=first + 4) * size > 0.5
+
+
+class Missing(FleetProvider):
+    """A provider that has nothing, and says so in its own time."""
+
+    def serve(self, now, rng):
+        verdict = Verdict("404", failed=False, safety=Safety.NEVER, blame="none")
+        return super().serve(now, rng)[0], verdict
+
+
+@pytest.mark.parametrize("balancer", [LeastLoaded, LeastRequests])
+def test_a_new_node_that_only_refuses_loses_by_its_load(balancer):
+    """Ten times slower than the others and never well: new for good, it had a whole share."""
+    providers = {f"n{at}": FleetProvider(exponential(0.05), workers=999) for at in range(2)}
+    providers["new"] = Missing(exponential(0.5), workers=999)
+    policies = Policies(balancer=balancer, slow_start=SlowStart(window=5.0))
+    run = Simulation(providers, policies=policies)
+    run.list_nodes(["n0", "n1"])
+    run.arrive(100.0, 40.0)
+    run.run(5.0)
+    run.list_nodes()
+    run.run(36.0)
+    assert run.share("new", since=20.0) * 3 < 0.5
