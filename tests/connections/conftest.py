@@ -25,6 +25,7 @@ from rpcguard._connections.aio import AsyncExchange
 from rpcguard._connections.sync import SyncExchange
 from rpcguard._httpx import HTTPX
 from rpcguard.httpx2 import HTTPX2
+from tests.support.calls import secured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ class Node:
         script = self.scripts[min(peer.number, len(self.scripts)) - 1]
         try:
             if self.tls is not None:
-                peer.sock = self.tls.wrap_socket(peer.sock, server_side=True)
+                peer.sock = secured(self.tls, peer.sock)
             script(peer)
         except OSError:
             pass  # the caller refused the certificate

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +179,7 @@ class Node:
         script = self.scripts[min(peer.number, len(self.scripts)) - 1]
         try:
             if self.tls is not None:
-                peer.sock = self.tls.wrap_socket(peer.sock, server_side=True)
+                peer.sock = secured(self.tls, peer.sock)
             script(peer)
         except OSError:
             pass  # the caller has gone, or refused the certificate
@@ -194,6 +195,19 @@ class Node:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
         self._thread.join(PATIENCE)
+
+
+def secured(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
+    """Shake hands as a server; where that fails, nothing is left open."""
+    try:
+        return context.wrap_socket(sock, server_side=True)
+    except OSError as error:
+        # Before 3.13 it drops its own socket, unclosed, where the caller had reset the connection
+        # before the handshake began: only the frame of that still has it.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if isinstance(left := frame.f_locals.get("self"), socket.socket):
+                left.close()
+        raise
 
 
 def unused_port() -> int:
