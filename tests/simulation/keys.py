@@ -47,6 +47,10 @@ class Keys:
         rank = (LISTED, live.node.priority) if lease.on_trial else self._rank(live)
         level = [one for one in able if self._rank(one) == rank]
         rivals = [one for one in level if one not in (live, *tried) and one.ramp >= 1.0]
+        # What is at the address of a node that was tried is the same process: others go before it.
+        places = {one.node.address for one in tried}
+        if live.node.address not in places:
+            rivals = [one for one in rivals if one.node.address not in places]
         rivals = [one for one in rivals if self._room(one, level, live) is True]
         room = True if lease.on_trial else self._room(live, level, live)
         demand(room is not False or not rivals, "a key keeps to a node that has its part of calls")
