@@ -58,7 +58,7 @@ class Peers:
         "_compares",
         "_drift",
         "_learned",
-        "_risen",
+        "_limit",
         "apart",
         "good",
         "late",
@@ -71,7 +71,8 @@ class Peers:
     def __init__(self, *, compares: bool = False) -> None:
         self._compares = compares
         self._learned = 0.0
-        self._drift = self._risen = 0.0
+        self._drift = 0.0
+        self._limit = math.inf
         self.usual: float = 0.0
         self.spread: float = 0.0
         self.late: float = math.inf
@@ -96,15 +97,14 @@ class Peers:
         if not self._learned:
             return
         self._drift += (step - self._drift) * _SAY
-        if self._beyond_noise() > self._risen + _RISE:
+        if self._drift > self._limit:
             self._set()
 
-    def _beyond_noise(self) -> float:
-        return max(self._drift - _NOISE * self.spread, 0.0)
-
     def _set(self) -> None:
-        self._risen = self._beyond_noise()
-        self.usual = usual = self._learned * math.exp(self._risen)
+        noise = _NOISE * self.spread
+        risen = max(self._drift - noise, 0.0)
+        self._limit = risen + noise + _RISE
+        self.usual = usual = self._learned * math.exp(risen)
         self.silent = usual * max(_OWED, math.exp(_OWED_SPREADS * self.spread))
         if self._compares:
             self.late = usual * _LATE
