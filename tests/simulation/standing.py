@@ -191,9 +191,13 @@ class Standing:
         demand(node.priority == lowest, "a node of a later priority was picked")
         own = node.zone is not None and lease.keyed is None  # a key looks at no zone
         if tried and own and node.zone == tried[-1].node.zone:
-            level = [one.node.zone for one in eligible if one.node.priority == lowest]
-            other = any(zone != node.zone for zone in level)
-            few = level.count(node.zone) <= ZONE_DRAWS - len(tried)
+            # What is at the address of a node that was tried is the same process, wherever it is.
+            places = {one.node.address for one in tried}
+            level = [one.node for one in eligible if one.node.priority == lowest]
+            fresh = node.address not in places
+            near = sum(one.zone == node.zone or (fresh and one.address in places) for one in level)
+            few = near <= ZONE_DRAWS - len(tried)
+            other = near < len(level)
             demand(not (other and few), "a retry stays in its zone")
 
     def _trial(self, lease: Lease, eligible: list[LiveNode], *, patient: bool) -> None:
