@@ -25,6 +25,9 @@ EQUIVALENT: dict[str, str] = {
     "_core/service/standing.py:169  0.0  ->  1.0": (
         "before the first list, which sets it, nothing changes by itself"
     ),
+    "_core/service/router.py:124  table.cell_of(live.node)  ->  pass": (
+        "it spares those who wait for the lock a search, and is made up for under it"
+    ),
     "_core/service/pools.py:123  self._stale()  ->  pass": (
         "a group without a member that was offered: what was prepared has one more without nodes"
     ),

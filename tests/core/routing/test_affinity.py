@@ -9,6 +9,7 @@ import pytest
 
 from rpcguard import Affinity, Node, Route, Routing, SlowStart, ZonePolicy
 from rpcguard._core.balancing.rendezvous import hash_of
+from rpcguard._core.nodes.peers import LEAST_LATENCY
 from rpcguard._core.service.homes import HOME, MOVED
 from tests.support.stage import GOOD, NOT_FOUND, REFUSED, Stage, ids, nodes
 
@@ -45,7 +46,9 @@ def test_a_key_stays_on_its_node() -> None:
     counts = Counter(first.values())
     assert len(counts) == 10
     assert max(counts.values()) <= 1.5 * len(KEYS) / 10
-    assert stage.service.explain()[-1].why == HOME
+    told = stage.service.explain()[-1]
+    assert told.why == HOME
+    assert told.candidates == ((told.picked, LEAST_LATENCY),)  # of one without history
 
 
 @pytest.mark.parametrize("count", [1, 4, 9, 30])
