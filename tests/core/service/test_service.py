@@ -113,6 +113,17 @@ def test_a_retry_prefers_the_node_that_was_heard_of_last():
     assert newer > 130
 
 
+@pytest.mark.parametrize(("verdict", "heard"), [(GOOD, 5.0), (NOT_FOUND, 5.0), (SICK, 0.0)])
+def test_any_answer_below_500_is_a_sign_of_life(verdict, heard):
+    """One that says nothing of the node's health too; a failure is none."""
+    stage = Stage("a")
+    lease = stage.pick()
+    began = lease.live.heard_at
+    stage.clock.advance(5.0)
+    stage.service.settle(lease, verdict)
+    assert lease.live.heard_at - began == heard
+
+
 def test_the_same_node_again_only_where_it_is_allowed_and_listed():
     """`same_node` gives the last node again when no other is left, if it has not left itself."""
     stage = Stage("a")
