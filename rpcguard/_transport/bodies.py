@@ -15,19 +15,37 @@ if TYPE_CHECKING:
 BODY_TOO_LONG = "the body is longer than the head of its answer says"
 
 
-class SyncOneShotBody:
-    """A request's body that cannot be sent twice, and that knows whether it was begun."""
+class OneShotBody:
+    """A request's body that cannot be sent twice, and that knows what became of it."""
 
     def __init__(self, stream: Any, consumed: type[Exception]) -> None:
         self._stream = stream
         self._consumed = consumed
+        self._error: Exception | None = None
         self.touched: bool = False
+        """Whether it was begun."""
+
+    def has_raised(self, error: Exception) -> bool:
+        """Tell whether an error is the caller's own, as that of the call that the body comes from.
+
+        Its class does not tell: that may be any of the library's, of connecting too.
+        """
+        own = self._error
+        return own is not None and (own is error or own is error.__cause__)
+
+
+class SyncOneShotBody(OneShotBody):
+    """A request's body that cannot be sent twice, for threads."""
 
     def __iter__(self) -> Iterator[bytes]:
         if self.touched:
             raise self._consumed
         self.touched = True
-        yield from self._stream
+        try:
+            yield from self._stream
+        except Exception as error:
+            self._error = error
+            raise
 
     def close(self) -> None:
         """Close the caller's stream."""
@@ -98,13 +116,8 @@ class SyncResumedBody:
         self._stream.close()
 
 
-class AsyncOneShotBody:
-    """A request's body that cannot be sent twice, and that knows whether it was begun."""
-
-    def __init__(self, stream: Any, consumed: type[Exception]) -> None:
-        self._stream = stream
-        self._consumed = consumed
-        self.touched: bool = False
+class AsyncOneShotBody(OneShotBody):
+    """A request's body that cannot be sent twice, for tasks."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.touched:
@@ -114,6 +127,9 @@ class AsyncOneShotBody:
         try:
             async for chunk in parts:
                 yield chunk
+        except Exception as error:
+            self._error = error
+            raise
         finally:
             if isinstance(parts, AsyncGenerator):  # left early, it would wait for the collector
                 await parts.aclose()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rpcguard._connections.children import PORTS, SCHEMES
 from rpcguard._context.hops import hop_at_hand
 from rpcguard._core.call.call import Call
-from rpcguard._core.call.plan import CallPlan, always, read_options
+from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.service.effects import Event
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
@@ -95,8 +95,8 @@ class Opening:
             service, ask = self._lanes.choose(service, request, options, self._find)
         if scheme == "https":
             service.secure()
-        body, replayable = self._body_of(request)
-        plan = self._plan(request, options, service, ask, replayable, left)
+        body = self._body_of(request)
+        plan = self._plan(request, options, service, ask, body, left)
         call = Call(
             service,
             plan,
@@ -135,7 +135,7 @@ class Opening:
         options: object,
         service: Service,
         ask: Ask | None,
-        replayable: Callable[[], bool],
+        body: Any,
         left: float,
     ) -> CallPlan:
         policies = service.policies
@@ -145,10 +145,11 @@ class Opening:
             keyed=request.method not in retry.methods and "idempotency-key" in request.headers,
             attempts=retry.attempts,
             timeouts=request.extensions.get("timeout", {}),
-            replayable=replayable,
-            in_memory=replayable is always,
+            in_memory=body is request.stream,
             ask=ask,
         )
+        if not plan.in_memory:
+            plan.replayable, plan.has_raised = (lambda: not body.touched), body.has_raised
         if options is not None:
             plan = replace(plan, **read_options(options, service.clock(), retry))
         if left < math.inf:
@@ -167,11 +168,10 @@ class Opening:
         plan.hop = hop_at_hand()
         return plan
 
-    def _body_of(self, request: httpx.Request) -> tuple[Any, Callable[[], bool]]:
+    def _body_of(self, request: httpx.Request) -> Any:
         if isinstance(request.stream, self._http.ByteStream):
-            return request.stream, always
-        body = self._one_shot(request.stream, self._http.StreamConsumed)
-        return body, lambda: not body.touched
+            return request.stream
+        return self._one_shot(request.stream, self._http.StreamConsumed)
 
     def mark(self, outgoing: Any, url: httpx.URL, step: Send) -> None:
         """Tell a node of the call's lane and deadline; count whether it is near, and its key's."""

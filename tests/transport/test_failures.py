@@ -541,21 +541,27 @@ async def test_retries_are_bounded_when_every_node_fails(make_node, make_caller)
     assert 200 * 1.15 <= sent <= 200 * 1.2 + policy.budget_floor * policy.budget_window
 
 
-async def test_a_failing_body_of_the_caller_blames_nobody(make_node, make_caller):
-    """An error of the caller's own iterator reaches him as it is, and no node is blamed."""
+@pytest.mark.parametrize("kind", [RuntimeError, http.ConnectError, http.ReadError])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_failing_body_of_the_caller_blames_nobody(kind, begun, make_node, make_caller):
+    """An error of the caller's own iterator reaches him as it is, and no node is blamed.
+
+    Nor where the body is the answer of another call, which breaks by an error of the library.
+    """
     caller = make_caller(node := make_node(), make_node())
 
     def broken():
-        yield b"some"
-        raise RuntimeError("no more paper")
+        if begun:
+            yield b"some"
+        raise kind("no more paper")
 
     async def abroken():
-        yield b"some"
-        raise RuntimeError("no more paper")
+        for part in broken():
+            yield part
 
-    with pytest.raises(RuntimeError, match="no more paper"):
+    with pytest.raises(kind, match="no more paper"):
         await caller.call(method="PUT", content=broken() if caller.flavour.sync else abroken())
-    assert caller.view(node).failures == 0
+    assert (caller.view(node).state, caller.view(node).failures) == ("available", 0)
     assert caller.in_flight == 0
 
 

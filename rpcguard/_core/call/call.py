@@ -11,7 +11,7 @@ from rpcguard._core.call.race import HedgedSend, may_hedge
 from rpcguard._core.call.steps import Discard, Handout, Reply, Send, Sleep, Step, read_of
 from rpcguard._core.call.timeouts import SHORTEST, Timeouts, hurry, limited
 from rpcguard._core.call.tries import Done, UnsentTries
-from rpcguard._core.outcomes.exceptions import classify_exception
+from rpcguard._core.outcomes.exceptions import classify_exception, of_caller
 from rpcguard._core.outcomes.lengths import is_short, is_whole
 from rpcguard._core.outcomes.responses import EARLY, judge_reply
 from rpcguard._core.outcomes.verdict import Safety, Verdict, cancelled
@@ -251,6 +251,8 @@ class Call:
 
     def blame(self, error: Exception) -> Verdict:
         """Judge what an attempt raised."""
+        if self._plan.has_raised(error):
+            return of_caller(error)
         return classify_exception(error, exact=self._service.policies.exact)
 
     def give_up(self, sent: Send, verdict: Verdict) -> None:

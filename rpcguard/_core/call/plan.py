@@ -21,6 +21,11 @@ def always() -> bool:
     return True
 
 
+def never(_: Exception) -> bool:
+    """Tell of a body in memory that it has raised no error."""
+    return False
+
+
 @dataclass(slots=True, kw_only=True)
 class CallPlan:
     """What may be done for one call."""
@@ -44,6 +49,8 @@ class CallPlan:
     it."""
     replayable: Callable[[], bool] = always
     """Tells at any moment whether the body can be sent (again)."""
+    has_raised: Callable[[Exception], bool] = never
+    """Tells whether an error came out of the body, and so is the caller's own."""
     ask: Ask | None = None
     """What it asks for by lanes and routes; None where they are not looked at."""
     hop: Hop | None = None

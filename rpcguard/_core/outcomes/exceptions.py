@@ -48,7 +48,7 @@ def classify_exception(error: BaseException, *, exact: bool = True) -> Verdict:
         if known is not None and kind.__module__.partition(".")[0] in _LIBRARIES:
             break
     else:
-        return Verdict(outcome, failed=True, safety=Safety.NEVER, blame="none")
+        return of_caller(error)
     verdict = Verdict(outcome, failed=True, safety=known[0], blame=known[1])
     if verdict.blame == "connect":
         verdict = _refine_connect(verdict, error)
@@ -56,6 +56,11 @@ def classify_exception(error: BaseException, *, exact: bool = True) -> Verdict:
     if outcome in ("RemoteProtocolError", "LocalProtocolError", "ReadError", "WriteError"):
         return _refine_protocol(verdict, error)
     return verdict
+
+
+def of_caller(error: BaseException) -> Verdict:
+    """Judge what is the caller's own: nobody's fault, and not to be tried again."""
+    return Verdict(type(error).__name__, failed=True, safety=Safety.NEVER, blame="none")
 
 
 def _refine_connect(verdict: Verdict, error: BaseException) -> Verdict:

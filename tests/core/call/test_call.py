@@ -880,6 +880,15 @@ def test_a_node_is_told_only_of_attempts_that_may_have_arrived(first, seen):
     assert [send.again for send in hand.sends()] == [False, seen]
 
 
+def test_what_the_callers_body_raises_is_no_failure_of_a_node():
+    """Whatever its class: a body that another call answers may fail to connect."""
+    desk = Desk()
+    hand = Hand(desk.call("GET", has_raised=lambda error: error.args == ("source",)))
+    with pytest.raises(http.ConnectError):
+        hand.play(http.ConnectError("source"))
+    assert [view.failures for view in desk.service.nodes()] == [0, 0, 0]
+
+
 def test_tries_that_never_left_are_twenty_at_most():
     """The twenty-first counts as an attempt, and so does the next."""
     desk = Desk(*map(place, range(1, 41)), attempts=2)
