@@ -227,12 +227,13 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
     async def _discard(self, step: Discard) -> None:
         stream: Any = step.reply.stream
         try:
-            if step.drain:
-                await _drain(stream)
-        except self._http.TransportError as error:
+            try:
+                if step.drain:
+                    await _drain(stream)
+            finally:
+                await stream.aclose()
+        except Exception as error:  # of a user's own child it may be anything; it does not count
             logger.debug("an answer that is thrown away broke off: %r", error)
-        finally:
-            await stream.aclose()
 
     async def _home(self) -> LoopChildren:
         loop = current_loop()
@@ -285,11 +286,11 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             await _until(lambda: not any(one.calls for one in services), self._drain_timeout)
         finally:
             self._kept.cut = True
+            for one in self._followers:
+                one.stop()
+            stopped = [table.following.stop() for table in self._tables]
             with anyio.CancelScope(shield=True):
                 await self._close_homes()
-                for one in self._followers:
-                    one.stop()
-                stopped = [table.following.stop() for table in self._tables]
                 for closing in filter(None, stopped):
                     await _until(closing.done, _STOP_TIMEOUT)
 

@@ -214,15 +214,16 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
     def _discard(self, step: Discard) -> None:
         stream = step.reply.stream
         try:
-            if step.drain:
-                end = time.monotonic() + DRAIN_TIME
-                for _ in stream:
-                    if time.monotonic() > end:
-                        break
-        except self._http.TransportError as error:
+            try:
+                if step.drain:
+                    end = time.monotonic() + DRAIN_TIME
+                    for _ in stream:
+                        if time.monotonic() > end:
+                            break
+            finally:
+                stream.close()
+        except Exception as error:  # of a user's own child it may be anything; it does not count
             logger.debug("an answer that is thrown away broke off: %r", error)
-        finally:
-            stream.close()
 
     def retire(self, live: LiveNode) -> None:
         """Close the child of a node that has left and is idle."""
