@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import time
@@ -13,6 +12,7 @@ import anyio.lowlevel
 
 from rpcguard._clock import lasting
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain
@@ -183,7 +183,7 @@ class Feed:
                         trouble = None
                         await anyio.lowlevel.checkpoint()  # a watch may never wait itself
                 except BaseException as error:  # of an adapter it may be anything; go on anyway
-                    if not _is_of_adapter(error):
+                    if not is_of_adapter(error):
                         raise
                     trouble, failure = _describe(error), type(error).__name__
                 finally:
@@ -205,7 +205,7 @@ class Feed:
                     self._take(snapshot)
                     backoff.reset()
             except BaseException as error:  # of an adapter it may be anything; go on anyway
-                if not _is_of_adapter(error):
+                if not is_of_adapter(error):
                     raise
                 logger.debug("service %s: no push: %s", self._name, _describe(error))
             finally:
@@ -235,7 +235,7 @@ class Feed:
                 return snapshot, False
             return snapshot, self._take(snapshot)
         except BaseException as error:  # adapters of others may raise anything; none may end this
-            if not _is_of_adapter(error):
+            if not is_of_adapter(error):
                 raise
             self._due.put_off(math.inf)
             self._troubled(_describe(error), type(error).__name__)
@@ -299,17 +299,6 @@ class Feed:
         return seconds * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
 
 
-def _is_of_adapter(error: BaseException) -> bool:
-    """Tell what an adapter raises, which may be anything, from a cancellation of the feed itself.
-
-    A future that somebody else has cancelled, or `sys.exit`, must not end the list of a service.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and not task.cancelling()
-    return isinstance(error, Exception | SystemExit | KeyboardInterrupt)
-
-
 def _describe(error: BaseException) -> str:
     try:
         said = f"{type(error).__name__}: {error}"
@@ -324,5 +313,7 @@ async def _close(snapshots: object) -> None:
         return
     try:
         await close()
-    except Exception as error:  # the stream is broken anyway, and an adapter may raise anything
+    except BaseException as error:  # the stream is broken anyway, and an adapter may raise anything
+        if not is_of_adapter(error):
+            raise
         logger.debug("a watch did not close well: %r", error)

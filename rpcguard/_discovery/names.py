@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._text import logger, plain
 from rpcguard.registries.base import ListingRegistry
 
@@ -24,7 +25,9 @@ async def names_like(name: str, registry: Registry) -> list[str]:
     try:
         with anyio.fail_after(NAMES_WITHIN):
             known = {one.lower(): one for one in await registry.services()}
-    except Exception as error:  # of an adapter it may be anything, and it is only asked for help
+    except BaseException as error:  # of an adapter it may be anything, and this is only help
+        if not is_of_adapter(error):
+            raise
         logger.debug("no names of services from %r: %r", registry, error)
         return []
     return [plain(known[near]) for near in get_close_matches(name.lower(), known)]

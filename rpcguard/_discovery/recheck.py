@@ -9,6 +9,7 @@ import anyio
 
 from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._text import about, logger, plain
 from rpcguard.registries.base import CheckingRegistry
 
@@ -89,7 +90,9 @@ class Recheck:
         self._again_at[key] = now + _PAUSE
         try:
             said = await self._answer(self._registry, listed)
-        except Exception as error:  # adapters of others may raise anything; the next list tells
+        except BaseException as error:  # of an adapter it may be anything; the next list tells
+            if not is_of_adapter(error):
+                raise
             said_of = self._service, plain(key), plain(repr(error))
             logger.debug(
                 "service %s: node %s cannot be checked: %s", *said_of, extra=about(*said_of)

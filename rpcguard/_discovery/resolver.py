@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._clock import lasting
+from rpcguard._text import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +98,18 @@ class BackgroundLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Give the time of timers: what the machine slept through is due when it wakes up."""
         return lasting()
+
+    def run_forever(self) -> None:
+        """Run until stopped: what a task raises to end the program ends that task alone.
+
+        Ctrl-C comes to the main thread. Here it is code of others that has called `sys.exit`, and
+        asyncio would end the loop, and with it the lists of all transports.
+        """
+        while True:
+            try:
+                return super().run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                logger.error("a background task of rpcguard failed", exc_info=error)
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """Resolve a name, as every event loop does."""

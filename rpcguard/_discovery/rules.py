@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rpcguard._clock import lasting
+from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._discovery.background import background as background
 from rpcguard._discovery.rule_sources import PLACE, DocumentRules, RegistryRules, WatchedRules
 from rpcguard.errors import RegistryError
@@ -150,7 +151,9 @@ class Rules:
         except ValueError as error:
             self._rejected.add(key)
             return self._keep(key, where, error, "rejected")
-        except Exception as error:  # of an adapter it may be anything, and it is asked again
+        except BaseException as error:  # of an adapter it may be anything, and it is asked again
+            if not is_of_adapter(error):
+                raise
             return self._keep(key, where, error, "failed")
         if found is None and key in self._rejected:
             return "same"  # as what was refused, which is still there
@@ -163,7 +166,7 @@ class Rules:
         self._take(key, found)
         return "changed"
 
-    def _keep(self, key: str, where: str, error: Exception, outcome: str) -> str:
+    def _keep(self, key: str, where: str, error: BaseException, outcome: str) -> str:
         said = f"{error}" if isinstance(error, _TOLD) else repr(error)
         self._troubles[key] = said
         self._faults.report(where, f"{said}; the last rules stay")

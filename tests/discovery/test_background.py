@@ -95,6 +95,25 @@ def test_a_failing_task_is_told(caplog):
     assert caplog.records[-1].levelno == logging.ERROR
 
 
+@pytest.mark.parametrize("end", [SystemExit("bye"), KeyboardInterrupt()], ids=repr)
+def test_a_task_that_wants_to_exit_ends_itself_alone(end):
+    """`sys.exit` in a listener, say, would end the loop, and with it all lists of the process."""
+
+    async def leave():
+        raise end
+
+    async def stay():
+        await asyncio.sleep(0)
+        return "there"
+
+    loop = Background()
+    with pytest.raises(type(end)):
+        loop.spawn(leave).result(5)
+    assert loop.spawn(stay).result(5) == "there"
+    loop.stop()
+    assert not loop._thread.is_alive()
+
+
 def test_a_stopped_loop_starts_nothing():
     """After the stop, which may come twice, a task is cancelled rather than lost."""
     loop = Background()

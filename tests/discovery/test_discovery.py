@@ -77,6 +77,10 @@ class Watched(Polled):
         return [after - before for before, after in pairwise(self.begun)]
 
 
+class Panic(BaseException):
+    """What an extension in Rust raises, for one."""
+
+
 class UnspeakableError(Exception):
     """Fail once more when it is asked what it says."""
 
@@ -150,6 +154,8 @@ async def test_a_list_that_never_changes_is_asked_for_once():
         ExceptionGroup("two", [ValueError(), OSError()]),
         SystemExit("the configuration is missing"),
         KeyboardInterrupt(),
+        Panic("unwrap on None"),
+        BaseExceptionGroup("two", [Panic(), OSError()]),
         UnspeakableError(),
         None,
         ["a:1"],
@@ -210,6 +216,29 @@ def test_a_cancellation_of_the_adapters_own_is_trouble_like_any_other(registry, 
     stage = Stage()
     asyncio.run(asyncio.wait_for(main(), 10))
     assert "CancelledError" in caplog.text
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, Panic])
+def test_whatever_a_watch_raises_as_it_is_closed_the_feed_goes_on(error):
+    """A watch that gave nonsense is closed, and its own end is no end of the feed."""
+
+    async def broken():
+        try:
+            yield "nonsense"
+        finally:
+            raise error
+
+    async def main():
+        running = asyncio.create_task(feed_of(stage, registry).run())
+        while not stage.listed():
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    stage, registry = Stage(), Watched(LIST, watches=[broken, forever])
+    asyncio.run(asyncio.wait_for(main(), 10))
 
 
 async def test_trouble_that_comes_back_is_told_again(caplog):
