@@ -13,7 +13,6 @@ import trio
 
 from rpcguard._connections.dial import Race, order
 from rpcguard._connections.socket_stream import SocketStream
-from rpcguard._connections.trio_alarm import TimedWait, alarm_of_run
 
 if TYPE_CHECKING:
     import ssl
@@ -33,16 +32,16 @@ class TrioStream(SocketStream):
         if self._has_more:
             await trio.lowlevel.checkpoint()
             return
-        await self._wait(trio.lowlevel.wait_readable, timeout, self.core.ReadTimeout)
+        await self._wait(self.core.ReadTimeout, timeout, trio.lowlevel.wait_readable)
 
     async def wait_writable(self, timeout: float | None) -> None:
         """Wait until something can be sent or has come; raises `WriteTimeout`."""
-        self._check_open(timeout, self.core.WriteTimeout)
-        waits = [trio.lowlevel.wait_readable, trio.lowlevel.wait_writable]
-        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
-            await _first(self._socket, waits)
-        if scope.cancelled_caught:
-            raise self.core.WriteTimeout("timed out")
+        await self._wait(
+            self.core.WriteTimeout,
+            timeout,
+            trio.lowlevel.wait_readable,
+            trio.lowlevel.wait_writable,
+        )
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, waiting up to `timeout` seconds; empty at the end."""
@@ -59,7 +58,7 @@ class TrioStream(SocketStream):
             if view and (taken := self.send(view)):
                 view = view[taken:]
                 continue
-            await self._wait(trio.lowlevel.wait_writable, timeout, self.core.WriteTimeout)
+            await self._wait(self.core.WriteTimeout, timeout, trio.lowlevel.wait_writable)
 
     async def start_tls(
         self,
@@ -92,34 +91,19 @@ class TrioStream(SocketStream):
         self.close()
 
     async def _wait(
-        self, wait: Callable[[Any], Awaitable[None]], timeout: float | None, late: type[Exception]
+        self, late: type[Exception], timeout: float | None, *waits: Callable[[Any], Awaitable[None]]
     ) -> None:
-        self._check_open(timeout, late)
-        timed, alarm = TimedWait(timeout, self._wake), alarm_of_run()
-        alarm.begin(timed)
-        try:
-            while not timed.over:
-                try:
-                    return await wait(self._socket)
-                except trio.ClosedResourceError as error:
-                    if self.closed:
-                        words = "the connection was closed on this side"
-                        raise self.core.ReadError(words) from error
-                # Else its time is up, or that of another who waits for the same socket.
-            raise late("timed out")
-        finally:
-            alarm.end(timed)
-
-    def _check_open(self, timeout: float | None, late: type[Exception]) -> None:
         if self.closed:
             raise self.core.ReadError("the connection was closed on this side")
         if timeout is not None and timeout <= 0:
             raise late("no time left")
-
-    def _wake(self) -> None:
-        """Wake whoever waits for the socket, to look whether its time is up."""
-        if not self.closed:
-            trio.lowlevel.notify_closing(self._socket)
+        try:
+            with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+                await (waits[0](self._socket) if len(waits) == 1 else _first(self._socket, waits))
+        except trio.ClosedResourceError as error:
+            raise self.core.ReadError("the connection was closed on this side") from error
+        if scope.cancelled_caught:
+            raise late("timed out")
 
 
 async def connect(destination: Destination, timeout: float | None) -> Dialled:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from rpcguard._connections.http2.channels import Channel
-from rpcguard._connections.trio_alarm import TimedWait, alarm_of_run
 from rpcguard._connections.trio_stream import TrioStream
 
 if TYPE_CHECKING:
@@ -28,31 +26,23 @@ class TrioChannel(Channel[TrioStream]):
     def __init__(self, stream: Any, session: Http2Session) -> None:
         super().__init__(stream, session)
         self._left = trio.Event()
-        self._reader: Http2Stream | None = None
+        self._reading = False
         self._waiting: dict[trio.Event, None] = {}
 
     async def wait(self, stream: Http2Stream, timeout: float | None) -> None:
         """Wait until the stream has news, or the seconds have passed."""
         stream.news = False
-        timed, alarm = TimedWait(timeout, lambda: self._ring(stream)), alarm_of_run()
-        alarm.begin(timed)
         try:
-            while not stream.news and not self.closed:
-                if self._reader is not None:
-                    await self._wait_for_turn(stream)
-                else:
-                    await self._read_for_all(stream)
+            with trio.move_on_after(math.inf if timeout is None else timeout):
+                while not stream.news and not self.closed:
+                    if self._reading:
+                        await self._wait_for_turn(stream)
+                    else:
+                        await self._read_for_all(stream)
         finally:
-            alarm.end(timed)
             stream.wake = None
-            if self._reader is None:
+            if not self._reading:
                 self._pass_on()  # else a turn that was given to this call would be lost
-
-    def _ring(self, stream: Http2Stream) -> None:
-        """Have a call look at its time, which is up."""
-        stream.notify()
-        if self._reader is stream and not self.closed:
-            trio.lowlevel.notify_closing(self.stream.get_extra_info("socket"))
 
     async def drained(self, timeout: float | None) -> bool:
         """Wait until what was pushed has left; False where the seconds have passed before."""
@@ -80,15 +70,15 @@ class TrioChannel(Channel[TrioStream]):
 
     async def _read_for_all(self, stream: Http2Stream) -> None:
         sock = self.stream.get_extra_info("socket")
-        self._reader = stream
+        self._reading = True
         try:
             while not stream.news and not self.closed:
-                # Whoever closed it has told the session; else this call's time is up.
-                with contextlib.suppress(trio.ClosedResourceError):
-                    await trio.lowlevel.wait_readable(sock)
-                    self.take_in()
+                await trio.lowlevel.wait_readable(sock)
+                self.take_in()
+        except trio.ClosedResourceError:
+            pass  # whoever closed it has told the session
         finally:
-            self._reader = None
+            self._reading = False
 
     def _pass_on(self) -> None:
         if self._waiting:
@@ -104,11 +94,11 @@ class TrioChannel(Channel[TrioStream]):
         sock = self.stream.get_extra_info("socket")
         try:
             while not self.closed:
-                # Whoever closed it has told the session; else it was the time of whoever reads.
-                with contextlib.suppress(trio.ClosedResourceError):
-                    await trio.lowlevel.wait_writable(sock)
-                    if self._write():
-                        return
+                await trio.lowlevel.wait_writable(sock)
+                if self._write():
+                    return
+        except trio.ClosedResourceError:
+            pass  # whoever closed it has told the session
         finally:
             self._writing = False
             left.set()
