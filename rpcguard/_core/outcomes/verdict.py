@@ -63,6 +63,12 @@ class Verdict:
         return self.outcome in ("cancelled", OUTRUN)
 
     @property
+    def of_caller(self) -> bool:
+        """Tell whether it says nothing of the service: what failed is the caller's own."""
+        nobodys = self.failed and self.blame == "none" and self.safety is Safety.NEVER
+        return nobodys and not (self.answered or self.given_up)
+
+    @property
     def only_connection(self) -> bool:
         """Tell whether no more than the connection had ended: the node may be asked once more.
 

@@ -112,7 +112,7 @@ class Limiter:
         accepted = not verdict.failed and not refused
         if self.policy.throttle is not None:
             self._count(verdict, accepted, started, now)
-        if self._adaptive is None:
+        if self._adaptive is None or verdict.of_caller:
             return
         self._peak = max(self._peak, in_flight)
         asked_to_wait = verdict.notice is not None and verdict.notice.source == "retry-after"
@@ -130,7 +130,7 @@ class Limiter:
             self._usual += (seconds - self._usual) * (_LEARNS if self._usual else 1.0)
         unsent = verdict.safety is Safety.UNCONNECTED and verdict.outcome not in _TIMEOUTS
         overdue = verdict.outcome != OUTRUN and seconds > _OVERDUE * self._usual
-        if unsent or (verdict.given_up and not overdue):
+        if unsent or verdict.of_caller or (verdict.given_up and not overdue):
             self._sent.take_back(started, 1, 0)
         else:
             self._ended.add(now, 1, accepted)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from rpcguard import Adaptive, OverloadPolicy, Throttle
+from rpcguard._core.outcomes.exceptions import of_caller
 from rpcguard._core.outcomes.verdict import Notice, Safety, Verdict, cancelled, outrun
 from rpcguard._core.service.limit import Limiter
 from tests.support.stage import GOOD, REFUSED, SICK, Stage
@@ -64,10 +66,15 @@ def test_a_throttle_lets_a_quarter_through_while_everything_fails():
         (outrun(), 1.0, False),
         (REFUSED, 0.1, False),
         (replace(REFUSED, outcome="ConnectTimeout"), 0.1, True),
+        (of_caller(ValueError("a broken upload")), 1.0, False),
+        (replace(TOO_MANY, failed=True, judged=True), 0.1, True),
     ],
 )
 def test_what_says_nothing_of_the_service_is_taken_back(verdict, seconds, refused):
-    """A caller that gives up soon, a hedge that was slower, a port that is closed; no timeout."""
+    """A caller that gives up soon, a hedge that was slower, a port that is closed; no timeout.
+
+    Nor what the caller's own body raises, but an answer that he condemns.
+    """
     some = limiter(throttle=Throttle(floor=0))
     for at in range(100):
         some.sent(at / 100)
@@ -183,6 +190,14 @@ def test_an_adaptive_limit_falls_with_each_refusal(verdict):
     rejection = some.refuse(5, 0.0)
     assert rejection is not None
     assert rejection.limit == "adaptive"
+
+
+def test_a_timeout_of_the_callers_own_cuts_nothing():
+    """The body of an upload may come from another call, which was too slow."""
+    some = limiter(adaptive=Adaptive(most=64))
+    before = some.limit
+    assert ask(some, 1.0, of_caller(httpx.ReadTimeout("source")), in_flight=10)
+    assert some.limit == before
 
 
 def test_the_first_cut_is_of_what_was_in_use():
