@@ -87,11 +87,14 @@ class TlsContext:
 
 
 def _context(http: ModuleType, verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
+    trusted = verify
     if cert and isinstance(verify, str):
         # httpx does not look at a `cert` beside a path, and httpx2 refuses it.
         file, directory = (None, verify) if os.path.isdir(verify) else (verify, None)
-        verify = modern(ssl.create_default_context(cafile=file, capath=directory))
-    context: ssl.SSLContext = http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+        trusted = ssl.create_default_context(cafile=file, capath=directory)
+    context: ssl.SSLContext = http.create_ssl_context(
+        verify=trusted, cert=cert, trust_env=trust_env
+    )
     return context if context is verify else modern(context)
 
 
