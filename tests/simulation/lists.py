@@ -40,6 +40,7 @@ class Lists(Standing):
         out = {live: (self.blacklist.get(live), self.marks.get(live)) for live in before.values()}
         counts = {live: (live.successes, live.failures) for live in before.values()}
         leaving = {live for live in before.values() if live.state != "available"}
+        unseen = {live for live in leaving if live.node.status == "down" and not any(out[live])}
         warm, missed = self.service.ready, set(self._missing)
         yield
         named = {node.id: node for node in reversed(snapshot.nodes)}
@@ -64,6 +65,9 @@ class Lists(Standing):
             self.emptied = not named
             fresh = [live for live in absent if live not in leaving and live not in missed]
             shorter += len(fresh)
+            if self.emptied:
+                leaving -= unseen
+                fresh += [live for live in absent if live in unseen - missed]
             self._judge_absent(absent, leaving, fresh, shorter, serving)
         if warm:
             self._losses.append((now, shorter))

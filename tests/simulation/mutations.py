@@ -153,6 +153,12 @@ MUTATIONS = [
         "doubted = result.emptied",
     ),
     Mutation(
+        "an emptied list keeps what was called down",
+        "_core.service.reconcile",
+        "if old.leaving and not (result.emptied and old.unseen):",
+        "if old.leaving:",
+    ),
+    Mutation(
         "a new generation starts fresh",
         "_core.service.reconcile",
         "return old.generation == new.generation and old.address == new.address",

@@ -145,6 +145,11 @@ class LiveNode(NodeLoad):
         """Tell whether the node is known to be on its way out, so that its absence is no news."""
         return self.state in ("ejected", "offline", "draining")
 
+    @property
+    def unseen(self) -> bool:
+        """Tell whether nothing but the registry's word keeps the node out, which calls it down."""
+        return self.state == "ejected" and self.health == "well"
+
     def begin(self, now: float) -> Lease:
         """Count a pick; give the claim on the node."""
         lease = Lease(self, now)

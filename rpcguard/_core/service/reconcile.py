@@ -43,6 +43,11 @@ class KnownNode(Protocol):
         ...
 
     @property
+    def unseen(self) -> bool:
+        """Tell whether nothing but the registry's word keeps it out, which calls it down."""
+        ...
+
+    @property
     def doubted_at(self) -> float | None:
         """Give the time since when it is missing."""
         ...
@@ -223,9 +228,14 @@ def _left_out(
 def _drop(
     result: Changes, missing: list[KnownNode], *, lost: int, serving: int, policy: MembershipPolicy
 ) -> None:
-    result.removed = [old.node.id for old in missing if old.leaving]
-    fresh = [old.node.id for old in missing if not old.leaving and old.doubted_at is None]
-    result.shorter += len(fresh)
+    fresh = []
+    for old in missing:
+        # A registry that has lost sight of the nodes calls them down before it drops them.
+        if old.leaving and not (result.emptied and old.unseen):
+            result.removed.append(old.node.id)
+        elif old.doubted_at is None:
+            fresh.append(old.node.id)
+            result.shorter += not old.leaving
     loss = max(result.shorter, result.shorter + lost)
     doubted = result.emptied or loss > policy.shrink_share * (serving + loss)
     (result.doubted if doubted else result.removed).extend(fresh)

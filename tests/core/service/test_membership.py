@@ -521,6 +521,39 @@ def test_an_empty_list_is_not_confirmed():
     assert stage.listed() == {"a", "b"}
 
 
+def test_an_emptied_list_keeps_what_was_called_down_just_before():
+    """A registry that loses sight of the nodes calls them down, and may then drop them all."""
+    stage = Stage("a", *nodes("b", weight=0.0))
+    stage.list(*nodes("a", status="down"), *nodes("b", weight=0.0))
+    stage.list()
+    assert stage.listed() == {"a"}
+    assert stage.calls(1) == {"a": 1}
+    stage.list(*nodes("c"))
+    assert stage.listed() == {"c"}
+
+
+def test_an_emptied_list_drops_what_is_down_by_more_than_its_word():
+    """A node that has said it leaves or that refuses goes, whatever the registry calls it."""
+    stage = Stage("a", "b", "c")
+    stage.on("a", leaving())
+    stage.on("b", REFUSED)
+    stage.list(*nodes("a", "b", "c", status="down"))
+    stage.list()
+    assert stage.listed() == {"c"}
+
+
+def test_a_shorter_list_drops_what_was_called_down():
+    """Only an empty list is doubted for nodes whose end was told; they are no loss either."""
+    stage = Stage("a", "b", "c", "d")
+    stage.list("a", *nodes("b", "c", "d", status="down"))
+    stage.list("a")
+    assert stage.listed() == {"a"}
+    stage.list()
+    stage.list("a", "e", "f")
+    stage.list("a", "e")
+    assert stage.listed() == {"a", "e"}
+
+
 def test_what_a_snapshot_changes_is_news_once():
     """Only what no snapshot before has said is news."""
     stage = Stage("a", "b")
