@@ -30,7 +30,7 @@ from rpcguard._transport.opening import LONGEST_LOOK
 from rpcguard._transport.race import run_race
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import httpx
 
@@ -98,7 +98,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
     async def _serve(
         self, opening: Opening, request: httpx.Request, observer: AnySpan, left: float = math.inf
     ) -> httpx.Response:
-        service, call, body = opening.open(request, left)
+        service, call, body = opening.open(request, left, self._service)
         try:
             if not service.ready and not opening.leaves(service):
                 longest = service.policies.membership.first_snapshot_timeout
@@ -174,7 +174,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             await anyio.sleep(step.seconds)
         return None
 
-    async def _send(
+    def _send(
         self,
         opening: Opening,
         step: Send,
@@ -182,7 +182,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         body: Any,
         home: LoopChildren,
         observer: AnySpan,
-    ) -> httpx.Response:
+    ) -> Awaitable[httpx.Response]:
         live = step.lease.live
         scheme = scheme_of(live.node, request.url.scheme)
         make = opening.make
@@ -200,10 +200,8 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         )
         if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
             opening.mark(outgoing, request.url, step)
-            return await child.handle_async_request(outgoing)
-        with observer.attempt(outgoing, step) as attempt:
-            opening.mark(outgoing, request.url, step)
-            return attempt.received(await child.handle_async_request(outgoing))
+            return child.handle_async_request(outgoing)
+        return _observed(opening, step, request, child, outgoing, observer)
 
     async def _read(self, step: Read) -> bool:
         reply, stream = step.reply, step.reply.stream
@@ -302,6 +300,19 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             else:
                 home.run_soon(home.end)
         await _until(lambda: not self._homes, _STOP_TIMEOUT)
+
+
+async def _observed(
+    opening: Opening,
+    step: Send,
+    request: httpx.Request,
+    child: httpx.AsyncBaseTransport,
+    outgoing: Any,
+    observer: AnySpan,
+) -> httpx.Response:
+    with observer.attempt(outgoing, step) as attempt:
+        opening.mark(outgoing, request.url, step)
+        return attempt.received(await child.handle_async_request(outgoing))
 
 
 async def _drain(stream: Any) -> None:

@@ -248,21 +248,14 @@ class TransportBase(Configured, Inspection, Forkable, Generic[ChildT]):
     def _opening_of(
         self, kind: type[Opening], make: Children[ChildT], lanes: Lanes | None
     ) -> Opening:
-        # What it calls is of a table, not of this: a bound method would keep a dropped transport.
-        here, last = weakref.ref(self), len(self._tables) - 1
-
-        def find(name: str) -> Service:
-            transport = here()
-            assert transport is not None  # it is in the middle of this call
-            return transport._service(name, last)
-
+        table = len(self._tables) - 1
         one_shot, guarded = self._bodies
         return kind(
             self._library,
             type(self),
             self._policies,
-            find,
-            self._tables[last].following,
+            table,
+            self._tables[table].following,
             self._telemetry,
             self._events,
             lanes,

@@ -46,8 +46,8 @@ answer in that time leaves it the old one."""
 class Opening:
     """What opens the calls of one transport and hands out their responses; thread-safe.
 
-    `kind` is the class of the transport, `find` gives a service by the host of a URL. `one_shot`
-    and `guarded` are the bodies of the driver's kind, derived from those of the caller's library.
+    `kind` is the class of the transport, `table` the number of that of its services. `one_shot` and
+    `guarded` are the bodies of the driver's kind, derived from those of the caller's library.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Opening:
         library: Library,
         kind: type,
         policies: Policies,
-        find: Callable[[str], Service],
+        table: int,
         following: Subscriptions,
         telemetry: Telemetry,
         events: Events,
@@ -70,7 +70,7 @@ class Opening:
         self._library, self._http = library, library.http
         self._kind = kind
         self._policies = policies
-        self._find = find
+        self._table = table
         self._following = following
         self._objection = following.objection
         self._telemetry = telemetry
@@ -79,20 +79,23 @@ class Opening:
         self._one_shot = one_shot
         self._guarded = guarded
 
-    def open(self, request: httpx.Request, left: float = math.inf) -> tuple[Service, Call, Any]:
+    def open(
+        self, request: httpx.Request, left: float, find: Callable[..., Service]
+    ) -> tuple[Service, Call, Any]:
         """Find the service of a request and begin a call of it; give its body too.
 
-        `left` is how many seconds it has, where it was begun before. Raises what the user gets
-        where nothing is to be sent: a URL without a service, a limit that is met, a transport that
-        is closed.
+        `left` is how many seconds it has, where it was begun before. `find` gives a service of the
+        transport by its name and table, of the first table by its name alone. Raises what the user
+        gets where nothing is to be sent: a URL without a service, a limit that is met, a transport
+        that is closed.
         """
         if not isinstance(request, self._http.Request):
             raise wrong_library(self._kind, request)
         url, scheme, ask = request.url, request.url.scheme, None
-        service = self._find(self._name_in(url, scheme))
+        service = find(self._name_in(url, scheme), self._table)
         options = request.extensions.get("rpcguard")
         if self._lanes is not None:
-            service, ask = self._lanes.choose(service, request, options, self._find)
+            service, ask = self._lanes.choose(service, request, options, find)
         if scheme == "https":
             service.secure()
         body = self._body_of(request)
@@ -107,7 +110,7 @@ class Opening:
         )
         if not call.begin():
             if service.forgotten:
-                return self.open(request, left)
+                return self.open(request, left, find)
             raise self.refuse(service)
         if service.limiter is not None:
             self._admit(service, call)

@@ -104,7 +104,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
     def _serve(
         self, opening: Opening, request: httpx.Request, observer: AnySpan, left: float = math.inf
     ) -> httpx.Response:
-        service, call, body = opening.open(request, left)
+        service, call, body = opening.open(request, left, self._service)
         try:
             if not service.ready and not opening.leaves(service):
                 longest = service.policies.membership.first_snapshot_timeout
