@@ -95,7 +95,8 @@ class AsyncioStream(SocketStream):
             return
         if timeout is not None and timeout <= 0:
             raise self.core.ReadTimeout("no time left")
-        self.listen()
+        if not self._reading:
+            self.listen()
         self._reader = reader = self._loop.create_future()
         if timeout is not None:
             self._alarm.set(reader, timeout)
