@@ -79,6 +79,14 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def repr_of(thing: object) -> str:
+    """Give the `repr` of what somebody else has written, or its class where that fails."""
+    try:
+        return repr(thing)
+    except Exception:
+        return f"<{type(thing).__name__}>"
+
+
 def printable(said: object) -> str:
     """Give what goes to a terminal, line by line: what would steer it is escaped."""
     return "\n".join(map(plain, str(said).split("\n")))

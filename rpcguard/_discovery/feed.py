@@ -15,7 +15,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
-from rpcguard._text import about, logger, plain
+from rpcguard._text import about, logger, plain, repr_of
 from rpcguard.registries._shared.backoff import Backoff
 from rpcguard.registries.base import PushingRegistry, Registry, WatchableRegistry
 
@@ -268,9 +268,9 @@ class Feed:
     def _troubled(self, trouble: str, error_type: str) -> None:
         if self.trouble is None:
             logger.warning(
-                "service %s: registry %r gives no list (%s); the last one stays in use",
+                "service %s: registry %s gives no list (%s); the last one stays in use",
                 self._name,
-                self._registry,
+                repr_of(self._registry),
                 trouble,
                 extra=about(self._name, reason=trouble),
             )

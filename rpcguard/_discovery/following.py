@@ -10,6 +10,7 @@ from rpcguard._discovery.background import background as background
 from rpcguard._discovery.feed import Feed
 from rpcguard._discovery.names import names_like
 from rpcguard._discovery.store import SnapshotStore
+from rpcguard._text import repr_of
 from rpcguard.registries.base import CheckingRegistry, Registry, registry_from_url
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Subscriptions:
         self._feeds[service.name] = feed, background().spawn(feed.run)
         if self._stopped:
             self.stop()
+
+    @property
+    def shown(self) -> str:
+        """Show the registry, for errors and for readers."""
+        return repr_of(self.registry)
 
     def listed_as(self, service: str) -> str:
         """Give the name that a service has in the registry."""

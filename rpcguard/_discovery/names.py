@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from rpcguard._discovery.adapters import is_of_adapter
-from rpcguard._text import logger, plain
+from rpcguard._text import logger, plain, repr_of
 from rpcguard.registries.base import ListingRegistry
 
 if TYPE_CHECKING:
@@ -28,6 +28,6 @@ async def names_like(name: str, registry: Registry) -> list[str]:
     except BaseException as error:  # of an adapter it may be anything, and this is only help
         if not is_of_adapter(error):
             raise
-        logger.debug("no names of services from %r: %r", registry, error)
+        logger.debug("no names of services from %s: %s", repr_of(registry), repr_of(error))
         return []
     return [plain(known[near]) for near in get_close_matches(name.lower(), known)]

@@ -139,7 +139,7 @@ class Rules:
 
     async def _follow(self, key: str) -> None:
         source = self._source(key)
-        shown = (self._url or repr(self._following.registry)).partition("?")[0].rpartition("@")[2]
+        shown = (self._url or self._following.shown).partition("?")[0].rpartition("@")[2]
         where = f"rules of {shown}{key and f', service {key}'}"
         while True:
             self._on_refresh(await self._look(key, source, where))

@@ -55,8 +55,9 @@ class SnapshotStore:
     def save(self, service: str, nodes: tuple[Node, ...]) -> None:
         """Replace what is kept of a service."""
         path = self._path(service)
-        document = json.dumps({"nodes": [_as_json(node) for node in nodes]})
         try:
+            # Metadata of a registry in code may be objects that JSON has no form for.
+            document = json.dumps({"nodes": [_as_json(node) for node in nodes]})
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # mkstemp makes the file with mode 0600.
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=".rpcguard-")
@@ -69,8 +70,8 @@ class SnapshotStore:
                 raise
             if path.name not in self._kept:
                 self._make_room(path.name)
-        except OSError as error:
-            logger.warning("snapshot cache %s cannot be written: %s", path, error)
+        except (OSError, TypeError, ValueError, RecursionError) as error:
+            logger.warning("snapshot cache %s cannot be written: %s", path, plain(str(error)))
 
     def _make_room(self, kept: str) -> None:
         # Names may come from URLs that somebody else chooses, and files outlive the program.

@@ -35,6 +35,9 @@ _SMALL = (1, 2, 3, 4, 5, 7, 10)
 _SHARES = (0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5, 1.0)
 """Shares of the fleet that are tried, as people think of them."""
 _ROUNDING = 1e-9  # so that 80 % left is within a ceiling of 80 %, whatever floats make of it
+_MOST_NODES = 100_000
+"""Nodes that a fleet may lack: more is a slip of the pen, and takes minutes to try."""
+
 _MOST_MORE = 100
 """Nodes that are tried to be added beyond those that the load alone asks for: those that are cold
 at a time ask for some more, and if a hundred do not help, more patience between batches would."""
@@ -262,7 +265,10 @@ def _missing(
 ) -> int | None:
     """Count the nodes with which one at a time is in bounds: by formula first, which is quick."""
     count = len(fleet.nodes)
-    fewest = max(math.ceil(fleet.expected * count / bounds.ceiling - _ROUNDING) - count, 1)
+    wanted = fleet.expected * count / bounds.ceiling
+    if wanted - count > _MOST_NODES:
+        return None
+    fewest = max(math.ceil(wanted - _ROUNDING) - count, 1)
 
     def enough(more: int, *, fast: bool) -> bool:
         grown = _grown(fleet, more)

@@ -277,9 +277,9 @@ class TransportBase(Configured, Inspection, Forkable, Generic[ChildT]):
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        kind, registry = type(self), self._following.registry
+        kind, registry = type(self), self._following.shown
         state = "closed" if self._closed else f"services: {sum(map(len, self._tables))}"
-        return f"<{kind.__module__}.{kind.__qualname__} of {registry!r}, {state}>"
+        return f"<{kind.__module__}.{kind.__qualname__} of {registry}, {state}>"
 
     def __del__(self) -> None:
         # At exit nothing is lost by what is still open, and a client of a whole program's life

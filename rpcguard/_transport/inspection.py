@@ -84,7 +84,7 @@ def _view_of(service: Service, table: ServiceTable) -> ServiceView:
     retries, budget = service.retries()
     return ServiceView(
         name=service.name,
-        registry=repr(following.registry),
+        registry=following.shown,
         ready=service.ready,
         known=service.known,
         age=following.age(service.name),

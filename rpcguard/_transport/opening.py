@@ -238,7 +238,7 @@ class Opening:
     def _too_few(
         self, service: Service, timeout: float, nodes: int, near: Future[list[str]] | None
     ) -> Exception:
-        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
+        why = why_no_node(service, self._following.shown, self._no_list(service))
         names = near.result() if near is not None and near.done() and not near.cancelled() else []
         like = f" It knows {', '.join(names)}." if names else ""
         has = "no available node" if nodes == 1 else f"{service.eligible} of {nodes} nodes"
@@ -267,7 +267,7 @@ class Opening:
         if service.full:
             words = "each node that can be used has as many calls as one may have"
             return self._overload(service, Rejection("max_per_node", words, SHORT_PAUSE))
-        why = why_no_node(service, repr(self._following.registry), self._no_list(service))
+        why = why_no_node(service, self._following.shown, self._no_list(service))
         wanted = "" if ask is None else ask.wanted
         if ask is not None and ask.aim is not None and ask.aim.entry is not None:
             self._telemetry.routes.failed(service.name, ask.aim.entry.route.name)
@@ -278,7 +278,7 @@ class Opening:
     def _no_list(self, service: Service) -> str:
         trouble = self._following.trouble(service.name)
         said = f" ({trouble})" if trouble else ""
-        return f"no list from {self._following.registry!r}{said}"
+        return f"no list from {self._following.shown}{said}"
 
     def _denied(self, service: Service, reason: str) -> None:
         self._telemetry.denied(service.name, reason)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 LONGEST_HEAD = 102400
 """Bytes of a head, 100 KB: what httpcore allows."""
 
-_MOST_INTERIM = 100
-"""1xx answers to one request: a node that sends them without end is never silent, nor done."""
+_MOST_INTERIM = 10_000
+"""1xx answers to one request: a node that sends them without end is never silent, nor done. One
+that says 102 or 104 each second of a long upload is well for nearly three hours."""
 _OVERLAP = 3
 """Bytes of an empty line that may have come before the last piece."""
 _FIRST_PRINTABLE = 0x21  # a head begins with a letter; what is below is a line break or noise

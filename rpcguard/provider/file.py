@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -76,11 +77,13 @@ class OfflineFile:
             logger.warning("found at start: %s", self._last.told)
 
     def write(self) -> None:
-        """Make the file, or renew its mtime; raises `OSError`."""
+        """Make the file, or renew its mtime; raises `OSError`, also for what is no plain file."""
         # No link is followed and no pipe waited for, whoever made them in a folder of everybody.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(self.path, flags, 0o644)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it would count for nobody
+                raise OSError(errno.EINVAL, "it is no plain file", self.path)
             os.utime(descriptor)
         finally:
             os.close(descriptor)

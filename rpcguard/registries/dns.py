@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import anyio
@@ -50,8 +50,6 @@ _OTHER_HALF: Final = 0.3
 """Seconds for the other record type once one has given addresses: what a resolver that is well
 needs, and well below a poll interval where one type is never answered (RFC 4074)."""
 _LEAST_WEIGHT: Final = 0.01  # RFC 2782: a weight of 0 beside others is very small, not nothing
-
-
 _Addresses = LRUCache[tuple["Name", "RdataType"], list[str]]
 
 
@@ -142,7 +140,7 @@ class DnsRegistry:
             sorted(nodes, key=lambda node: (node.priority, node.id)),
             authoritative=not lookup.faults,
             known=bool(nodes) or name not in lookup.missing,
-            max_age=min(max(lookup.ttl, shortest), longest),
+            max_age=None if lookup.ttl == math.inf else min(max(lookup.ttl, shortest), longest),
         )
 
     def __repr__(self) -> str:
@@ -293,13 +291,18 @@ class _Lookup:
                 name, kind, tcp=self._tcp, raise_on_no_answer=False, search=True, backend=backend
             )
         except dns.resolver.NXDOMAIN as missing:
-            for response in missing.responses().values():  # type: ignore[no-untyped-call]
-                self.ttl = min(self.ttl, response.resolve_chaining().minimum_ttl)
             self.missing.add(name)
+            self._keep(missing.responses().values())  # type: ignore[no-untyped-call]
             return None
-        self.ttl = min(self.ttl, answer.chaining_result.minimum_ttl)
+        self._keep([answer.response])
         self._prefer(answer.nameserver, answer.port)
         return answer
+
+    def _keep(self, responses: Iterable[Any]) -> None:
+        # RFC 2308 §5: an absence is kept for as long as its SOA record says, else not at all.
+        for found, authority in ((one.resolve_chaining(), one.authority) for one in responses):
+            if found.answer or any(one.rdtype == dns.rdatatype.SOA for one in authority):
+                self.ttl = min(self.ttl, found.minimum_ttl)
 
     def _prefer(self, address: str | None, port: int | None) -> None:
         # Else every question would first wait for a name server that is dead.
@@ -309,11 +312,9 @@ class _Lookup:
 
 
 def _place(server: str | dns.nameserver.Nameserver) -> tuple[str, int]:
-    return (
-        (server, 53)
-        if isinstance(server, str)
-        else (server.answer_nameserver(), server.answer_port())
-    )
+    if isinstance(server, str):
+        return server, 53
+    return server.answer_nameserver(), server.answer_port()
 
 
 def _weights(records: list[SRV]) -> dict[SRV, float]:

@@ -293,6 +293,17 @@ async def test_a_connection_that_ends_as_its_request_begins(
     assert [number for number, _ in node.requests] == [1, 2]
 
 
+async def test_more_hints_than_anybody_needs(make_node, make_caller) -> None:
+    """A node that says 102 each second of a long call is well, also after minutes."""
+
+    def work(peer) -> None:
+        peer.head()
+        peer.sock.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+        peer.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    assert (await make_caller(make_node(work)).call("/")).content == b"ok"
+
+
 async def test_hints_without_end(make_node, make_caller, flavour) -> None:
     """A node that says 103 for ever is neither silent nor done: it is broken."""
 

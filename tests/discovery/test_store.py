@@ -86,6 +86,17 @@ def test_a_directory_that_cannot_be_made_is_a_warning(tmp_path, caplog):
     assert "cannot be written" in caplog.text
 
 
+@pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}])
+def test_metadata_that_json_has_no_form_for_is_a_warning(tmp_path, caplog, value):
+    """A registry in code may list any objects; that a list cannot be kept is no fault of it."""
+    node = Node("10.0.0.1", 80, metadata={"a": value})
+    store = SnapshotStore(tmp_path)
+    store.save("orders", (FULL,))
+    store.save("orders", (node,))
+    assert "cannot be written" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.json"]
+
+
 def test_the_directory_does_not_grow_without_end(tmp_path):
     """Of more services than are kept the oldest files go; what is not ours stays."""
     (tmp_path / "theirs.json").write_text('{"mine": true}')

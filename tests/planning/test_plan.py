@@ -139,6 +139,14 @@ def test_no_number_of_nodes_makes_up_for_nodes_that_never_get_warm():
     assert plan.missing is None
 
 
+@pytest.mark.parametrize("load", [1e9, 1e308])
+def test_a_load_that_no_fleet_bears_is_told_at_once(load):
+    """A figure beyond all measure makes neither millions of nodes nor an overflow."""
+    plan = plan_release(fleet(3, load), Rollout(), Bounds(), fast=True)
+    assert plan.advised is None
+    assert plan.missing is None
+
+
 def test_a_larger_batch_may_be_in_bounds_where_a_smaller_one_is_not():
     """In haste and with new nodes first, fewer batches leave fewer nodes cold."""
     rollout = Rollout(surge=3, canary=2, pause=10.0)

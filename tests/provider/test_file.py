@@ -91,6 +91,12 @@ def test_a_second_touch_renews_it(file, path, clock):
     assert file.says_offline()
 
 
+def test_what_would_not_count_is_not_written(path):
+    """A hook must not say that the node leaves by a file that no worker takes for one."""
+    with pytest.raises(OSError, match="it is no plain file"):
+        OfflineFile(os.devnull).write()
+
+
 def test_writing_renews_what_is_there(path):
     """The mtime is set even where nothing is changed."""
     touch(path, NOW - 1000)

@@ -229,6 +229,14 @@ async def test_a_name_without_addresses_is_an_empty_service(ns: NameServer) -> N
     assert await fetch(ns) == Snapshot((), max_age=7)
 
 
+@pytest.mark.parametrize("code", [dns.rcode.NXDOMAIN, dns.rcode.NOERROR])
+async def test_an_absence_without_soa_is_not_kept(ns: NameServer, code: dns.rcode.Rcode) -> None:
+    """RFC 2308, section 5: what no SOA record gives a time to is asked again at the next poll."""
+    ns.rcodes = {f"orders.rpcguard.test. {kind}": code for kind in ("A", "AAAA")}
+    known = code == dns.rcode.NOERROR
+    assert await fetch(ns) == Snapshot((), known=known, max_age=None)
+
+
 @pytest.mark.parametrize("service", ["", "a..b", "x" * 64, "ü\udc80"])
 async def test_a_name_that_no_record_can_have_is_never_asked_for(
     ns: NameServer, service: str
