@@ -1,11 +1,18 @@
-"""How to see that a file has become another one: by a write, or by a rename over it."""
+"""How to read small files that others renew, and see that one has become another.
+
+They are read on the discovery loop, which keeps the lists of the whole process live.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 FileStamp = tuple[int, int, int]
+
+_LONGEST_SECRET = 1 << 16
+"""Bytes of a token; those of Kubernetes have a kilobyte."""
 
 _SETTLED_NS = 1_000_000_000
 """Age from which two writes cannot have one time: file systems tick in 10 ms, NFS in a second."""
@@ -29,3 +36,18 @@ def signature_of(found: os.stat_result) -> tuple[int, ...]:
     """
     settled = time.time_ns() - found.st_mtime_ns > _SETTLED_NS
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, settled
+
+
+def secret_in(path: str) -> str:
+    """Read a token, without the line break at its end.
+
+    Raises `OSError`, and `ValueError` for what is no plain file, too long or not ASCII: a pipe
+    would be waited for, and with it all lists of the process.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a regular file")
+        secret = file.read(_LONGEST_SECRET + 1)
+    if len(secret) > _LONGEST_SECRET:
+        raise ValueError(f"it has more than {_LONGEST_SECRET} bytes")
+    return secret.decode("ascii").strip()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._files import secret_in
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.client import HttpReply, RegistryClient
 from rpcguard.registries._shared.documents import MAX_BYTES
@@ -187,7 +187,7 @@ class KubernetesRegistry:
         bearer = None if self._bearer is None else self._bearer()
         if self._token is not None:
             try:
-                bearer = Path(self._token).read_text().strip()
+                bearer = secret_in(self._token)
             except (OSError, ValueError) as error:
                 raise RegistryError(f"token file {self._token}: {type(error).__name__}") from error
         return {} if bearer is None else {"Authorization": f"Bearer {bearer}"}

@@ -6,12 +6,12 @@ import asyncio
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import to_thread
 
+from rpcguard._files import secret_in
 from rpcguard._text import logger
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.backoff import Backoff
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from rpcguard.registries.xds.settings import AdsSettings, ControlPlane
 
 _PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
-_LONGEST_TOKEN: Final = 64 * 1024
-"""Bytes of a token; those of Kubernetes have a kilobyte."""
 
 Names = dict[str, set[str]]
 
@@ -290,8 +288,7 @@ def _credentials(
     token = plane.token
     if plane.token_file is not None:
         try:
-            with Path(plane.token_file).open("rb") as file:
-                token = file.read(_LONGEST_TOKEN).decode("ascii").strip()
+            token = secret_in(plane.token_file)
         except (OSError, ValueError) as error:
             raise RegistryError(f"the token file {plane.token_file!r}: {error}") from error
     return tls, [("authorization", f"Bearer {token}")] if token else []

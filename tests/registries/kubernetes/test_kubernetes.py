@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from contextlib import aclosing
@@ -323,6 +324,9 @@ async def test_the_token_is_read_anew(api: ApiServer, tmp_path: Path) -> None:
     told = [seen.headers["authorization"] for seen in api.server.seen]
     assert told == ["Bearer first", "Bearer second"]
     token.unlink()
+    with pytest.raises(RegistryError, match="token"):
+        await registry.fetch("orders")
+    token.symlink_to(os.devnull)  # as a pipe, it may never end
     with pytest.raises(RegistryError, match="token"):
         await registry.fetch("orders")
     await registry.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import ssl
 
@@ -465,11 +466,12 @@ async def test_tls_that_is_not_right(tmp_path, names, protocols, ca, reason):
             await registry.fetch("orders")
 
 
-async def test_no_token_file(tmp_path):
-    """It is named, and what was wrong with it."""
+@pytest.mark.parametrize("token_file", ["/none", os.devnull])
+async def test_no_token_file(tmp_path, token_file):
+    """It is named, and what was wrong with it; a device or a pipe is none, it may never end."""
     authority, context = authority_for("127.0.0.1")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    options = f"ca={tmp_path}/ca.pem&token_file={tmp_path}/none"
+    options = f"ca={tmp_path}/ca.pem&token_file={token_file}"
     async with (
         grpc_peer(serve, tls=context) as (port, _),
         registry_at(port, options, "xds+tls") as registry,
