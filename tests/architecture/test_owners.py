@@ -22,6 +22,7 @@ NODES = {"LiveNode", "NodeLoad", "Contender"}
 OTHERS = {
     "_connections/http2/places.py": {"place"},
     "_connections/stack.py": {"slot"},
+    "_core/nodes/live.py": {"lease"},
     "_core/service/picker.py": {"lease"},
     "_core/service/pools.py": {"pool", "pool.cell", "cell"},
     "_core/service/reactions.py": {"mark"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 Compared = tuple[tuple["LiveNode", float], ...]
 Exclusions = tuple[tuple[str, str], ...]
-Taken = tuple["LiveNode", float, bool, str, Compared, tuple["LiveNode", ...], Exclusions]
-"""What is kept of a pick: the node, when, whether it is to prove itself, why it was picked, what
-was compared, what had been tried, and who was out."""
+Taken = tuple["LiveNode", float, str, Compared, tuple["LiveNode", ...], Exclusions]
+"""What is kept of a pick: the node, when, why it was picked, what was compared, what had been
+tried, and who was out."""
+
+LEAST_BAD: Final = "nothing is eligible, and it is the least bad"
+"""Why a node was picked in panic, for `explain`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,11 @@ def explained(taken: Iterable[Taken], routed: Iterable[Routed | None]) -> list[P
             candidates=tuple((live.node.id, load) for live, load in compared),
             tried=tuple(live.node.id for live in tried),
             excluded=excluded,
-            panic=proof and not compared,
+            panic=why is LEAST_BAD,
             why=why,
             **_told(way),
         )
-        for (picked, at, proof, why, compared, tried, excluded), way in zip(
-            taken, routed, strict=False
-        )
+        for (picked, at, why, compared, tried, excluded), way in zip(taken, routed, strict=False)
     ]
 
 

@@ -151,10 +151,11 @@ class Stage:
 class Leg:
     """Where a call may go: the stages in order, and those whose least bad node is used then.
 
-    `whole` says that it may go anywhere.
+    `whole` says that it may go anywhere. `only` is the balancer of all nodes of its first stage,
+    where there is one.
     """
 
-    __slots__ = ("last", "stages", "whole")
+    __slots__ = ("last", "only", "stages", "whole")
 
     def __init__(
         self, stages: tuple[Stage, ...], last: tuple[Stage, ...], *, whole: bool = False
@@ -162,6 +163,8 @@ class Leg:
         self.stages: tuple[Stage, ...] = stages
         self.last: tuple[Stage, ...] = last
         self.whole: bool = whole
+        pool = stages[0].only if stages else None
+        self.only: Balancer | None = None if pool is None else pool.balancer
 
 
 def _levels(pools: Iterable[Pool]) -> Iterator[Level]:

@@ -112,7 +112,9 @@ class Life:
             self.stage.end(lease, verdict)
         else:
             now, picker = self.stage.clock(), self.stage.service._picker
-            self.stage.end(picker.lease(self.live, now, (), (), "", proof=True), verdict)
+            lease = picker.lease(self.live, now, (), (), "")
+            lease.proof = True
+            self.stage.end(lease, verdict)
 
     def probe(self, *, alive: bool, answered: bool = False) -> None:
         assert self.live.probing
