@@ -64,9 +64,11 @@ async def test_the_second_address_is_tried_where_the_first_refuses(
     addresses, make_node, make_caller
 ):
     """For any method, since nothing was sent; and the one that refused is left out from then on."""
-    node = make_node(host="127.0.0.2")
-    caller = make_caller(make_node(), balancer=InOrder, **DIRECT)
-    response = await caller.call(f"http://api.example:{node.port}/", method="POST")
+    with socket.socket() as refusing:  # bound and not listening, or another process might serve it
+        refusing.bind(("127.0.0.1", 0))
+        node = make_node(host="127.0.0.2", port=refusing.getsockname()[1])
+        caller = make_caller(make_node(), balancer=InOrder, **DIRECT)
+        response = await caller.call(f"http://api.example:{node.port}/", method="POST")
     assert [one.node.host for one in response.extensions["rpcguard"].attempts] == [
         "127.0.0.1",
         "127.0.0.2",
