@@ -36,20 +36,26 @@ class Facts:
 
         Most calls have none of the headers that rules are about, which is found out for less.
         """
-        found = names.intersection([raw.lower() for raw, _ in self._request.headers.raw])
+        raw = self._request.headers.raw
+        lowered = [name.lower() for name, _ in raw]
+        found = names.intersection(lowered)
         if not found:
             return {}
-        values: dict[bytes, list[bytes]] = {name: [] for name in found}
-        for raw, value in self._request.headers.raw:
-            if (name := raw.lower()) in found:
-                values[name].append(value)
-        return {name.decode(): _joined(name, several) for name, several in values.items()}
+        said: dict[str, str] = {}
+        repeated: dict[str, list[str]] = {}
+        for key, (_, value) in zip(lowered, raw, strict=True):
+            if key in found:
+                name, text = key.decode(), _text(value).strip(" \t")
+                if name in said:
+                    repeated.setdefault(name, [said[name]]).append(text)
+                else:
+                    said[name] = text
+        return said | {name: _joined(name, texts) for name, texts in repeated.items()}
 
     def _header(self, name: str) -> str | None:
         """Give a header bare of outer space, those of one name joined; None where there is none."""
         key = name.encode()
-        values = [value for raw, value in self._request.headers.raw if raw.lower() == key]
-        return _joined(key, values) if values else None
+        return self.headers(frozenset((key,))).get(name)
 
     def get(self, key: str) -> str | None:
         """Give a fact by its key in a route's conditions; None where the call lacks it."""
@@ -83,12 +89,9 @@ class Facts:
         return None if option is None else str(option)
 
 
-def _joined(name: bytes, values: Sequence[bytes]) -> str:
-    if len(values) == 1:
-        return _text(values[0]).strip(" \t")
-    comma = "; " if name == b"cookie" else ", "  # RFC 9113 §8.2.3
-    # An empty one adds nothing.
-    return comma.join(filter(None, [_text(value).strip(" \t") for value in values]))
+def _joined(name: str, values: Sequence[str]) -> str:
+    comma = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
+    return comma.join(filter(None, values))  # an empty one adds nothing
 
 
 def _text(raw: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
@@ -71,34 +70,35 @@ class Index:
     __slots__ = ("_exact", "_prefixes", "_present")
 
     def __init__(self) -> None:
-        self._exact: dict[str, list[Entry]] = {}
-        self._present: list[Entry] = []
-        self._prefixes: dict[int, dict[str, list[Entry]]] = {}
+        self._exact: dict[str, list[int]] = {}
+        self._present: list[int] = []
+        self._prefixes: dict[int, dict[str, list[int]]] = {}
 
-    def file(self, entry: Entry, key: str, wanted: Wanted) -> bool:
-        """Take a route in by a condition; False where that is no way to find it."""
+    def file(self, place: int, key: str, wanted: Wanted) -> bool:
+        """Take in the place of a route by a condition; False where that is no way to find it."""
         if wanted is None:
             return False
         values = (wanted,) if isinstance(wanted, str) else wanted
         if wanted == "*":
-            self._present.append(entry)
+            self._present.append(place)
             return True
         for value in values:
             if key == "path" and value.endswith("*"):
                 prefix = value[:-1]
-                self._prefixes.setdefault(len(prefix), {}).setdefault(prefix, []).append(entry)
+                self._prefixes.setdefault(len(prefix), {}).setdefault(prefix, []).append(place)
             else:
-                self._exact.setdefault(value, []).append(entry)
+                self._exact.setdefault(value, []).append(place)
         return True
 
-    def find(self, value: str, found: set[Entry]) -> None:
-        """Add the routes whose condition a value meets to those that were found."""
-        found.update(self._present)
-        found.update(self._exact.get(value, ()))
+    def find(self, value: str, found: list[int]) -> None:
+        """Add the places of routes whose condition a value meets, some of them twice."""
+        found += self._present
+        if self._exact:
+            found += self._exact.get(value, ())
         for length, by_prefix in self._prefixes.items():
             prefixed = by_prefix.get(value[:length])
             if prefixed is not None:
-                found.update(prefixed)
+                found += prefixed
 
 
 class Targets:
@@ -153,7 +153,7 @@ class Table:
         self._lane_keys = tuple(lane_keys)
         self._targets = Targets()
         self._first: dict[Target, int] = {}
-        self._loose: list[Entry] = []
+        self._loose: list[int] = []
         self._by_header: dict[str, Index] = {}
         self._by_fact: dict[str, Index] = {}
         bundles: dict[object, list[Entry]] = {}
@@ -168,7 +168,7 @@ class Table:
         self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)
         # Rules without conditions, such as a share of all calls, match whatever a call brings.
         self._all_loose = all(not entry.route.when for entry in self.entries)
-        self._always = tuple(self._loose)
+        self._always = tuple(self.entries)
         self._header_names = frozenset(name.encode() for name in self._by_header)
         self._keys = tuple(sorted(self._targets.keys))
         self._cells: dict[tuple[str | None, ...], CellKey] = {}
@@ -189,11 +189,11 @@ class Table:
     def _file(self, entry: Entry) -> None:
         conditions = dict(entry.route.when)
         for key in sorted(conditions, key=lambda key: conditions[key] == "*"):
-            if self._index_for(key).file(entry, key, conditions[key]):
+            if self._index_for(key).file(entry.place, key, conditions[key]):
                 del conditions[key]
                 break
         else:
-            self._loose.append(entry)
+            self._loose.append(entry.place)
         entry.rest = tuple((key, _test(key, wanted)) for key, wanted in conditions.items())
 
     def _index_for(self, key: str) -> Index:
@@ -206,7 +206,7 @@ class Table:
         """Give the routes whose conditions a call meets, in order; no state is looked at."""
         if self._all_loose:
             return self._always
-        found, get = {*self._loose}, facts.get
+        found, get = [*self._loose], facts.get
         if self._header_names:
             for name, said in facts.headers(self._header_names).items():
                 self._by_header[name].find(said, found)
@@ -216,10 +216,8 @@ class Table:
                 index.find(value, found)
         if not found:
             return ()
-        fit = [one for one in found if not one.rest or _fits(one, get)]
-        if len(fit) > 1:
-            fit.sort(key=_place)
-        return tuple(fit)
+        entries = map(self.entries.__getitem__, sorted({*found}))
+        return tuple([one for one in entries if not one.rest or _fits(one, get)])
 
     def places(self, entries: Sequence[Entry], facts: Facts) -> dict[Entry, float]:
         """Give a call's place, between 0 and 1, in each sticky share for which it has a value."""
@@ -271,9 +269,6 @@ def _is_split(bundle: Sequence[Entry]) -> bool:
     """Tell whether shares leave none of their calls to anybody, and so need not keep others off."""
     divided = all(entry.route.empty == "divided" for entry in bundle)
     return divided and sum(entry.route.share for entry in bundle) >= 1.0 - ROUNDING
-
-
-_place = attrgetter("place")
 
 
 def _fits(entry: Entry, get: Callable[[str], str | None]) -> bool:
