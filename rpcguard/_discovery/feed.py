@@ -250,7 +250,7 @@ class Feed:
         if not isinstance(snapshot, Snapshot):
             raise TypeError(f"a Snapshot is wanted, not {type(snapshot).__name__}")
         self._answers += 1
-        news = service.reconcile(self._recheck.corrected(snapshot))
+        news = service.reconcile(self._recheck.corrected(snapshot), gone=self._recheck.gone)
         if self.trouble is not None:
             logger.info(
                 "service %s: the registry answers again", self._name, extra=about(self._name)

@@ -43,7 +43,8 @@ class Recheck:
 
     A list may come out of a cache of the server. So a finding outlives lists for 60 seconds, until
     one says something else of the node than before. Does nothing for a registry that is no
-    `CheckingRegistry`. Runs on the discovery loop.
+    `CheckingRegistry`. `gone` are the ids of nodes that it has no more, as it said of each alone,
+    and that the last list lacks as well or gives as it did then. Runs on the discovery loop.
     """
 
     def __init__(self, service: str, registry: Registry) -> None:
@@ -51,6 +52,7 @@ class Recheck:
         self._registry = registry if isinstance(registry, CheckingRegistry) else None
         self._listed: dict[str, Node] = {}
         self._findings: dict[str, _Finding] = {}
+        self.gone: frozenset[str] = frozenset()
         self._waiting: set[str] = set()
         self._again_at: dict[str, float] = {}
         self._lanes = anyio.CapacityLimiter(_AT_A_TIME)
@@ -62,16 +64,22 @@ class Recheck:
         now = anyio.current_time()
         self._listed = {node.id: node for node in snapshot.nodes}
         self._again_at = {key: at for key, at in self._again_at.items() if now < at}
-        if not self._findings:
+        fresh = {key: one for key, one in self._findings.items() if now < one.until}
+        self.gone = frozenset(key for key, one in fresh.items() if self._is_gone(key, one))
+        if not fresh:
+            self._findings = fresh
             return snapshot
         self._findings = {
             key: finding
-            for key, finding in self._findings.items()
-            if now < finding.until and self._is_unchanged(key, finding, snapshot)
+            for key, finding in fresh.items()
+            if self._is_unchanged(key, finding, snapshot)
         }
         known = {key: finding.said for key, finding in self._findings.items()}
         said = [known.get(node.id, node) for node in snapshot.nodes]
         return replace(snapshot, nodes=tuple(node for node in said if node is not None))
+
+    def _is_gone(self, key: str, finding: _Finding) -> bool:
+        return finding.said is None and self._listed.get(key) in (None, finding.listed)
 
     def _is_unchanged(self, key: str, finding: _Finding, snapshot: Snapshot) -> bool:
         listed = self._listed.get(key)

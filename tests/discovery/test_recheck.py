@@ -111,6 +111,29 @@ async def test_the_loss_of_all_nodes_one_by_one_is_believed(stage, registry, fee
     assert "doubted" not in stage.kinds()
 
 
+async def test_an_empty_list_is_believed_of_what_was_asked_for(stage, registry, feed):
+    """Each node was found gone before; one that only a list had called down is kept."""
+    registry.known = dict.fromkeys("ab")
+    for key in "ab":
+        await feed.check(key)
+    registry.listed = Snapshot([A, B, replace(C, status="down")])
+    await next_list()
+    assert stage.states() == {"c": "ejected"}
+    registry.listed = Snapshot()
+    await next_list()
+    assert stage.listed() == {"c"}
+
+
+async def test_what_is_left_of_an_empty_list_was_not_asked_for(stage, registry, feed):
+    """A list that empties right after the findings takes them with it."""
+    registry.known = dict.fromkeys("ab")
+    for key in "ab":
+        await feed.check(key)
+    registry.listed = Snapshot()
+    await next_list()
+    assert stage.listed() == {"c"}
+
+
 async def test_a_drained_node_drains_against_the_list(stage, registry, feed):
     """What the operator did is in force before the list says so."""
     registry.known["a"] = replace(A, status="draining")

@@ -22,6 +22,8 @@ from tests.simulation.standing import Violation, demand
 from tests.simulation.subsets import Subsets
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rpcguard import Node
     from rpcguard._core.nodes.live import Lease, LiveNode
     from rpcguard._core.nodes.snapshot import Snapshot
@@ -82,9 +84,9 @@ class Watched(Service):
         with self.judge.standing.probing(live, alive=alive):
             return super().probed(live, alive=alive, answered=answered)
 
-    def reconcile(self, snapshot: Snapshot) -> bool:
+    def reconcile(self, snapshot: Snapshot, *, gone: Collection[str] = ()) -> bool:
         with self.judge.standing.reconciling(snapshot):
-            return super().reconcile(snapshot)
+            return super().reconcile(snapshot, gone=gone)
 
 
 class Judge:

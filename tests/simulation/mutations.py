@@ -155,8 +155,8 @@ MUTATIONS = [
     Mutation(
         "an emptied list keeps what was called down",
         "_core.service.reconcile",
-        "if old.leaving and not (result.emptied and old.unseen):",
-        "if old.leaving:",
+        "lost_sight = result.emptied and old.unseen and old.node.id not in gone",
+        "lost_sight = False",
     ),
     Mutation(
         "a new generation starts fresh",

@@ -19,7 +19,7 @@ from rpcguard._core.service.views import state_of, view
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node, State
@@ -84,16 +84,23 @@ class Listing(Turns):
     def _deliver(self) -> None:
         raise NotImplementedError
 
-    def reconcile(self, snapshot: Snapshot) -> bool:
+    def reconcile(self, snapshot: Snapshot, *, gone: Collection[str] = ()) -> bool:
         """Merge a snapshot into the list; True when it said something new.
 
+        `gone` are the ids of nodes that the registry has no more, as it said of each of them alone.
         Called by one thread at a time. A long list is merged in parts, so that picks go on.
         """
         roster = self._roster
         now, policy = self.clock(), self.policies.membership
         current, lost = self._alone(lambda: (dict(roster.nodes), self._losses.recent(now)))
         changes = compare(
-            current, snapshot, now=now, lost=lost, policy=policy, pause=_let_others_run
+            current,
+            snapshot,
+            now=now,
+            lost=lost,
+            policy=policy,
+            gone=gone,
+            pause=_let_others_run,
         )
         apply, warm = self._reactions.apply, self.ready
         for part in changes.parts(_CHUNK):

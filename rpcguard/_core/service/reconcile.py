@@ -11,7 +11,7 @@ from rpcguard._core.policies.routing import LANE_KEYS
 from rpcguard._core.routing.cells import lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.nodes.snapshot import Snapshot
@@ -141,6 +141,7 @@ def compare(
     now: float,
     lost: int,
     policy: MembershipPolicy,
+    gone: Collection[str] = (),
     pause: Callable[[], None] = lambda: None,
 ) -> Changes:
     """Compare a snapshot with the live list; no node is touched.
@@ -154,6 +155,8 @@ def compare(
         now: The time by the clock of the service.
         lost: By how many nodes the list has become shorter lately.
         policy: How far the registry is believed.
+        gone: Ids of nodes of which it said alone that it has them no more: no list is doubted
+            for lacking them once they are out.
         pause: Called now and then, so that a long list does not keep other threads waiting.
     """
     result = Changes()
@@ -178,7 +181,7 @@ def compare(
             if len(named) == len(current) + len(result.added)
             else _left_out(current, named, pause)
         )
-        _drop(result, missing, lost=lost, serving=serving, policy=policy)
+        _drop(result, missing, lost=lost, serving=serving, policy=policy, gone=gone)
         result.removed += _confirmed(result, missing, now, policy)
     return result
 
@@ -226,12 +229,19 @@ def _left_out(
 
 
 def _drop(
-    result: Changes, missing: list[KnownNode], *, lost: int, serving: int, policy: MembershipPolicy
+    result: Changes,
+    missing: list[KnownNode],
+    *,
+    lost: int,
+    serving: int,
+    policy: MembershipPolicy,
+    gone: Collection[str],
 ) -> None:
     fresh = []
     for old in missing:
         # A registry that has lost sight of the nodes calls them down before it drops them.
-        if old.leaving and not (result.emptied and old.unseen):
+        lost_sight = result.emptied and old.unseen and old.node.id not in gone
+        if old.leaving and not lost_sight:
             result.removed.append(old.node.id)
         elif old.doubted_at is None:
             fresh.append(old.node.id)
