@@ -19,7 +19,7 @@ EQUIVALENT: dict[str, str] = {
     "_core/balancing/least_requests.py:122  (now - first.waiting_since)": (
         "a silence of just as long as is borne, which is a moment"
     ),
-    "_core/balancing/least_requests.py:216  self._due(first, now) > self._due(second": (
+    "_core/balancing/least_requests.py:220  self._due(first, second, now) > self._due(second": (
         "two that are due at the same time, of which chance has drawn either first"
     ),
     "_core/service/standing.py:169  0.0  ->  1.0": (

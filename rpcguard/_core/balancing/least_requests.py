@@ -200,12 +200,16 @@ class LeastRequests(WeightedDraw):
             return self._swap_turns(first, second, now)
         self.why = RAMP
         if second.ramp < first.ramp:
-            return self._random() < self._odds(second.ramp / first.ramp)
-        return self._random() >= self._odds(first.ramp / second.ramp)
+            return self._random() < self._odds(second, first)
+        return self._random() >= self._odds(first, second)
 
-    def _odds(self, ramp: float) -> float:
+    def _odds(self, new: LiveNode, other: LiveNode) -> float:
         """Give the chance of the warming one, so that its share is ramp ÷ (others + ramp)."""
-        size = len(self._places)
+        size, ramp = len(self._places), new.ramp / other.ramp
+        if size == 2:
+            return ramp * new.weight / (other.weight + ramp * new.weight)
+        if new.weight < other.weight and (new.turns - other.turns) * new.weight > 1.0:
+            return 0.0  # beside a heavy node it is drawn far more often than it weighs
         return ramp * size / (2.0 * (size - 1.0 + ramp))
 
     def _swap_turns(self, first: LiveNode, second: LiveNode, now: float) -> bool:
@@ -213,11 +217,11 @@ class LeastRequests(WeightedDraw):
         if not first.stand_back and not second.stand_back:
             self.why = TURN
             return one > two
-        swap = self._due(first, now) > self._due(second, now)
+        swap = self._due(first, second, now) > self._due(second, first, now)
         self.why = TURN if swap == (one > two) else SOUND
         return swap
 
-    def _due(self, live: LiveNode, now: float) -> float:
+    def _due(self, live: LiveNode, other: LiveNode, now: float) -> float:
         wait = live.stand_back
         if wait:
             since = now - live.last_pick + _ALMOST_NOW
@@ -228,7 +232,8 @@ class LeastRequests(WeightedDraw):
             else:
                 size = len(self._places)
                 # A slow node's calls are others' turns: of two nodes they have twice the equal one.
-                least = _SLOW_TURNS * size / (size - 1.0)
+                # A light one makes no tail, and its turns take longer by as much as it is lighter.
+                least = _SLOW_TURNS * size / (size - 1.0) * min(live.weight / other.weight, 1.0)
                 wait = min(wait, max(least, _TURN_SECONDS / since))
         return live.turns + wait / live.weight
 

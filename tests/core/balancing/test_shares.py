@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from rpcguard import LeastLoaded, LeastRequests, SlowStart
@@ -70,3 +72,36 @@ def test_a_new_node_that_only_refuses_loses_by_its_load(balancer):
     run.list_nodes()
     run.run(36.0)
     assert run.share("new", since=20.0) * 3 < 0.5
+
+
+@pytest.mark.parametrize("weights", [(1, 100), (1, 1, 1, 100)], ids=str)
+@pytest.mark.parametrize("balancer", [LeastLoaded, LeastRequests])
+def test_a_new_node_beside_a_heavy_one_gets_no_more_than_its_weight(balancer, weights):
+    """It is in every pair or in many: by its ramp alone it had six times its share for a minute.
+
+    And those as light as it had it as well, to be level with it in turns.
+    """
+    providers = {f"n{at}": FleetProvider(exponential(0.01), workers=999) for at in range(4)}
+    run = Simulation(providers, policies=Policies(balancer=lambda: balancer(rng=Random(1))))
+    listed = {f"n{at}": {"weight": weight} for at, weight in enumerate(weights)}
+    run.list_nodes(list(listed)[1:], **listed)
+    run.arrive(100.0, 70.0)
+    run.run(10.0)
+    run.list_nodes(list(listed), **listed)
+    run.run(61.0)
+    for name, fields in listed.items():
+        assert run.share(name, since=10.0) * sum(weights) / fields["weight"] < 1.5
+
+
+def test_a_light_node_that_was_slow_is_back_as_soon_as_others():
+    """Its turns are long: it was not tried for a minute, one of a hundred calls made no tail."""
+    providers = {f"n{at}": FleetProvider(exponential(0.05), workers=999) for at in range(2)}
+    run = Simulation(providers)
+    providers["n0"].seconds = lambda now, rng: rng.expovariate(
+        2.0 if 1010.0 < now < 1060.0 else 20.0
+    )
+    run.list_nodes(n0={"weight": 1}, n1={"weight": 100})
+    run.arrive(60.0, 100.0)
+    run.run(101.0)
+    assert run.share("n0", since=20.0, until=60.0) * 101 < 0.5
+    assert run.share("n0", since=65.0, until=95.0) * 101 > 0.5
