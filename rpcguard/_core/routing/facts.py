@@ -50,7 +50,9 @@ class Facts:
                     repeated.setdefault(name, [said[name]]).append(text)
                 else:
                     said[name] = text
-        return said | {name: _joined(name, texts) for name, texts in repeated.items()}
+        for name, texts in repeated.items():
+            said[name] = _joined(name, texts)
+        return said
 
     def _header(self, name: str) -> str | None:
         """Give a header bare of outer space, those of one name joined; None where there is none."""
