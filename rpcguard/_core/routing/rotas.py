@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,12 @@ _WHOLE: Final = 1.0 - ROUNDING  # what a sum of parts that are all of the calls 
 _PAIR: Final = 2
 """Most splits are of two: a version and the one before it."""
 
+_LONGEST: Final = 200
+"""Calls of the longest round that is looked for, which has room for half percents."""
+
+_BACK: Final = 1e-6
+"""Calls that a share which is back where it began may be off, by rounding."""
+
 Turn = tuple["Share", float]
 """A share, and the part of the calls that it is owed."""
 
@@ -35,25 +42,29 @@ class Rota:
 
     Which of several takes that call is drawn, by how long each can wait, unless another could then
     no longer get its own in time. Then it is the one that can wait least, as in Tijdeman's chairman
-    assignment (1980). So each has what it is owed, to one call, after any number of calls. Lives
-    under the lock of its service.
+    assignment (1980). So each has what it is owed, to one call, after any number of calls. What was
+    drawn is gone through again and again, once it has brought each of them back to where it began:
+    to draw anew costs half as much as a pick. Lives under the lock of its service.
     """
 
-    __slots__ = ("_all", "_random", "_start")
+    __slots__ = ("_last", "_random", "_round", "_start")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._start = random()
-        self._all: Sequence[Turn] = ()
+        self._last: Sequence[Turn] = ()
+        self._round: _Round | None = None
 
     def turn(self, turns: Sequence[Turn]) -> Share | None:
         """Count a call of which each share is owed a part; give the one that takes it, if any.
 
         The parts sum to 1 at most; a share whose part is 0 takes nothing. What was handed in once
-        must not change: that these have all calls between them is found out once.
+        must not change: what comes of it is remembered.
         """
-        if turns is self._all:
-            return self._turn_of_all(turns)
+        if turns is self._last:
+            return self._turn_again(turns)
+        if self._round is not None:
+            self._leave(self._round)
         if len(turns) == 1:
             share, part = turns[0]
             return share if self._takes(share, part) else None
@@ -61,23 +72,45 @@ class Rota:
             (one, part), (other, rest) = turns
             if part and rest and part + rest >= _WHOLE:
                 return self._turn_of_pair(one, part, other, rest)
+        self._last = turns
+        return self._draw(turns)
+
+    def owe(self, turns: Iterable[Turn]) -> None:
+        """Count a call of which each share is owed a part, and that none of them can have."""
+        if self._round is not None:
+            self._leave(self._round)
+        for share, part in turns:
+            share.due = min(share.due + part, _MOST_OWED)
+
+    def _turn_again(self, turns: Sequence[Turn]) -> Share | None:
+        known = self._round
+        if known is None:
+            known = self._round = _Round(turns)
+        takers, at = known.takers, known.at
+        if takers:
+            known.at = at + 1 if at + 1 < len(takers) else 0
+            return takers[at]
+        taker = self._draw(turns)
+        known.note(taker)
+        return taker
+
+    def _leave(self, known: _Round) -> None:
+        self._round, self._last = None, ()
+        known.leave()
+
+    def _draw(self, turns: Sequence[Turn]) -> Share | None:
         whole, rate = self._start, 0.0
         for share, part in turns:
             share.due += part
             whole += share.due
             rate += part
-        if rate >= _WHOLE:
-            self._all = turns
-            return self._turn_of_all(turns, more=0.0)
-        taker = self._taker(turns, whole - 1.0) if whole >= 1.0 else None
+        taker: Share | None = None
+        if rate >= _WHOLE:  # each call is for one of them, whatever the start was
+            taker = self._taker(turns, 1.0) or max(turns, key=_part)[0]
+        elif whole >= 1.0:
+            taker = self._taker(turns, whole - 1.0)
         if taker is not None:
             taker.due -= 1.0
-        return taker
-
-    def _turn_of_all(self, turns: Sequence[Turn], more: float = 1.0) -> Share:
-        # Each call is for one of them, whatever the start was.
-        taker = self._taker(turns, 1.0, more) or max(turns, key=_part)[0]
-        taker.due -= 1.0
         return taker
 
     def _takes(self, share: Share, part: float) -> bool:
@@ -95,12 +128,11 @@ class Rota:
         other.due -= 1.0
         return other
 
-    def _taker(self, turns: Sequence[Turn], left: float, more: float = 0.0) -> Share | None:
-        """Give who takes a call, of which what each is owed is `more` times its part."""
+    def _taker(self, turns: Sequence[Turn], left: float) -> Share | None:
         urgent, soonest = None, inf
         owed, chances, chance = [], [], 0.0
         for share, part in turns:
-            share.due = due = share.due + more * part
+            due = share.due
             if due > 0.0 and part:
                 wait = (1.0 - due) / part  # calls after which it is owed a whole one
                 if wait < soonest:
@@ -116,14 +148,53 @@ class Rota:
         return drawn if drawn is urgent or _all_in_time(drawn, turns, left) else urgent
 
 
+class _Round:
+    """As many calls as bring each of some shares back to where it began.
+
+    `takers` has who takes each call, once all were drawn, and `at` counts those that are past.
+    Where the parts do not come to whole calls within `_LONGEST`, there are none.
+    """
+
+    __slots__ = ("_begun", "_drawn", "_length", "_turns", "at", "takers")
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self.takers: Sequence[Share | None] = ()
+        self.at: int = 0
+        self._turns = turns
+        whole = partial(_come_to_whole, [part for _, part in turns])
+        self._length = next(filter(whole, range(1, _LONGEST + 1)), 0)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._begun = [share.due for share, _ in self._turns]
+        self._drawn: list[Share | None] = []
+
+    def note(self, taker: Share | None) -> None:
+        """Note who has taken a call, if any has."""
+        if not self._length:
+            return
+        self._drawn.append(taker)
+        if len(self._drawn) < self._length:
+            return
+        now = [share.due for share, _ in self._turns]
+        if all(abs(due - begun) < _BACK for due, begun in zip(now, self._begun, strict=True)):
+            self.takers = self._drawn
+        else:
+            self._begin()
+
+    def leave(self) -> None:
+        """Bring what each is owed up to the calls of this round that are past."""
+        past = self.takers[: self.at]
+        for share, part in self._turns:
+            share.due += len(past) * part - past.count(share)
+
+
+def _come_to_whole(parts: Iterable[float], calls: int) -> bool:
+    return all(abs(part * calls - round(part * calls)) < ROUNDING for part in parts)
+
+
 def _part(share: Turn) -> float:
     return share[1]
-
-
-def owe(turns: Iterable[Turn]) -> None:
-    """Count a call of which each share is owed a part, and that none of them can have."""
-    for share, part in turns:
-        share.due = min(share.due + part, _MOST_OWED)
 
 
 def _all_in_time(taker: Share, turns: Iterable[Turn], left: float) -> bool:

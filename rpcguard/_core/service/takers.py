@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.routing.guards import Watch
-from rpcguard._core.routing.rotas import Rota, owe
+from rpcguard._core.routing.rotas import Rota
 from rpcguard._core.routing.shares import Share
 from rpcguard._core.service.choices import Choice, Plan, RouteState
 
@@ -113,7 +113,7 @@ class Takers:
             return share if places[choice.entries[0]] < part else None
         taker, turns = _sticky(choice.entries, turns, places)
         if taker is not None:
-            owe(turns)
+            choice.rota.owe(turns)
         elif turns:
             taker = choice.rota.turn(turns)
         return taker

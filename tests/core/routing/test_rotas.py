@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from itertools import product
+from unittest.mock import Mock
 
 import pytest
 
-from rpcguard._core.routing.rotas import Rota, Turn, owe
+from rpcguard._core.routing.rotas import Rota, Turn
 from rpcguard._core.routing.shares import Share
 
 NOISE = 1e-6
@@ -20,7 +21,8 @@ class Turns:
 
     def __init__(self, *parts: float, seed: int = 1, start: float | None = None) -> None:
         rng = random.Random(seed)
-        self.rota = Rota(rng.random if start is None else lambda: start)
+        self.draw = Mock(side_effect=rng.random if start is None else lambda: start)
+        self.rota = Rota(self.draw)
         self.shares = [Share() for _ in parts]
         self.parts = parts
         self.turns: tuple[Turn, ...] = ()
@@ -120,6 +122,48 @@ def test_other_parts_take_over_where_the_old_ones_were() -> None:
                 assert part or now == was
 
 
+@pytest.mark.parametrize("parts", [(0.05, 0.15), (0.5, 0.3, 0.2), (0.9, 0.05, 0.05)])
+def test_what_was_drawn_is_gone_through_again(parts: tuple[float, ...]) -> None:
+    """Nothing is drawn any more after a few rounds, and each share stays exact to one call."""
+    orders = set()
+    for seed in range(20):
+        turns = Turns(*parts, seed=seed)
+        turns.calls(1 + 40 * 20)  # it takes some rounds to come back to where one began
+        turns.draw.reset_mock()
+        order = [turns.call() for _ in range(20)]
+        assert [turns.call() for _ in range(40)] == order * 2
+        turns.draw.assert_not_called()
+        assert turns.off <= 1.0 + NOISE
+        orders.add(tuple(order))
+    assert len(orders) > 1, "callers take their turns together"
+
+
+def test_parts_that_are_no_whole_calls_for_long_are_drawn_anew() -> None:
+    """There is no round of these, and nothing is kept to look for one."""
+    turns = Turns(1 / 3.001, 1 / 3.002, 0.1).calls(1000)
+    turns.draw.reset_mock()
+    assert turns.calls(100).off <= 1.0 + NOISE
+    turns.draw.assert_called()
+
+
+def test_a_round_that_is_left_counts_as_far_as_it_came() -> None:
+    """After each number of calls: what a share is owed then is what it is owed and did not take."""
+    for calls in range(60):
+        turns = Turns(0.5, 0.3, 0.2, seed=calls).calls(calls)
+        turns.rota.owe(())
+        for share, owed, taken in zip(turns.shares, turns.owed, turns.taken, strict=True):
+            assert share.due == pytest.approx(owed - taken, abs=NOISE)
+
+
+def test_what_a_share_could_not_have_amid_a_round_is_made_up_for() -> None:
+    """Sticky calls that went elsewhere by their user, among others that go by turns."""
+    turns = Turns(0.5, 0.3, 0.2).calls(35)
+    turns.rota.owe([turns.turns[1]] * 3)
+    before = turns.taken[1]
+    turns.calls(200)
+    assert turns.taken[1] - before == pytest.approx(200 * 0.3 + 3 * 0.3, abs=1.0)
+
+
 def test_a_share_of_nothing_takes_nothing() -> None:
     """Even if it was owed almost a call before."""
     for others in ((), (0.5,), (0.5, 0.5)):
@@ -142,7 +186,7 @@ def test_what_a_share_could_not_have_is_not_made_up_for_at_once() -> None:
     """A thousand calls of one sticky user are no debt of a thousand calls."""
     turns = Turns(0.1, 0.1)
     for _ in range(1000):
-        owe(zip(turns.shares, turns.parts, strict=True))
+        turns.rota.owe(zip(turns.shares, turns.parts, strict=True))
     assert sum(turns.calls(100).taken) <= 100 * 0.2 + 21
 
 
