@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,11 @@ _LONGEST: Final = 200
 _BACK: Final = 1e-6
 """Calls that a share which is back where it began may be off, by rounding."""
 
+_IN_A_ROW: Final = 200
+"""Calls of the same shares, with none of others between them, until a round of theirs is looked
+for: that takes as long as a hundred draws, and where calls of two kinds come in turns it would be
+for nothing at each second one."""
+
 Turn = tuple["Share", float]
 """A share, and the part of the calls that it is owed."""
 
@@ -47,12 +53,13 @@ class Rota:
     to draw anew costs half as much as a pick. Lives under the lock of its service.
     """
 
-    __slots__ = ("_last", "_random", "_round", "_start")
+    __slots__ = ("_in_a_row", "_last", "_random", "_round", "_start")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._start = random()
         self._last: Sequence[Turn] = ()
+        self._in_a_row = 0
         self._round: _Round | None = None
 
     def turn(self, turns: Sequence[Turn]) -> Share | None:
@@ -63,8 +70,8 @@ class Rota:
         """
         if turns is self._last:
             return self._turn_again(turns)
-        if self._round is not None:
-            self._leave(self._round)
+        if self._last:
+            self._leave()
         if len(turns) == 1:
             share, part = turns[0]
             return share if self._takes(share, part) else None
@@ -77,14 +84,17 @@ class Rota:
 
     def owe(self, turns: Iterable[Turn]) -> None:
         """Count a call of which each share is owed a part, and that none of them can have."""
-        if self._round is not None:
-            self._leave(self._round)
+        if self._last:
+            self._leave()
         for share, part in turns:
             share.due = min(share.due + part, _MOST_OWED)
 
     def _turn_again(self, turns: Sequence[Turn]) -> Share | None:
         known = self._round
         if known is None:
+            self._in_a_row += 1
+            if self._in_a_row < _IN_A_ROW:
+                return self._draw(turns)
             known = self._round = _Round(turns)
         takers, at = known.takers, known.at
         if takers:
@@ -94,9 +104,11 @@ class Rota:
         known.note(taker)
         return taker
 
-    def _leave(self, known: _Round) -> None:
-        self._round, self._last = None, ()
-        known.leave()
+    def _leave(self) -> None:
+        known = self._round
+        self._round, self._last, self._in_a_row = None, (), 0
+        if known is not None:
+            known.leave()
 
     def _draw(self, turns: Sequence[Turn]) -> Share | None:
         whole, rate = self._start, 0.0
@@ -161,7 +173,7 @@ class _Round:
         self.takers: Sequence[Share | None] = ()
         self.at: int = 0
         self._turns = turns
-        whole = partial(_come_to_whole, [part for _, part in turns])
+        whole = partial(_come_to_whole, {part for _, part in turns})
         self._length = next(filter(whole, range(1, _LONGEST + 1)), 0)
         self._begin()
 
@@ -184,9 +196,9 @@ class _Round:
 
     def leave(self) -> None:
         """Bring what each is owed up to the calls of this round that are past."""
-        past = self.takers[: self.at]
+        taken = Counter(self.takers[: self.at])
         for share, part in self._turns:
-            share.due += len(past) * part - past.count(share)
+            share.due += self.at * part - taken[share]
 
 
 def _come_to_whole(parts: Iterable[float], calls: int) -> bool:

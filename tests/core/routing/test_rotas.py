@@ -146,6 +146,29 @@ def test_parts_that_are_no_whole_calls_for_long_are_drawn_anew() -> None:
     turns.draw.assert_called()
 
 
+class Compared(float):
+    """A part of the calls that counts how often it is looked how many calls make it whole."""
+
+    times = 0
+
+    def __mul__(self, calls: float) -> float:
+        Compared.times += 1
+        return float(self) * calls
+
+
+@pytest.mark.parametrize("together", [1, 2, 10])
+def test_no_round_is_looked_for_where_other_calls_come_between(together: int) -> None:
+    """As with a path that has a route of its own: it was for nothing, and cost fifty draws each."""
+    turns = Turns(*map(Compared, (1 / 3.001, 1 / 3.002, 0.1)))
+    Compared.times = 0
+    for place in range(1000):
+        if place % together == 0:
+            turns.turns = ()  # the same shares, of calls that match something else as well
+        turns.call()
+    assert Compared.times == 0
+    assert turns.off <= 1.0 + NOISE
+
+
 def test_a_round_that_is_left_counts_as_far_as_it_came() -> None:
     """After each number of calls: what a share is owed then is what it is owed and did not take."""
     for calls in range(60):
