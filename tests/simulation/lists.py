@@ -57,7 +57,7 @@ class Lists(Standing):
         absent = [live for name, live in before.items() if name not in named]
         serving = sum(_takes_calls(node) for node in named.values())
         come = sum(
-            _takes_calls(node) and (name not in before or before[name] in missed)
+            _takes_calls(node) and (name not in before or before[name] in missed - unseen)
             for name, node in named.items()
         )
         shorter = -come

@@ -142,13 +142,21 @@ class LiveNode(NodeLoad):
 
     @property
     def leaving(self) -> bool:
-        """Tell whether the node is known to be on its way out, so that its absence is no news."""
-        return self.state in ("ejected", "offline", "draining")
+        """Tell whether the node is known to be on its way out, so that its absence is no news.
+
+        Not by a switch: whoever takes a node out for a time wants it back.
+        """
+        node = self.node
+        return not (self._is_sound and node.status == "up" and node.weight)
 
     @property
     def unseen(self) -> bool:
         """Tell whether nothing but the registry's word keeps the node out, which calls it down."""
-        return self.state == "ejected" and self.health == "well"
+        return self._is_sound and self.node.status == "down" and self.node.weight > 0.0
+
+    @property
+    def _is_sound(self) -> bool:
+        return self.health == "well" and self.word == "staying"
 
     def begin(self, now: float) -> Lease:
         """Count a pick; give the claim on the node."""

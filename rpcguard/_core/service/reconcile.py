@@ -171,7 +171,9 @@ def compare(
         named.add(node.id)
         takes_calls = node.status == "up" and node.weight > 0.0
         serving += takes_calls
-        come += takes_calls and (old is None or old.doubted_at is not None)
+        # One that was called down before it was dropped was no loss, so it is no gain either.
+        is_back = old is not None and old.doubted_at is not None and not old.unseen
+        come += takes_calls and (old is None or is_back)
         _sort_in(result, node, old)
     result.shorter = -come
     if snapshot.authoritative:

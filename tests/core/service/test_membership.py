@@ -532,6 +532,17 @@ def test_an_emptied_list_keeps_what_was_called_down_just_before():
     assert stage.listed() == {"c"}
 
 
+def test_what_was_called_down_is_no_gain_when_it_is_back():
+    """Its drop was no loss: else as many leases might run out one by one and nobody would doubt."""
+    stage = Stage(*"abcd")
+    stage.list(*nodes(*"abcd", status="down"))
+    stage.list()
+    stage.list(*"abcd")
+    for left in ("abc", "ab", "a"):
+        stage.list(*left)
+    assert stage.listed() == {"a", "b"}
+
+
 def test_an_emptied_list_drops_what_is_down_by_more_than_its_word():
     """A node that has said it leaves or that refuses goes, whatever the registry calls it."""
     stage = Stage("a", "b", "c")

@@ -137,6 +137,17 @@ def test_the_last_node_is_used_all_the_same():
     assert stage.picked() == {"a"}
 
 
+def test_a_node_out_is_not_lost_with_the_list():
+    """Whoever takes it out wants it back: what is doubted of the others is doubted of it."""
+    for left in ("", "c"):
+        stage = Stage(*"abc")
+        stage.service.switch(Switches(out=frozenset("a")))
+        stage.list(*left)
+        assert stage.listed() == set("abc")
+        stage.service.switch(ALL_ON)
+        assert stage.states()["a"] == "warming"
+
+
 def test_routes_off():
     """Calls go as if there were none; rules that come meanwhile count when they are on again."""
     canary = Route("canary", share=1.0, to={"version": "2"})
