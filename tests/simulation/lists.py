@@ -30,6 +30,7 @@ class Lists(Standing):
     def __init__(self, world: World, service: Service) -> None:
         super().__init__(world, service)
         self.emptied = False
+        self.filled_at = 0.0
         self._losses: deque[tuple[float, int]] = deque()
 
     @contextmanager
@@ -62,9 +63,11 @@ class Lists(Standing):
         )
         shorter = -come
         if snapshot.authoritative:
+            self.filled_at = now if self.emptied and named else self.filled_at
             self.emptied = not named
             fresh = [live for live in absent if live not in leaving and live not in missed]
             shorter += len(fresh)
+            leaving -= unseen & missed
             if self.emptied:
                 leaving -= unseen
                 fresh += [live for live in absent if live in unseen - missed]
@@ -160,10 +163,12 @@ class Lists(Standing):
             if live.gone:
                 del self._missing[live]
                 continue
-            hold = policy.empty_hold if self.emptied else policy.shrink_hold
-            if self.emptied:
-                hold = min(max(self._shadows[live].heard_at - since, 0.0) + PROOF_LIFE, hold)
-            demand(now < since + hold, "%s is held for too long", live.node.id)
+            end = since + (policy.empty_hold if self.emptied else policy.shrink_hold)
+            if not self.emptied and since < self.filled_at:
+                end = self.filled_at + policy.shrink_hold
+            if self.emptied or since < self.filled_at:
+                end = min(max(self._shadows[live].heard_at, since) + PROOF_LIFE, end)
+            demand(now < end, "%s is held for too long", live.node.id)
         for mark in self.marks:
             demand(mark.proof or mark.until > now, "a mark outlasts its time")
         window = self.policies.slow_start.window * (1.0 - 1.0 / RAMP_STEPS)

@@ -155,7 +155,7 @@ MUTATIONS = [
     Mutation(
         "an emptied list keeps what was called down",
         "_core.service.reconcile",
-        "lost_sight = result.emptied and old.unseen and old.node.id not in gone",
+        "lost_sight = (result.emptied or since is not None) and old.unseen and key not in gone",
         "lost_sight = False",
     ),
     Mutation(
@@ -431,7 +431,7 @@ MUTATIONS = [
     Mutation(
         "an empty list does not end nodes that answer",
         "_core.service.roster",
-        "if not self.emptied:",
+        "if not self._is_of_empty(since):",
         "if True:",
     ),
     Mutation(

@@ -99,6 +99,7 @@ class Listing(Turns):
             now=now,
             lost=lost,
             policy=policy,
+            filled_at=now if roster.emptied else roster.filled_at,
             gone=gone,
             pause=_let_others_run,
         )
@@ -116,7 +117,7 @@ class Listing(Turns):
         if self.ready:  # before it there is no list that could become shorter
             self._losses.note(changes.shorter, self.clock())
         if changes.emptied is not None:
-            self._roster.emptied = changes.emptied
+            self._roster.hear(self.clock(), emptied=changes.emptied)
             self._reactions.look_for_proof(self.clock())
         self._standing.reschedule(self.clock())
         for kind, reason in changes.told(len(self._roster.nodes), self.refused):

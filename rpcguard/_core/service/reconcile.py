@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -141,6 +142,7 @@ def compare(
     now: float,
     lost: int,
     policy: MembershipPolicy,
+    filled_at: float = -math.inf,
     gone: Collection[str] = (),
     pause: Callable[[], None] = lambda: None,
 ) -> Changes:
@@ -155,6 +157,7 @@ def compare(
         now: The time by the clock of the service.
         lost: By how many nodes the list has become shorter lately.
         policy: How far the registry is believed.
+        filled_at: Since when its lists are not empty any more.
         gone: Ids of nodes of which it said alone that it has them no more: no list is doubted
             for lacking them once they are out.
         pause: Called now and then, so that a long list does not keep other threads waiting.
@@ -183,8 +186,10 @@ def compare(
             if len(named) == len(current) + len(result.added)
             else _left_out(current, named, pause)
         )
-        _drop(result, missing, lost=lost, serving=serving, policy=policy, gone=gone)
-        result.removed += _confirmed(result, missing, now, policy)
+        held = _drop(result, missing, lost=lost, serving=serving, policy=policy, gone=gone)
+        if policy.confirm_after is not None and not result.emptied:
+            confirmed = now - policy.confirm_after
+            result.removed += [key for key, at in held if max(at, filled_at) <= confirmed]
     return result
 
 
@@ -238,27 +243,21 @@ def _drop(
     serving: int,
     policy: MembershipPolicy,
     gone: Collection[str],
-) -> None:
-    fresh = []
+) -> list[tuple[str, float]]:
+    """Sort in what a list lacks; give what is doubted already, and since when."""
+    fresh, held = [], []
     for old in missing:
+        key, since = old.node.id, old.doubted_at
         # A registry that has lost sight of the nodes calls them down before it drops them.
-        lost_sight = result.emptied and old.unseen and old.node.id not in gone
+        lost_sight = (result.emptied or since is not None) and old.unseen and key not in gone
         if old.leaving and not lost_sight:
-            result.removed.append(old.node.id)
-        elif old.doubted_at is None:
-            fresh.append(old.node.id)
+            result.removed.append(key)
+        elif since is not None:
+            held.append((key, since))
+        else:
+            fresh.append(key)
             result.shorter += not old.leaving
     loss = max(result.shorter, result.shorter + lost)
     doubted = result.emptied or loss > policy.shrink_share * (serving + loss)
     (result.doubted if doubted else result.removed).extend(fresh)
-
-
-def _confirmed(
-    result: Changes, missing: list[KnownNode], now: float, policy: MembershipPolicy
-) -> list[str]:
-    """Give the doubted nodes that are still left out after the time that a user waits for that."""
-    patience = policy.confirm_after
-    if patience is None or result.emptied:
-        return []
-    doubted = ((old.node.id, old.doubted_at) for old in missing if not old.leaving)
-    return [name for name, since in doubted if since is not None and now - since >= patience]
+    return held

@@ -47,9 +47,10 @@ class Roster:
     the others in `out`. `warming` are those in slow start, `doubted` those that the last snapshot
     left out and that are kept for a while. `excluded` are the first nodes that are out, as
     `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
-    that the registry does not keep out itself, `emptied` says that the last snapshot was empty, and
-    `secured` that calls go over TLS, which proves whom they reach. `taken_out` are the ids or
-    addresses of nodes that a switch keeps out. `left` takes the leases that are dropped.
+    that the registry does not keep out itself, `emptied` says that the last snapshot was empty,
+    `filled_at` since when none is any more, and `secured` that calls go over TLS, which proves whom
+    they reach. `taken_out` are the ids or addresses of nodes that a switch keeps out. `left` takes
+    the leases that are dropped.
     """
 
     def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
@@ -64,6 +65,7 @@ class Roster:
         self.out: dict[LiveNode, None] = {}
         self.serving: int = 0
         self.emptied: bool = False
+        self.filled_at: float = -math.inf
         self.secured: bool = False
         self.taken_out: frozenset[str] = frozenset()
         self._left = left
@@ -176,24 +178,38 @@ class Roster:
     def _relist(self) -> None:
         self.excluded = None
 
+    def hear(self, now: float, *, emptied: bool) -> None:
+        """Note whether the last snapshot was empty."""
+        if self.emptied and not emptied:
+            self.filled_at = now
+        self.emptied = emptied
+
     def held_until(self, live: LiveNode) -> float:
         """Give the time until which a node is kept that the snapshots leave out.
 
-        An empty list is the word of a registry that has lost everything: nodes that answer stay.
-        What answers is them only over TLS; otherwise a call or a probe has to show it now and then,
-        since their address may be given to others.
+        An empty list is the word of a registry that has lost everything: nodes that answer stay,
+        and for a while when it gets them back one by one. What answers is them only over TLS;
+        otherwise a call or a probe has to show it now and then, since their address may be given to
+        others.
         """
         policy, since = self.membership, live.doubted_at or 0.0
-        if not self.emptied:
+        if not self._is_of_empty(since):
             return since + policy.shrink_hold
         longest = since + policy.empty_hold
+        if not self.emptied:
+            longest = self.filled_at + policy.shrink_hold
         if not self.needs_proof(live):
             return longest
         return min(max(live.heard_at, since) + PROOF_LIFE, longest)
 
     def needs_proof(self, live: LiveNode) -> bool:
         """Tell whether a node is kept against an empty list as long as it answers over HTTP."""
-        return self.emptied and live.doubted_at is not None and not self.is_secured(live)
+        since = live.doubted_at
+        return since is not None and self._is_of_empty(since) and not self.is_secured(live)
+
+    def _is_of_empty(self, since: float) -> bool:
+        """Tell whether nodes that are missing since then were so in an empty list."""
+        return self.emptied or since < self.filled_at
 
     def is_secured(self, live: LiveNode) -> bool:
         """Tell whether calls go to a node over TLS."""

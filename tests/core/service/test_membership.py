@@ -529,7 +529,45 @@ def test_an_emptied_list_keeps_what_was_called_down_just_before():
     assert stage.listed() == {"a"}
     assert stage.calls(1) == {"a": 1}
     stage.list(*nodes("c"))
+    assert stage.calls(1) == {"c": 1}
+    assert stage.listed() == {"a", "c"}
+    stage.clock.advance(60)
     assert stage.listed() == {"c"}
+
+
+@pytest.mark.parametrize("patience", [None, 5.0])
+def test_an_emptied_list_that_fills_again_drops_nobody_at_once(patience):
+    """The nodes register anew one by one: till then the others are the last resort."""
+    stage = Stage(*ids(4), membership=MembershipPolicy(confirm_after=patience))
+    for _ in range(6):
+        stage.list()
+        stage.calls(20)
+        stage.clock.advance(50)
+    stage.list("n0")
+    stage.list("n0")
+    assert stage.listed() == set(ids(4))
+    assert stage.picked() == {"n0"}
+    stage.list("n0", "n1")
+    stage.on("n0", REFUSED)
+    stage.on("n1", REFUSED)
+    assert stage.picked() == {"n2", "n3"}
+    stage.clock.advance(patience or 60.0)
+    stage.list("n0", "n1")
+    assert stage.listed() == {"n0", "n1"}
+
+
+def test_a_list_that_fills_again_is_believed_of_silent_nodes():
+    """As the empty one was: over plain HTTP, who has not answered for a minute goes."""
+    stage = Stage(*ids(3))
+    stage.list()
+    stage.clock.advance(50)
+    stage.list("n0")
+    assert stage.probed("n1", alive=True, answered=True) == 20.0
+    stage.clock.advance(11)
+    assert stage.listed() == {"n0", "n1"}
+    assert stage.probed("n1", alive=True, answered=True) == 20.0
+    stage.clock.advance(49)
+    assert stage.listed() == {"n0"}
 
 
 def test_what_was_called_down_is_no_gain_when_it_is_back():
