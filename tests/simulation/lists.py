@@ -31,7 +31,7 @@ class Lists(Standing):
         super().__init__(world, service)
         self.emptied = False
         self.filled_at = 0.0
-        self._losses: deque[tuple[float, int]] = deque()
+        self._losses: deque[tuple[float, list[int]]] = deque()
 
     @contextmanager
     def reconciling(self, snapshot: Snapshot) -> Iterator[None]:
@@ -43,6 +43,8 @@ class Lists(Standing):
         leaving = {live for live in before.values() if live.state != "available"}
         unseen = {live for live in leaving if live.node.status == "down" and not any(out[live])}
         warm, missed = self.service.ready, set(self._missing)
+        hold = self.policies.membership.shrink_hold
+        lately_missed = {live for live, since in self._missing.items() if since > now - hold}
         yield
         named = {node.id: node for node in reversed(snapshot.nodes)}
         for name, node in named.items():
@@ -58,22 +60,22 @@ class Lists(Standing):
         absent = [live for name, live in before.items() if name not in named]
         serving = sum(_takes_calls(node) for node in named.values())
         come = sum(
-            _takes_calls(node) and (name not in before or before[name] in missed - unseen)
+            _takes_calls(node) and (name not in before or before[name] in lately_missed)
             for name, node in named.items()
         )
-        shorter = -come
+        moves = [0, 0, come]
         if snapshot.authoritative:
             self.filled_at = now if self.emptied and named else self.filled_at
             self.emptied = not named
             fresh = [live for live in absent if live not in leaving and live not in missed]
-            shorter += len(fresh)
+            moves[:2] = len(fresh), len(leaving & {*absent} - missed)
             leaving -= unseen & missed
             if self.emptied:
                 leaving -= unseen
                 fresh += [live for live in absent if live in unseen - missed]
-            self._judge_absent(absent, leaving, fresh, shorter, serving)
+            self._judge_absent(absent, leaving, fresh, moves, serving)
         if warm:
-            self._losses.append((now, shorter))
+            self._losses.append((now, moves))
         if not snapshot.authoritative:
             stays = all(self.roster.nodes.get(live.node.id) is live for live in absent)
             demand(stays, "a partial snapshot removes a node")
@@ -91,12 +93,12 @@ class Lists(Standing):
         absent: list[LiveNode],
         leaving: set[LiveNode],
         fresh: list[LiveNode],
-        shorter: int,
+        moves: list[int],
         serving: int,
     ) -> None:
         policy, now = self.policies.membership, self.world.now
-        lately = sum(lost for at, lost in self._losses if at > now - policy.shrink_hold)
-        loss = max(shorter, shorter + lately)
+        lately = [told for at, told in self._losses if at > now - policy.shrink_hold]
+        loss = max(_shorter([moves]), _shorter([*lately, moves]))
         doubt = self.emptied or loss > policy.shrink_share * (serving + loss)
         for live in absent:
             here = self.roster.nodes.get(live.node.id) is live
@@ -258,6 +260,11 @@ class Lists(Standing):
 
 def _takes_calls(node: Node) -> bool:
     return node.status == "up" and node.weight > 0.0
+
+
+def _shorter(steps: list[list[int]]) -> int:
+    lost, left, come = map(sum, zip(*steps, strict=True))
+    return lost - max(come - left, 0)
 
 
 def _same(old: Node, new: Node) -> bool:

@@ -419,14 +419,14 @@ MUTATIONS = [
     Mutation(
         "leases that run out one by one are one loss",
         "_core.service.reconcile",
-        "loss = max(result.shorter, result.shorter + lost)",
-        "loss = result.shorter",
+        "loss = max(moves.shorter, _sum((lately, moves)).shorter)",
+        "loss = moves.shorter",
     ),
     Mutation(
         "a replaced node is no loss",
         "_core.service.reconcile",
-        "    result.shorter = -come\n",
-        "    result.shorter = 0\n",
+        "    result.moves = Moves(come=come)\n",
+        "    result.moves = Moves()\n",
     ),
     Mutation(
         "an empty list does not end nodes that answer",

@@ -92,13 +92,13 @@ class Listing(Turns):
         """
         roster = self._roster
         now, policy = self.clock(), self.policies.membership
-        current, lost = self._alone(lambda: (dict(roster.nodes), self._losses.recent(now)))
+        current, lately = self._alone(lambda: (dict(roster.nodes), self._losses.recent(now)))
         changes = compare(
             current,
             snapshot,
             now=now,
-            lost=lost,
             policy=policy,
+            lately=lately,
             filled_at=now if roster.emptied else roster.filled_at,
             gone=gone,
             pause=_let_others_run,
@@ -115,7 +115,7 @@ class Listing(Turns):
 
     def _finish(self, changes: Changes, snapshot: Snapshot) -> None:
         if self.ready:  # before it there is no list that could become shorter
-            self._losses.note(changes.shorter, self.clock())
+            self._losses.note(changes.moves, self.clock())
         if changes.emptied is not None:
             self._roster.hear(self.clock(), emptied=changes.emptied)
             self._reactions.look_for_proof(self.clock())

@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from rpcguard._core.policies.routing import LANE_KEYS
 from rpcguard._core.routing.cells import lane_of
@@ -54,6 +54,28 @@ class KnownNode(Protocol):
         ...
 
 
+class Moves(NamedTuple):
+    """How many nodes that take calls a list has lost and won."""
+
+    lost: int = 0
+    """Those that are gone, and that nobody had said would go."""
+    left: int = 0
+    """Those that are gone, and were known to be on their way out."""
+    come: int = 0
+    """Those that were not listed."""
+
+    @property
+    def shorter(self) -> int:
+        """Count by how many nodes the list has become shorter; negative for a longer one.
+
+        Those that left are no loss, and whoever has come in their place no gain.
+        """
+        return self.lost - max(self.come - self.left, 0)
+
+
+_NO_MOVES: Final = Moves()
+
+
 @dataclass(slots=True)
 class Changes:
     """What a snapshot changes."""
@@ -72,8 +94,8 @@ class Changes:
     """Ids of nodes that are left out, and kept for a while."""
     refused: list[Node] = field(default_factory=list)
     """Nodes outside of the networks where nodes may be; they change nothing."""
-    shorter: int = 0
-    """By how many nodes the list has become shorter, without those that were known to leave."""
+    moves: Moves = _NO_MOVES
+    """How many nodes it has lost and won."""
     emptied: bool | None = None
     """Whether the list is empty; None where the snapshot does not tell."""
 
@@ -113,26 +135,30 @@ def _is_admitted(node: Node, policy: MembershipPolicy) -> bool:
 
 
 class Losses:
-    """By how many nodes a list has become shorter in the last seconds.
+    """How many nodes a list has lost and won in the last seconds.
 
     Leases that run out one by one are one loss, and nodes that are replaced are none.
     """
 
     def __init__(self, span: float) -> None:
         self._span = span
-        self._steps: deque[tuple[float, int]] = deque()
+        self._steps: deque[tuple[float, Moves]] = deque()
 
-    def recent(self, now: float) -> int:
-        """Count the nodes that the list has lost within the span; negative for a gain."""
+    def recent(self, now: float) -> Moves:
+        """Count the nodes that the list has lost and won within the span."""
         steps = self._steps
         while steps and steps[0][0] <= now - self._span:
             steps.popleft()
-        return sum(shorter for _, shorter in steps)
+        return _sum(moves for _, moves in steps)
 
-    def note(self, shorter: int, now: float) -> None:
-        """Take in one snapshot's loss."""
-        if shorter:
-            self._steps.append((now, shorter))
+    def note(self, moves: Moves, now: float) -> None:
+        """Take in what one snapshot has lost and won."""
+        if any(moves):
+            self._steps.append((now, moves))
+
+
+def _sum(moves: Iterable[Moves]) -> Moves:
+    return Moves(*map(sum, zip(_NO_MOVES, *moves, strict=True)))
 
 
 def compare(
@@ -140,8 +166,8 @@ def compare(
     snapshot: Snapshot,
     *,
     now: float,
-    lost: int,
     policy: MembershipPolicy,
+    lately: Moves = _NO_MOVES,
     filled_at: float = -math.inf,
     gone: Collection[str] = (),
     pause: Callable[[], None] = lambda: None,
@@ -155,8 +181,8 @@ def compare(
         current: The live list by node id.
         snapshot: What the registry says.
         now: The time by the clock of the service.
-        lost: By how many nodes the list has become shorter lately.
         policy: How far the registry is believed.
+        lately: How many nodes the list has lost and won within its `shrink_hold`.
         filled_at: Since when its lists are not empty any more.
         gone: Ids of nodes of which it said alone that it has them no more: no list is doubted
             for lacking them once they are out.
@@ -174,11 +200,9 @@ def compare(
         named.add(node.id)
         takes_calls = node.status == "up" and node.weight > 0.0
         serving += takes_calls
-        # One that was called down before it was dropped was no loss, so it is no gain either.
-        is_back = old is not None and old.doubted_at is not None and not old.unseen
-        come += takes_calls and (old is None or is_back)
+        come += takes_calls and _has_come(old, now - policy.shrink_hold)
         _sort_in(result, node, old)
-    result.shorter = -come
+    result.moves = Moves(come=come)
     if snapshot.authoritative:
         result.emptied = not named
         missing = (
@@ -186,7 +210,7 @@ def compare(
             if len(named) == len(current) + len(result.added)
             else _left_out(current, named, pause)
         )
-        held = _drop(result, missing, lost=lost, serving=serving, policy=policy, gone=gone)
+        held = _drop(result, missing, lately=lately, serving=serving, policy=policy, gone=gone)
         if policy.confirm_after is not None and not result.emptied:
             confirmed = now - policy.confirm_after
             result.removed += [key for key, at in held if max(at, filled_at) <= confirmed]
@@ -204,6 +228,11 @@ def _sort_in(result: Changes, node: Node, old: KnownNode | None) -> None:
         result.trusted.append(node)
     elif not known:
         result.updated.append(node)
+
+
+def _has_come(old: KnownNode | None, since: float) -> bool:
+    """Tell whether a node was not listed; one that was kept is back while its loss counts."""
+    return old is None or (old.doubted_at is not None and old.doubted_at > since)
 
 
 def let_others_run() -> None:
@@ -239,25 +268,27 @@ def _drop(
     result: Changes,
     missing: list[KnownNode],
     *,
-    lost: int,
+    lately: Moves,
     serving: int,
     policy: MembershipPolicy,
     gone: Collection[str],
 ) -> list[tuple[str, float]]:
     """Sort in what a list lacks; give what is doubted already, and since when."""
-    fresh, held = [], []
+    fresh, held, lost, left = [], [], 0, 0
     for old in missing:
         key, since = old.node.id, old.doubted_at
         # A registry that has lost sight of the nodes calls them down before it drops them.
         lost_sight = (result.emptied or since is not None) and old.unseen and key not in gone
+        left += old.leaving and since is None
         if old.leaving and not lost_sight:
             result.removed.append(key)
         elif since is not None:
             held.append((key, since))
         else:
             fresh.append(key)
-            result.shorter += not old.leaving
-    loss = max(result.shorter, result.shorter + lost)
+            lost += not old.leaving
+    result.moves = moves = Moves(lost, left, result.moves.come)
+    loss = max(moves.shorter, _sum((lately, moves)).shorter)
     doubted = result.emptied or loss > policy.shrink_share * (serving + loss)
     (result.doubted if doubted else result.removed).extend(fresh)
     return held

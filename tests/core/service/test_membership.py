@@ -186,6 +186,32 @@ def test_a_release_that_replaces_every_node_is_no_loss(surge):
     assert stage.listed() == set(new)
 
 
+@pytest.mark.parametrize("end", [GOOD, leaving(), REFUSED], ids=["killed", "leaving", "refused"])
+def test_a_release_leaves_no_gain_behind(end):
+    """Whoever came in the place of a node that was known to leave makes up for no other loss."""
+    old, new = ids(10), ids(10, "m")
+    stage = Stage(*old)
+    for at, name in enumerate(old):
+        stage.on(name, end)
+        stage.list(*old[at + 1 :], *new[:at])
+        stage.list(*old[at + 1 :], *new[: at + 1])
+    for left in range(9, -1, -1):
+        stage.list(*new[:left])
+    assert stage.listed() == set(new[:5])
+
+
+def test_nodes_that_were_kept_are_no_gain_when_they_are_back():
+    """After an hour of empty lists the same ten are listed, and then run out one by one."""
+    stage = Stage(*ids(10))
+    stage.service.secure()
+    stage.list()
+    stage.clock.advance(600)
+    stage.list(*ids(10))
+    for left in range(9, -1, -1):
+        stage.list(*ids(left))
+    assert stage.listed() == set(ids(5))
+
+
 def test_one_release_at_once_is_no_loss():
     """A list of other nodes as many as before is believed."""
     stage = Stage(*ids(10))
@@ -608,26 +634,26 @@ def test_what_a_snapshot_changes_is_news_once():
     stage = Stage("a", "b")
     current = stage.service._roster.nodes
     policy = MembershipPolicy()
-    assert not compare(current, Snapshot(nodes("a", "b")), now=0.0, lost=0, policy=policy)
-    doubted = compare(current, Snapshot(), now=0.0, lost=0, policy=policy)
+    assert not compare(current, Snapshot(nodes("a", "b")), now=0.0, policy=policy)
+    doubted = compare(current, Snapshot(), now=0.0, policy=policy)
     assert sorted(doubted.doubted) == ["a", "b"]
-    assert (doubted.shorter, doubted.emptied) == (2, True)
+    assert (doubted.moves, doubted.emptied) == ((2, 0, 0), True)
     stage.list()
-    assert not compare(current, Snapshot(), now=0.0, lost=2, policy=policy)
-    again = compare(current, Snapshot(nodes("a")), now=0.0, lost=2, policy=policy)
-    assert ([node.id for node in again.trusted], again.shorter) == (["a"], -1)
+    assert not compare(current, Snapshot(), now=0.0, policy=policy, lately=doubted.moves)
+    again = compare(current, Snapshot(nodes("a")), now=0.0, policy=policy, lately=doubted.moves)
+    assert ([node.id for node in again.trusted], again.moves) == (["a"], (0, 0, 1))
 
 
 def test_a_long_list_lets_others_run_meanwhile():
     """Comparing pauses now and then, for the listed nodes and for those that are missing."""
     policy, pauses = MembershipPolicy(), []
     listed = Snapshot([Node("10.0.0.1", 80, id=f"n{number}") for number in range(2000)])
-    compare({}, listed, now=0.0, lost=0, policy=policy, pause=lambda: pauses.append(1))
+    compare({}, listed, now=0.0, policy=policy, pause=lambda: pauses.append(1))
     assert len(pauses) == 3
     stage = Stage()
     stage.service.reconcile(listed)
     current = stage.service._roster.nodes
-    compare(current, Snapshot(), now=0.0, lost=0, policy=policy, pause=lambda: pauses.append(1))
+    compare(current, Snapshot(), now=0.0, policy=policy, pause=lambda: pauses.append(1))
     assert len(pauses) == 6
 
 
