@@ -19,7 +19,7 @@ _MOST_OWED: Final = 10.0
 """Calls that a share is owed at most. By turns it is never more than one; what a few users of a
 sticky share keep from it is made up for, and what a heavy one keeps from it for an hour is not."""
 
-_WHOLE: Final = 1.0 - ROUNDING  # what a sum of parts that are all of the calls comes to
+WHOLE: Final = 1.0 - ROUNDING  # what a sum of parts that are all of the calls comes to
 
 _PAIR: Final = 2
 """Most splits are of two: a version and the one before it."""
@@ -77,7 +77,7 @@ class Rota:
             return share if self._takes(share, part) else None
         if len(turns) == _PAIR:
             (one, part), (other, rest) = turns
-            if part and rest and part + rest >= _WHOLE:
+            if part and rest and part + rest >= WHOLE:
                 return self._turn_of_pair(one, part, other, rest)
         self._last = turns
         return self._draw(turns)
@@ -117,7 +117,7 @@ class Rota:
             whole += share.due
             rate += part
         taker: Share | None = None
-        if rate >= _WHOLE:  # each call is for one of them, whatever the start was
+        if rate >= WHOLE:  # each call is for one of them, whatever the start was
             taker = self._taker(turns, 1.0) or max(turns, key=_part)[0]
         elif whole >= 1.0:
             taker = self._taker(turns, whole - 1.0)
@@ -127,7 +127,7 @@ class Rota:
 
     def _takes(self, share: Share, part: float) -> bool:
         share.due += part
-        if self._start + share.due < 1.0 or not part:
+        if part < WHOLE and (self._start + share.due < 1.0 or not part):
             return False
         share.due -= 1.0
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.routing.guards import Watch
-from rpcguard._core.routing.rotas import Rota
+from rpcguard._core.routing.rotas import WHOLE, Rota
 from rpcguard._core.routing.shares import Share
 from rpcguard._core.service.choices import Choice, Plan, RouteState
 
@@ -112,10 +112,11 @@ class Takers:
             share, part = turns[0]
             return share if places[choice.entries[0]] < part else None
         taker, turns = _sticky(choice.entries, turns, places)
-        if taker is not None:
-            choice.rota.owe(turns)
-        elif turns:
-            taker = choice.rota.turn(turns)
+        if not turns:
+            return taker
+        if taker is None:
+            return choice.rota.turn(turns)
+        choice.rota.owe(turns)
         return taker
 
     def effective(self, entry: Entry, now: float) -> float:
@@ -158,7 +159,10 @@ class Takers:
 def _sticky(
     entries: Sequence[Entry], turns: Sequence[Turn], places: Mapping[Entry, float]
 ) -> tuple[Share | None, Sequence[Turn]]:
-    """Give the sticky share that has the user of a call, and the shares that go by turns."""
+    """Give the sticky share that has the user of a call, and the shares that go by turns.
+
+    Where all of them divide all calls, those that no sticky one takes are for the others.
+    """
     left, taker = 1.0, None  # of the users, those whom no share before has taken
     others = []
     for entry, (share, part) in zip(entries, turns, strict=True):
@@ -169,4 +173,9 @@ def _sticky(
             taker = share
         else:
             left -= part
-    return taker, others
+    if sum(part for _, part in turns) < WHOLE:
+        return taker, others
+    if taker is not None:
+        return taker, ()
+    whole = sum(part for _, part in others) or 1.0
+    return None, [(share, part / whole) for share, part in others]

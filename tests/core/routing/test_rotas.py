@@ -205,6 +205,14 @@ def test_one_share_is_left_of_those_that_had_all_calls() -> None:
             assert {turns.call() for _ in range(20)} == {0}
 
 
+def test_a_share_that_has_all_calls_alone_has_each_of_them() -> None:
+    """Even if it had more than its part before."""
+    for seed in range(50):
+        turns = Turns(0.5, 0.3, 0.2, seed=seed).calls(1 + seed % 7)
+        alone = [(turns.shares[0], 1.0)]
+        assert {turns.rota.turn(alone) for _ in range(20)} == {turns.shares[0]}
+
+
 def test_what_a_share_could_not_have_is_not_made_up_for_at_once() -> None:
     """A thousand calls of one sticky user are no debt of a thousand calls."""
     turns = Turns(0.1, 0.1)

@@ -120,6 +120,26 @@ def test_users_whom_no_sticky_share_takes_go_to_base() -> None:
     assert sum(route is None for _, route in sides) == pytest.approx(60, abs=20)
 
 
+@pytest.mark.parametrize("rest", [(0.7,), (0.5, 0.2)])
+def test_a_user_whom_no_sticky_share_takes_is_never_on_its_nodes(rest: tuple[float, ...]) -> None:
+    """Where shares divide all calls the others take theirs, whatever they have had before."""
+    rules = split(0.3, *rest)
+    rules[0] = Route("r1", to=rules[0].to, share=0.3, sticky="key")
+    stage = staged(*rules)
+    for user in map(str, range(20)):
+        took: Counter[str | None] = Counter()
+        for _ in range(100):
+            lease = stage.pick(ask=stage.ask(key=user))
+            assert lease.routed is not None
+            took[lease.routed.route] += 1
+            stage.end(lease)
+        if took["r1"]:
+            assert took["r1"] == 100
+            continue
+        for at, part in enumerate(rest, 2):
+            assert took[f"r{at}"] == pytest.approx(100 * part / 0.7, abs=2)
+
+
 def test_a_share_has_its_part_whatever_else_its_calls_match() -> None:
     """Calls match in more ways than are remembered; whose turn it is stays."""
     names = [f"x-{number}" for number in range(9)]
