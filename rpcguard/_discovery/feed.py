@@ -132,10 +132,14 @@ class Feed:
     async def ask_again(self) -> None:
         """Poll now, since the list is disproved."""
         if self.may_ask:
-            await self.catch_up()
+            self._ask_now()
 
     async def catch_up(self) -> None:
-        """Ask now, since the list is overdue."""
+        """Ask now, since the list is overdue, unless it was asked for since it was found to be."""
+        if self._due.overdue:
+            self._ask_now()
+
+    def _ask_now(self) -> None:
         if self._again is not None:
             self._again.set()
 
