@@ -77,7 +77,8 @@ class Rota:
             return share if self._takes(share, part) else None
         if len(turns) == _PAIR:
             (one, part), (other, rest) = turns
-            if part and rest and part + rest >= WHOLE:
+            even = abs(one.due + other.due) < _BACK  # else one was in turns without the other
+            if part and rest and even and part + rest >= WHOLE:
                 return self._turn_of_pair(one, part, other, rest)
         self._last = turns
         return self._draw(turns)

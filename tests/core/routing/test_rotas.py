@@ -187,6 +187,18 @@ def test_what_a_share_could_not_have_amid_a_round_is_made_up_for() -> None:
     assert turns.taken[1] - before == pytest.approx(200 * 0.3 + 3 * 0.3, abs=1.0)
 
 
+def test_one_of_two_shares_is_not_starved_by_calls_that_only_the_other_is_for() -> None:
+    """Each tenth call, say, of a path with a route between them: what it declined was all of it."""
+    for start in range(20):
+        turns = Turns(0.9, 0.1, start=start / 20)
+        one, other = turns.shares
+        both, took = ((one, 0.9), (other, 0.1)), 0
+        for place in range(300):
+            alone = place % 10 == 0
+            took += turns.rota.turn(both[:1] if alone else both) is other
+        assert took == pytest.approx(270 * 0.1, abs=2)
+
+
 def test_a_share_of_nothing_takes_nothing() -> None:
     """Even if it was owed almost a call before."""
     for others in ((), (0.5,), (0.5, 0.5)):
