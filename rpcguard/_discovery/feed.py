@@ -17,7 +17,8 @@ from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain, repr_of
 from rpcguard.registries._shared.backoff import Backoff
-from rpcguard.registries.base import PushingRegistry, Registry, WatchableRegistry
+from rpcguard.registries._shared.methods import answer_of, hint_for, stream_of
+from rpcguard.registries.base import pushes, watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.service.service import Service
     from rpcguard._discovery.store import SnapshotStore
+    from rpcguard.registries.base import Registry
 
 _FETCH_TIMEOUT = 30.0  # seconds: an answer that takes longer is about another time
 _SHORTEST_POLL = 1.0  # seconds: whatever a registry advises, it is not asked more often
@@ -74,7 +76,7 @@ class Feed:
         self._policy = service.policies.membership
         self._service = weakref.ref(service)
         self._registry = registry
-        self._watched = isinstance(registry, WatchableRegistry)
+        self._watched = watches(registry)
         self._listed_as = listed_as or service.name
         self._recheck = Recheck(self._listed_as, registry)
         self._store = store
@@ -94,13 +96,13 @@ class Feed:
         async with anyio.create_task_group() as self._group:
             if self._store is not None:
                 self._group.start_soon(self._use_store_if_late)
-            if isinstance(self._registry, WatchableRegistry):
-                self._group.start_soon(self._watch, self._registry)
+            if watches(self._registry):
+                self._group.start_soon(self._watch)
                 self._group.start_soon(self._resync)
             else:
                 self._group.start_soon(self._poll)
-                if isinstance(self._registry, PushingRegistry):
-                    self._group.start_soon(self._listen, self._registry)
+                if pushes(self._registry):
+                    self._group.start_soon(self._listen)
 
     async def check(self, node: str) -> None:
         """Ask the registry about one node, by its id, that has failed; the list may be older."""
@@ -171,7 +173,7 @@ class Feed:
                 await anyio.sleep_forever()
             await self._wait(self._spread(pause))
 
-    async def _watch(self, registry: WatchableRegistry) -> None:
+    async def _watch(self) -> None:
         backoff = Backoff(self._rng)
         pause = 0.0
         while True:
@@ -181,7 +183,7 @@ class Feed:
             with anyio.CancelScope() as self._watching:
                 snapshots = None
                 try:
-                    snapshots = registry.watch(self._listed_as)
+                    snapshots = stream_of(self._registry, "watch", self._listed_as)
                     async for snapshot in snapshots:
                         self._take(snapshot)
                         trouble = None
@@ -189,7 +191,7 @@ class Feed:
                 except BaseException as error:  # of an adapter it may be anything; go on anyway
                     if not is_of_adapter(error):
                         raise
-                    trouble, failure = _describe(error), type(error).__name__
+                    trouble, failure = self._describe(error), type(error).__name__
                 finally:
                     await _close(snapshots)
             if trouble is not None and not self._watching.cancelled_caught:
@@ -199,19 +201,20 @@ class Feed:
             pause = self._pause(backoff)
             await anyio.sleep(pause)
 
-    async def _listen(self, registry: PushingRegistry) -> None:
+    async def _listen(self) -> None:
         """Take what is pushed; where nothing is, polls go on as if there were no push."""
         backoff = Backoff(self._rng)
         while True:
-            pushed = registry.pushed(self._listed_as)
+            pushed = None
             try:
+                pushed = stream_of(self._registry, "pushed", self._listed_as)
                 async for snapshot in pushed:
                     self._take(snapshot)
                     backoff.reset()
             except BaseException as error:  # of an adapter it may be anything; go on anyway
                 if not is_of_adapter(error):
                     raise
-                logger.debug("service %s: no push: %s", self._name, _describe(error))
+                logger.debug("service %s: no push: %s", self._name, self._describe(error))
             finally:
                 await _close(pushed)
             await anyio.sleep(backoff.pause())
@@ -232,7 +235,7 @@ class Feed:
         self._asked_at, answers = self._clock(), self._answers
         try:
             with anyio.fail_after(_FETCH_TIMEOUT):
-                snapshot = await self._registry.fetch(self._listed_as)
+                snapshot = await answer_of(self._registry, "fetch", self._listed_as)
             self._due.put_off(math.inf)  # before who waits for the list is woken
             if self._answers != answers and isinstance(snapshot, Snapshot):
                 # What was watched or pushed meanwhile is newer, or as new: this may be of before.
@@ -242,7 +245,7 @@ class Feed:
             if not is_of_adapter(error):
                 raise
             self._due.put_off(math.inf)
-            self._troubled(_describe(error), type(error).__name__)
+            self._troubled(self._describe(error), type(error).__name__)
             return None
 
     def _take(self, snapshot: object) -> bool:
@@ -302,13 +305,13 @@ class Feed:
     def _spread(self, seconds: float) -> float:
         return seconds * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
 
-
-def _describe(error: BaseException) -> str:
-    try:
-        said = f"{type(error).__name__}: {error}"
-    except Exception:  # even its text is an adapter's
-        said = type(error).__name__
-    return plain(said.removesuffix(": "))[:_LONGEST_TROUBLE]
+    def _describe(self, error: BaseException) -> str:
+        try:
+            said = f"{type(error).__name__}: {error}"
+        except Exception:  # even its text is an adapter's
+            said = type(error).__name__
+        hint = hint_for(self._registry, error)
+        return plain(said.removesuffix(": "))[:_LONGEST_TROUBLE] + hint
 
 
 async def _close(snapshots: object) -> None:

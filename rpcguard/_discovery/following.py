@@ -11,7 +11,8 @@ from rpcguard._discovery.feed import Feed
 from rpcguard._discovery.names import names_like
 from rpcguard._discovery.store import SnapshotStore
 from rpcguard._text import repr_of
-from rpcguard.registries.base import CheckingRegistry, Registry, registry_from_url
+from rpcguard.registries._shared.methods import answer_of, has
+from rpcguard.registries.base import checks, registry_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from rpcguard._core.policies.membership import MembershipPolicy
     from rpcguard._core.service.service import Service
+    from rpcguard.registries.base import Registry
 
 
 class Subscriptions:
@@ -38,7 +40,7 @@ class Subscriptions:
     ) -> None:
         self.url: str | None = given if isinstance(given, str) else None
         self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
-        self.by_port: bool = bool(getattr(self.registry, "by_port", False))
+        self.by_port: bool = getattr(self.registry, "by_port", False) is True
         self.objection: Callable[[str], str | None] | None
         self.objection = getattr(self.registry, "objection", None)
         """Says why calls to a host may not go to the nodes of the registry without TLS."""
@@ -87,7 +89,7 @@ class Subscriptions:
     def check(self, service: str, node: str) -> None:
         """Ask about a node that has just failed, where the registry knows more than its list."""
         feed, _ = self._feeds.get(service, (None, None))
-        if feed is not None and isinstance(self.registry, CheckingRegistry):
+        if feed is not None and checks(self.registry):
             task = background().spawn(feed.check, node)
             self._checks.add(task)
             task.add_done_callback(self._checks.discard)
@@ -139,9 +141,8 @@ class Subscriptions:
         return background().spawn(self._close) if begun else None
 
     async def _close(self) -> None:
-        close = getattr(self.registry, "aclose", None)
-        if close is not None and self.url is not None:
-            await close()
+        if self.url is not None and has(self.registry, "aclose"):
+            await answer_of(self.registry, "aclose")
 
 
 def _in_urls(name: str) -> str:

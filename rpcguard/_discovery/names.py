@@ -9,7 +9,8 @@ import anyio
 
 from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._text import logger, plain, repr_of
-from rpcguard.registries.base import ListingRegistry
+from rpcguard.registries._shared.methods import answer_of
+from rpcguard.registries.base import lists_services
 
 if TYPE_CHECKING:
     from rpcguard.registries.base import Registry
@@ -20,11 +21,11 @@ NAMES_WITHIN: Final = 1.0
 
 async def names_like(name: str, registry: Registry) -> list[str]:
     """Give up to three names of services that are like this one; none where nobody tells."""
-    if not isinstance(registry, ListingRegistry):
+    if not lists_services(registry):
         return []
     try:
         with anyio.fail_after(NAMES_WITHIN):
-            known = {one.lower(): one for one in await registry.services()}
+            known = {one.lower(): one for one in await answer_of(registry, "services")}
     except BaseException as error:  # of an adapter it may be anything, and this is only help
         if not is_of_adapter(error):
             raise

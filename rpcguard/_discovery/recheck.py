@@ -11,10 +11,11 @@ from rpcguard._core.nodes.node import Node
 from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard._discovery.adapters import is_of_adapter
 from rpcguard._text import about, logger, plain
-from rpcguard.registries.base import CheckingRegistry
+from rpcguard.registries._shared.methods import answer_of
+from rpcguard.registries.base import checks
 
 if TYPE_CHECKING:
-    from rpcguard.registries.base import Registry
+    from rpcguard.registries.base import CheckingRegistry, Registry
 
 
 _TIMEOUT = 10.0
@@ -49,7 +50,7 @@ class Recheck:
 
     def __init__(self, service: str, registry: Registry) -> None:
         self._service = service
-        self._registry = registry if isinstance(registry, CheckingRegistry) else None
+        self._registry = registry if checks(registry) else None
         self._listed: dict[str, Node] = {}
         self._findings: dict[str, _Finding] = {}
         self.gone: frozenset[str] = frozenset()
@@ -128,7 +129,7 @@ class Recheck:
     async def _answer(self, registry: CheckingRegistry, listed: Node) -> Node | None:
         async with self._lanes:
             with anyio.fail_after(_TIMEOUT):
-                said: object = await registry.check(self._service, listed)
+                said: object = await answer_of(registry, "check", self._service, listed)
         if said is None or (isinstance(said, Node) and said.id == listed.id):
             return said
         raise TypeError(f"the same node or None is wanted, not {said!r}")

@@ -16,6 +16,7 @@ from rpcguard._files import signature_of
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
+from rpcguard.registries._shared.methods import answer_of, stream_of
 from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class RegistryRules:
 
     async def read(self) -> tuple[Route, ...]:
         """Ask the registry."""
-        routes = checked_routes(tuple(await self._registry.routes(self._listed_as)))
+        routes = checked_routes(tuple(await answer_of(self._registry, "routes", self._listed_as)))
         return without_failing(routes, may_fail=self._may_fail)
 
 
@@ -195,7 +196,7 @@ class WatchedRules:
     async def read(self) -> tuple[Route, ...]:
         """Wait for rules; a watch that broke is begun anew by the next reading, after a pause."""
         if self._pushed is None:
-            self._pushed = self._registry.watch_routes(self._listed_as)
+            self._pushed = stream_of(self._registry, "watch_routes", self._listed_as)
         watched, whole = self._pushed, False
         try:
             found = await anext(watched, None)

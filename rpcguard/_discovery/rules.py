@@ -14,7 +14,7 @@ from rpcguard._discovery.background import background as background
 from rpcguard._discovery.rule_sources import PLACE, DocumentRules, RegistryRules, WatchedRules
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.faults import FaultLog
-from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry
+from rpcguard.registries.base import has_rules, pushes_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class Rules:
             source = following.url or ""
             self._beside_list = source.startswith(_DOCUMENTS)
             self._of_registry = not self._beside_list
-            if self._of_registry and not isinstance(following.registry, RuledRegistry):
+            if self._of_registry and not has_rules(following.registry):
                 raise ValueError(
                     'source "registry" must be beside a registry of file:// or http(s)://,'
                     " whose documents have room for rules, or one that has rules of its own:"
@@ -128,9 +128,9 @@ class Rules:
 
     def _source(self, key: str) -> RuleSource:
         registry = self._following.registry
-        if self._of_registry and isinstance(registry, RuledRegistry):
+        if self._of_registry and has_rules(registry):
             listed_as = self._following.listed_as(key)
-            if isinstance(registry, RuleWatchableRegistry):
+            if pushes_rules(registry):
                 return WatchedRules(registry, listed_as, may_fail=self._may_fail)
             return RegistryRules(registry, listed_as, may_fail=self._may_fail)
         return DocumentRules(

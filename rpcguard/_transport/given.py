@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rpcguard._checks import is_registry, require_unseen
 from rpcguard._core.policies.membership import OVERPROVISION
 from rpcguard.errors import InvalidRegistryURL
+from rpcguard.registries._shared.methods import misshapen
 
 if TYPE_CHECKING:
     from rpcguard._core.policies.overrides import PoliciesByService
@@ -24,6 +25,9 @@ def given_registry(registry: str | Registry | None) -> str | Registry:
             f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
         )
     require_unseen("registry", given, "a URL or an object with `fetch`", is_registry(given))
+    fault = misshapen(given)
+    if fault is not None:
+        raise ValueError(f"registry: {fault}")
     return given
 
 

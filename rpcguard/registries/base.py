@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast, runtime_checkable
 
+from rpcguard._checks import is_registry
 from rpcguard.errors import InvalidRegistryURL
+from rpcguard.registries._shared.methods import has, misshapen
 from rpcguard.registries._shared.nodes import nodes_from_json as nodes_from_json
 from rpcguard.registries._shared.urls import RIGHT, SCHEME
 
@@ -25,8 +27,9 @@ class Registry(Protocol):
     """What gives the current list of a service when asked.
 
     A registry lives in the discovery thread: every method runs on its event loop, and a registry
-    object may be asked for several services at once. An object that also has `aclose` is closed
-    with the transport that was given its URL.
+    object may be asked for several services at once. An object that also has
+    `async def aclose(self)` is closed with the transport that was given its URL. Each further
+    method, such as `watch`, is used where its class has it; what `__getattr__` hands on is not.
     """
 
     async def fetch(self, service: str) -> Snapshot:
@@ -40,10 +43,6 @@ class WatchableRegistry(Registry, Protocol):
 
     def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield the whole list first and after each change; end or raise when the stream breaks."""
-        ...
-
-    async def aclose(self) -> None:
-        """Give back connections and files."""
         ...
 
 
@@ -104,6 +103,36 @@ class ListingRegistry(Registry, Protocol):
         ...
 
 
+def watches(registry: Registry) -> TypeGuard[WatchableRegistry]:
+    """Tell whether a registry pushes its lists."""
+    return has(registry, "watch")
+
+
+def pushes(registry: Registry) -> TypeGuard[PushingRegistry]:
+    """Tell whether a registry pushes lists beside being polled."""
+    return has(registry, "pushed")
+
+
+def checks(registry: Registry) -> TypeGuard[CheckingRegistry]:
+    """Tell whether a registry can be asked about one node."""
+    return has(registry, "check")
+
+
+def has_rules(registry: Registry) -> TypeGuard[RuledRegistry]:
+    """Tell whether a registry has rules of its own kind."""
+    return has(registry, "routes")
+
+
+def pushes_rules(registry: Registry) -> TypeGuard[RuleWatchableRegistry]:
+    """Tell whether a registry pushes its rules."""
+    return has(registry, "routes", "watch_routes")
+
+
+def lists_services(registry: Registry) -> TypeGuard[ListingRegistry]:
+    """Tell whether a registry can name its services."""
+    return has(registry, "services")
+
+
 def registry_from_url(url: str) -> Registry:
     """Make the registry that a URL names.
 
@@ -112,8 +141,14 @@ def registry_from_url(url: str) -> Registry:
     a scheme that nobody offers and for whatever the registry cannot understand. Nothing is
     contacted yet.
     """
-    registry: Registry = entry_of(url).load()(url)
-    return registry
+    entry = entry_of(url)
+    made: Any = entry.load()(url)
+    fault = misshapen(made)
+    if isinstance(made, str) or not is_registry(made):
+        fault = f"it must give an object with `fetch`, not {type(made).__name__}"
+    if fault is not None:
+        raise InvalidRegistryURL(f"{entry.name}:// is offered by {entry.value}: {fault}")
+    return cast("Registry", made)
 
 
 def entry_of(url: str, *, also: Iterable[str] = ()) -> EntryPoint:

@@ -69,9 +69,6 @@ class Watched(Polled):
         self.begun.append(anyio.current_time())
         return (self.watches.pop(0) if len(self.watches) > 1 else self.watches[0])()
 
-    async def aclose(self):
-        pass
-
     @property
     def restarts(self):
         return [after - before for before, after in pairwise(self.begun)]

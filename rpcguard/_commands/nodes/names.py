@@ -11,7 +11,7 @@ import httpx
 from rpcguard._commands.nodes.sources import PAGES, READY_TIMEOUT, STATUS, StatusPage
 from rpcguard._text import plain
 from rpcguard.errors import RegistryError
-from rpcguard.registries.base import ListingRegistry, entry_of, registry_from_url
+from rpcguard.registries.base import entry_of, lists_services, registry_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,7 +33,7 @@ async def service_names(url: str) -> Collection[str]:
             return await StatusPage(client, url, "").services()
     entry_of(url, also=PAGES)
     registry = registry_from_url(url)
-    if not isinstance(registry, ListingRegistry):
+    if not lists_services(registry):
         scheme = url.partition("://")[0]
         raise RegistryError(f"{scheme}:// cannot list its services; give the name of one")
     try:

@@ -20,7 +20,7 @@ from rpcguard._discovery.rule_sources import read_rules
 from rpcguard._httpx import AsyncTransport
 from rpcguard._text import plain
 from rpcguard.errors import RegistryError
-from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry, registry_from_url
+from rpcguard.registries.base import has_rules, pushes_rules, registry_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def show_routes(
 
 async def _read(url: str, service: str, rules: str | None) -> tuple[list[Node], list[Route]]:
     # Where routes are pushed, the list has their nodes only while somebody looks at them.
-    pushed = isinstance(registry_from_url(url), RuleWatchableRegistry)
+    pushed = pushes_rules(registry_from_url(url))
     routing = Routing(source="registry", required=True) if pushed else None
     async with AsyncTransport(url, routing=routing) as transport:
         await transport.wait_ready(service, timeout=READY_TIMEOUT, nodes=0)
@@ -90,7 +90,7 @@ async def _read(url: str, service: str, rules: str | None) -> tuple[list[Node], 
 async def _own_rules(url: str, service: str) -> list[Route]:
     """Read the rules that a registry has of its own; none where it is not of that kind."""
     registry = registry_from_url(url)
-    if not isinstance(registry, RuledRegistry):
+    if not has_rules(registry):
         return []
     try:
         return list(await registry.routes(service))
