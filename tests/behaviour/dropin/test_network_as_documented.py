@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
+import threading
 
 import pytest
 
@@ -22,6 +25,28 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
 def saying(data: bytes):
     """Answer the first request with these bytes and leave."""
     return lambda peer: peer.answer(data)
+
+
+def tunnel_to(port: int):
+    """Be a proxy that leads to one port."""
+
+    def script(peer):
+        peer.answer(b"HTTP/1.1 200 OK\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as node:
+            back = threading.Thread(target=copy, args=(node.recv, peer.send), daemon=True)
+            back.start()
+            copy(peer.sock.recv, node.sendall)
+            node.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+    return script
+
+
+def copy(read, write):
+    """Hand on what is read until the end."""
+    with contextlib.suppress(OSError):
+        while data := read(65536):
+            write(data)
 
 
 BREAKS = {
@@ -312,6 +337,57 @@ async def test_a_proxy_before_the_nodes(flavour, make_node, make_caller):
     assert seen.line == f"GET http://127.0.0.1:{node.port}/x HTTP/1.1"
     assert seen.headers["host"] == "orders"
     assert node.seen == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "pattern", "options", "arrives"),
+    [
+        ({"HTTP_PROXY": "{}"}, "all://orders", {}, True),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "internal,localhost"}, "all://orders", {}, True),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "*"}, "all://orders", {}, True),
+        ({"NO_PROXY": "orders"}, "all://orders", {}, False),
+        ({"NO_PROXY": "orders"}, "all://*orders", {}, True),
+        ({"NO_PROXY": "orders"}, "all://orders", {"trust_env": False}, True),
+        ({"HTTP_PROXY": "{}"}, "all://", {}, False),
+        ({"HTTP_PROXY": "{}"}, "http://", {}, True),
+        ({"HTTP_PROXY": "{}"}, "all://", {"trust_env": False}, True),
+    ],
+)
+async def test_proxies_of_the_environment_beside_a_mount(
+    environment, pattern, options, arrives, flavour, make_node, make_caller, monkeypatch
+):
+    """A client chooses by the longest pattern, and `NO_PROXY=orders` is `all://*orders` to it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.format(f"http://127.0.0.1:{Dead().port}"))
+    node = make_node()
+    transport = make_caller(node).transport
+    client = flavour.client(mounts={pattern: transport}, **options)
+    try:
+        await settle(client.get("http://orders/x"))
+    except http.ConnectError:
+        assert not arrives
+    assert [seen.line for seen in node.seen] == arrives * ["GET /x HTTP/1.1"]
+    await settle(client.close() if flavour.sync else client.aclose())
+
+
+async def test_tls_through_a_proxy(flavour, make_node, make_caller, certified, trusting):
+    """Through a proxy httpx checks the node's address, and httpx2 the name of the service."""
+    kind = http.HTTPTransport if flavour.sync else http.AsyncHTTPTransport
+    for name in ("orders", "127.0.0.1"):
+        trusted = (name == "orders") is (http.__name__ == "httpx2")
+        node = make_node(tls=certified(name))
+        proxy = make_node(tunnel_to(node.port))
+        child = {
+            "node_transport": lambda _, port=proxy.port: kind(
+                proxy=f"http://127.0.0.1:{port}", verify=trusting
+            )
+        }
+        caller = make_caller(node, **child)
+        try:
+            await caller.call("https://orders/x")
+        except http.ConnectError:
+            assert not trusted
+        assert [seen.line for seen in node.seen] == trusted * ["GET /x HTTP/1.1"]
 
 
 async def test_an_application_as_a_child(flavour, make_node, make_caller):
