@@ -92,12 +92,19 @@ class ConsulRegistry:
     async def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield the list at once, after each change, and whenever `wait` is over."""
         index = 0
+        listed: set[str] = set()
         pace = _Pace()
         while True:
             await pace.wait()
             answer = await self._ask(service, index)
             index = _next_index(index, answer)
-            yield self._snapshot(service, answer)
+            snapshot = self._snapshot(service, answer)
+            before, listed = listed, {node.id for node in snapshot.nodes}
+            if before - listed and _is_streamed(answer):
+                # What a token may see no longer leaves a stream in silence; a query tells of it.
+                whole = await self._ask(service, 0)
+                snapshot = self._snapshot(service, whole) if _is_filtered(whole) else snapshot
+            yield snapshot
 
     async def services(self) -> Collection[str]:
         """Return the names that the token may see; raise `RegistryError` without an answer."""
@@ -136,7 +143,7 @@ class ConsulRegistry:
             )
         except ValueError as error:
             raise answer.error(str(error)) from error
-        filtered = answer.headers.get("x-consul-results-filtered-by-acls", "").lower() == "true"
+        filtered = _is_filtered(answer)
         if nodes:
             self._seen.add(service)
         elif filtered:
@@ -197,8 +204,16 @@ def _next_index(last: int, answer: HttpReply) -> int:
     return 0 if index < last else max(index, 1)
 
 
+def _is_filtered(answer: HttpReply) -> bool:
+    return str(answer.headers.get("x-consul-results-filtered-by-acls")).lower() == "true"
+
+
+def _is_streamed(answer: HttpReply) -> bool:
+    return bool(answer.headers.get("x-consul-query-backend") == "streaming")
+
+
 def _is_fresh(answer: HttpReply) -> bool:
-    if answer.headers.get("x-consul-query-backend") == "streaming":
+    if _is_streamed(answer):
         return True  # such an answer never knows its leader; a stream that broke is an error
     contact = answer.headers.get("x-consul-lastcontact", "")
     lag = int(contact) if contact.isascii() and contact.isdigit() else 0

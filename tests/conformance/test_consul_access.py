@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 import pytest
 
@@ -13,7 +15,7 @@ from tests.support.require import require
 from tests.support.servers.consul import Consul, ConsulAgent, NewerConsul
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from rpcguard._core.nodes.snapshot import Snapshot
 
@@ -57,6 +59,18 @@ def put(consul: ConsulAgent, path: str, **body: object) -> httpx.Response:
     ).raise_for_status()
 
 
+def change_policy(consul: ConsulAgent, name: str, rules: str) -> None:
+    place = f"http://127.0.0.1:{consul.port}/v1/acl/policy/name/{name}"
+    found = httpx.get(place, headers={"X-Consul-Token": consul.token}).raise_for_status().json()
+    put(consul, f"acl/policy/{found['ID']}", ID=found["ID"], Name=name, Rules=rules)
+
+
+async def until_empty(snapshots: AsyncIterator[Snapshot]) -> None:
+    with anyio.fail_after(60):
+        while (await anext(snapshots)).nodes:
+            pass
+
+
 async def fetch(consul: ConsulAgent, token: str, service: str) -> Snapshot:
     registry = ConsulRegistry(f"consul://:{token}@127.0.0.1:{consul.port}")
     try:
@@ -93,6 +107,23 @@ async def test_a_token_that_may_not_see_enough(
             await fetch(consul, weak, "web")
     else:
         assert not (await fetch(consul, weak, "web")).known
+
+
+async def test_a_token_that_may_see_less_than_before(
+    consul: ConsulAgent, token: Callable[[str], str]
+) -> None:
+    """What a policy takes away during a watch is an error where Consul tells of it, and no list."""
+    if not isinstance(consul, NewerConsul):
+        pytest.skip("this one tells of nothing")
+    enough = 'service "web" { policy = "read" }\nnode_prefix "" { policy = "read" } # for a while'
+    secret, policy = token(enough), f"p{abs(hash(enough))}"
+    registry = ConsulRegistry(f"consul://:{secret}@127.0.0.1:{consul.port}?wait=5")
+    async with aclosing(registry.watch("web")) as snapshots:
+        assert len((await anext(snapshots)).nodes) == 1
+        change_policy(consul, policy, 'service "other" { policy = "read" }')
+        with pytest.raises(RegistryError, match="service:read"):
+            await until_empty(snapshots)
+    await registry.aclose()
 
 
 async def test_node_maintenance_drains(consul: ConsulAgent) -> None:

@@ -202,6 +202,39 @@ async def test_a_list_that_the_token_may_not_see(
     assert not (await consul.fetch("web")).authoritative
 
 
+@pytest.mark.parametrize(("left", "seen"), [((), None), ((1,), [1]), ((2, 1), [2, 1])])
+@pytest.mark.parametrize("filtered", [True, False])
+async def test_a_stream_of_which_the_token_may_see_less(
+    server: ScriptedServer,
+    consul: ConsulRegistry,
+    left: tuple[int, ...],
+    seen: list[int] | None,
+    filtered: bool,
+) -> None:
+    """Proves that a list which a stream shortens is believed once a query says it is whole."""
+    answers = iter([(1, 2, 3), left, left])
+
+    def script(_: Seen) -> bytes:
+        # The query that does not block is the third; it alone tells.
+        entries, whole = next(answers), len(server.seen) == 3
+        headers = {"X_Consul_Results_Filtered_By_ACLs": "true"} if filtered and whole else {}
+        body = json.dumps([entry(port) for port in entries])
+        backend = "blocking-query" if whole else "streaming"
+        return server.answer(body, X_Consul_Index="7", X_Consul_Query_Backend=backend, **headers)
+
+    server.script = script
+    async with aclosing(consul.watch("web")) as snapshots:
+        assert len((await anext(snapshots)).nodes) == 3
+        if filtered and seen is None:
+            with pytest.raises(RegistryError, match="service:read"):
+                await anext(snapshots)
+        else:
+            snapshot = await anext(snapshots)
+            assert [node.port for node in snapshot.nodes] == (seen or [])
+            assert snapshot.authoritative is not filtered
+    assert "index" not in server.seen[2].target
+
+
 @pytest.mark.parametrize(
     ("headers", "authoritative"),
     [

@@ -320,6 +320,8 @@ def _refused(answer: HttpReply) -> RegistryError:
     if _wants_credentials(answer):
         said = f" ({shortened(message)})" if message else ""
         return answer.error(f"the credentials are missing, wrong or not enough{said}")
+    if "permission denied" in message:
+        return answer.error("permission denied: a role of the user must allow to read the prefix")
     if answer.status == 404:
         return answer.error("status 404: is this etcd, with its gRPC gateway on?")
     return answer.error(f"status {answer.status}: {shortened(message)}" if message else None)

@@ -413,7 +413,7 @@ async def test_wrong_credentials(
     """Proves that a refusal says so, shows no password, and is not tried for ever."""
     fake.logins = [login]
     fake.ranges = [answer]
-    with pytest.raises(RegistryError, match=r"credentials|permission denied") as raised:
+    with pytest.raises(RegistryError, match=r"credentials|must allow to read") as raised:
         await guarded.fetch("web")
     assert PASSWORD not in f"{raised.value!r} {guarded!r}"
     assert len(fake.seen) <= 4
