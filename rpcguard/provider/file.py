@@ -36,7 +36,7 @@ class OfflineFile:
 
     It counts for ten minutes after its mtime, if it is a plain file that was not there before this
     container was started; in a folder where everybody may write, such as `/tmp`, only if it belongs
-    to this user or root. What cannot be looked at says nothing. Thread-safe.
+    to this user or root. What cannot be looked at says what it said before. Thread-safe.
 
     Args:
         path: where it is.
@@ -110,24 +110,36 @@ class OfflineFile:
         except FileNotFoundError:
             return _ABSENT
         except OSError as error:
-            told = f"{self.path} cannot be looked at: {error.strerror}; this node serves on"
-            return _Found(False, f"errno {error.errno}", told)
-        age = self._wall() - status.st_mtime
+            return self._unseen(error)
+        now, last, file = self._clock(), self._last, (status.st_mtime_ns, status.st_ino)
+        # One that counts grows old by the clock that only grows: the other may be set meanwhile.
+        known = last.counts and last.file == file
+        born = last.born if known else now - (self._wall() - status.st_mtime)
+        age = now - born
         said = f"{self.path}, {age:.0f} s old, "
-        doubt = self._doubt(status, age)
+        doubt = self._doubt(status, age, known=known)
         if doubt is not None:
             return _Found(False, doubt, f"{said}does not count: {doubt}")
         left = f"for {LIFETIME - age:.0f} s more, or until `rpcguard online`"
-        return _Found(True, "", f"{said}says that this node leaves, {left}")
+        told = f"{said}says that this node leaves, {left}"
+        return _Found(True, "", told, born, file)
 
-    def _doubt(self, status: os.stat_result, age: float) -> str | None:
+    def _unseen(self, error: OSError) -> _Found:
+        # A folder that is mounted or locked in the middle of a release calls no node back.
+        last = self._last
+        counts = last.counts and self._clock() - last.born < LIFETIME
+        does = "leaves as it said" if counts else "serves on"
+        told = f"{self.path} cannot be looked at: {error.strerror}; this node {does}"
+        return _Found(counts, f"errno {error.errno}, {does}", told, last.born, last.file)
+
+    def _doubt(self, status: os.stat_result, age: float, *, known: bool) -> str | None:
         if not stat.S_ISREG(status.st_mode):
             return "it is no plain file"
         if status.st_uid not in (0, os.geteuid()) and self._is_in_folder_of_everybody():
             return f"in a folder where everybody may write, it belongs to user {status.st_uid}"
         if abs(age) >= LIFETIME:
             return f"it counts for {LIFETIME:.0f} s"
-        began = self._began()
+        began = None if known else self._began()
         if began is not None and status.st_mtime < began:
             return "it is from before this container was started"
         return None
@@ -147,6 +159,10 @@ class _Found(NamedTuple):
     """Why it does not count."""
     told: str
     """What the log says."""
+    born: float = 0.0
+    """When it was written, by the clock that only grows."""
+    file: tuple[int, int] | None = None
+    """By what it is known to be the same file, unchanged."""
 
 
 _ABSENT = _Found(False, "absent", "")

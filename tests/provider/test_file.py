@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -226,6 +227,48 @@ def test_what_cannot_be_looked_at_says_nothing(tmp_path, clock, caplog):
         assert not file.says_offline()
     [told] = caplog.messages
     assert "cannot be looked at: Not a directory; this node serves on" in told
+
+
+def test_what_cannot_be_looked_at_any_more_says_what_it_said(
+    file, path, clock, monkeypatch, caplog
+):
+    """A folder that is locked in the middle of a release calls no node back before its time."""
+    touch(path)
+    assert file.says_offline()
+    monkeypatch.setattr(os, "lstat", unreadable)
+    for at, counts in ((1, True), (598, True), (2, False), (1, False)):
+        clock.advance(at)
+        assert file.says_offline() is counts
+    said = [one.rpartition("; ")[2] for one in caplog.messages if "Permission denied" in one]
+    assert said == ["this node serves on"]
+    monkeypatch.undo()
+    os.unlink(path)
+    clock.advance(1)
+    assert not file.says_offline()
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+def test_a_wall_clock_that_is_set_calls_no_node_back(path, clock, caplog, jump):
+    """A file that counts goes on to, for its ten minutes; one of after the jump is judged anew."""
+    offset = 0.0
+
+    def wall() -> float:
+        return NOW + clock() + offset
+
+    file = OfflineFile(path, clock=clock, wall=wall, began=lambda: NOW - 60 + offset)
+    touch(path)
+    assert file.says_offline()
+    offset = jump
+    for at, counts in ((1, True), (598, True), (2, False)):
+        clock.advance(at)
+        assert file.says_offline() is counts
+    touch(path, wall())
+    clock.advance(1)
+    assert file.says_offline()
+
+
+def unreadable(path: str) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def test_one_path_for_app_and_command(monkeypatch, tmp_path):
