@@ -12,6 +12,7 @@ from rpcguard._checks import require
 from rpcguard._connections.contexts import TlsContext
 from rpcguard._connections.idle_age import IdleAge
 from rpcguard._text import about, logger
+from rpcguard._wire.h2_counts import StreamCount
 from rpcguard._wire.parsers import head_parser
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Children(Generic[ChildT]):
         verify, cert = options.verify, options.cert
         self._tls = TlsContext(http, verify=verify, cert=cert, trust_env=options.trust_env)
         self._ages: WeakValueDictionary[str, IdleAge] = WeakValueDictionary()
+        self._counts: WeakValueDictionary[str, StreamCount] = WeakValueDictionary()
         if node_transport is None:
             # Else the first call would load them, while an event loop waits for it.
             library.errors_of(library.core)
@@ -161,7 +163,8 @@ class Children(Generic[ChildT]):
         make: Callable[..., ChildT] = self._stack
         # Without TLS nothing is agreed on: then HTTP/2 is spoken where nothing else may be.
         if self._http2 is not None and (scheme == "https" or not self._http1):
-            make = functools.partial(self._http2, http1=self._http1)
+            count = None if service is None else self._counts.setdefault(service, StreamCount())
+            make = functools.partial(self._http2, http1=self._http1, streams=count)
         return make(
             scheme=scheme,
             host=host,

@@ -10,6 +10,7 @@ import h2.events
 import h2.exceptions
 from h2.errors import ErrorCodes
 
+from rpcguard._wire.h2_counts import StreamCount
 from rpcguard._wire.h2_faults import (
     REFUSED_STREAM,
     GoAway,
@@ -43,8 +44,8 @@ _LONGEST_FRAME = 2**14
 """RFC 9113 §4.2: what a peer may send unless it was told otherwise, and it is not."""
 
 _FRESH, _FEW = 5.0, 5
-"""A GOAWAY within so many seconds and answers is no word about the connection, which has just
-begun, but about the node. Envoy's shortest drain is of 5 s."""
+"""A GOAWAY within so many seconds and calls that were taken is no word about the connection, which
+has just begun, but about the node. Envoy's shortest drain is of 5 s."""
 
 
 class Http2Arrivals:
@@ -60,6 +61,7 @@ class Http2Arrivals:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_room: Callable[[], object] | None = None,
+        count: StreamCount | None = None,
     ) -> None:
         self.streams: dict[int, Http2Stream] = {}
         self.ready: bool = False
@@ -70,7 +72,7 @@ class Http2Arrivals:
         self.on_room = on_room
         self._clock = clock
         self._opened = clock()
-        self._answers = 0
+        self._count = count or StreamCount()
         self._newest = 0
         self._goaway: GoAway | None = None
         self._goaway_at = 0.0
@@ -184,7 +186,6 @@ class Http2Arrivals:
         stream = self.streams.get(event.stream_id)
         if stream is None:
             return  # it was left
-        self._answers += 1
         try:
             stream.begin(response_head(event.headers))
         except PeerFault as fault:
@@ -261,8 +262,12 @@ class Http2Arrivals:
         fact = GoAway(last, int.from_bytes(frame[13:17], "big"))
         if self._goaway is None:
             self._goaway_at = self._clock()
-            young = self._goaway_at - self._opened < _FRESH and self._answers < _FEW
+            taken = (min(last, self._newest) + 1) // 2
+            young = self._goaway_at - self._opened < _FRESH and taken < _FEW
             self.departing = young and bool(last) and not fact.error_code
+            counted = self.streams.get(last)
+            if counted is not None and counted.head is None and not fact.error_code:
+                self._count.learn(last)  # it came upon this call, and not upon the time
         self._goaway, self.leaving = fact, True
         for stream in list(self.streams.values()):
             if stream.id > last:

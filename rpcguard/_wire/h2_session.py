@@ -14,9 +14,6 @@ from rpcguard._wire.h2_streams import Http2Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LAST_STREAM = 2**31 - 1
-"""RFC 9113 §5.1.1: after this number a new connection is needed."""
-
 
 class Http2Session(Http2Arrivals):
     """One HTTP/2 connection without its socket, for any number of streams, in both directions.
@@ -31,7 +28,8 @@ class Http2Session(Http2Arrivals):
     so that not the connection is old, but the node leaves. A fault of one answer ends its stream
     alone, and what was whole before a fault of the connection stays valid.
 
-    `on_room` is called when the number of streams that may be open changes.
+    `on_room` is called when the number of streams that may be open changes. `count` says at which
+    stream to leave the connection, and learns from how the node ends it.
     """
 
     @property
@@ -63,7 +61,7 @@ class Http2Session(Http2Arrivals):
         stream = Http2Stream(number, self._clock(), bodiless=bodiless, sent_end=end)
         self.streams[number] = stream
         self._newest = number
-        self.leaving = self.leaving or number >= _LAST_STREAM
+        self.leaving = self.leaving or number >= self._count.last
         return stream
 
     def send(self, stream: Http2Stream, data: memoryview, *, end: bool = False) -> int:

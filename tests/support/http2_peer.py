@@ -21,6 +21,7 @@ from rpcguard._wire.h2_session import Http2Session
 from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
+    from rpcguard._wire.h2_counts import StreamCount
     from rpcguard._wire.h2_streams import Http2Stream
 
 GET = [(b":method", b"GET"), (b":authority", b"orders"), (b":scheme", b"http"), (b":path", b"/")]
@@ -29,10 +30,12 @@ GET = [(b":method", b"GET"), (b":authority", b"orders"), (b":scheme", b"http"), 
 class Peer2:
     """A session and the node that it talks to, which is h2 in its other role."""
 
-    def __init__(self, settings: dict[int, int] | None = None) -> None:
+    def __init__(
+        self, settings: dict[int, int] | None = None, *, count: StreamCount | None = None
+    ) -> None:
         self.clock = ManualClock(1000.0)
         self.room: list[int] = []
-        self.session = Http2Session(clock=self.clock, on_room=self._on_room)
+        self.session = Http2Session(clock=self.clock, on_room=self._on_room, count=count)
         self.books = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.events: list[h2.events.Event] = []
         self.books.initiate_connection()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as some
 
+from rpcguard._wire.h2_counts import StreamCount
 from rpcguard._wire.h2_faults import (
     Disconnected,
     GoAway,
@@ -130,6 +131,44 @@ def test_a_node_departs_when_a_fresh_connection_is_told_to_end(age, answers, dep
     peer.say(goaway(ALL), goaway(2 * answers - 1))
     assert peer.session.leaving
     assert peer.session.departing is departing
+
+
+def test_a_goaway_upon_a_call_teaches_how_many_there_are():
+    """That of a node which drains comes upon no call, or with an error, and teaches nothing."""
+    for last, error, teaches in ((1, 0, False), (3, 0, True), (3, 1, False), (ALL, 0, False)):
+        count = Learned()
+        peer = Peer2(count=count)
+        peer.answer(peer.open())
+        peer.open()
+        peer.open()
+        peer.say(goaway(last, error), goaway(last, error))
+        assert count.learned == teaches * [last]
+
+
+def test_a_connection_is_left_at_the_last_stream_that_it_is_known_to_take():
+    """What is open on it goes on, and nobody is told of a fault."""
+    count = StreamCount()
+    peer = Peer2(count=count)
+    one, _ = peer.open(), peer.open()
+    count.last = 5
+    assert peer.session.usable
+    peer.open()
+    assert (peer.session.usable, peer.session.capacity) == (False, 0)
+    assert not peer.session.departing
+    peer.answer(one)
+    assert one.ended
+    assert one.failure is None
+
+
+class Learned(StreamCount):
+    """Keep what there was to learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.learned = []
+
+    def learn(self, last):
+        self.learned.append(last)
 
 
 def test_patience_counts_from_the_last_frame_of_the_stream():

@@ -13,6 +13,7 @@ from rpcguard._connections.exchange import StaleConnection
 from rpcguard._connections.handshake import HandshakeFailed
 from rpcguard._connections.http2.aio_connection import AsyncHttp2Connection
 from rpcguard._connections.http2.calls import (
+    FRESH_TRIES,
     Countdown,
     FieldCache,
     SpeaksHttp1,
@@ -26,6 +27,7 @@ from rpcguard._connections.http2.calls import (
 from rpcguard._connections.http2.channels import AsyncioChannel
 from rpcguard._connections.http2.places import Place, PlaceBooks
 from rpcguard._connections.http11 import HTTP11Connection
+from rpcguard._wire.h2_counts import StreamCount
 from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
@@ -102,12 +104,19 @@ class AsyncHttp2Exchange(AsyncExchange):
     A node that agrees on HTTP/1.1 in the TLS handshake is spoken to so, on the connection that is
     there and from then on; with `http1=False` HTTP/2 is spoken by prior knowledge. Calls wait for a
     connection that is being opened for `timeout["connect"]`, and in line for one with room for
-    `timeout["pool"]`. What a connection refused because it ended, and not the node, goes once more
-    to a fresh one. Belongs to the event loop of its first request.
+    `timeout["pool"]`. What a connection refused because it ended, and not the node, goes to a fresh
+    one, up to `FRESH_TRIES` times. Belongs to the event loop of its first request.
     """
 
     def __init__(
-        self, library: Library, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any
+        self,
+        library: Library,
+        *,
+        scheme: str,
+        limits: httpx.Limits,
+        http1: bool,
+        streams: StreamCount | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(library, scheme=scheme, limits=limits, **options)
         self._h2_body = library.derive(AsyncHttp2Body, "AsyncByteStream")
@@ -115,6 +124,7 @@ class AsyncHttp2Exchange(AsyncExchange):
         self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
         self._http1_names: set[str | None] = set()
         self._fields = FieldCache()
+        self._count = streams or StreamCount()
         self._books = PlaceBooks(
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,
@@ -193,7 +203,7 @@ class AsyncHttp2Exchange(AsyncExchange):
 
     async def _sent(self, request: httpx.Request, place: Place) -> httpx.Response | None:
         fields = self._fields.prepare(request.headers.raw)
-        again = False
+        left = FRESH_TRIES
         while await self._seated(request, place):
             try:
                 return await self._exchanged(request, fields, place)
@@ -202,9 +212,9 @@ class AsyncHttp2Exchange(AsyncExchange):
                     raise
             except StreamRefused as refusal:
                 old = refusal.by_goaway and not place.connection.session.departing
-                if again or not old or is_touched(request.stream):
+                if not left or not old or is_touched(request.stream):
                     raise
-                again = True
+                left -= 1
                 place.renew(self._clock())
             self.leave(place)
         return None
@@ -260,7 +270,7 @@ class AsyncHttp2Exchange(AsyncExchange):
             if not self._speaks_http2(stream):
                 self._adopt(stream, place.name)
                 raise SpeaksHttp1
-            session = Http2Session(on_room=self._serve)
+            session = Http2Session(on_room=self._serve, count=self._count)
             connection = AsyncHttp2Connection(
                 self._http, self._channel(stream, session), session, place.name
             )

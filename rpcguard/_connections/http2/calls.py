@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     import httpx
 
+FRESH_TRIES = 3
+"""Fresh connections for a call that others refused because they ended: after the second one it is
+known how many calls a node takes on each."""
+
 _NO_TIME = 0.001
 """Seconds that timeouts which shrink with a deadline never fall below: less is none."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rpcguard._connections.book_keeping import LineBell
 from rpcguard._connections.exchange import StaleConnection, timeouts
 from rpcguard._connections.http2.calls import (
+    FRESH_TRIES,
     FieldCache,
     Unsent,
     has_body,
@@ -21,6 +22,7 @@ from rpcguard._connections.http2.sync_connection import SyncHttp2Connection
 from rpcguard._connections.http11 import HTTP11Connection
 from rpcguard._connections.stack import UNUSED, Slot, Stack
 from rpcguard._connections.sync import SyncExchange
+from rpcguard._wire.h2_counts import StreamCount
 from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
@@ -120,13 +122,21 @@ class SyncHttp2Exchange(SyncExchange):
     """
 
     def __init__(
-        self, library: Library, *, scheme: str, limits: httpx.Limits, http1: bool, **options: Any
+        self,
+        library: Library,
+        *,
+        scheme: str,
+        limits: httpx.Limits,
+        http1: bool,
+        streams: StreamCount | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(library, scheme=scheme, limits=limits, **options)
         self._h2_body = library.derive(SyncHttp2Body, "SyncByteStream")
         self._scheme = scheme
         self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
         self._http1_names: set[str | None] = set()
+        self._count = streams or StreamCount()
         # Apart from those of HTTP/1.1, whose stack serves a node that agrees on nothing better.
         self._h2 = Stack(
             max_connections=limits.max_connections,
@@ -203,7 +213,7 @@ class SyncHttp2Exchange(SyncExchange):
 
     def _sent(self, request: httpx.Request, slot: Http2Slot) -> httpx.Response | None:
         fields = FieldCache().prepare(request.headers.raw)
-        again = False
+        left = FRESH_TRIES
         if not self._seated(request, slot):
             return None
         while True:
@@ -217,9 +227,9 @@ class SyncHttp2Exchange(SyncExchange):
                     raise
             except StreamRefused as refusal:
                 old = refusal.by_goaway and not slot.connection.session.departing
-                if again or not old or is_touched(request.stream):
+                if not left or not old or is_touched(request.stream):
                     raise
-                again, slot.oldest = True, UNUSED
+                left, slot.oldest = left - 1, UNUSED
             self._replace(slot)
 
     def _seated(self, request: httpx.Request, slot: Http2Slot) -> bool:
@@ -256,7 +266,7 @@ class SyncHttp2Exchange(SyncExchange):
                 made = HTTP11Connection(stream, slot.name, self._parse)
                 self._alone(functools.partial(self._stack.adopt, made))
                 return False
-            session = Http2Session()
+            session = Http2Session(count=self._count)
             connection = SyncHttp2Connection(
                 self._http, SyncChannel(stream, session), session, slot.name
             )

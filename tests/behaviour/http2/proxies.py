@@ -130,10 +130,12 @@ class HypercornNode(Server):
 
     name = "hypercorn"
 
-    def __init__(self, directory: Path, provider: int, *, streams: int = 100) -> None:
+    def __init__(
+        self, directory: Path, provider: int, *, streams: int = 100, requests: int = 1_000_000
+    ) -> None:
         super().__init__(directory)
         self.port = free_ports(1)[0]
-        self._provider, self._streams = provider, streams
+        self._provider, self._streams, self._requests = provider, streams, requests
 
     @classmethod
     def available(cls) -> bool:
@@ -149,7 +151,7 @@ class HypercornNode(Server):
         config.write_text(
             f'bind = "127.0.0.1:{self.port}"\n'
             f"h2_max_concurrent_streams = {self._streams}\n"
-            "keep_alive_max_requests = 1000000\n"
+            f"keep_alive_max_requests = {self._requests}\n"
         )
         return [sys.executable, "-m", "hypercorn", "-c", config, "tests.behaviour.http2.app:app"]
 

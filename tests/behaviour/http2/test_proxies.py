@@ -131,6 +131,30 @@ async def test_nginx_ends_connections_and_reloads_and_no_call_fails(kind, provid
     assert twice(provider) == []
 
 
+@pytest.mark.parametrize("requests", [10, 20, 100])
+async def test_an_nginx_that_takes_fewer_calls_than_are_made_at_once(
+    requests, kind, provider, start
+):
+    """What it refuses goes to fresh connections, until it is known how many calls fit on one."""
+    (node,) = start(Nginx, 1, requests=requests)
+    async with load(kind, listed([node]), workers=60) as going:
+        await going.more(600)
+    assert going.failed == {}
+    assert twice(provider) == []
+
+
+async def test_a_hypercorn_that_counts_loses_calls_once(kind, provider, start):
+    """It answers nothing more on a connection as it ends it: so that is left before, once known."""
+    nodes = start(HypercornNode, 2, requests=120)
+    async with load(kind, listed(nodes)) as going:
+        await going.more(1200 if kind == "sync" else 500)
+        going.under = "/later"
+        await going.more(1200 if kind == "sync" else 600)
+    assert [call for call in going.failed if "/later/" in call] == []
+    assert going.saveable() == {}
+    assert twice(provider) == []
+
+
 async def test_hypercorns_leave_under_load_and_no_saveable_call_fails(kind, provider, start):
     """On SIGTERM it takes no stream more, answers, says GOAWAY; idle connections just end."""
     nodes = start(HypercornNode, 3)

@@ -1,0 +1,36 @@
+"""How many streams nodes take on one connection, learned from how they end their connections.
+
+nginx ends a connection of HTTP/2 with its 1,000th request, and refuses those that are on their way;
+Hypercorn ends one with its 1,001st, and answers nothing more that is in flight. Neither says so
+before. A connection that is left a little sooner loses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LAST_STREAM: Final = 2**31 - 1
+"""RFC 9113 §5.1.1: after this number a new connection is needed."""
+
+_MANY: Final = 100
+"""Calls for each of which a hundredth of a TLS handshake is little: believed at once."""
+
+_SOME: Final = 5
+"""Calls below which the same count twice in a row may be chance, as of a node that drains."""
+
+_MARGIN: Final = 8
+"""One stream in so many is left: a node may read several before it counts."""
+
+
+class StreamCount:
+    """The number of the last stream to be opened on one connection; any thread may use it."""
+
+    def __init__(self) -> None:
+        self.last: int = LAST_STREAM
+        self._seen = 0
+
+    def learn(self, last: int) -> None:
+        """Take in that a node ended a connection at a stream that it had just got."""
+        calls, before, self._seen = (last + 1) // 2, self._seen, last
+        if calls >= _MANY or (calls >= _SOME and last == before):
+            self.last = min(self.last, 2 * (calls - max(calls // _MARGIN, 1)) - 1)

@@ -1,0 +1,31 @@
+"""How many calls a node is known to take on one connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpcguard._wire.h2_counts import LAST_STREAM, StreamCount
+
+
+@pytest.mark.parametrize(
+    ("ends", "calls"),
+    [
+        ([], None),
+        ([100], 88),
+        ([1000], 875),
+        ([1000, 100], 88),
+        ([100, 1000], 88),
+        ([20], None),
+        ([20, 21, 20], None),
+        ([20, 20], 18),
+        ([20, 1000, 20, 20], 18),
+        ([5, 5], 4),
+        ([4, 4, 4], None),
+    ],
+)
+def test_what_is_known_after_connections_ended(ends: list[int], calls: int | None) -> None:
+    """A large number is believed at once, a small one where it comes twice, the least counts."""
+    count = StreamCount()
+    for end in ends:
+        count.learn(2 * end - 1)
+    assert count.last == (LAST_STREAM if calls is None else 2 * calls - 1)
