@@ -85,7 +85,7 @@ def classify_response(
         reader = _READERS.get(name.lower())
         if reader is not None and len(value) <= _LONGEST_VALUE:
             text = value.decode("latin-1").strip()
-            notice = reader(_Said(status, text, node, wall, extensions))
+            notice = reader(_Said(status, text, node, wall, extensions, headers))
             if notice is not None:
                 notices.append(notice)
     if notices:
@@ -164,6 +164,7 @@ class _Said(NamedTuple):
     node: Node
     wall: Callable[[], float]
     extensions: Mapping[str, Any]
+    headers: Headers
 
 
 def _offline(said: _Said) -> Notice | None:
@@ -248,7 +249,7 @@ def _retry_after(said: _Said) -> Notice | None:
     if said.status != 503:
         return None
     value = said.value
-    seconds = _seconds(value) if value[:1].isdigit() else _until_date(value, said.wall())
+    seconds = _seconds(value) if value[:1].isdigit() else _until_date(value, _now_of(said))
     return Notice("retry-after", "Retry-After", seconds) if seconds else None
 
 
@@ -261,12 +262,27 @@ def _seconds(value: str) -> float | None:
 
 
 def _until_date(value: str, now: float) -> float | None:
+    date = _epoch(value)
+    if date is None or date <= now:
+        return None
+    return max(date - now, _LEAST_TTL)
+
+
+def _now_of(said: _Said) -> float:
+    """Give the time by the node's own clock, where it tells: that of this machine may be wrong."""
+    for name, value in said.headers:
+        if name.lower() == b"date" and len(value) <= _LONGEST_VALUE:
+            now = _epoch(value.decode("latin-1").strip())
+            return said.wall() if now is None else now
+    return said.wall()
+
+
+def _epoch(text: str) -> float | None:
     try:
-        date = parsedate_to_datetime(value)
-        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(seconds, _LEAST_TTL) if seconds > 0 else None
 
 
 _REFUSALS = frozenset({"finagle-http-nack", "x-bd-error-code"})

@@ -362,6 +362,27 @@ def test_retry_after_as_a_date_of_another_zone():
     assert verdict.notice == Notice("retry-after", "Retry-After", 30.0)
 
 
+@pytest.mark.parametrize("skew", [-7200.0, 0.0, 7200.0])
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (b"Sat, 21 Nov 2026 12:00:00 GMT", 30.0),
+        (b"Sat, 21 Nov 2026 12:00:20 GMT", 10.0),
+        (b"Sat, 21 Nov 2026 12:00:40 GMT", None),
+        (b"nonsense", 30.0),
+        (b"Sat, 99 Nov 2026 99:99:99 GMT", 30.0),
+        (b"Sat, 21 Nov 2026 12:00:20 GMT" + b" " * 400, 30.0),
+    ],
+)
+def test_a_date_is_compared_with_that_of_the_answer(said, seconds, skew):
+    """The node has made both by one clock; that of this machine may be hours away from it."""
+    told = len(said) < 256 and said.startswith(b"Sat, 2")
+    headers = [(b"Retry-After", b"Sat, 21 Nov 2026 12:00:30 GMT"), (b"DATE", said)]
+    wall = NOW.timestamp() + (skew if told else 0.0)
+    notice = classify_response(503, headers, NODE, lambda: wall).notice
+    assert (notice and notice.ttl) == seconds
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [(b"finagle-http-nack", b""), (b"X-BD-Error-Code", b"2003")]
 )
