@@ -41,9 +41,23 @@ def signature_of(found: os.stat_result) -> tuple[int, ...]:
 def secret_in(path: str) -> str:
     """Read a token, without the line break at its end.
 
-    Raises `OSError`, and `ValueError` for what is no plain file, too long or not ASCII: a pipe
-    would be waited for, and with it all lists of the process.
+    Raises `ValueError` that says what is wrong and shows nothing of it, for what cannot be read too
+    and for what is no plain file: a pipe would be waited for, and with it all lists of the process.
     """
+    try:
+        secret = _text_in(path)
+    except UnicodeDecodeError:
+        raise ValueError("it is not ASCII") from None
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from error
+    if not secret:
+        raise ValueError("it is empty")
+    if not secret.isprintable():
+        raise ValueError("it has more than one line, or what is no text")
+    return secret
+
+
+def _text_in(path: str) -> str:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError("it is not a regular file")

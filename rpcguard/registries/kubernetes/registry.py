@@ -188,8 +188,8 @@ class KubernetesRegistry:
         if self._token is not None:
             try:
                 bearer = secret_in(self._token)
-            except (OSError, ValueError) as error:
-                raise RegistryError(f"token file {self._token}: {type(error).__name__}") from error
+            except ValueError as error:
+                raise RegistryError(f"token file {self._token}: {error}") from error
         return {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
 
     def _snapshot(self, service: str, slices: EndpointSlices) -> Snapshot:

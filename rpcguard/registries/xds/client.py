@@ -289,6 +289,6 @@ def _credentials(
     if plane.token_file is not None:
         try:
             token = secret_in(plane.token_file)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise RegistryError(f"the token file {plane.token_file!r}: {error}") from error
     return tls, [("authorization", f"Bearer {token}")] if token else []

@@ -324,11 +324,36 @@ async def test_the_token_is_read_anew(api: ApiServer, tmp_path: Path) -> None:
     told = [seen.headers["authorization"] for seen in api.server.seen]
     assert told == ["Bearer first", "Bearer second"]
     token.unlink()
-    with pytest.raises(RegistryError, match="token"):
+    with pytest.raises(RegistryError, match="token: it cannot be read: No such file"):
         await registry.fetch("orders")
     token.symlink_to(os.devnull)  # as a pipe, it may never end
-    with pytest.raises(RegistryError, match="token"):
+    with pytest.raises(RegistryError, match="token: it is not a regular file"):
         await registry.fetch("orders")
+    await registry.aclose()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"s3cret\nother\n", "it has more than one line"),
+        (b"s3cret\0", "what is no text"),
+        (b"s3cret\xff", "it is not ASCII"),
+        (b"s3cret" * 20_000, "it has more than 65536 bytes"),
+    ],
+)
+async def test_a_token_file_that_is_half_written(
+    api: ApiServer, tmp_path: Path, content: bytes, told: str
+) -> None:
+    """Proves that the file is named with what is wrong, and nothing of it is shown or sent."""
+    token = tmp_path / "token"
+    token.write_bytes(content)
+    registry = KubernetesRegistry.from_url(api.url(f"&token={token}"))
+    with pytest.raises(RegistryError, match=f"token file {token}: .*{told}") as caught:
+        await registry.fetch("orders")
+    assert "s3cret" not in repr(caught.value)
+    assert api.server.seen == []
     await registry.aclose()
 
 
