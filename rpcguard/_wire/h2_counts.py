@@ -12,11 +12,9 @@ from typing import Final
 LAST_STREAM: Final = 2**31 - 1
 """RFC 9113 §5.1.1: after this number a new connection is needed."""
 
-_MANY: Final = 100
-"""Calls for each of which a hundredth of a TLS handshake is little: believed at once."""
-
 _SOME: Final = 5
-"""Calls below which the same count twice in a row may be chance, as of a node that drains."""
+"""Calls below which the same count twice in a row may be chance, as of nodes that drain: these too
+end their connections upon the last call that is on its way, but at any number."""
 
 _MARGIN: Final = 8
 """One stream in so many is left: a node may read several before it counts."""
@@ -32,5 +30,5 @@ class StreamCount:
     def learn(self, last: int) -> None:
         """Take in that a node ended a connection at a stream that it had just got."""
         calls, before, self._seen = (last + 1) // 2, self._seen, last
-        if calls >= _MANY or (calls >= _SOME and last == before):
+        if calls >= _SOME and last == before:
             self.last = min(self.last, 2 * (calls - max(calls // _MARGIN, 1)) - 1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 FRESH_TRIES = 3
-"""Fresh connections for a call that others refused because they ended: after the second one it is
+"""Fresh connections for a call that others refused because they ended: after two of them it is
 known how many calls a node takes on each."""
 
 _NO_TIME = 0.001

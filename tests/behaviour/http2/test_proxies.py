@@ -143,7 +143,7 @@ async def test_an_nginx_that_takes_fewer_calls_than_are_made_at_once(
     assert twice(provider) == []
 
 
-async def test_a_hypercorn_that_counts_loses_calls_once(kind, provider, start):
+async def test_a_hypercorn_that_counts_loses_calls_twice(kind, provider, start):
     """It answers nothing more on a connection as it ends it: so that is left before, once known."""
     nodes = start(HypercornNode, 2, requests=120)
     async with load(kind, listed(nodes)) as going:
