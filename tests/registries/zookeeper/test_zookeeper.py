@@ -288,9 +288,9 @@ def addresses(snapshot: Snapshot) -> list[str]:
     return sorted(node.address for node in snapshot.nodes)
 
 
-def threads() -> int:
-    """Count those that no event loop keeps for its own use."""
-    return sum(not t.name.startswith(("AnyIO", "Trio")) for t in threading.enumerate())
+def threads() -> set[threading.Thread]:
+    """Give those that no event loop keeps for its own use."""
+    return {t for t in threading.enumerate() if not t.name.startswith(("AnyIO", "Trio"))}
 
 
 async def test_the_watch_tells_every_change(url: str, operator: KazooClient) -> None:
@@ -497,10 +497,11 @@ async def test_closing_ends_the_threads(url: str, operator: KazooClient) -> None
     registry = ZooKeeperRegistry.from_url(url)
     for _ in range(2):
         await registry.fetch("orders")
-        assert threads() == before + 3
+        # Not how many there are: one that a test before has left may end at any time.
+        assert len(threads() - before) == 3
         await registry.aclose()
         await registry.aclose()
-        assert threads() == before
+        assert threads() <= before
 
 
 FORK = """
