@@ -96,7 +96,7 @@ class Feed:
         async with anyio.create_task_group() as self._group:
             if self._store is not None:
                 self._group.start_soon(self._use_store_if_late)
-            if watches(self._registry):
+            if self._watched:
                 self._group.start_soon(self._watch)
                 self._group.start_soon(self._resync)
             else:

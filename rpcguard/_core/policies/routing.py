@@ -39,6 +39,9 @@ MOST_ROUTES: Final = 1000
 ROUNDING: Final = 1e-9
 """By how much shares that are written as decimal fractions may sum to more than 1."""
 
+WHOLE: Final = 1.0 - ROUNDING
+"""What the sum of shares that are all of the calls comes to at least."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from rpcguard._core.policies.routing import ROUNDING
+from rpcguard._core.policies.routing import ROUNDING, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _MOST_OWED: Final = 10.0
 """Calls that a share is owed at most. By turns it is never more than one; what a few users of a
 sticky share keep from it is made up for, and what a heavy one keeps from it for an hour is not."""
-
-WHOLE: Final = 1.0 - ROUNDING  # what a sum of parts that are all of the calls comes to
 
 _PAIR: Final = 2
 """Most splits are of two: a version and the one before it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._context.lane import BASE
-from rpcguard._core.policies.routing import ROUNDING
+from rpcguard._core.policies.routing import ROUNDING, WHOLE
 from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
 from rpcguard._core.routing.shares import Places
 
@@ -268,7 +268,7 @@ def _crowded(service: str, routes: Iterable[Route]) -> Collection[object]:
 def _is_split(bundle: Sequence[Entry]) -> bool:
     """Tell whether shares leave none of their calls to anybody, and so need not keep others off."""
     divided = all(entry.route.empty == "divided" for entry in bundle)
-    return divided and sum(entry.route.share for entry in bundle) >= 1.0 - ROUNDING
+    return divided and sum(entry.route.share for entry in bundle) >= WHOLE
 
 
 def _fits(entry: Entry, get: Callable[[str], str | None]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rpcguard._core.policies.routing import WHOLE
 from rpcguard._core.routing.guards import Watch
-from rpcguard._core.routing.rotas import WHOLE, Rota
+from rpcguard._core.routing.rotas import Rota
 from rpcguard._core.routing.shares import Share
 from rpcguard._core.service.choices import Choice, Plan, RouteState
 
