@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from rpcguard._context.lane import BASE
 from rpcguard._core.policies.routing import ROUNDING, WHOLE
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from rpcguard._core.routing.facts import Facts
 
 Test = Callable[[str | None], bool]
+
+T = TypeVar("T")
+
+
+class Pace(Protocol):
+    """What gives things one by one, with pauses for other threads where there are many."""
+
+    def __call__(self, some: Iterable[T], /) -> Iterable[T]:
+        """Give them."""
+        ...
+
+
+def at_once(some: Iterable[T], /) -> Iterable[T]:
+    """Give things without a pause."""
+    return some
+
 
 _MOST_REMEMBERED: Final = 50_000
 """Cells that are remembered by the values of a node, twice the longest list; ids come and go."""
@@ -136,10 +152,7 @@ class Targets:
 
 
 class Table:
-    """The routes of one service; immutable, so that calls may match against it without a lock.
-
-    `paced` gives the routes one by one, with pauses for other threads where there are many.
-    """
+    """The routes of one service; immutable, so that calls may match against it without a lock."""
 
     def __init__(
         self,
@@ -147,7 +160,7 @@ class Table:
         routes: Sequence[Route],
         lane_keys: Sequence[str],
         *,
-        paced: Callable[[Iterable[Route]], Iterable[Route]] = iter,
+        paced: Pace = at_once,
     ) -> None:
         self.entries: list[Entry] = []
         self._lane_keys = tuple(lane_keys)
@@ -156,18 +169,18 @@ class Table:
         self._loose: list[int] = []
         self._by_header: dict[str, Index] = {}
         self._by_fact: dict[str, Index] = {}
+        # Rules without conditions, such as a share of all calls, match whatever a call brings.
+        self._all_loose = True
+        self.sticky: bool = False
         bundles: dict[object, list[Entry]] = {}
-        crowded = _crowded(service, routes)
+        crowded = _crowded(service, paced(routes))
         for route in paced(routes):
             if route.service in ("*", service):
                 apart = route.when in crowded
                 about: object = (route.service, route.when) if apart else route.when
                 self._file(self._enter(route, bundles.setdefault(about, []), service))
-        kept = (bundle for bundle in bundles.values() if not _is_split(bundle))
+        kept = (bundle for bundle in paced(bundles.values()) if not _is_split(bundle))
         self.claimed: frozenset[Target] = frozenset(one.target for bundle in kept for one in bundle)
-        self.sticky: bool = any(entry.route.sticky is not None for entry in self.entries)
-        # Rules without conditions, such as a share of all calls, match whatever a call brings.
-        self._all_loose = all(not entry.route.when for entry in self.entries)
         self._always = tuple(self.entries)
         self._header_names = frozenset(name.encode() for name in self._by_header)
         self._keys = tuple(sorted(self._targets.keys))
@@ -179,6 +192,8 @@ class Table:
         places = None if route.sticky is None else Places(service, route.name)
         entry = Entry(place, route, target, bundle=bundle, places=places)
         self.entries.append(entry)
+        self.sticky = self.sticky or places is not None
+        self._all_loose = self._all_loose and not route.when
         return entry
 
     @property

@@ -54,12 +54,7 @@ class Draws:
         `again` is for a retry, which wants another zone rather than the caller's own.
         """
         for stage in leg.stages:
-            pool = stage.only
-            if pool is not None:
-                live = pool.balancer.pick(now, tried)
-                self.compared = pool.balancer.considered
-                self.why = getattr(pool.balancer, "why", "")
-            elif stage.alike:
+            if stage.alike:
                 live = self._draw(stage.alike, now, tried)
             else:
                 live = self._pick_of(stage, now, tried, again=again) if stage.fit else None
@@ -108,20 +103,17 @@ class Draws:
     ) -> LiveNode | None:
         if not pools:
             return None
-        first = pools[0] if len(pools) == 1 else self._by_weight(pools)
-        live = self._pick_in(first, now, tried)
-        if live is not None:
-            return live
-        # What was drawn may have nothing but nodes that were tried.
-        rest = (self._pick_in(pool, now, tried) for pool in pools if pool is not first)
-        return next((live for live in rest if live is not None), None)
-
-    def _pick_in(self, pool: Pool, now: float, tried: Collection[LiveNode]) -> LiveNode | None:
+        pool = pools[0] if len(pools) == 1 else self._by_weight(pools)
         balancer = pool.balancer
         live = balancer.pick(now, tried)
-        if live is not None:
-            self.compared = balancer.considered
-            self.why = getattr(balancer, "why", "")
+        if live is None:  # what was drawn may have nothing but nodes that were tried
+            balancers = (other.balancer for other in pools if other is not pool)
+            for balancer in balancers:
+                live = balancer.pick(now, tried)
+                if live is not None:
+                    break
+        self.compared = balancer.considered
+        self.why = getattr(balancer, "why", "")
         return live
 
     def _by_weight(self, pools: Sequence[Pool]) -> Pool:

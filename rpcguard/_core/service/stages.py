@@ -91,10 +91,10 @@ class Stage:
     `group` is how it is called in records and metrics, `fallback` why a call comes here that wanted
     another one, `least` the part of the listed weight that must be eligible; `noted` is what is
     told of first attempts that come here, by what they aimed at. `alike` are its pools where they
-    differ in nothing but what rules tell apart, and `only` is the one where there is no other.
+    differ in nothing but what rules tell apart.
     """
 
-    __slots__ = ("alike", "cells", "fallback", "group", "least", "levels", "noted", "only")
+    __slots__ = ("alike", "cells", "fallback", "group", "least", "levels", "noted")
 
     def __init__(
         self,
@@ -114,7 +114,6 @@ class Stage:
         single = self.levels[0] if len(self.levels) == 1 else Level((), ())
         pools = () if least or (single.own and single.others) else (*single.own, *single.others)
         self.alike: tuple[Pool, ...] = pools
-        self.only: Pool | None = pools[0] if len(pools) == 1 else None
 
     @property
     def listed(self) -> int:
@@ -163,8 +162,8 @@ class Leg:
         self.stages: tuple[Stage, ...] = stages
         self.last: tuple[Stage, ...] = last
         self.whole: bool = whole
-        pool = stages[0].only if stages else None
-        self.only: Balancer | None = None if pool is None else pool.balancer
+        pools = stages[0].alike if stages else ()
+        self.only: Balancer | None = pools[0].balancer if len(pools) == 1 else None
 
 
 def _levels(pools: Iterable[Pool]) -> Iterator[Level]:

@@ -11,6 +11,7 @@ import pytest
 from rpcguard import EjectionPolicy, Node, SlowStart, Subset
 from rpcguard._core.nodes.live import Lease
 from rpcguard._core.policies.routing import Guard, Route, Routing
+from rpcguard._core.service import reconcile
 from rpcguard._core.service.asks import Aim
 from tests.support.stage import GOOD, REFUSED, SICK, Stage
 
@@ -283,7 +284,17 @@ def test_the_lock_is_held_for_a_few_nodes_at_a_time() -> None:
     pools.place_again = counting  # type: ignore[method-assign]
     routes = [Route("new", to={"version": "1"})]
     router.adopt(routes, stage.service._roster, alone, stage.clock)
-    assert 0 < longest[0] <= 64
+    assert 0 < longest[0] <= 32
+
+
+def test_many_routes_are_taken_over_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that all of them are gone through others get their turns, again and again."""
+    pauses: list[None] = []
+    monkeypatch.setattr(reconcile, "let_others_run", lambda: pauses.append(None))
+    stage = Stage(*fleet(), routing=Routing())
+    rules = [Route(f"r{n}", when={"header.x": str(n)}, to={"version": "2"}) for n in range(640)]
+    stage.service.go_by(rules)
+    assert len(pauses) >= 4 * 640 // 32  # shares, routes, bundles and what is remembered of each
 
 
 def test_a_guard_switches_a_sick_canary_off_and_on_again() -> None:
