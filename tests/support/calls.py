@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import inspect
 import os
+import select
 import socket
 import struct
 import threading
@@ -143,6 +145,7 @@ class Node:
         self.seen: list[Seen] = []
         self.peers: list[Peer] = []
         self.names: list[str | None] = []
+        self._door = threading.Lock()
         if tls is not None:
             tls.sni_callback = lambda _sock, name, _context: self.names.append(name)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -165,14 +168,29 @@ class Node:
         """Count the connections that the caller has not left."""
         return sum(not peer.gone.is_set() for peer in self.peers)
 
+    def wait_left(self) -> None:
+        """Wait until all is read that callers sent who have left."""
+        end = time.monotonic() + PATIENCE
+        while not self._is_left():
+            assert time.monotonic() < end, "the node goes on after its callers have left"
+            time.sleep(0.001)
+
+    def _is_left(self) -> bool:
+        with self._door:
+            listens = self.listener.fileno() >= 0
+            waiting = listens and select.select([self.listener], [], [], 0)[0]
+            return not waiting and not self.open
+
     def _accept(self) -> None:
         while True:
             try:
-                sock, _ = self.listener.accept()
-            except OSError:
+                select.select([self.listener], [], [])
+                with self._door:
+                    sock, _ = self.listener.accept()
+                    peer = Peer(self, sock, len(self.peers) + 1)
+                    self.peers.append(peer)
+            except (OSError, ValueError):  # it was closed
                 return
-            peer = Peer(self, sock, len(self.peers) + 1)
-            self.peers.append(peer)
             threading.Thread(target=self._speak, args=(peer,), daemon=True).start()
 
     def _speak(self, peer: Peer) -> None:
@@ -217,10 +235,17 @@ def unused_port() -> int:
 
 
 class Dead:
-    """Stand for a node whose port refuses."""
+    """Stand for a node whose port refuses.
+
+    It is bound, or another process might come to listen there, to the end of the program: whoever
+    has only the address of a node still calls it.
+    """
 
     def __init__(self) -> None:
-        self.host, self.port = "127.0.0.1", unused_port()
+        held = socket.socket()
+        held.bind(("127.0.0.1", 0))
+        self.host, self.port = held.getsockname()
+        self.let_go = atexit.register(held.close)
         self.seen: list[Seen] = []
         self.asked = 0
 

@@ -39,6 +39,7 @@ def revive():
     nodes: list[Node] = []
 
     def start(dead: Dead, *scripts, **options) -> Node:
+        dead.let_go()
         nodes.append(Node(*scripts, port=dead.port, **options))
         return nodes[-1]
 
