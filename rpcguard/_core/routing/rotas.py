@@ -44,6 +44,9 @@ class Rota:
     at 5 %, a third of the callers with 20 calls send none, and one of twenty sends three or more.
     Only the start is, so that a thousand callers do not take turns together.
 
+    What is owed to all of them counts, also in calls that only some are for: where the rest are
+    divided among all, whatever those take beyond it nobody else can have back.
+
     Which of several takes that call is drawn, by how long each can wait, unless another could then
     no longer get its own in time. Then it is the one that can wait least, as in Tijdeman's chairman
     assignment (1980). So each has what it is owed, to one call, after any number of calls. What was
@@ -60,26 +63,27 @@ class Rota:
         self._in_a_row = 0
         self._round: _Round | None = None
 
-    def turn(self, turns: Sequence[Turn]) -> Share | None:
+    def turn(self, turns: Sequence[Turn], absent: Sequence[Share] = ()) -> Share | None:
         """Count a call of which each share is owed a part; give the one that takes it, if any.
 
-        The parts sum to 1 at most; a share whose part is 0 takes nothing. What was handed in once
-        must not change: what comes of it is remembered.
+        The parts sum to 1 at most; a share whose part is 0 takes nothing. `absent` are those that
+        other calls of this rota are for, and this one is not. What was handed in once must not
+        change: what comes of it is remembered.
         """
         if turns is self._last:
-            return self._turn_again(turns)
+            return self._turn_again(turns, absent)
         if self._last:
             self._leave()
         if len(turns) == 1:
             share, part = turns[0]
-            return share if self._takes(share, part) else None
+            return share if self._takes(share, part, absent) else None
         if len(turns) == _PAIR:
             (one, part), (other, rest) = turns
             even = abs(one.due + other.due) < _BACK  # else one was in turns without the other
             if part and rest and even and part + rest >= WHOLE:
                 return self._turn_of_pair(one, part, other, rest)
         self._last = turns
-        return self._draw(turns)
+        return self._draw(turns, absent)
 
     def owe(self, turns: Iterable[Turn]) -> None:
         """Count a call of which each share is owed a part, and that none of them can have."""
@@ -88,18 +92,18 @@ class Rota:
         for share, part in turns:
             share.due = min(share.due + part, _MOST_OWED)
 
-    def _turn_again(self, turns: Sequence[Turn]) -> Share | None:
+    def _turn_again(self, turns: Sequence[Turn], absent: Sequence[Share]) -> Share | None:
         known = self._round
         if known is None:
             self._in_a_row += 1
             if self._in_a_row < _IN_A_ROW:
-                return self._draw(turns)
+                return self._draw(turns, absent)
             known = self._round = _Round(turns)
         takers, at = known.takers, known.at
         if takers:
             known.at = at + 1 if at + 1 < len(takers) else 0
             return takers[at]
-        taker = self._draw(turns)
+        taker = self._draw(turns, absent)
         known.note(taker)
         return taker
 
@@ -109,8 +113,8 @@ class Rota:
         if known is not None:
             known.leave()
 
-    def _draw(self, turns: Sequence[Turn]) -> Share | None:
-        whole, rate = self._start, 0.0
+    def _draw(self, turns: Sequence[Turn], absent: Sequence[Share]) -> Share | None:
+        whole, rate = self._start + _owed_to(absent), 0.0
         for share, part in turns:
             share.due += part
             whole += share.due
@@ -124,9 +128,10 @@ class Rota:
             taker.due -= 1.0
         return taker
 
-    def _takes(self, share: Share, part: float) -> bool:
+    def _takes(self, share: Share, part: float, absent: Sequence[Share] = ()) -> bool:
         share.due += part
-        if part < WHOLE and (self._start + share.due < 1.0 or not part):
+        whole = self._start + share.due + (_owed_to(absent) if absent else 0.0)
+        if part < WHOLE and (whole < 1.0 or share.due <= 0.0 or not part):
             return False
         share.due -= 1.0
         return True
@@ -198,6 +203,10 @@ class _Round:
         taken = Counter(self.takers[: self.at])
         for share, part in self._turns:
             share.due += self.at * part - taken[share]
+
+
+def _owed_to(shares: Iterable[Share]) -> float:
+    return sum(share.due for share in shares)
 
 
 def _come_to_whole(parts: Iterable[float], calls: int) -> bool:

@@ -64,15 +64,17 @@ class Choice:
     """Shares of the same calls, tried together, and what a call comes to by their turn.
 
     `parts` has each with its part; where shares without nodes are divided, as the nodes want it
-    that were `seen`. `guarded` tells that guards have a word on these. `aims` has what a call comes
-    to that one of them takes, and `rest` what it does else, both once that was asked for. Lives
-    under the lock of its service.
+    that were `seen`. `absent` are the others of their bundle, which stand behind a route that takes
+    the call. `guarded` tells that guards have a word on these. `aims` has what a call comes to that
+    one of them takes, and `rest` what it does else, both once that was asked for. Lives under the
+    lock of its service.
     """
 
     __slots__ = (
         "_place",
         "_plan",
         "_states",
+        "absent",
         "aims",
         "divided",
         "entries",
@@ -90,6 +92,9 @@ class Choice:
         self.parts: tuple[Turn, ...] = tuple(
             [(states[one.route.name].share, one.route.share) for one in entries]
         )
+        here = set(entries)
+        absent = [one for one in entries[0].bundle if one not in here]
+        self.absent: Sequence[Share] = tuple([states[one.route.name].share for one in absent])
         self.seen: int = -1
         self.divided: bool = any(one.route.empty == "divided" for one in entries)
         self.guarded: bool = any(one.route.guard is not None for one in entries)

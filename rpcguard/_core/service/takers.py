@@ -91,7 +91,7 @@ class Takers:
             if places or step.guarded or pools.tempered:
                 taker = self._taker(step, places, now)
             else:
-                taker = step.rota.turn(step.parts)
+                taker = step.rota.turn(step.parts, step.absent)
             if taker is not None:
                 return step.aims.get(taker) or step.aim_of(taker)
             step = step.rest or step.go_on()
@@ -108,7 +108,7 @@ class Takers:
         if choice.guarded or self._pools.tempered:
             turns = choice.weigh([self.effective(entry, now) for entry in choice.entries])
         if not places:
-            return choice.rota.turn(turns)
+            return choice.rota.turn(turns, choice.absent)
         if len(turns) == 1 and choice.entries[0] in places:
             share, part = turns[0]
             return share if places[choice.entries[0]] < part else None
@@ -116,7 +116,7 @@ class Takers:
         if not turns:
             return taker
         if taker is None:
-            return choice.rota.turn(turns)
+            return choice.rota.turn(turns, choice.absent)
         choice.rota.owe(turns)
         return taker
 

@@ -199,6 +199,28 @@ def test_one_of_two_shares_is_not_starved_by_calls_that_only_the_other_is_for() 
         assert took == pytest.approx(270 * 0.1, abs=2)
 
 
+@pytest.mark.parametrize("parts", [(0.1, 0.1, 0.8), (0.3, 0.3, 0.4), (0.4, 0.6), (0.1, 0.1, 0.1)])
+@pytest.mark.parametrize("few", [1, 2])
+def test_calls_for_some_of_the_shares_take_nothing_from_the_rest(
+    parts: tuple[float, ...], few: int
+) -> None:
+    """What those had beyond theirs was the rest's for good, where each call is for one of all.
+
+    Of 0.3, 0.3 and 0.4 the last had up to 0.55, where each second call was for the first alone.
+    """
+    for order, start in product(([0, 1], [1, 1, 1, 0], [0, 0, 0, 1]), range(10)):
+        turns = Turns(*parts, start=start / 10)
+        each = tuple(zip(turns.shares, parts, strict=True))
+        kinds = (each, ()), (each[:few], turns.shares[few:])
+        for place in range(1000):
+            owed, absent = kinds[order[place % len(order)]]
+            taker = turns.rota.turn(owed, absent)
+            for at, (share, part) in enumerate(owed):
+                turns.owed[at] += part
+                turns.taken[at] += share is taker
+                assert abs(turns.owed[at] - turns.taken[at]) < 2.0
+
+
 def test_a_share_of_nothing_takes_nothing() -> None:
     """Even if it was owed almost a call before."""
     for others in ((), (0.5,), (0.5, 0.5)):

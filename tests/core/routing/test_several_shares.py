@@ -82,6 +82,19 @@ def test_a_route_between_shares_keeps_its_calls() -> None:
     assert counts["2"] == pytest.approx(40, abs=1)
 
 
+def test_a_route_between_shares_leaves_the_rest_theirs() -> None:
+    """Of calls that are for one of three each, though three of four are only for the first."""
+    for seed in range(3):
+        one, two, three = split(0.1, 0.1, 0.8)
+        between = Route("all", when={"header.x": "1"}, to={"version": "0"})
+        stage = staged(one, between, two, three, seed=seed)
+        counts: Counter[str] = Counter()
+        for _ in range(100):
+            went(stage, 3, x="1")
+            counts += went(stage, 1)
+        assert counts == pytest.approx({"1": 10, "2": 10, "3": 80}, abs=2)
+
+
 def test_shares_of_other_calls_are_of_what_is_left() -> None:
     """A share with other conditions takes its part of the calls that those before it leave."""
     first, second = split(0.5, 0.5)
