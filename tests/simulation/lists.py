@@ -98,7 +98,8 @@ class Lists(Standing):
     ) -> None:
         policy, now = self.policies.membership, self.world.now
         lately = [told for at, told in self._losses if at > now - policy.shrink_hold]
-        loss = max(_shorter([moves]), _shorter([*lately, moves]))
+        steps = [*lately, moves]
+        loss = max(_shorter(steps[at:]) for at in range(len(steps)))
         doubt = self.emptied or loss > policy.shrink_share * (serving + loss)
         for live in absent:
             here = self.roster.nodes.get(live.node.id) is live

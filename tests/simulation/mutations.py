@@ -419,8 +419,8 @@ MUTATIONS = [
     Mutation(
         "leases that run out one by one are one loss",
         "_core.service.reconcile",
-        "loss = max(moves.shorter, _sum((lately, moves)).shorter)",
-        "loss = moves.shorter",
+        "loss = _loss((*lately, moves))",
+        "loss = _loss((moves,))",
     ),
     Mutation(
         "a replaced node is no loss",

@@ -12,7 +12,7 @@ from rpcguard._core.policies.routing import LANE_KEYS
 from rpcguard._core.routing.cells import lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from rpcguard._core.nodes.node import Node
     from rpcguard._core.nodes.snapshot import Snapshot
@@ -63,14 +63,6 @@ class Moves(NamedTuple):
     """Those that are gone, and were known to be on their way out."""
     come: int = 0
     """Those that were not listed."""
-
-    @property
-    def shorter(self) -> int:
-        """Count by how many nodes the list has become shorter; negative for a longer one.
-
-        Those that left are no loss, and whoever has come in their place no gain.
-        """
-        return self.lost - max(self.come - self.left, 0)
 
 
 _NO_MOVES: Final = Moves()
@@ -135,7 +127,7 @@ def _is_admitted(node: Node, policy: MembershipPolicy) -> bool:
 
 
 class Losses:
-    """How many nodes a list has lost and won in the last seconds.
+    """How many nodes a list has lost and won in the last seconds, by each snapshot.
 
     Leases that run out one by one are one loss, and nodes that are replaced are none.
     """
@@ -144,12 +136,12 @@ class Losses:
         self._span = span
         self._steps: deque[tuple[float, Moves]] = deque()
 
-    def recent(self, now: float) -> Moves:
-        """Count the nodes that the list has lost and won within the span."""
+    def recent(self, now: float) -> Sequence[Moves]:
+        """Give what the list has lost and won within the span, the oldest first."""
         steps = self._steps
         while steps and steps[0][0] <= now - self._span:
             steps.popleft()
-        return _sum(moves for _, moves in steps)
+        return [moves for _, moves in steps]
 
     def note(self, moves: Moves, now: float) -> None:
         """Take in what one snapshot has lost and won."""
@@ -157,8 +149,17 @@ class Losses:
             self._steps.append((now, moves))
 
 
-def _sum(moves: Iterable[Moves]) -> Moves:
-    return Moves(*map(sum, zip(_NO_MOVES, *moves, strict=True)))
+def _loss(steps: Sequence[Moves]) -> int:
+    """Count by how many nodes a list is shorter than it was at most, before these steps or amid.
+
+    Those that left are no loss, and whoever has come in their place no gain. Whoever has come else
+    makes up for what was lost before, and for nothing that is lost later.
+    """
+    most = lost = left = come = 0
+    for step in reversed(steps):
+        lost, left, come = lost + step.lost, left + step.left, come + step.come
+        most = max(most, lost - max(come - left, 0))
+    return most
 
 
 def compare(
@@ -167,7 +168,7 @@ def compare(
     *,
     now: float,
     policy: MembershipPolicy,
-    lately: Moves = _NO_MOVES,
+    lately: Sequence[Moves] = (),
     filled_at: float = -math.inf,
     gone: Collection[str] = (),
     pause: Callable[[], None] = lambda: None,
@@ -182,7 +183,7 @@ def compare(
         snapshot: What the registry says.
         now: The time by the clock of the service.
         policy: How far the registry is believed.
-        lately: How many nodes the list has lost and won within its `shrink_hold`.
+        lately: What the list has lost and won within its `shrink_hold`, the oldest first.
         filled_at: Since when its lists are not empty any more.
         gone: Ids of nodes of which it said alone that it has them no more: no list is doubted
             for lacking them once they are out.
@@ -268,7 +269,7 @@ def _drop(
     result: Changes,
     missing: list[KnownNode],
     *,
-    lately: Moves,
+    lately: Sequence[Moves],
     serving: int,
     policy: MembershipPolicy,
     gone: Collection[str],
@@ -288,7 +289,7 @@ def _drop(
             fresh.append(key)
             lost += not old.leaving
     result.moves = moves = Moves(lost, left, result.moves.come)
-    loss = max(moves.shorter, _sum((lately, moves)).shorter)
+    loss = _loss((*lately, moves))
     doubted = result.emptied or loss > policy.shrink_share * (serving + loss)
     (result.doubted if doubted else result.removed).extend(fresh)
     return held

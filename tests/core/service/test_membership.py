@@ -212,6 +212,35 @@ def test_nodes_that_were_kept_are_no_gain_when_they_are_back():
     assert stage.listed() == set(ids(5))
 
 
+@pytest.mark.parametrize("gain", ["wiped", "struck off", "replaced", "scaled up"])
+def test_nodes_that_came_make_up_for_no_later_loss(gain):
+    """What was lost before them may count no more, and still no lease may run out for them.
+
+    A list that was wiped and is whole again, nodes that had left before others came, or twenty that
+    were two: nineteen ran out one by one, and the last node had all calls.
+    """
+    stage, come = Stage("a", "b"), ids(18)
+    if gain in ("wiped", "struck off"):
+        stage.list("a", "b", *come)
+        stage.clock.advance(70)
+        stage.list()
+        stage.clock.advance(50 if gain == "wiped" else 90)
+        assert (stage.listed() == set()) == (gain == "struck off")
+    elif gain == "replaced":
+        stage.list("a", "b", *nodes(*come, status="draining"))
+        stage.list("a", "b")
+        stage.clock.advance(30)
+        come = ids(18, "m")
+    left = ["a", "b", *come]
+    stage.list(*left)
+    stage.clock.advance(20 if gain == "wiped" else 35)
+    while left:
+        left.pop()
+        stage.list(*left)
+        stage.clock.advance(1)
+    assert stage.listed() == {"a", "b", *come[:8]}
+
+
 def test_one_release_at_once_is_no_loss():
     """A list of other nodes as many as before is believed."""
     stage = Stage(*ids(10))
@@ -639,8 +668,8 @@ def test_what_a_snapshot_changes_is_news_once():
     assert sorted(doubted.doubted) == ["a", "b"]
     assert (doubted.moves, doubted.emptied) == ((2, 0, 0), True)
     stage.list()
-    assert not compare(current, Snapshot(), now=0.0, policy=policy, lately=doubted.moves)
-    again = compare(current, Snapshot(nodes("a")), now=0.0, policy=policy, lately=doubted.moves)
+    assert not compare(current, Snapshot(), now=0.0, policy=policy, lately=[doubted.moves])
+    again = compare(current, Snapshot(nodes("a")), now=0.0, policy=policy, lately=[doubted.moves])
     assert ([node.id for node in again.trusted], again.moves) == (["a"], (0, 0, 1))
 
 
