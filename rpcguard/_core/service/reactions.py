@@ -70,7 +70,7 @@ class Reactions:
         if not switches.ejection:
             for live in list(roster.blacklist.nodes()):
                 standing.turn(live, "excused", now, "ejection is in shadow", warm=False)
-        roster.taken_out = switches.out
+        roster.take_out(switches.out)
         standing.reassess_all(now, "let in again")
 
     # Attempts

@@ -47,10 +47,10 @@ class Roster:
     the others in `out`. `warming` are those in slow start, `doubted` those that the last snapshot
     left out and that are kept for a while. `excluded` are the first nodes that are out, as
     `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
-    that the registry does not keep out itself, `emptied` says that the last snapshot was empty,
-    `filled_at` since when none is any more, and `secured` that calls go over TLS, which proves whom
-    they reach. `taken_out` are the ids or addresses of nodes that a switch keeps out. `left` takes
-    the leases that are dropped.
+    that neither the registry nor a switch keeps out, `emptied` says that the last snapshot was
+    empty, `filled_at` since when none is any more, and `secured` that calls go over TLS, which
+    proves whom they reach. `taken_out` are the ids or addresses of nodes that a switch keeps out.
+    `left` takes the leases that are dropped.
     """
 
     def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
@@ -97,7 +97,7 @@ class Roster:
         live = LiveNode(node, now)
         live.left = self._left
         self.nodes[node.id] = live
-        self.serving += _takes_calls(node)
+        self.serving += self._serves(node)
         self.pools.enter(live)
         self.place(live)
         return live
@@ -105,7 +105,7 @@ class Roster:
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
         self.pools.leave(live)
-        self.serving -= _takes_calls(live.node)
+        self.serving -= self._serves(live.node)
         self.out.pop(live, None)
         self.warming.pop(live, None)
         self.doubted.pop(live, None)
@@ -120,7 +120,7 @@ class Roster:
         moves = not self.pools.suits(live, node)
         if moves:
             self.pools.leave(live)
-        self.serving += _takes_calls(node) - _takes_calls(live.node)
+        self.serving += self._serves(node) - self._serves(live.node)
         live.node = node
         live.weight = weight_of(node)
         if moves:
@@ -140,7 +140,7 @@ class Roster:
 
     def _standing(self, live: LiveNode) -> tuple[State, str | None]:
         node = live.node
-        if self.taken_out and not self.taken_out.isdisjoint((node.id, node.address)):
+        if self._is_taken_out(node):
             return "draining", "taken out by a switch"
         if node.status == "draining" or not node.weight:
             return "draining", "weight 0" if node.status == "up" else "drained by the registry"
@@ -151,6 +151,17 @@ class Roster:
             mark = self.marks.get(live)
             return "offline", mark.reason if mark is not None else None
         return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
+
+    def _is_taken_out(self, node: Node) -> bool:
+        return bool(self.taken_out) and not self.taken_out.isdisjoint((node.id, node.address))
+
+    def _serves(self, node: Node) -> bool:
+        return node.status == "up" and node.weight > 0.0 and not self._is_taken_out(node)
+
+    def take_out(self, named: frozenset[str]) -> None:
+        """Note which nodes a switch keeps out, by id or address; each is to be placed anew."""
+        self.taken_out = named
+        self.serving = sum(self._serves(live.node) for live in self.nodes.values())
 
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
         """Start the ramp of a node; `retune` is due after it."""
@@ -325,7 +336,3 @@ def _subsets(policies: Policies, rng: Random) -> Callable[[], Balancer] | None:
         instance, seed = (0, 1), rng.getrandbits(64)
     new = policies.balancer
     return partial(Subsetting, new, size=subset.size, seed=seed, instance=instance)
-
-
-def _takes_calls(node: Node) -> bool:
-    return node.status == "up" and node.weight > 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +16,7 @@ from rpcguard._core.policies.incidents import (
     incidents_of,
     switches_of,
 )
-from tests.support.stage import SICK, Stage, nodes
+from tests.support.stage import SICK, Stage, ids, leaving, nodes
 
 WRITTEN = 1_000_000.0
 
@@ -135,6 +136,26 @@ def test_the_last_node_is_used_all_the_same():
     stage = Stage(*nodes("a"))
     stage.service.switch(Switches(out=frozenset(["10.0.0.1:80"])))
     assert stage.picked() == {"a"}
+
+
+def test_nodes_out_are_no_half_of_the_list():
+    """Where a switch has half of them, the others fail together by a cause that is not theirs.
+
+    All of them were ejected, and all but one of those that said they leave were marked.
+    """
+    stage = Stage(*ids(10), "new")
+    stage.service.switch(Switches(out=frozenset([*ids(5), "late"])))
+    stage.list(*ids(10), "late")
+    stage.calls(200, SICK)
+    assert "frozen" in stage.kinds()
+    assert Counter(stage.states().values()) == {"draining": 6, "available": 5}
+    stage.clock.advance(60)
+    for name in ids(10)[5:9]:
+        stage.on(name, leaving())
+    assert Counter(stage.states().values()) == {"draining": 6, "available": 3, "offline": 2}
+    stage.service.switch(ALL_ON)
+    stage.on("n7", leaving())
+    assert stage.states()["n7"] == "offline"
 
 
 def test_a_node_out_is_not_lost_with_the_list():
