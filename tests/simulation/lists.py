@@ -32,6 +32,7 @@ class Lists(Standing):
         self.emptied = False
         self.filled_at = 0.0
         self._losses: deque[tuple[float, list[int]]] = deque()
+        self._suspended: set[LiveNode] = set()
 
     @contextmanager
     def reconciling(self, snapshot: Snapshot) -> Iterator[None]:
@@ -175,8 +176,9 @@ class Lists(Standing):
         for mark in self.marks:
             demand(mark.proof or mark.until > now, "a mark outlasts its time")
         window = self.policies.slow_start.window * (1.0 - 1.0 / RAMP_STEPS)
-        for live, since in self._warm.items():
-            young = now - since < window and live.warm_calls < self.policies.slow_start.calls
+        for live in self._warm:
+            young = self._oldest(live) < window
+            young = young and live.warm_calls < self.policies.slow_start.calls
             demand(
                 live.gone or not young or live in roster.warming, "a node that is back is not slow"
             )
@@ -196,6 +198,8 @@ class Lists(Standing):
         policy, roster = self.policies.slow_start, self.roster
         young = [live for live in pooled if live in roster.warming]
         warm, whole = 2.0 * sum(live.weight for live in young), sum(live.weight for live in pooled)
+        if warm > whole - 1e-9:
+            self._suspended.update(young)
         for live in young:
             if abs(warm - whole) < 1e-9:
                 continue  # a rounding decides
@@ -205,10 +209,16 @@ class Lists(Standing):
             age, step = now - self._warm[live], policy.window / RAMP_STEPS
             least, most = (
                 max(policy.floor, (max(at, 0.0) / policy.window) ** policy.curve)
-                for at in (age - step, age)
+                for at in (age - step, self._oldest(live))
             )
             done = live.warm_calls >= policy.calls
             demand(done or least - 1e-9 <= live.ramp <= most + 1e-9, "a ramp of %s", live.ramp)
+
+    def _oldest(self, live: LiveNode) -> float:
+        """Give the age by which a ramp may be reckoned at most: by what was served meanwhile."""
+        policy, age = self.policies.slow_start, self.world.now - self._warm[live]
+        served = policy.window * live.warm_calls / policy.calls
+        return age + served if live in self._suspended else age
 
     def marked_by_user(self, name: str, *, online: bool) -> None:
         """Look at a node that the user has just marked."""

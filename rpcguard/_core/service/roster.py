@@ -230,12 +230,15 @@ class Roster:
         """Bring every ramp up to date."""
         if not self.warming and not self.pools.tempered:
             return
-        ramp = self.slow_start.ramp
+        slow_start = self.slow_start
         for live in self.warming:
-            live.ramp = ramp(now - (live.warm_since or 0.0), live.warm_calls)
+            live.ramp = slow_start.ramp(now - (live.warm_since or 0.0), live.warm_calls)
         self.warming = {live: None for live in self.warming if live.ramp < 1.0}
         for live in self.pools.temper(self.warming):
             live.ramp = 1.0  # suspended: the old ones would have to bear the load of the rest
+            # It goes on from what was served: a whole share that is a tenth all at once is none.
+            served = slow_start.window * live.warm_calls / slow_start.calls
+            live.warm_since = min(live.warm_since or 0.0, now - served)
 
     def next_change(self, now: float) -> float:
         """Give a time at or before that at which something changes by itself, else infinity."""

@@ -7,7 +7,7 @@ import pytest
 from rpcguard import SlowStart
 from rpcguard._core.policies.bundle import Policies
 from rpcguard._planning.fleet import FleetProvider, Simulation, exponential
-from tests.support.stage import EPOCH, REFUSED, SICK, Stage, ids, leaving, nodes
+from tests.support.stage import EPOCH, GOOD, REFUSED, SICK, Stage, ids, leaving, nodes
 
 
 def test_two_hundred_good_calls_end_the_ramp_early():
@@ -90,6 +90,23 @@ def test_it_goes_on_when_the_others_are_warm():
     stage.clock.advance(60)
     stage.list("a", "b", "c", "d", "e")
     assert stage.view("e").effective_weight == 0.1
+
+
+@pytest.mark.parametrize(("served", "ramp"), [(19, 0.9025), (10, 0.25), (3, 0.1)])
+def test_it_goes_on_from_what_was_served_meanwhile(served, ramp):
+    """Nodes that lacked a few of their calls fell from a whole share to a tenth of it."""
+    stage = Stage(*ids(3), slow_start=SlowStart(calls=20))
+    new = ids(7, "new")
+    stage.list(*ids(3), *new)
+    for name in new:
+        stage.on(name, GOOD, served)
+    stage.clock.advance(1)
+    assert {stage.view(name).effective_weight for name in new} == {1.0}
+    for name in new[:4]:
+        stage.on(name, GOOD, 20 - served)
+    stage.clock.advance(0.25)
+    for name in new[4:]:
+        assert stage.view(name).effective_weight == pytest.approx(ramp, abs=0.01)
 
 
 def test_a_single_node_is_not_held_back():
