@@ -139,7 +139,11 @@ class Stage:
     def warmth(self) -> float:
         """Give the mean ramp of the nodes that can be picked."""
         lacking = sum(cell.lacking for cell in self.cells)
-        return 1.0 - lacking / self.weight if lacking else 1.0
+        if not lacking:
+            return 1.0
+        # Amid a list that is taken over, what nodes lacked is still counted which are out by now.
+        weight = self.weight
+        return 1.0 - lacking / weight if weight > lacking else 0.0
 
     @property
     def fit(self) -> bool:

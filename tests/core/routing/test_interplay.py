@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rpcguard import EjectionPolicy, Node
 from rpcguard._core.policies.routing import Route, Routing
 from tests.support.stage import REFUSED, SICK, Stage, leaving
+
+if TYPE_CHECKING:
+    from rpcguard._core.nodes.live import LiveNode
 
 
 def fleet(base: int, lane: int) -> list[Node]:
@@ -96,3 +101,30 @@ def test_a_share_of_all_services_takes_no_split_of_one_apart(place: int) -> None
     taken = 100 if place == 0 else 0
     assert went["base-2"] == taken
     assert went["base-0"] == went["base-1"] == (500 - taken) / 2
+
+
+class Amid(Stage):
+    """A stage that makes a call whenever a node is retired, amid the list that has dropped it."""
+
+    shares: list[float]
+
+    def retire(self, live: LiveNode) -> None:
+        super().retire(live)
+        self.end(self.pick(ask=self.ask()))
+        self.shares.append(self.service.routes()[0].effective_share)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_call_amid_a_list_that_takes_a_warming_canary_back(left: int) -> None:
+    """Nodes are drained in one part of the change, others are dropped in the next: it is no fault.
+
+    What the drained ones lacked of their ramp was divided by the weight of those that are left.
+    """
+    old, new = fleet(10, 0), [Node("10.0.1.1", 80, id=f"new{n}", version="2") for n in range(3)]
+    canary = Route("canary", share=0.3, to={"version": "2"})
+    stage = Amid(*old, routing=Routing(rules=[canary]))
+    stage.shares = []
+    stage.list(*old, *new)
+    drained = [replace(node, status="draining") for node in new[left:]]
+    stage.list(*old[1:], *new[:left], *drained)
+    assert stage.shares == [0.0]
