@@ -59,8 +59,8 @@ MUTATIONS = [
     Mutation(
         "a share is exact to one call",
         "_core.routing.rotas",
-        "            return False\n        share.due -= 1.0",
-        "            return False\n        share.due = 0.0",
+        "        share.due = due - 1.0",
+        "        share.due = 0.0",
     ),
     Mutation(
         "a lane that is there for all keeps nobody out",

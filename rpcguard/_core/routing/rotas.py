@@ -33,6 +33,10 @@ _IN_A_ROW: Final = 200
 for: that takes as long as a hundred draws, and where calls of two kinds come in turns it would be
 for nothing at each second one."""
 
+_KEPT: Final = 1000
+"""Calls for which a round is gone through before another is drawn: calls may repeat in step with
+it, and those of one kind would be for the same shares for ever. To draw it takes 10 to 170."""
+
 Turn = tuple["Share", float]
 """A share, and the part of the calls that it is owed."""
 
@@ -42,7 +46,8 @@ class Rota:
 
     What is owed to them adds up, and a call is taken when that makes a whole one. Not random: drawn
     at 5 %, a third of the callers with 20 calls send none, and one of twenty sends three or more.
-    Only the start is, so that a thousand callers do not take turns together.
+    Only which of each 20 it is is drawn, so that a thousand callers do not take turns together, and
+    a caller whose calls are of two kinds in turns does not send one kind alone.
 
     What is owed to all of them counts, also in calls that only some are for: where the rest are
     divided among all, whatever those take beyond it nobody else can have back.
@@ -50,8 +55,8 @@ class Rota:
     Which of several takes that call is drawn, by how long each can wait, unless another could then
     no longer get its own in time. Then it is the one that can wait least, as in Tijdeman's chairman
     assignment (1980). So each has what it is owed, to one call, after any number of calls. What was
-    drawn is gone through again and again, once it has brought each of them back to where it began:
-    to draw anew costs half as much as a pick. Lives under the lock of its service.
+    drawn is gone through for a while, once it has brought each of them back to where it began: to
+    draw anew costs half as much as a pick. Lives under the lock of its service.
     """
 
     __slots__ = ("_in_a_row", "_last", "_random", "_round", "_start")
@@ -101,7 +106,7 @@ class Rota:
             known = self._round = _Round(turns)
         takers, at = known.takers, known.at
         if takers:
-            known.at = at + 1 if at + 1 < len(takers) else 0
+            known.at = at + 1 if at + 1 < len(takers) else known.end()
             return takers[at]
         taker = self._draw(turns, absent)
         known.note(taker)
@@ -128,21 +133,29 @@ class Rota:
             taker.due -= 1.0
         return taker
 
-    def _takes(self, share: Share, part: float, absent: Sequence[Share] = ()) -> bool:
-        share.due += part
-        whole = self._start + share.due + (_owed_to(absent) if absent else 0.0)
-        if part < WHOLE and (whole < 1.0 or share.due <= 0.0 or not part):
-            return False
-        share.due -= 1.0
+    def _takes(self, share: Share, part: float, absent: Sequence[Share]) -> bool:
+        share.due = due = share.due + part
+        if part < WHOLE:
+            whole = self._start + due
+            if absent:
+                whole += _owed_to(absent)
+            if whole < 1.0 or due <= 0.0 or not part:
+                return False
+        share.due = due - 1.0
+        self._start = self._random()  # at any it has what it is owed, to one call
         return True
 
     def _turn_of_pair(self, one: Share, part: float, other: Share, rest: float) -> Share:
         # Of two that have all calls between them, one has what the other has not.
+        due = one.due + part
+        if self._start + due < 1.0:
+            one.due = due
+            other.due += rest - 1.0
+            return other
+        one.due = due - 1.0
         other.due += rest
-        if self._takes(one, part):
-            return one
-        other.due -= 1.0
-        return other
+        self._start = self._random()
+        return one
 
     def _taker(self, turns: Sequence[Turn], left: float) -> Share | None:
         urgent, soonest = None, inf
@@ -167,15 +180,16 @@ class Rota:
 class _Round:
     """As many calls as bring each of some shares back to where it began.
 
-    `takers` has who takes each call, once all were drawn, and `at` counts those that are past.
-    Where the parts do not come to whole calls within `_LONGEST`, there are none.
+    `takers` has who takes each call, while they are gone through, and `at` counts those that are
+    past. Where the parts do not come to whole calls within `_LONGEST`, there are none.
     """
 
-    __slots__ = ("_begun", "_drawn", "_length", "_turns", "at", "takers")
+    __slots__ = ("_begun", "_drawn", "_left", "_length", "_turns", "at", "takers")
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self.takers: Sequence[Share | None] = ()
         self.at: int = 0
+        self._left = 0
         self._turns = turns
         whole = partial(_come_to_whole, {part for _, part in turns})
         self._length = next(filter(whole, range(1, _LONGEST + 1)), 0)
@@ -184,6 +198,14 @@ class _Round:
     def _begin(self) -> None:
         self._begun = [share.due for share, _ in self._turns]
         self._drawn: list[Share | None] = []
+
+    def end(self) -> int:
+        """Begin anew, with other calls where these were kept for long; give the first place."""
+        self._left -= self._length
+        if self._left <= 0:
+            self.takers = ()
+            self._begin()
+        return 0
 
     def note(self, taker: Share | None) -> None:
         """Note who has taken a call, if any has."""
@@ -194,7 +216,7 @@ class _Round:
             return
         now = [share.due for share, _ in self._turns]
         if all(abs(due - begun) < _BACK for due, begun in zip(now, self._begun, strict=True)):
-            self.takers = self._drawn
+            self.takers, self._left = self._drawn, _KEPT
         else:
             self._begin()
 

@@ -138,6 +138,21 @@ def test_what_was_drawn_is_gone_through_again(parts: tuple[float, ...]) -> None:
     assert len(orders) > 1, "callers take their turns together"
 
 
+@pytest.mark.parametrize(
+    "parts", [(0.5,), (0.05,), (0.5, 0.5), (0.95, 0.05), (0.9, 0.05, 0.05), (0.4, 0.4, 0.2)]
+)
+def test_calls_of_two_kinds_in_turns_meet_every_share(parts: tuple[float, ...]) -> None:
+    """A caller that gets and posts in turns sent a canary of 5 % only one of these, for ever."""
+    for seed in range(3):
+        turns, met = Turns(*parts, seed=seed), Counter[tuple[int | None, int]]()
+        for place in range(20_000):
+            met[turns.call(), place % 2] += 1
+        for at, part in enumerate(parts):
+            for kind in range(2):
+                assert met[at, kind] == pytest.approx(10_000 * part, rel=0.5)
+        assert turns.off <= 1.0 + NOISE
+
+
 def test_parts_that_are_no_whole_calls_for_long_are_drawn_anew() -> None:
     """There is no round of these, and nothing is kept to look for one."""
     turns = Turns(1 / 3.001, 1 / 3.002, 0.1).calls(1000)
