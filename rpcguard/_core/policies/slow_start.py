@@ -43,6 +43,10 @@ class SlowStart:
             return 1.0
         return max(self.floor, math.pow(max(age, 0.0) / self.window, self.curve))
 
+    def worth(self, good_calls: int) -> float:
+        """Give the seconds of the ramp that so many good calls stand for."""
+        return self.window * good_calls / self.calls
+
     def head_start(self, started_at: float | None, wall: float) -> float:
         """Give the seconds by which the registry's start time shortens the ramp.
 

@@ -167,7 +167,7 @@ class Reactions:
                 live.blame(0.0, now, again=True)
             return
         probed = self._policies.probes and self._can_be_probed(live, trip)
-        if roster.blacklist.eject(live, trip, now, listed=roster.serving, probed=probed):
+        if roster.blacklist.eject(live, trip, now, listed=roster.judged, probed=probed):
             happening: Happening = "cut_off" if probed else "tripped"
             standing.turn(live, happening, now, trip.reason, code=trip.code)
         else:
@@ -186,7 +186,7 @@ class Reactions:
             if self._policies.probes:
                 standing.start_probe(live, now)
             return
-        lifted = roster.blacklist.freeze(now, roster.serving)
+        lifted = roster.blacklist.freeze(now, roster.judged)
         for other in lifted:
             standing.turn(other, "excused", now, "most nodes fail together", warm=False)
         if lifted:

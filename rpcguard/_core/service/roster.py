@@ -49,8 +49,7 @@ class Roster:
     `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
     that neither the registry nor a switch keeps out, `emptied` says that the last snapshot was
     empty, `filled_at` since when none is any more, and `secured` that calls go over TLS, which
-    proves whom they reach. `taken_out` are the ids or addresses of nodes that a switch keeps out.
-    `left` takes the leases that are dropped.
+    proves whom they reach. `left` takes the leases that are dropped.
     """
 
     def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
@@ -67,7 +66,8 @@ class Roster:
         self.emptied: bool = False
         self.filled_at: float = -math.inf
         self.secured: bool = False
-        self.taken_out: frozenset[str] = frozenset()
+        self._taken_out: frozenset[str] = frozenset()
+        self._kept_out: dict[LiveNode, None] = {}
         self._left = left
         self.pools: Pools = Pools(
             policies.balancer, new_subset=_subsets(policies, rng), zones=zones_of(policies.zone)
@@ -85,6 +85,11 @@ class Roster:
         """Count the nodes that can be picked and that the last snapshot lists."""
         return self.eligible - sum(live.in_pool for live in self.doubted)
 
+    @property
+    def judged(self) -> int:
+        """Count the nodes that serve, and those that are ejected where a switch keeps them out."""
+        return self.serving + sum(live.health != "well" for live in self._kept_out)
+
     def find(self, name: str) -> list[LiveNode]:
         """Find a node by id, else all that are listed at a `host:port`."""
         live = self.nodes.get(name)
@@ -97,7 +102,8 @@ class Roster:
         live = LiveNode(node, now)
         live.left = self._left
         self.nodes[node.id] = live
-        self.serving += self._serves(node)
+        self._keep_out(live)
+        self.serving += self._serves(live)
         self.pools.enter(live)
         self.place(live)
         return live
@@ -105,10 +111,9 @@ class Roster:
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
         self.pools.leave(live)
-        self.serving -= self._serves(live.node)
-        self.out.pop(live, None)
-        self.warming.pop(live, None)
-        self.doubted.pop(live, None)
+        self.serving -= self._serves(live)
+        for held in (self.out, self._kept_out, self.warming, self.doubted):
+            held.pop(live, None)
         self.blacklist.discard(live)
         self.marks.discard(live)
         del self.nodes[live.node.id]
@@ -120,8 +125,9 @@ class Roster:
         moves = not self.pools.suits(live, node)
         if moves:
             self.pools.leave(live)
-        self.serving += self._serves(node) - self._serves(live.node)
+        self.serving -= self._serves(live)
         live.node = node
+        self.serving += self._serves(live)
         live.weight = weight_of(node)
         if moves:
             self.pools.enter(live)
@@ -140,7 +146,7 @@ class Roster:
 
     def _standing(self, live: LiveNode) -> tuple[State, str | None]:
         node = live.node
-        if self._is_taken_out(node):
+        if live in self._kept_out:
             return "draining", "taken out by a switch"
         if node.status == "draining" or not node.weight:
             return "draining", "weight 0" if node.status == "up" else "drained by the registry"
@@ -152,16 +158,20 @@ class Roster:
             return "offline", mark.reason if mark is not None else None
         return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
 
-    def _is_taken_out(self, node: Node) -> bool:
-        return bool(self.taken_out) and not self.taken_out.isdisjoint((node.id, node.address))
-
-    def _serves(self, node: Node) -> bool:
-        return node.status == "up" and node.weight > 0.0 and not self._is_taken_out(node)
+    def _serves(self, live: LiveNode) -> bool:
+        node = live.node
+        return node.status == "up" and node.weight > 0.0 and live not in self._kept_out
 
     def take_out(self, named: frozenset[str]) -> None:
-        """Note which nodes a switch keeps out, by id or address; each is to be placed anew."""
-        self.taken_out = named
-        self.serving = sum(self._serves(live.node) for live in self.nodes.values())
+        """Keep nodes out by a switch, given by id or address; each has to be placed anew."""
+        self._taken_out, self._kept_out = named, {}
+        for live in self.nodes.values():
+            self._keep_out(live)
+        self.serving = sum(map(self._serves, self.nodes.values()))
+
+    def _keep_out(self, live: LiveNode) -> None:
+        if not self._taken_out.isdisjoint((live.node.id, live.node.address)):
+            self._kept_out[live] = None
 
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
         """Start the ramp of a node; `retune` is due after it."""
@@ -237,8 +247,7 @@ class Roster:
         for live in self.pools.temper(self.warming):
             live.ramp = 1.0  # suspended: the old ones would have to bear the load of the rest
             # It goes on from what was served: a whole share that is a tenth all at once is none.
-            served = slow_start.window * live.warm_calls / slow_start.calls
-            live.warm_since = min(live.warm_since or 0.0, now - served)
+            live.warm_since = min(live.warm_since or 0.0, now - slow_start.worth(live.warm_calls))
 
     def next_change(self, now: float) -> float:
         """Give a time at or before that at which something changes by itself, else infinity."""

@@ -158,6 +158,18 @@ def test_nodes_out_are_no_half_of_the_list():
     assert stage.states()["n7"] == "offline"
 
 
+def test_nodes_out_that_are_ejected_leave_room_for_another():
+    """Whoever is on call takes out what fails: the next that fails is ejected all the same."""
+    stage = Stage(*ids(10))
+    for name in ids(4):
+        stage.on(name, SICK, times=5)
+    stage.service.switch(Switches(out=frozenset(ids(4))))
+    stage.on("n5", SICK, times=5)
+    assert stage.states()["n5"] == "ejected"
+    stage.on("n6", SICK, times=5)
+    assert stage.states()["n6"] == "available"
+
+
 def test_a_node_out_is_not_lost_with_the_list():
     """Whoever takes it out wants it back: what is doubted of the others is doubted of it."""
     for left in ("", "c"):
