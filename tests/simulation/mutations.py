@@ -257,7 +257,7 @@ MUTATIONS = [
     Mutation(
         "slow start is suspended when half is new",
         "_core.service.pools",
-        "return cell.warming * 2.0 >= cell.weight",
+        "return cell.warming * 2 >= cell.units",
         "return False",
     ),
     Mutation(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rpcguard._core.balancing.subset import Subsetting
 from rpcguard._core.nodes.live import weight_of
 from rpcguard._core.routing.cells import ONE_CELL
-from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage
+from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -91,7 +91,7 @@ class Pools:
         if self.zones is not None:
             self.zones.see(live.node, 1)
         if _is_offered(live):
-            self._count(pool, 1, live.weight)
+            self._count(pool, 1, units_of(live.weight))
 
     def _balancer_for(self, key: PoolKey) -> Balancer:
         # Lanes and groups are few nodes as it is, and a share is reckoned by all of them.
@@ -115,17 +115,16 @@ class Pools:
         if self.zones is not None:
             self.zones.see(live.node, -1)
         if _is_offered(live):
-            self._count(pool, -1, -live.weight)
+            self._count(pool, -1, -units_of(live.weight))
         if not pool.members:
             del self._pools[pool.key]
             if not any(one.cell is pool.cell for one in self._pools.values()):
                 del self.cells[pool.key.cell]
                 self._stale()
 
-    def _count(self, pool: Pool, nodes: int, weight: float) -> None:
-        for one in (pool, pool.cell):
-            one.listed += nodes
-            one.listed_weight = one.listed_weight + weight if one.listed else 0.0
+    def _count(self, pool: Pool, nodes: int, units: int) -> None:
+        pool.count(nodes, units)
+        pool.cell.count(nodes, units)
         if pool.listed in (0, nodes):
             self._stale()
 
@@ -171,9 +170,10 @@ class Pools:
         pool = self._places[live]
         pool.balancer.add(live)
         live.in_pool = True
-        pool.weight += live.weight
-        pool.cell.weight += live.weight
-        pool.cell.eligible += 1
+        units, cell = units_of(live.weight), pool.cell
+        pool.weigh(units)
+        cell.weigh(units)
+        cell.eligible += 1
         if len(pool.balancer) == 1:
             self._stale()
 
@@ -182,14 +182,13 @@ class Pools:
         if not live.in_pool:
             return
         pool = self._places[live]
-        cell = pool.cell
         pool.balancer.remove(live)
         live.in_pool = False
+        units, cell = -units_of(live.weight), pool.cell
+        pool.weigh(units)
+        cell.weigh(units)
         cell.eligible -= 1
-        cell.weight = cell.weight - live.weight if cell.eligible else 0.0
-        pool.weight -= live.weight
         if not len(pool.balancer):
-            pool.weight = 0.0
             self._stale()
 
     def peers(self, live: LiveNode) -> Iterator[LiveNode]:
@@ -239,7 +238,8 @@ class Pools:
         Decided per cell: the few nodes of a canary are all new, and its share is thinned instead.
         """
         for pool in self._tempered:
-            pool.lacking = pool.cell.lacking = pool.cell.warming = 0.0
+            pool.lacking = pool.cell.lacking = 0.0
+            pool.cell.warming = 0
         self._tempered.clear()
         self.tempered = False
         for live in warming:
@@ -248,14 +248,14 @@ class Pools:
                 lacking = live.weight * (1.0 - live.ramp)
                 pool.lacking += lacking
                 pool.cell.lacking += lacking
-                pool.cell.warming += live.weight
+                pool.cell.warming += units_of(live.weight)
                 self._tempered.add(pool)
                 self.tempered = True
         return [live for live in warming if self._is_half_new(self._places[live].cell)]
 
     @staticmethod
     def _is_half_new(cell: Cell) -> bool:
-        return cell.warming * 2.0 >= cell.weight
+        return cell.warming * 2 >= cell.units
 
     def pools_of(self, stage: Stage) -> Iterator[Pool]:
         """Give the pools of a stage, those that run empty with them."""

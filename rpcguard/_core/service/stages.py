@@ -7,7 +7,7 @@ anew when a pool comes, goes, runs empty or fills.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,50 +22,73 @@ Rank = tuple[bool, int]
 gone, so it is the last resort, whatever its priority was."""
 
 
-class Cell:
-    """The listed nodes of one cell, counted; those that are drained count for nothing."""
+_UNIT: Final = 2.0**82
+"""Units in a weight of 1. The least weight of a node is whole in them, and so is every other."""
 
-    __slots__ = ("eligible", "key", "lacking", "listed", "listed_weight", "warming", "weight")
 
-    def __init__(self, key: CellKey) -> None:
-        self.key: CellKey = key
+def units_of(weight: float) -> int:
+    """Give a node's weight in units."""
+    return int(weight * _UNIT)
+
+
+class Weighed:
+    """Nodes that are counted and weighed; those that are drained count for nothing.
+
+    `listed_weight` is that of all, `weight` that of those that can be picked, as `units` are. Added
+    up are whole numbers: floats would not come back to what they were when a node is out and in
+    again, and nothing would be left of light ones when a heavy one goes.
+    """
+
+    __slots__ = ("_listed_units", "listed", "listed_weight", "units", "weight")
+
+    def __init__(self) -> None:
         self.listed: int = 0
         self.listed_weight: float = 0.0
-        self.eligible: int = 0
         self.weight: float = 0.0
-        self.warming: float = 0.0
+        self.units: int = 0
+        self._listed_units = 0
+
+    def count(self, nodes: int, units: int) -> None:
+        """Take in a node that is listed, or one that is no more, by negative numbers."""
+        self.listed += nodes
+        self._listed_units += units
+        self.listed_weight = self._listed_units / _UNIT
+
+    def weigh(self, units: int) -> None:
+        """Take in a node that can be picked, or one that cannot any more, by a negative number."""
+        self.units += units
+        self.weight = self.units / _UNIT
+
+
+class Cell(Weighed):
+    """The listed nodes of one cell; `warming` are the units of those that warm up."""
+
+    __slots__ = ("eligible", "key", "lacking", "warming")
+
+    def __init__(self, key: CellKey) -> None:
+        super().__init__()
+        self.key: CellKey = key
+        self.eligible: int = 0
+        self.warming: int = 0
         self.lacking: float = 0.0
 
 
-class Pool:
+class Pool(Weighed):
     """The nodes of one cell, one priority and one side of the zone.
 
     `members` counts all, `listed` those that are not drained.
     """
 
-    __slots__ = (
-        "balancer",
-        "cell",
-        "key",
-        "lacking",
-        "listed",
-        "listed_weight",
-        "members",
-        "own",
-        "priority",
-        "weight",
-    )
+    __slots__ = ("balancer", "cell", "key", "lacking", "members", "own", "priority")
 
     def __init__(self, key: PoolKey, cell: Cell, balancer: Balancer) -> None:
+        super().__init__()
         self.key: PoolKey = key
         self.cell: Cell = cell
         self.priority: Rank = key.priority
         self.own: bool = key.own
         self.balancer: Balancer = balancer
         self.members: int = 0
-        self.listed: int = 0
-        self.listed_weight: float = 0.0
-        self.weight: float = 0.0
         self.lacking: float = 0.0
 
 

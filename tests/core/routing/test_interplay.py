@@ -128,3 +128,35 @@ def test_a_call_amid_a_list_that_takes_a_warming_canary_back(left: int) -> None:
     drained = [replace(node, status="draining") for node in new[left:]]
     stage.list(*old[1:], *new[:left], *drained)
     assert stage.shares == [0.0]
+
+
+@pytest.mark.parametrize("weights", [(0.7, 0.2, 0.1), (0.1, 0.2, 0.3), (0.1,) * 9])
+def test_a_group_is_whole_again_when_its_nodes_are(weights: tuple[float, ...]) -> None:
+    """With `least=1.0` the last bit of a sum decides: 0.7 + 0.2 + 0.1 - 0.2 + 0.2 was less."""
+    nodes = [
+        Node("10.0.0.1", 80, id=f"n{at}", version="2", weight=weight)
+        for at, weight in enumerate(weights)
+    ]
+    route = Route("all", to={"version": "2"}, least=1.0)
+    stage = Stage(*fleet(1, 0), *nodes, routing=Routing(rules=[route]))
+    for node in (*nodes, *nodes[::-1]):
+        for fallback in ("base", None):
+            if fallback:
+                stage.service.mark_offline(node.id, 100.0)
+            else:
+                stage.service.mark_online(node.id)
+            lease = stage.pick(ask=stage.ask())
+            assert lease.routed is not None
+            assert lease.routed.fallback == fallback
+            stage.end(lease)
+
+
+def test_light_nodes_are_not_lost_beside_a_heavy_one() -> None:
+    """What was left of their weight when it had gone was nothing, and was divided by."""
+    light = [Node("10.0.0.1", 80, id=f"n{at}", version="2", weight=1e-9) for at in range(3)]
+    heavy = Node("10.0.0.1", 80, id="heavy", version="2", weight=1e9)
+    canary = Route("canary", to={"version": "2"}, share=0.5)
+    stage = Stage(*fleet(1, 0), heavy, *light[:2], routing=Routing(rules=[canary]))
+    stage.list(*fleet(1, 0), heavy, *light)
+    stage.list(*fleet(1, 0), *light)
+    assert stage.service.routes()[0].effective_share == pytest.approx(0.5 * 2.1 / 3)
