@@ -93,6 +93,7 @@ class ConsulRegistry:
         """Yield the list at once, after each change, and whenever `wait` is over."""
         index = 0
         listed: set[str] = set()
+        filtered = False
         pace = _Pace()
         while True:
             await pace.wait()
@@ -100,10 +101,13 @@ class ConsulRegistry:
             index = _next_index(index, answer)
             snapshot = self._snapshot(service, answer)
             before, listed = listed, {node.id for node in snapshot.nodes}
-            if before - listed and _is_streamed(answer):
-                # What a token may see no longer leaves a stream in silence; a query tells of it.
+            if not _is_streamed(answer):
+                filtered = _is_filtered(answer)
+            elif filtered or before - listed:
+                # What a token may not see leaves a stream in silence; a query tells of it.
                 whole = await self._ask(service, 0)
-                snapshot = self._snapshot(service, whole) if _is_filtered(whole) else snapshot
+                filtered = _is_filtered(whole)
+                snapshot = self._snapshot(service, whole) if filtered else snapshot
             yield snapshot
 
     async def services(self) -> Collection[str]:

@@ -235,6 +235,39 @@ async def test_a_stream_of_which_the_token_may_see_less(
     assert "index" not in server.seen[2].target
 
 
+@pytest.mark.parametrize("at_first", [True, False])
+async def test_a_stream_after_a_query_that_told_of_filtering(
+    server: ScriptedServer, consul: ConsulRegistry, at_first: bool
+) -> None:
+    """Proves that what is the same as before in a stream is no whole list for that.
+
+    Nodes that a token no longer saw were kept by one list, and dropped by the next.
+    """
+    is_filtered = at_first
+
+    def script(seen: Seen) -> bytes:
+        streamed = "index" in seen.target
+        headers = {"X_Consul_Results_Filtered_By_ACLs": "true"} if is_filtered else {}
+        backend = {"X_Consul_Query_Backend": "streaming" if streamed else "blocking-query"}
+        body = json.dumps([entry(port) for port in ((1, 2) if asked else (1, 2, 3))])
+        return server.answer(
+            body, X_Consul_Index=str(len(server.seen)), **backend, **({} if streamed else headers)
+        )
+
+    server.script = script
+    asked = at_first
+    async with aclosing(consul.watch("web")) as snapshots:
+        assert (await anext(snapshots)).authoritative is not at_first
+        asked = is_filtered = True
+        for _ in range(3):
+            assert not (await anext(snapshots)).authoritative
+        is_filtered = False
+        assert (await anext(snapshots)).authoritative
+        questions = len(server.seen)
+        assert (await anext(snapshots)).authoritative
+        assert len(server.seen) == questions + 1
+
+
 @pytest.mark.parametrize(
     ("headers", "authoritative"),
     [
