@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import stat
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 FileStamp = tuple[int, int, int]
 
@@ -38,6 +42,14 @@ def signature_of(found: os.stat_result) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, settled
 
 
+def opened(path: str | os.PathLike[str], *, flags: int = 0) -> BinaryIO:
+    """Open a file to be read, without waiting for the other end of a pipe.
+
+    By an opener: a descriptor that is handed over stays open where `open` finds a folder.
+    """
+    return open(path, "rb", opener=lambda name, own: os.open(name, own | os.O_NONBLOCK | flags))
+
+
 def secret_in(path: str) -> str:
     """Read a token, without the line break at its end.
 
@@ -58,7 +70,7 @@ def secret_in(path: str) -> str:
 
 
 def _text_in(path: str) -> str:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with opened(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError("it is not a regular file")
         secret = file.read(_LONGEST_SECRET + 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._files import opened
 from rpcguard._text import logger, plain
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.nodes import node_from_json, nodes_from_json
@@ -102,8 +103,7 @@ def _age_of(file: os.DirEntry[str]) -> int:
 
 def _read(path: Path) -> bytes:
     # Neither through a link, nor waiting for the other end of a pipe: the discovery loop reads.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(path, flags), "rb") as file:
+    with opened(path, flags=os.O_NOFOLLOW) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("it is not a regular file")
