@@ -11,7 +11,7 @@ from rpcguard._discovery.feed import Feed
 from rpcguard._discovery.names import names_like
 from rpcguard._discovery.store import SnapshotStore
 from rpcguard._text import repr_of
-from rpcguard.registries._shared.methods import answer_of, has
+from rpcguard.registries._shared.methods import close, own
 from rpcguard.registries.base import checks, registry_from_url
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class Subscriptions:
     ) -> None:
         self.url: str | None = given if isinstance(given, str) else None
         self.registry: Registry = registry_from_url(given) if isinstance(given, str) else given
-        self.by_port: bool = getattr(self.registry, "by_port", False) is True
+        self.by_port: bool = own(self.registry, "by_port") is True
         self.objection: Callable[[str], str | None] | None
-        self.objection = getattr(self.registry, "objection", None)
+        self.objection = own(self.registry, "objection")
         """Says why calls to a host may not go to the nodes of the registry without TLS."""
         self._store: SnapshotStore | None = None
         if policy.cache_dir is not None:
@@ -141,8 +141,8 @@ class Subscriptions:
         return background().spawn(self._close) if begun else None
 
     async def _close(self) -> None:
-        if self.url is not None and has(self.registry, "aclose"):
-            await answer_of(self.registry, "aclose")
+        if self.url is not None:
+            await close(self.registry)
 
 
 def _in_urls(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rpcguard._checks import is_registry, require_unseen
 from rpcguard._core.policies.membership import OVERPROVISION
 from rpcguard.errors import InvalidRegistryURL
-from rpcguard.registries._shared.methods import misshapen
+from rpcguard.registries._shared.methods import misshapen, own
 
 if TYPE_CHECKING:
     from rpcguard._core.policies.overrides import PoliciesByService
@@ -20,7 +20,7 @@ ENVIRONMENT = "RPCGUARD_REGISTRY"
 def given_registry(registry: str | Registry | None) -> str | Registry:
     """Give the registry that is meant; raise `InvalidRegistryURL` where none is."""
     given = os.environ.get(ENVIRONMENT) if registry is None else registry
-    if not given:
+    if given is None or (isinstance(given, str) and not given):  # one may be empty, as a dict is
         raise InvalidRegistryURL(
             f"no registry: pass a URL such as static://10.0.0.1:8080, or set {ENVIRONMENT}"
         )
@@ -35,8 +35,8 @@ def overprovision_of(registry: str | Registry) -> float:
     """Give how much more than its part a level of priority bears, by the registry's protocol."""
     if isinstance(registry, str):
         return OVERPROVISION if registry.lower().startswith("xds") else 0.0
-    factor: float = getattr(registry, "overprovision", 0.0)
-    return factor
+    factor = own(registry, "overprovision")
+    return factor if isinstance(factor, float) else 0.0
 
 
 def refuse_hedges(policies: PoliciesByService) -> None:

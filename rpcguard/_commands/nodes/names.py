@@ -11,6 +11,7 @@ import httpx
 from rpcguard._commands.nodes.sources import PAGES, READY_TIMEOUT, STATUS, StatusPage
 from rpcguard._text import plain
 from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.methods import close
 from rpcguard.registries.base import entry_of, lists_services, registry_from_url
 
 if TYPE_CHECKING:
@@ -42,6 +43,4 @@ async def service_names(url: str) -> Collection[str]:
     except TimeoutError as error:
         raise RegistryError(f"{registry} has not answered in {READY_TIMEOUT:g} s") from error
     finally:
-        close = getattr(registry, "aclose", None)  # those without connections may have none
-        if close is not None:
-            await close()
+        await close(registry)

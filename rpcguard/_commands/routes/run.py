@@ -20,6 +20,7 @@ from rpcguard._discovery.rule_sources import read_rules
 from rpcguard._httpx import AsyncTransport
 from rpcguard._text import plain
 from rpcguard.errors import RegistryError
+from rpcguard.registries._shared.methods import close
 from rpcguard.registries.base import has_rules, pushes_rules, registry_from_url
 
 if TYPE_CHECKING:
@@ -95,9 +96,7 @@ async def _own_rules(url: str, service: str) -> list[Route]:
     try:
         return list(await registry.routes(service))
     finally:
-        close = getattr(registry, "aclose", None)
-        if close is not None:
-            await close()
+        await close(registry)
 
 
 def foreseen(

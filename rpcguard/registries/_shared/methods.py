@@ -15,14 +15,21 @@ _RIGHT: Final = {
 """How each method is written."""
 
 
-def has(registry: object, *names: str) -> bool:
-    """Tell whether a registry has methods of its own class, or set on itself.
+def own(registry: object, name: str) -> Any:
+    """Give what a registry has of its own class, or set on itself, by a name; None for nothing.
 
     What `__getattr__` hands on to another object does not count, on any Python: a registry that
-    wraps another one and changes its `fetch` would be watched past what it changes.
+    wraps another one and changes its `fetch` would be watched past what it changes, and a mock, or
+    what calls another process by any name, has everything.
     """
-    own = (inspect.getattr_static(registry, name, None) is not None for name in names)
-    return all(own) and all(callable(getattr(registry, name, None)) for name in names)
+    if inspect.getattr_static(registry, name, None) is None:
+        return None
+    return getattr(registry, name, None)
+
+
+def has(registry: object, *names: str) -> bool:
+    """Tell whether a registry has methods of its own."""
+    return all(callable(own(registry, name)) for name in names)
 
 
 def misshapen(registry: object) -> str | None:
@@ -47,6 +54,12 @@ async def answer_of(registry: object, name: str, *args: object) -> Any:
     if not inspect.isawaitable(answer):
         raise _wrong(registry, name, answer)
     return await answer
+
+
+async def close(registry: object) -> None:
+    """Close a registry; those without connections may have no `aclose`."""
+    if has(registry, "aclose"):
+        await answer_of(registry, "aclose")
 
 
 def stream_of(registry: object, name: str, *args: object) -> AsyncGenerator[Any, None]:

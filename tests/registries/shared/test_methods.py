@@ -76,6 +76,56 @@ def test_a_wrapper_is_never_watched_past_what_it_changes() -> None:
     assert not watches(AsyncMock())
 
 
+class AnyName(Polled):
+    """What calls another process by whatever name it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: name
+
+
+@pytest.mark.parametrize("kind", [AnyName, AsyncMock, lambda: Wrapper(AnyName())])
+@pytest.mark.parametrize("host", ["orders", "orders.svc"])
+def test_what_has_every_name_is_asked_for_its_list_alone(kind: Any, host: str) -> None:
+    """Proves that no call goes by what such a registry would say of priorities or of TLS.
+
+    Each call failed, of a service with levels of priority or a dot in its name.
+    """
+    found = [rpcguard.Node(f"10.0.0.{one}", 80, priority=one) for one in range(2)]
+    registry = kind()
+    if isinstance(registry, AsyncMock):
+        registry.fetch.return_value = rpcguard.Snapshot(found)
+    else:
+        registry.fetch = _list_of(found)
+    child = httpx.MockTransport(lambda _: httpx.Response(200))
+    transport = rpcguard.Transport(registry, node_transport=lambda _: child)
+    with httpx.Client(transport=transport) as client:
+        assert client.get(f"http://{host}/").is_success
+
+
+def _list_of(nodes: list[rpcguard.Node]) -> Any:
+    async def fetch(service: str) -> Any:
+        return rpcguard.Snapshot(nodes)
+
+    return fetch
+
+
+class Grown(dict[str, Any]):
+    """A registry that is a table, without an entry yet."""
+
+    async def fetch(self, service: str) -> Any:
+        return rpcguard.Snapshot(self.get(service, ()))
+
+
+def test_a_registry_that_is_empty_is_one() -> None:
+    """Proves that what is false is not taken for none: it may have nodes when it is asked."""
+    registry = Grown()
+    child = httpx.MockTransport(lambda _: httpx.Response(200))
+    transport = rpcguard.Transport(registry, node_transport=lambda _: child)
+    registry["orders"] = LIST.nodes
+    with httpx.Client(transport=transport) as client:
+        assert client.get("http://orders/").is_success
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
