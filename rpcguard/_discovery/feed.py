@@ -12,7 +12,7 @@ import anyio.lowlevel
 
 from rpcguard._clock import lasting
 from rpcguard._core.nodes.snapshot import Snapshot
-from rpcguard._discovery.adapters import is_of_adapter
+from rpcguard._discovery.adapters import close_stream, is_of_adapter
 from rpcguard._discovery.due import DueTime
 from rpcguard._discovery.recheck import Recheck
 from rpcguard._text import about, logger, plain, repr_of
@@ -193,7 +193,7 @@ class Feed:
                         raise
                     trouble, failure = self._describe(error), type(error).__name__
                 finally:
-                    await _close(snapshots)
+                    await close_stream(snapshots)
             if trouble is not None and not self._watching.cancelled_caught:
                 self._troubled(trouble, failure)
             if anyio.current_time() - began > pause:
@@ -216,7 +216,7 @@ class Feed:
                     raise
                 logger.debug("service %s: no push: %s", self._name, self._describe(error))
             finally:
-                await _close(pushed)
+                await close_stream(pushed)
             await anyio.sleep(backoff.pause())
 
     async def _resync(self) -> None:
@@ -312,15 +312,3 @@ class Feed:
             said = type(error).__name__
         hint = hint_for(self._registry, error)
         return plain(said.removesuffix(": "))[:_LONGEST_TROUBLE] + hint
-
-
-async def _close(snapshots: object) -> None:
-    close = getattr(snapshots, "aclose", None)
-    if close is None:
-        return
-    try:
-        await close()
-    except BaseException as error:  # the stream is broken anyway, and an adapter may raise anything
-        if not is_of_adapter(error):
-            raise
-        logger.debug("a watch did not close well: %r", error)

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from rpcguard._core.policies.routing import checked_routes
 from rpcguard._core.routing.documents import MOST_BYTES, routes_of, without_failing
+from rpcguard._discovery.adapters import close_stream
 from rpcguard._files import signature_of
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
@@ -20,7 +21,7 @@ from rpcguard.registries._shared.methods import answer_of, stream_of
 from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from rpcguard._core.policies.routing import Route
     from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry
@@ -191,12 +192,12 @@ class WatchedRules:
         self._registry = registry
         self._listed_as = listed_as
         self._may_fail = may_fail
-        self._pushed: AsyncGenerator[Sequence[Route], None] | None = None
+        self._pushed: AsyncIterator[Sequence[Route]] | None = None
 
     async def read(self) -> tuple[Route, ...]:
         """Wait for rules; a watch that broke is begun anew by the next reading, after a pause."""
         if self._pushed is None:
-            self._pushed = stream_of(self._registry, "watch_routes", self._listed_as)
+            self._pushed = aiter(stream_of(self._registry, "watch_routes", self._listed_as))
         watched, whole = self._pushed, False
         try:
             found = await anext(watched, None)
@@ -204,7 +205,7 @@ class WatchedRules:
         finally:
             if not whole:
                 self._pushed = None
-                await watched.aclose()
+                await close_stream(watched)
             self.interval = 0.0 if whole else _ASK_EVERY
         if found is None:
             raise RegistryError("the watch of the rules ended")

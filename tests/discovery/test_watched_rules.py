@@ -71,6 +71,49 @@ async def test_a_watch_that_ends_is_begun_anew(end):
     assert rules.interval == 0.0
 
 
+class Row:
+    """An iterator that is no generator, and cannot be closed."""
+
+    def __init__(self, told):
+        self.told = list(told)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if not self.told:
+            raise StopAsyncIteration
+        if isinstance(self.told[0], Exception):
+            raise self.told.pop(0)
+        return self.told.pop(0)
+
+
+class Rows(Row):
+    """What is only iterable, as often as one likes."""
+
+    def __aiter__(self):
+        return Row(self.told)
+
+
+class Clamped(Row):
+    """An iterator whose end is one more error."""
+
+    async def aclose(self):
+        raise OSError("it does not close")
+
+
+@pytest.mark.parametrize("kind", [Row, Rows, Clamped])
+@pytest.mark.parametrize("end", [[], [RegistryError("down")]])
+async def test_what_pushes_need_be_no_generator(kind, end):
+    """Proves that any iterator will do, and that its own end is told, not that of its close."""
+    registry, rules = watched()
+    registry.watch_routes = lambda _: kind([ONE, *end])
+    for _ in range(2):
+        assert await rules.read() == tuple(ONE)
+        with pytest.raises(RegistryError, match="down" if end else "ended"):
+            await rules.read()
+
+
 async def test_rules_that_are_no_good_do_not_end_it():
     """The next push is heard."""
     failing = [Route("bad", to={"version": "1"}, otherwise="fail")]

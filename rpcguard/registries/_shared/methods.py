@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncIterable
 
 _RIGHT: Final = {
     **dict.fromkeys(("fetch", "check", "routes", "services", "aclose"), "`async def`"),
@@ -62,7 +62,7 @@ async def close(registry: object) -> None:
         await answer_of(registry, "aclose")
 
 
-def stream_of(registry: object, name: str, *args: object) -> AsyncGenerator[Any, None]:
+def stream_of(registry: object, name: str, *args: object) -> AsyncIterable[Any]:
     """Call a method that pushes; `TypeError` where what it gives cannot be iterated so."""
     stream = getattr(registry, name)(*args)
     if not hasattr(stream, "__aiter__"):
