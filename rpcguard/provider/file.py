@@ -11,6 +11,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from rpcguard._clock import lasting
 from rpcguard._process import process_began
 from rpcguard._text import logger
 
@@ -27,6 +28,8 @@ LIFETIME = 600.0
 """Seconds. Longer than any grace period, and short enough that a file which was left behind, in a
 folder that outlives its container, does not keep a node off for good."""
 
+_OVER = f"it counts for {LIFETIME:.0f} s"
+
 _INTERVAL = 0.1
 """Seconds between two looks: a hook waits for seconds, and a request must not pay for a look."""
 
@@ -40,7 +43,7 @@ class OfflineFile:
 
     Args:
         path: where it is.
-        clock: seconds that only grow, for the time between two looks.
+        clock: seconds that only grow, for the age of a file and the time between two looks.
         wall: epoch seconds, as the file system gives them to files.
         began: when this container was started, in epoch seconds; None: not known.
     """
@@ -49,7 +52,7 @@ class OfflineFile:
         self,
         path: str,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lasting,
         wall: Callable[[], float] = time.time,
         began: Callable[[], float | None] | None = None,
     ) -> None:
@@ -112,14 +115,17 @@ class OfflineFile:
         except OSError as error:
             return self._unseen(error)
         now, last, file = self._clock(), self._last, (status.st_mtime_ns, status.st_ino)
-        # One that counts grows old by the clock that only grows: the other may be set meanwhile.
-        known = last.counts and last.file == file
-        born = last.born if known else now - (self._wall() - status.st_mtime)
+        # What its times say of a file is said once: afterwards it grows old by the clock that only
+        # grows, for the other may be set, and would call a node back or off when nobody meant it.
+        is_new = last.file != file
+        born = now - (self._wall() - status.st_mtime) if is_new else last.born
+        stale = self._staleness(status.st_mtime) if is_new else last.stale
         age = now - born
         said = f"{self.path}, {age:.0f} s old, "
-        doubt = self._doubt(status, age, known=known)
-        if doubt is not None:
-            return _Found(False, doubt, f"{said}does not count: {doubt}")
+        doubt = self._oddness(status) or stale or (_OVER if age >= LIFETIME else "")
+        if doubt:
+            told = f"{said}does not count: {doubt}"
+            return _Found(False, doubt, told, born, file, stale)
         left = f"for {LIFETIME - age:.0f} s more, or until `rpcguard online`"
         told = f"{said}says that this node leaves, {left}"
         return _Found(True, "", told, born, file)
@@ -130,19 +136,23 @@ class OfflineFile:
         counts = last.counts and self._clock() - last.born < LIFETIME
         does = "leaves as it said" if counts else "serves on"
         told = f"{self.path} cannot be looked at: {error.strerror}; this node {does}"
-        return _Found(counts, f"errno {error.errno}, {does}", told, last.born, last.file)
+        reason = f"errno {error.errno}, {does}"
+        return _Found(counts, reason, told, last.born, last.file, last.stale)
 
-    def _doubt(self, status: os.stat_result, age: float, *, known: bool) -> str | None:
+    def _oddness(self, status: os.stat_result) -> str:
         if not stat.S_ISREG(status.st_mode):
             return "it is no plain file"
         if status.st_uid not in (0, os.geteuid()) and self._is_in_folder_of_everybody():
             return f"in a folder where everybody may write, it belongs to user {status.st_uid}"
-        if abs(age) >= LIFETIME:
-            return f"it counts for {LIFETIME:.0f} s"
-        began = None if known else self._began()
-        if began is not None and status.st_mtime < began:
+        return ""
+
+    def _staleness(self, mtime: float) -> str:
+        if mtime - self._wall() >= LIFETIME:
+            return "it is from the future: the clock was set back since"
+        began = self._began()
+        if began is not None and mtime < began:
             return "it is from before this container was started"
-        return None
+        return ""
 
     def _is_in_folder_of_everybody(self) -> bool:
         try:
@@ -163,6 +173,8 @@ class _Found(NamedTuple):
     """When it was written, by the clock that only grows."""
     file: tuple[int, int] | None = None
     """By what it is known to be the same file, unchanged."""
+    stale: str = ""
+    """Why it never counts, by its times."""
 
 
 _ABSENT = _Found(False, "absent", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import logging
 import os
 import subprocess
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from rpcguard._clock import lasting
 from rpcguard.provider import OfflineSwitch
 from rpcguard.provider import file as offline_file
 from rpcguard.provider.file import LIFETIME, OfflineFile, container_began, offline_path
@@ -265,6 +267,33 @@ def test_a_wall_clock_that_is_set_calls_no_node_back(path, clock, caplog, jump):
     touch(path, wall())
     clock.advance(1)
     assert file.says_offline()
+
+
+def test_a_file_of_the_future_turns_no_node_off_later(file, path, clock):
+    """Proves that what did not count for its age does not begin to, an hour after the release."""
+    touch(path, NOW + 3600)
+    for _ in range(8):
+        assert not file.says_offline()
+        clock.advance(LIFETIME)
+
+
+@pytest.mark.parametrize("jump", [-60, -300])
+def test_a_wall_clock_that_is_set_turns_no_node_off(path, clock, jump):
+    """Proves that a container that came back stays, though its start seems to be earlier now."""
+    wall = [NOW]
+    file = OfflineFile(path, clock=clock, wall=lambda: wall[0], began=lambda: wall[0] - 1)
+    touch(path, NOW - 30)
+    assert not file.says_offline()
+    wall[0] += jump
+    for mode in (0o600, 0o000):
+        os.chmod(path, mode)
+        clock.advance(1)
+        assert not file.says_offline()
+
+
+def test_it_grows_old_while_the_machine_sleeps():
+    """Proves that a node that was suspended in its release is not off for ten minutes after."""
+    assert inspect.signature(OfflineFile).parameters["clock"].default is lasting
 
 
 def unreadable(path: str) -> None:
