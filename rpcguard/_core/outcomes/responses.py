@@ -273,7 +273,8 @@ def _now_of(said: _Said) -> float:
     for name, value in said.headers:
         if name.lower() == b"date" and len(value) <= _LONGEST_VALUE:
             now = _epoch(value.decode("latin-1").strip())
-            return said.wall() if now is None else now
+            if now is not None:
+                return now
     return said.wall()
 
 

@@ -383,6 +383,15 @@ def test_a_date_is_compared_with_that_of_the_answer(said, seconds, skew):
     assert (notice and notice.ttl) == seconds
 
 
+def test_a_date_that_is_none_hides_no_other():
+    """Proves that a gateway's broken date before that of the node is passed over."""
+    dates = [(b"Date", said) for said in (b"nonsense", b"Sat, 21 Nov 2026 12:00:20 GMT")]
+    headers = [*dates, (b"Retry-After", b"Sat, 21 Nov 2026 12:00:30 GMT")]
+    notice = classify_response(503, headers, NODE, lambda: NOW.timestamp() - 7200).notice
+    assert notice is not None
+    assert notice.ttl == 10.0
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [(b"finagle-http-nack", b""), (b"X-BD-Error-Code", b"2003")]
 )
