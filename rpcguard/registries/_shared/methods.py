@@ -35,17 +35,30 @@ def has(registry: object, *names: str) -> bool:
 def misshapen(registry: object) -> str | None:
     """Say which method can never work as it is written; None where nothing tells.
 
-    A plain function may return what an `async` one would.
+    A plain function may return what an `async` one would. What a class has from a protocol that it
+    names as its base is a declaration: `check` would say of each node that it is gone.
     """
     for name, right in _RIGHT.items():
         if not has(registry, name):
             continue
+        if _is_declared(registry, name):
+            return f"`{name}` of {_class(registry)} must be {right}: it is only declared"
         method = getattr(registry, name)
         yields = inspect.isasyncgenfunction(method)
         found = yields or inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method)
         if found and not (yields if "yield" in right else inspect.iscoroutinefunction(method)):
             return f"`{name}` of {_class(registry)} must be {right}"
     return None
+
+
+def _is_declared(registry: object, name: str) -> bool:
+    found = inspect.getattr_static(registry, name)
+    return any(found is vars(one).get(name) for one in type(registry).__mro__ if _is_protocol(one))
+
+
+def _is_protocol(kind: type) -> bool:
+    # Those of others may be written out, to be inherited.
+    return getattr(kind, "_is_protocol", False) and kind.__module__.startswith("rpcguard")
 
 
 async def answer_of(registry: object, name: str, *args: object) -> Any:

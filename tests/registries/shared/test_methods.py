@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import types
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, Protocol
 from unittest.mock import AsyncMock
 
 import httpx
@@ -175,6 +176,41 @@ def test_a_method_that_can_never_work_is_told_when_a_transport_is_made(
     right = "`async def`$" if name in AWAITED else "`async def` with `yield`$"
     with pytest.raises(ValueError, match=f"^registry: `{name}` of Own must be {right}"):
         rpcguard.Transport(registry)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (rpcguard.Registry, "fetch"),
+        (rpcguard.WatchableRegistry, "watch"),
+        (rpcguard.CheckingRegistry, "check"),
+        (rpcguard.RuledRegistry, "routes"),
+        (rpcguard.ListingRegistry, "services"),
+    ],
+)
+def test_a_method_that_is_only_declared_is_told(kind: Any, name: str) -> None:
+    """Proves that what a protocol declares is not taken for an answer.
+
+    A registry without `check` said by it that each node which failed was gone.
+    """
+    bases = (kind,) if name == "fetch" else (Polled, kind)
+    registry = types.new_class("Own", bases)()
+    with pytest.raises(ValueError, match=f"^registry: `{name}` of Own must be .*only declared$"):
+        rpcguard.Transport(registry)
+    setattr(registry, name, _streamed if name == "watch" else _awaited)
+    assert misshapen(registry) is None
+
+
+class Whole(Protocol):
+    """A protocol of somebody else's that is written out."""
+
+    async def fetch(self, service: str) -> Any:
+        return LIST
+
+
+def test_a_protocol_may_be_written_out() -> None:
+    """Proves that methods which others have written into theirs are methods."""
+    assert misshapen(types.new_class("Own", (Whole,))()) is None
 
 
 @pytest.mark.parametrize("name", [*AWAITED, *STREAMED])
