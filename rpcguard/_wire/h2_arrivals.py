@@ -45,7 +45,8 @@ _LONGEST_FRAME = 2**14
 
 _FRESH, _FEW = 5.0, 5
 """A GOAWAY within so many seconds and calls that were taken is no word about the connection, which
-has just begun, but about the node. Envoy's shortest drain is of 5 s."""
+has just begun, but about the node, unless the connection before ended upon the same call. Envoy's
+shortest drain is of 5 s."""
 
 
 class Http2Arrivals:
@@ -262,12 +263,7 @@ class Http2Arrivals:
         fact = GoAway(last, int.from_bytes(frame[13:17], "big"))
         if self._goaway is None:
             self._goaway_at = self._clock()
-            taken = (min(last, self._newest) + 1) // 2
-            young = self._goaway_at - self._opened < _FRESH and taken < _FEW
-            self.departing = young and bool(last) and not fact.error_code
-            counted = self.streams.get(last)
-            if counted is not None and counted.head is None and not fact.error_code:
-                self._count.learn(last)  # it came upon this call, and not upon the time
+            self.departing = self._says_node_leaves(fact)
         self._goaway, self.leaving = fact, True
         for stream in list(self.streams.values()):
             if stream.id > last:
@@ -278,6 +274,16 @@ class Http2Arrivals:
         if fact.error_code:
             self._end(WentAway(fact))
         self._tell_room()
+
+    def _says_node_leaves(self, fact: GoAway) -> bool:
+        last = fact.last_stream_id
+        if fact.error_code or not last:
+            return False
+        counted = self.streams.get(last)
+        if counted is not None and counted.head is None and self._count.learn(last):
+            return False  # it comes upon this call each time, and not upon the time
+        taken = (min(last, self._newest) + 1) // 2
+        return self._goaway_at - self._opened < _FRESH and taken < _FEW
 
     # How streams and the connection end
 

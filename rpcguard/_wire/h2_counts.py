@@ -27,8 +27,12 @@ class StreamCount:
         self.last: int = LAST_STREAM
         self._seen = 0
 
-    def learn(self, last: int) -> None:
-        """Take in that a node ended a connection at a stream that it had just got."""
+    def learn(self, last: int) -> bool:
+        """Take in that a node ended a connection at a stream that it had just got.
+
+        Tells whether the connection before ended there too: then nodes count.
+        """
         calls, before, self._seen = (last + 1) // 2, self._seen, last
         if calls >= _SOME and last == before:
             self.last = min(self.last, 2 * (calls - max(calls // _MARGIN, 1)) - 1)
+        return last == before

@@ -28,3 +28,10 @@ def test_what_is_known_after_connections_ended(ends: list[int], calls: int | Non
     for end in ends:
         count.learn(2 * end - 1)
     assert count.last == (LAST_STREAM if calls is None else 2 * calls - 1)
+
+
+def test_whether_nodes_count_is_told_of_any_number():
+    """Proves that of small ones it is known as well, by which no connection is left."""
+    count = StreamCount()
+    assert [count.learn(last) for last in (1, 1, 3, 1, 1)] == [False, True, False, False, True]
+    assert count.last == LAST_STREAM

@@ -133,6 +133,20 @@ def test_a_node_departs_when_a_fresh_connection_is_told_to_end(age, answers, dep
     assert peer.session.departing is departing
 
 
+@pytest.mark.parametrize(("last", "departing"), [(1, [True, False, False]), (ALL, [True] * 3)])
+def test_a_node_does_not_depart_that_ends_each_connection_upon_the_same_call(last, departing):
+    """Proves that a node which keeps no connections is told from one that leaves.
+
+    nginx with `keepalive_timeout 0` ends each with its first call; an Envoy that drains names none.
+    """
+    count = StreamCount()
+    for wanted in departing:
+        peer = Peer2(count=count)
+        peer.open()
+        peer.say(goaway(last))
+        assert peer.session.departing is wanted
+
+
 def test_a_goaway_upon_a_call_teaches_how_many_there_are():
     """That of a node which drains comes upon no call, or with an error, and teaches nothing."""
     for last, error, teaches in ((1, 0, False), (3, 0, True), (3, 1, False), (ALL, 0, False)):
@@ -169,6 +183,7 @@ class Learned(StreamCount):
 
     def learn(self, last):
         self.learned.append(last)
+        return super().learn(last)
 
 
 def test_patience_counts_from_the_last_frame_of_the_stream():

@@ -143,6 +143,17 @@ async def test_an_nginx_that_takes_fewer_calls_than_are_made_at_once(
     assert twice(provider) == []
 
 
+@pytest.mark.parametrize("kind", KINDS[1:], indirect=True)
+async def test_nginxes_that_keep_no_connection_stay_in_use(kind, provider, start):
+    """Each ends every connection upon its first call: after the first one, that is known."""
+    transport = AsyncTransport(listed(start(Nginx, 4, requests=1)), http1=False, http2=True)
+    async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
+        for number in range(30):
+            assert (await client.post(f"/{number}", content=b"pay")).is_success
+        states = [view.state for view in transport.nodes("orders")]
+    assert states.count("offline") <= 1
+
+
 async def test_a_hypercorn_that_counts_loses_calls_twice(kind, provider, start):
     """It answers nothing more on a connection as it ends it: so that is left before, once known."""
     nodes = start(HypercornNode, 2, requests=120)
