@@ -147,15 +147,11 @@ class Rota:
 
     def _turn_of_pair(self, one: Share, part: float, other: Share, rest: float) -> Share:
         # Of two that have all calls between them, one has what the other has not.
-        due = one.due + part
-        if self._start + due < 1.0:
-            one.due = due
-            other.due += rest - 1.0
-            return other
-        one.due = due - 1.0
         other.due += rest
-        self._start = self._random()
-        return one
+        if self._takes(one, part, ()):
+            return one
+        other.due -= 1.0
+        return other
 
     def _taker(self, turns: Sequence[Turn], left: float) -> Share | None:
         urgent, soonest = None, inf
