@@ -168,14 +168,8 @@ class Node:
         """Count the connections that the caller has not left."""
         return sum(not peer.gone.is_set() for peer in self.peers)
 
-    def wait_left(self) -> None:
-        """Wait until all is read that callers sent who have left."""
-        end = time.monotonic() + PATIENCE
-        while not self._is_left():
-            assert time.monotonic() < end, "the node goes on after its callers have left"
-            time.sleep(0.001)
-
-    def _is_left(self) -> bool:
+    def is_left(self) -> bool:
+        """Tell whether all is read that callers sent, and all of them have left."""
         with self._door:
             listens = self.listener.fileno() >= 0
             waiting = listens and select.select([self.listener], [], [], 0)[0]

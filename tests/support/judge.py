@@ -8,10 +8,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
-
 from rpcguard.registries.static import StaticRegistry
-from tests.support.calls import Flavour, Node, Peer, listed, settle
+from tests.support.calls import Flavour, Node, Peer, listed, settle, soon
 from tests.support.library import http
 
 if TYPE_CHECKING:
@@ -166,7 +164,7 @@ async def judge(
         finally:
             await talk.close()
         # Whoever gives up in a tenth of a second may be gone before a busy node has read a byte.
-        await anyio.to_thread.run_sync(node.wait_left)
+        await soon(node.is_left, "the node has read all")
         seen = [(one.head, one.body) for one in node.seen if one.whole]
         outcomes.append((said, seen, talk.opened))
     plain, guarded = outcomes
