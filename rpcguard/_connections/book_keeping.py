@@ -86,16 +86,29 @@ class BookKeeping:
         """Do what is left, unless somebody holds the lock, who will look here after it.
 
         An answer that is collected as garbage may be released amid a section of this very thread,
-        and a signal handler may close everything amid one.
+        and a signal handler, or another thread, may close everything amid one. They do not wait, so
+        whoever does it for them also closes what it has doomed.
         """
-        me = get_ident()
+        me, closes = get_ident(), False
         while (self._stack.dropped or self._left) and not self._lock.locked():
             with self._lock:
                 self._holder = me
                 try:
                     self._stack.settle_dropped()
                     while self._left:
+                        closes = True
                         self._left[0]()
                         self._left.popleft()  # only now, or an interrupt before would lose it
                 finally:
                     self._holder = 0
+        if closes:
+            self._reap()
+
+    def _reap(self) -> None:
+        """Close what is doomed, without the lock, and what is doomed meanwhile."""
+        while True:
+            for connection in self._stack.reap():
+                connection.close()
+            self._catch_up()
+            if not self._stack.doomed:
+                return

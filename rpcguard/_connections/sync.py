@@ -226,11 +226,6 @@ class SyncExchange(BookKeeping, Exchange):
         if self._stack.doomed:
             self._reap()
 
-    def _reap(self) -> None:
-        for connection in self._stack.reap():
-            connection.close()
-        self._catch_up()
-
 
 def _drive(
     connection: HTTP11Connection, steps: Any, sending: Sending, request: httpx.Request

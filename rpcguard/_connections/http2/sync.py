@@ -331,6 +331,9 @@ class SyncHttp2Exchange(SyncExchange):
         super()._catch_up()
 
     def _reap(self) -> None:
-        for connection in self._h2.reap():
-            connection.close()
-        super()._reap()
+        while True:
+            for connection in self._h2.reap():
+                connection.close()
+            super()._reap()
+            if not self._h2.doomed:
+                return

@@ -111,9 +111,12 @@ class Turns:
             self._holder = me
             try:
                 self._empty()
-                return job()
+                done = job()
             finally:
                 self._holder = 0
+        if self._left or self._sleepers:  # others may have left something meanwhile
+            self._catch_up()
+        return done
 
     def _drop(self, lease: Lease) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What a finalizer or a signal handler ends while its own thread holds the lock of the books."""
+"""What a finalizer, a signal handler or another thread ends while the books are locked."""
 
 from __future__ import annotations
 
@@ -202,3 +202,41 @@ def test_a_signal_handler_may_call_amid_a_sweep(http2, make_node, make_h2, monke
         thread.start()
         thread.join(JOIN)
         assert ended == [200] * 3, "it waits for its own thread"
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "dropped"])
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_whoever_keeps_the_books_closes_what_others_end_meanwhile(
+    http2, closes, make_node, make_h2, monkeypatch
+):
+    """Closing, and dropping an answer, do not wait for a thread that looks at the idle ones."""
+    monkeypatch.setattr("rpcguard._transport.sync.SWEEP_EVERY", 3600.0)  # nobody else tidies up
+    node = make_h2(half_h2) if http2 else make_node(half)
+    options = {"http1": False, "http2": True} if http2 else {}
+    looks, goes_on, plain = threading.Event(), threading.Event(), Stack.expire
+
+    def expire(stack: Stack) -> None:
+        if threading.current_thread() is sweeper:
+            looks.set()
+            goes_on.wait(JOIN)
+        plain(stack)
+
+    monkeypatch.setattr(Stack, "expire", expire)
+    with Transport(registry(node), **options) as transport:
+        client = http.Client(transport=transport, base_url="http://orders", trust_env=False)
+        if closes:
+            client.get("/")
+        else:
+            request = client.build_request("GET", "/half")
+            dropped = client.send(request, stream=True)
+        sweeper = threading.Thread(target=transport.sweep, daemon=True)
+        sweeper.start()
+        assert looks.wait(JOIN)
+        if closes:
+            client.close()
+        else:
+            del dropped
+            gc.collect()
+        goes_on.set()
+        sweeper.join(JOIN)
+        eventually(lambda: node.open == 0, "a connection was left open")

@@ -239,6 +239,28 @@ def test_who_waits_for_the_last_call_is_woken_whoever_ended_it(monkeypatch):
     assert service.calls == 0
 
 
+def test_who_waits_for_the_last_call_is_woken_though_it_ended_while_others_looked(monkeypatch):
+    """Another thread looks at the books as a call ends, and counts it out before it goes on."""
+    stage, woken = Stage("a"), []
+    service, call = stage.service, turns.OneCall(counted=False)
+    assert service.begin(call)
+    service.close()
+    service.wake_with(lambda: woken.append(True))
+    budget = type(service._budget)
+    spent = budget.spent
+
+    def slowly(self, now):
+        ending = threading.Thread(target=service.end, args=(call,))
+        ending.start()
+        ending.join(JOIN)
+        return spent(self, now)
+
+    monkeypatch.setattr(budget, "spent", slowly)
+    service.retries()
+    assert woken
+    assert not call.counted
+
+
 def test_a_signal_handler_always_knows_that_it_interrupted_the_holder():
     """Wherever it comes, the lock is free or signed: else it would wait for its own thread.
 
