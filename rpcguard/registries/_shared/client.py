@@ -174,7 +174,7 @@ class RegistryClient:
             request = make(url)
             async with self._pools.using() as pool:
                 with anyio.fail_after(timeout):
-                    response = await pool.transport.handle_async_request(request)
+                    response = await pool.send(request)
                     return await self._whole(response, shown)
 
     async def _begin(self, make: _Make, url: str) -> Lines | HttpReply:
@@ -185,7 +185,7 @@ class RegistryClient:
             begun = False
             try:
                 with anyio.fail_after(self._timeout):
-                    response = await pool.transport.handle_async_request(request)
+                    response = await pool.send(request)
                     if response.status_code != 200:
                         return await self._whole(response, shown)
                 begun = True

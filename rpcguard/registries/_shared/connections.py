@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
@@ -31,6 +32,29 @@ class RegistryPool:
     stamp: Stamp
     in_use: int = 0
     outdated: bool = False
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the response must be closed.
+
+        httpcore leaves the socket open whose TLS handshake is cancelled, until it is collected.
+        """
+        plain: list[Any] = []
+
+        async def trace(event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                plain.append(info["return_value"])
+            elif event == "connection.start_tls.complete":
+                plain.clear()
+
+        if request.url.scheme == "https":
+            request.extensions["trace"] = trace
+        try:
+            return await self.transport.handle_async_request(request)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                for stream in plain:
+                    await stream.aclose()
+            raise
 
     async def leave(self) -> None:
         """End one use; the last one of an outdated pool closes it."""

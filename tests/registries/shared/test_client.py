@@ -162,6 +162,22 @@ async def test_cancelled_requests_leave_a_client_that_works(
     gc.collect()
 
 
+async def test_a_handshake_that_is_cancelled_leaves_nothing_open() -> None:
+    """Proves that the server sees its end at once, not when the collector comes by."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = RegistryClient([f"https://127.0.0.1:{listener.getsockname()[1]}"])
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.request, "GET", "/x")
+            peer, _ = await anyio.to_thread.run_sync(listener.accept)
+            peer.settimeout(20)
+            hello = await anyio.to_thread.run_sync(peer.recv, 65536)
+            group.cancel_scope.cancel()
+        with peer:
+            assert hello
+            assert peer.recv(65536) == b""
+        await client.aclose()
+
+
 def test_a_timeout_of_zero_is_refused() -> None:
     """Proves that the value is checked when it is given."""
     with pytest.raises(ValueError, match="timeout must be above 0, not 0"):
