@@ -135,6 +135,11 @@ class Standing:
     def serving(self) -> int:
         return sum(_takes_calls(live.node) for live in self.listed())
 
+    def whole(self) -> int:
+        """Count the nodes of which half may be ejected: what is ejected is one of them."""
+        nodes = ((live, self.blacklist.get(live)) for live in self.listed())
+        return sum(_takes_calls(live.node) or ejection is not None for live, ejection in nodes)
+
     def judged(self) -> set[LiveNode]:
         """Give the nodes that are ejected and not proven dead."""
         return {live for live in self.listed() if self._is_judged(live)}
@@ -222,8 +227,8 @@ class Standing:
         missing, others = live in self._missing, self._others_say(live, fate, body=body)
         surely = fate.blame in ("connect", "handshake") or self._trusted()
         doubted = missing and surely
-        known, serving = live not in self.listed(), self.serving()
-        may_mark = self._may_mark(live, marked, eligible, serving)
+        known, serving = live not in self.listed(), self.whole()
+        may_mark = self._may_mark(live, marked, eligible)
         shadow = self._shadows[live]
         unproven = shadow.unproven
         # What one key is answered may be true of that key alone.
@@ -319,14 +324,14 @@ class Standing:
     def _trusted(self) -> bool:
         return any(live.in_pool and live not in self._missing for live in self.listed())
 
-    def _may_mark(self, live: LiveNode, marked: set[LiveNode], eligible: int, serving: int) -> bool:
+    def _may_mark(self, live: LiveNode, marked: set[LiveNode], eligible: int) -> bool:
         policy = self.policies.offline
         if not policy.enforce or live.gone:
             return False
-        if _drained(live.node):
+        if not _takes_calls(live.node):
             return True
-        counted = sum(not _drained(one.node) for one in marked)
-        return counted < max(int(serving * policy.max_share), 1) and eligible > 0
+        counted = sum(_takes_calls(one.node) for one in marked)
+        return counted < max(int(self.serving() * policy.max_share), 1) and eligible > 0
 
     def _judge_notice(
         self,

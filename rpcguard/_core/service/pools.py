@@ -13,10 +13,12 @@ from rpcguard._core.service.stages import Cell, Leg, Pool, PoolKey, Stage, units
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from random import Random
 
     from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.nodes.node import Node
+    from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.routing.cells import CellKey
     from rpcguard._core.routing.table import Table
     from rpcguard._core.service.stages import Rank
@@ -308,3 +310,15 @@ class Pools:
 def _is_offered(live: LiveNode) -> bool:
     # By the registry's word of now; whether the node is well is another question.
     return live.node.status != "draining" and live.weight > 0.0
+
+
+def subsets_of(policies: Policies, rng: Random) -> Callable[[], Balancer] | None:
+    """Give what makes the balancers of a caller that uses a part of the nodes."""
+    subset = policies.subset
+    if subset is None:
+        return None
+    instance, seed = subset.instance, 0  # one order for all callers, on which each has its place
+    if instance is None:
+        instance, seed = (0, 1), rng.getrandbits(64)
+    new = policies.balancer
+    return partial(Subsetting, new, size=subset.size, seed=seed, instance=instance)

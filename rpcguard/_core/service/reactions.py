@@ -224,7 +224,7 @@ class Reactions:
                 standing.turn(live, "unsaid", now, "several nodes say the same", warm=False)
 
     def _may_mark(self, live: LiveNode, now: float) -> bool:
-        if live.state == "draining" or self._has_room(live):
+        if not self._roster.serves(live) or self._has_room(live):
             return True
         pause = _SETTLED_IN * self._policies.ejection.probe_interval
         oldest = self._roster.marks.oldest_that_answers(now - pause)
@@ -235,7 +235,7 @@ class Reactions:
 
     def _has_room(self, live: LiveNode) -> bool:
         roster = self._roster
-        marked = sum(mark.live.state != "draining" for mark in roster.marks)
+        marked = sum(roster.serves(mark.live) for mark in roster.marks)
         cap = max(int(roster.serving * self._policies.offline.max_share), 1)
         return marked < cap and roster.eligible > live.in_pool
 

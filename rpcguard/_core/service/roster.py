@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from rpcguard._core.balancing.subset import OUTSIDE, Subsetting
+from rpcguard._core.balancing.subset import OUTSIDE
 from rpcguard._core.nodes.live import LiveNode, weight_of
 from rpcguard._core.policies.ejection import CONNECTING
 from rpcguard._core.service.blacklist import Blacklist
 from rpcguard._core.service.draws import Draws
 from rpcguard._core.service.marks import OfflineMarks
-from rpcguard._core.service.pools import Pools
+from rpcguard._core.service.pools import Pools, subsets_of
 from rpcguard._core.service.zones import zones_of
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from random import Random
     from typing import Any
 
-    from rpcguard._core.balancing.base import Balancer
     from rpcguard._core.nodes.node import Node, State
     from rpcguard._core.policies.bundle import Policies
     from rpcguard._core.policies.membership import MembershipPolicy
@@ -46,10 +44,9 @@ class Roster:
     Not thread-safe: it lives under the lock of its service. Those that are eligible are in `pools`,
     the others in `out`. `warming` are those in slow start, `doubted` those that the last snapshot
     left out and that are kept for a while. `excluded` are the first nodes that are out, as
-    `list_excluded` has shown them; None since something has changed. `serving` counts the nodes
-    that neither the registry nor a switch keeps out, `emptied` says that the last snapshot was
-    empty, `filled_at` since when none is any more, and `secured` that calls go over TLS, which
-    proves whom they reach. `left` takes the leases that are dropped.
+    `list_excluded` has shown them; None since something has changed. `emptied` says that the last
+    snapshot was empty, `filled_at` since when none is any more, and `secured` that calls go over
+    TLS, which proves whom they reach. `left` takes the leases that are dropped.
     """
 
     def __init__(self, policies: Policies, rng: Random, left: deque[Any] | None = None) -> None:
@@ -62,15 +59,14 @@ class Roster:
         self.warming: dict[LiveNode, None] = {}
         self.doubted: dict[LiveNode, None] = {}
         self.out: dict[LiveNode, None] = {}
-        self.serving: int = 0
         self.emptied: bool = False
         self.filled_at: float = -math.inf
         self.secured: bool = False
         self._taken_out: frozenset[str] = frozenset()
-        self._kept_out: dict[LiveNode, None] = {}
+        self._idle: dict[LiveNode, None] = {}  # those that a switch or the registry keeps out
         self._left = left
         self.pools: Pools = Pools(
-            policies.balancer, new_subset=_subsets(policies, rng), zones=zones_of(policies.zone)
+            policies.balancer, new_subset=subsets_of(policies, rng), zones=zones_of(policies.zone)
         )
         self.draws: Draws = Draws(self.pools, rng, overprovision=policies.overprovision)
         self.excluded: tuple[tuple[str, str], ...] | None = ()
@@ -86,9 +82,18 @@ class Roster:
         return self.eligible - sum(live.in_pool for live in self.doubted)
 
     @property
+    def serving(self) -> int:
+        """Count the nodes that neither the registry nor a switch keeps out."""
+        return len(self.nodes) - len(self._idle)
+
+    @property
     def judged(self) -> int:
-        """Count the nodes that serve, and those that are ejected where a switch keeps them out."""
-        return self.serving + sum(live.health != "well" for live in self._kept_out)
+        """Count the nodes that serve, and of those that are kept out the ejected ones."""
+        return self.serving + sum(live.health != "well" for live in self._idle)
+
+    def serves(self, live: LiveNode) -> bool:
+        """Tell whether neither the registry nor a switch keeps a listed node out."""
+        return live not in self._idle
 
     def find(self, name: str) -> list[LiveNode]:
         """Find a node by id, else all that are listed at a `host:port`."""
@@ -102,8 +107,7 @@ class Roster:
         live = LiveNode(node, now)
         live.left = self._left
         self.nodes[node.id] = live
-        self._keep_out(live)
-        self.serving += self._serves(live)
+        self._sort(live)
         self.pools.enter(live)
         self.place(live)
         return live
@@ -111,8 +115,7 @@ class Roster:
     def leave(self, live: LiveNode) -> None:
         """Strike a node off the list, with all that is remembered of it."""
         self.pools.leave(live)
-        self.serving -= self._serves(live)
-        for held in (self.out, self._kept_out, self.warming, self.doubted):
+        for held in (self.out, self._idle, self.warming, self.doubted):
             held.pop(live, None)
         self.blacklist.discard(live)
         self.marks.discard(live)
@@ -125,10 +128,9 @@ class Roster:
         moves = not self.pools.suits(live, node)
         if moves:
             self.pools.leave(live)
-        self.serving -= self._serves(live)
         live.node = node
-        self.serving += self._serves(live)
         live.weight = weight_of(node)
+        self._sort(live)
         if moves:
             self.pools.enter(live)
         self.place(live)
@@ -146,7 +148,7 @@ class Roster:
 
     def _standing(self, live: LiveNode) -> tuple[State, str | None]:
         node = live.node
-        if live in self._kept_out:
+        if self._is_taken_out(node):
             return "draining", "taken out by a switch"
         if node.status == "draining" or not node.weight:
             return "draining", "weight 0" if node.status == "up" else "drained by the registry"
@@ -158,20 +160,21 @@ class Roster:
             return "offline", mark.reason if mark is not None else None
         return ("ejected", "down in the registry") if node.status == "down" else ("available", None)
 
-    def _serves(self, live: LiveNode) -> bool:
-        node = live.node
-        return node.status == "up" and node.weight > 0.0 and live not in self._kept_out
-
     def take_out(self, named: frozenset[str]) -> None:
         """Keep nodes out by a switch, given by id or address; each has to be placed anew."""
-        self._taken_out, self._kept_out = named, {}
+        self._taken_out = named
         for live in self.nodes.values():
-            self._keep_out(live)
-        self.serving = sum(map(self._serves, self.nodes.values()))
+            self._sort(live)
 
-    def _keep_out(self, live: LiveNode) -> None:
-        if not self._taken_out.isdisjoint((live.node.id, live.node.address)):
-            self._kept_out[live] = None
+    def _is_taken_out(self, node: Node) -> bool:
+        return not self._taken_out.isdisjoint((node.id, node.address))
+
+    def _sort(self, live: LiveNode) -> None:
+        node = live.node
+        if node.status == "up" and node.weight > 0.0 and not self._is_taken_out(node):
+            self._idle.pop(live, None)
+        else:
+            self._idle[live] = None
 
     def warm(self, live: LiveNode, now: float, *, head_start: float = 0.0) -> None:
         """Start the ramp of a node; `retune` is due after it."""
@@ -336,15 +339,3 @@ class Roster:
         outside = ((live.node.id, OUTSIDE) for live in self.pools.outside())
         self.excluded = tuple(islice(chain(out, outside), _SHOWN))
         return self.excluded
-
-
-def _subsets(policies: Policies, rng: Random) -> Callable[[], Balancer] | None:
-    """Give what makes the balancers of a caller that uses a part of the nodes."""
-    subset = policies.subset
-    if subset is None:
-        return None
-    instance, seed = subset.instance, 0  # one order for all callers, on which each has its place
-    if instance is None:
-        instance, seed = (0, 1), rng.getrandbits(64)
-    new = policies.balancer
-    return partial(Subsetting, new, size=subset.size, seed=seed, instance=instance)

@@ -539,6 +539,26 @@ def test_a_cap_on_nodes_the_registry_keeps_out_leaves_some_in():
     assert stage.picked() - {"n0", "n1"} == {"n2", "n3"}
 
 
+@pytest.mark.parametrize("word", [{"status": "down"}, {"status": "draining"}, {"weight": 0.0}])
+@pytest.mark.parametrize("end", ["judged", "dead"])
+def test_what_the_registry_keeps_out_too_takes_no_room(word, end):
+    """It calls down what fails here as well: the next that fails is ejected all the same.
+
+    They counted as ejected, and as no part of the list any more of which half may be.
+    """
+    stage, failing = Stage(*ids(10)), ids(4 if end == "judged" else 5)
+    for name in failing:
+        if end == "judged":
+            stage.on(name, SICK, 5)
+        else:
+            stage.on(name, REFUSED)
+            stage.probed(name, alive=False)
+    stage.list(*nodes(*failing, **word), *ids(10)[len(failing) :])
+    stage.on("n9", SICK, 5)
+    assert stage.states()["n9"] == "ejected"
+    assert "frozen" not in stage.kinds()
+
+
 def test_when_most_fail_together_ejection_freezes():
     """One failing node more than the cap lifts what was ejected on judgement, for ten seconds."""
     stage = Stage(*ids(4), ejection=EjectionPolicy(jitter=0))

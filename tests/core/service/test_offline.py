@@ -45,15 +45,16 @@ def test_marks_cover_at_most_half(size, most):
     assert len(refused) == size - most
 
 
-def test_marks_that_the_registry_confirms_do_not_count():
-    """A whole fleet may leave, one after the other, as the registry drains what said so."""
+@pytest.mark.parametrize("word", [{"status": "draining"}, {"status": "down"}, {"weight": 0.0}])
+def test_marks_that_the_registry_confirms_do_not_count(word):
+    """A whole fleet may leave, one after the other, as the registry takes out what said so."""
     stage = Stage(*ids(6))
     gone: list[str] = []
     for name in ids(5):
         stage.on(name, leaving())
         assert stage.view(name).state == "offline"
         gone.append(name)
-        stage.list(*nodes(*gone, status="draining"), *(set(ids(6)) - set(gone)))
+        stage.list(*nodes(*gone, **word), *(set(ids(6)) - set(gone)))
     assert stage.picked() == {"n5"}
 
 

@@ -118,14 +118,14 @@ class LiveList(RuleBasedStateMachine):
         roster = self.stage.service._roster
         judged_now, marked_now = self.count_out()
         dead = len(roster.blacklist) - judged_now
-        assert judged_now <= max(judged, (roster.serving - dead) // 2, 1)
+        assert judged_now <= max(judged, (roster.judged - dead) // 2, 1)
         assert marked_now <= max(marked, roster.serving // 2, 1)
 
     def count_out(self):
         roster = self.stage.service._roster
         ejections = [roster.blacklist.get(live) for live in roster.nodes.values()]
         judged = sum(one is not None and one.live.health != "dead" for one in ejections)
-        return judged, sum(mark.live.state != "draining" for mark in roster.marks)
+        return judged, sum(roster.serves(mark.live) for mark in roster.marks)
 
     @rule(name=st.sampled_from(NAMES), end=st.sampled_from(sorted(ENDS)))
     def many_ends_on_one_node(self, name, end):
