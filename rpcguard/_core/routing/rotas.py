@@ -9,11 +9,10 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from rpcguard._core.policies.routing import ROUNDING, WHOLE
+from rpcguard._core.routing.shares import Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from rpcguard._core.routing.shares import Share
 
 _MOST_OWED: Final = 10.0
 """Calls that a share is owed at most. By turns it is never more than one; what a few users of a
@@ -21,6 +20,10 @@ sticky share keep from it is made up for, and what a heavy one keeps from it for
 
 _PAIR: Final = 2
 """Most splits are of two: a version and the one before it."""
+
+_HALF: Final = 0.5
+"""Part up to which it is drawn when a share takes its next call, and above which, when it leaves
+the next one out: what is rarer is then as likely at any call."""
 
 _LONGEST: Final = 200
 """Calls of the longest round that is looked for, which has room for half percents."""
@@ -37,7 +40,7 @@ _KEPT: Final = 1000
 """Calls for which a round is gone through before another is drawn: calls may repeat in step with
 it, and those of one kind would be for the same shares for ever. To draw it takes 10 to 170."""
 
-Turn = tuple["Share", float]
+Turn = tuple[Share, float]
 """A share, and the part of the calls that it is owed."""
 
 
@@ -52,18 +55,19 @@ class Rota:
     What is owed to all of them counts, also in calls that only some are for: where the rest are
     divided among all, whatever those take beyond it nobody else can have back.
 
-    Which of several takes that call is drawn, by how long each can wait, unless another could then
-    no longer get its own in time. Then it is the one that can wait least, as in Tijdeman's chairman
-    assignment (1980). So each has what it is owed, to one call, after any number of calls. What was
+    Which of several takes a call is drawn, by how long each can wait, unless another could then no
+    longer get its own in time. Then it is the one that can wait least, as in Tijdeman's chairman
+    assignment (1980). Where they are a part of the calls, the rest is one of them. So each has what it is owed, to one call, after any number of calls. What was
     drawn is gone through for a while, once it has brought each of them back to where it began: to
     draw anew costs half as much as a pick. Lives under the lock of its service.
     """
 
-    __slots__ = ("_in_a_row", "_last", "_random", "_round", "_start")
+    __slots__ = ("_in_a_row", "_last", "_random", "_rest", "_round", "_start")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._start = random()
+        self._rest = Share()
         self._last: Sequence[Turn] = ()
         self._in_a_row = 0
         self._round: _Round | None = None
@@ -119,18 +123,20 @@ class Rota:
             known.leave()
 
     def _draw(self, turns: Sequence[Turn], absent: Sequence[Share]) -> Share | None:
-        whole, rate = self._start + _owed_to(absent), 0.0
+        owed, rate, rest = _owed_to(absent), 0.0, self._rest
         for share, part in turns:
             share.due += part
-            whole += share.due
+            owed += share.due
             rate += part
-        taker: Share | None = None
-        if rate >= WHOLE:  # each call is for one of them, whatever the start was
-            taker = self._taker(turns, 1.0) or max(turns, key=_part)[0]
-        elif whole >= 1.0:
-            taker = self._taker(turns, whole - 1.0)
-        if taker is not None:
-            taker.due -= 1.0
+        taker: Share | None
+        if rate >= WHOLE:  # each call is for one of them
+            taker = self._taker(turns) or max(turns, key=_part)[0]
+        else:
+            rest.due = 1.0 - owed
+            taker = self._taker((*turns, (rest, 1.0 - rate)))
+        if taker is None or taker is rest:
+            return None
+        taker.due -= 1.0
         return taker
 
     def _takes(self, share: Share, part: float, absent: Sequence[Share]) -> bool:
@@ -140,9 +146,12 @@ class Rota:
             if absent:
                 whole += _owed_to(absent)
             if whole < 1.0 or due <= 0.0 or not part:
+                if part > _HALF:
+                    self._start = self._random()
                 return False
         share.due = due - 1.0
-        self._start = self._random()  # at any it has what it is owed, to one call
+        if part <= _HALF:  # at any start it has what it is owed, to one call
+            self._start = self._random()
         return True
 
     def _turn_of_pair(self, one: Share, part: float, other: Share, rest: float) -> Share:
@@ -153,7 +162,7 @@ class Rota:
         other.due -= 1.0
         return other
 
-    def _taker(self, turns: Sequence[Turn], left: float) -> Share | None:
+    def _taker(self, turns: Sequence[Turn]) -> Share | None:
         urgent, soonest = None, inf
         owed, chances, chance = [], [], 0.0
         for share, part in turns:
@@ -170,7 +179,7 @@ class Rota:
             return urgent
         drawn = owed[bisect_right(chances, self._random() * chance)]
         # Whoever is most urgent may always have it.
-        return drawn if drawn is urgent or _all_in_time(drawn, turns, left) else urgent
+        return drawn if drawn is urgent or _all_in_time(drawn, turns) else urgent
 
 
 class _Round:
@@ -235,11 +244,11 @@ def _part(share: Turn) -> float:
     return share[1]
 
 
-def _all_in_time(taker: Share, turns: Iterable[Turn], left: float) -> bool:
-    """Tell whether all are served in time if one takes a call and the rest follows by urgency.
+def _all_in_time(taker: Share, turns: Iterable[Turn]) -> bool:
+    """Tell whether all are served in time if one takes a call and the others follow by urgency.
 
     A share must have its next call before it is owed more than one. Until then all together get
-    what is `left` of a whole call now, and what is owed to them by then.
+    this call, and what is owed to them by then.
     """
     waits, whole = [], 0.0
     for share, part in turns:
@@ -252,6 +261,6 @@ def _all_in_time(taker: Share, turns: Iterable[Turn], left: float) -> bool:
     for wait, due, part in waits:
         owed += due
         rate += part
-        if owed + rate * wait > left + whole * wait + ROUNDING:
+        if owed + rate * wait > 1.0 + whole * wait + ROUNDING:
             return False
     return True

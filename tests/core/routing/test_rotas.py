@@ -139,10 +139,24 @@ def test_what_was_drawn_is_gone_through_again(parts: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "parts", [(0.5,), (0.05,), (0.5, 0.5), (0.95, 0.05), (0.9, 0.05, 0.05), (0.4, 0.4, 0.2)]
+    "parts",
+    [
+        (0.5,),
+        (0.05,),
+        (0.5, 0.5),
+        (0.95, 0.05),
+        (0.9, 0.05, 0.05),
+        (0.4, 0.4, 0.2),
+        (0.05, 0.05),
+        (0.3, 0.2),
+        (0.5, 0.0),
+    ],
 )
 def test_calls_of_two_kinds_in_turns_meet_every_share(parts: tuple[float, ...]) -> None:
-    """A caller that gets and posts in turns sent a canary of 5 % only one of these, for ever."""
+    """A caller that gets and posts in turns sent a canary of 5 % only one of these, for ever.
+
+    So it was with one, with several that are all calls, and with two of a part of them.
+    """
     for seed in range(3):
         turns, met = Turns(*parts, seed=seed), Counter[tuple[int | None, int]]()
         for place in range(20_000):
@@ -151,6 +165,20 @@ def test_calls_of_two_kinds_in_turns_meet_every_share(parts: tuple[float, ...]) 
             for kind in range(2):
                 assert met[at, kind] == pytest.approx(10_000 * part, rel=0.5)
         assert turns.off <= 1.0 + NOISE
+
+
+@pytest.mark.parametrize("parts", [(0.05,), (0.95,), (0.05, 0.95), (0.95, 0.05)])
+def test_each_of_twenty_calls_is_as_likely_the_one(parts: tuple[float, ...]) -> None:
+    """Which of them a twentieth takes, or is left out: wherever it stands beside the rest.
+
+    Where it stood behind, a caller of twenty kinds of calls in turns never sent it some of them.
+    """
+    turns, met = Turns(*parts), Counter[int]()
+    few = parts.index(0.05) if 0.05 in parts else None
+    for place in range(20_000):
+        met[place % 20] += turns.call() == few
+    assert turns.off <= 1.0 + NOISE
+    assert min(met[kind] for kind in range(20)) >= 25
 
 
 def test_parts_that_are_no_whole_calls_for_long_are_drawn_anew() -> None:
