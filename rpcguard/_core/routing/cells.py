@@ -62,6 +62,10 @@ class CellKey(NamedTuple):
     lane: str | None
     targets: frozenset[Target]
 
+    def and_by(self, other: CellKey) -> CellKey:
+        """Give the cell of the same nodes where other rules tell them apart as well."""
+        return self if self == other else CellKey(self.lane, self.targets | other.targets)
+
 
 ONE_CELL: Final = CellKey(None, frozenset())
 """The cell of every node where lanes are not looked at."""

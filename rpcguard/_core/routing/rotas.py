@@ -57,9 +57,10 @@ class Rota:
 
     Which of several takes a call is drawn, by how long each can wait, unless another could then no
     longer get its own in time. Then it is the one that can wait least, as in Tijdeman's chairman
-    assignment (1980). Where they are a part of the calls, the rest is one of them. So each has what it is owed, to one call, after any number of calls. What was
-    drawn is gone through for a while, once it has brought each of them back to where it began: to
-    draw anew costs half as much as a pick. Lives under the lock of its service.
+    assignment (1980). Where they are a part of the calls, the rest is one of them. So each has what
+    it is owed, to one call, after any number of calls. What was drawn is gone through for a while,
+    once it has brought each of them back to where it began: to draw anew costs half as much as a
+    pick. Lives under the lock of its service.
     """
 
     __slots__ = ("_in_a_row", "_last", "_random", "_rest", "_round", "_start")

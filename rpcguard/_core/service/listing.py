@@ -108,7 +108,7 @@ class Listing(Turns):
             self._alone(partial(apply, part, self.clock(), self.wall(), warm=warm))
             self._deliver()
         self._alone(partial(self._finish, changes, snapshot))
-        roster.move(self._alone(roster.pools.settle_zones), self._alone)
+        roster.move(self._alone(roster.pools.settle_zones), self._alone, self.clock)
         self.wake()
         self._deliver()
         return bool(changes)

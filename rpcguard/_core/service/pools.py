@@ -48,6 +48,7 @@ class Pools:
         zones: Zones | None = None,
     ) -> None:
         self.table: Table | None = None
+        self._coming: Table | None = None
         self.cells: dict[CellKey, Cell] = {}
         self.changed: int = 0
         self.moves: int = 0
@@ -74,6 +75,8 @@ class Pools:
 
     def _key_of(self, node: Node, *, doubted: bool) -> PoolKey:
         cell = ONE_CELL if self.table is None else self.table.cell_of(node)
+        if self._coming is not None:
+            cell = cell.and_by(self._coming.cell_of(node))
         own = self.zones is not None and self.zones.owns(node)
         return PoolKey(cell, (doubted, node.priority), own)
 
@@ -227,8 +230,15 @@ class Pools:
             and any(pool.own and pool.listed for pool in self._pools.values())
         )
 
-    def relist(self) -> None:
-        """Forget what was prepared: the rules have changed."""
+    # Rules
+
+    def tell_by(self, table: Table) -> None:
+        """Tell nodes apart by the rules that come as well as by those of now; they move by that."""
+        self._coming = table
+
+    def go_by(self, table: Table) -> None:
+        """Go by other rules, and forget what was prepared by those before."""
+        self.table, self._coming = table, None
         self._stale()
 
     # Slow start

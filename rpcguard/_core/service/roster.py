@@ -193,14 +193,15 @@ class Roster:
         self.pools.place_again(live)
         self.excluded = None
 
-    def move(self, nodes: Sequence[LiveNode], alone: Alone) -> None:
+    def move(self, nodes: Sequence[LiveNode], alone: Alone, clock: Callable[[], float]) -> None:
         """Move nodes to where rules and zones want them now, a few at a time."""
         self.pools.move(nodes, alone)
         if nodes:
-            alone(self._relist)
+            alone(lambda: self._relist(clock()))
 
-    def _relist(self) -> None:
+    def _relist(self, now: float) -> None:
         self.excluded = None
+        self.retune(now)  # what warming nodes lack counts where they are now
 
     def hear(self, now: float, *, emptied: bool) -> None:
         """Note whether the last snapshot was empty."""

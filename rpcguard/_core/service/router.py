@@ -116,21 +116,24 @@ class Router:
     ) -> None:
         """Go by other rules; what is done `alone` has the service's lock, for a moment at a time.
 
-        A node stays in its old cell until its turn comes, so that picks go on meanwhile.
+        Picks go on meanwhile, by the old rules until every node can be told by the new ones as
+        well: else calls would find none where they are meant to go.
         """
         table = self.prepare(routes)
         listed: list[LiveNode] = alone(lambda: list(roster.nodes.values()))
         for live in with_pauses(listed, _PAUSE_EVERY):
             table.cell_of(live.node)  # found here, it is only looked up under the lock
         states = self._takers.prepare(with_pauses(table.entries, _PAUSE_EVERY), clock())
+        alone(partial(self._pools.tell_by, table))
+        roster.move(listed, alone, clock)
         alone(lambda: self._take(table, states))
-        roster.move(listed, alone)
+        roster.move(listed, alone, clock)
 
     def _take(self, table: Table, states: dict[str, RouteState]) -> None:
         self._takers.go_by(states)
         self._aims.clear()
-        self.table = self._pools.table = table
-        self._pools.relist()
+        self.table = table
+        self._pools.go_by(table)
 
     # Calls
 

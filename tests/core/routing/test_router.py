@@ -263,6 +263,40 @@ def test_a_call_that_was_matched_by_old_rules_goes_by_the_new() -> None:
     assert lease.routed.route == "s"
 
 
+def test_a_call_amid_other_rules_finds_its_nodes() -> None:
+    """It goes by the old rules, or by the new ones, and its nodes are there by both.
+
+    Nodes stayed where the old rules had them while calls went by the new ones: what may go nowhere
+    else failed, and testers were served by others.
+    """
+    stage = Stage(*fleet(old=70), routing=Routing())
+    service, router = stage.service, stage.service.router
+    assert router is not None
+    went = Counter[tuple[str | None, str]]()
+
+    def alone(job: Callable[[], object]) -> object:
+        done = service._alone(job)
+        lease = stage.pick(ask=stage.ask(x="1"))
+        assert lease.routed is not None
+        assert lease.routed.fallback is None
+        went[lease.routed.route, stage.end(lease)[:2]] += 1
+        return done
+
+    for version in ("2", "1"):
+        to = {"version": version}
+        rule = Route(f"to v{version}", when={"header.x": "1"}, to=to, otherwise="fail")
+        router.adopt([rule], service._roster, alone, stage.clock)
+    assert {way for way in went if way[0] is not None} == {("to v2", "v2"), ("to v1", "v1")}
+
+
+def test_a_cold_canary_gets_what_its_ramp_allows_as_its_rule_comes() -> None:
+    """For a quarter of a second what its nodes lacked was counted where they had been before."""
+    stage = Stage(*fleet(new=0), routing=Routing())
+    stage.list(*fleet(new=1))
+    stage.service.go_by([canary(0.5)])
+    assert stage.service.routes()[0].effective_share == pytest.approx(0.05)
+
+
 def test_the_lock_is_held_for_a_few_nodes_at_a_time() -> None:
     """10,000 nodes that all move to other cells keep no pick waiting for long."""
     stage = Stage(*fleet(old=1000, new=1000), routing=Routing(rules=[canary(0.0)]))
