@@ -10,7 +10,7 @@ import h2.events
 import h2.exceptions
 from h2.errors import ErrorCodes
 
-from rpcguard._wire.h2_counts import StreamCount
+from rpcguard._wire.h2_counts import NodeCount
 from rpcguard._wire.h2_faults import (
     REFUSED_STREAM,
     GoAway,
@@ -62,7 +62,7 @@ class Http2Arrivals:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_room: Callable[[], object] | None = None,
-        count: StreamCount | None = None,
+        count: NodeCount | None = None,
     ) -> None:
         self.streams: dict[int, Http2Stream] = {}
         self.ready: bool = False
@@ -73,7 +73,7 @@ class Http2Arrivals:
         self.on_room = on_room
         self._clock = clock
         self._opened = clock()
-        self._count = count or StreamCount()
+        self._count = count or NodeCount()
         self._newest = 0
         self._goaway: GoAway | None = None
         self._goaway_at = 0.0
@@ -279,11 +279,11 @@ class Http2Arrivals:
         last = fact.last_stream_id
         if fact.error_code or not last:
             return False
-        counted = self.streams.get(last)
-        if counted is not None and counted.head is None and self._count.learn(last):
+        newest, stream = min(last, self._newest), self.streams.get(last)
+        upon_call = stream is not None and stream.head is None
+        if self._count.ended(newest, upon_call=upon_call):
             return False  # it comes upon this call each time, and not upon the time
-        taken = (min(last, self._newest) + 1) // 2
-        return self._goaway_at - self._opened < _FRESH and taken < _FEW
+        return self._goaway_at - self._opened < _FRESH and (newest + 1) // 2 < _FEW
 
     # How streams and the connection end
 

@@ -21,7 +21,10 @@ _MARGIN: Final = 8
 
 
 class StreamCount:
-    """The number of the last stream to be opened on one connection; any thread may use it."""
+    """The number of the last stream to be opened on one connection, by all nodes of a service.
+
+    Any thread may use it.
+    """
 
     def __init__(self) -> None:
         self.last: int = LAST_STREAM
@@ -36,3 +39,24 @@ class StreamCount:
         if calls >= _SOME and last == before:
             self.last = min(self.last, 2 * (calls - max(calls // _MARGIN, 1)) - 1)
         return last == before
+
+
+class NodeCount:
+    """How the connections of one node end, and what that tells of those of its service.
+
+    Any thread may use it.
+    """
+
+    def __init__(self, service: StreamCount | None = None) -> None:
+        self.service: StreamCount = service or StreamCount()
+        self._before = 0
+
+    def ended(self, last: int, *, upon_call: bool) -> bool:
+        """Take in that the node ended a connection that it has had so many streams of.
+
+        Tells whether it did so since it counts: `upon_call`, as the connection before did, be it
+        another node's, while none of its own had more just before. Nodes that are released one
+        after the other all end what has just begun.
+        """
+        before, self._before = self._before, last
+        return upon_call and last >= before and self.service.learn(last)

@@ -61,7 +61,7 @@ class Http2Session(Http2Arrivals):
         stream = Http2Stream(number, self._clock(), bodiless=bodiless, sent_end=end)
         self.streams[number] = stream
         self._newest = number
-        self.leaving = self.leaving or number >= self._count.last
+        self.leaving = self.leaving or number >= self._count.service.last
         return stream
 
     def send(self, stream: Http2Stream, data: memoryview, *, end: bool = False) -> int:

@@ -21,7 +21,7 @@ from rpcguard._wire.h2_session import Http2Session
 from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
-    from rpcguard._wire.h2_counts import StreamCount
+    from rpcguard._wire.h2_counts import NodeCount
     from rpcguard._wire.h2_streams import Http2Stream
 
 GET = [(b":method", b"GET"), (b":authority", b"orders"), (b":scheme", b"http"), (b":path", b"/")]
@@ -31,7 +31,7 @@ class Peer2:
     """A session and the node that it talks to, which is h2 in its other role."""
 
     def __init__(
-        self, settings: dict[int, int] | None = None, *, count: StreamCount | None = None
+        self, settings: dict[int, int] | None = None, *, count: NodeCount | None = None
     ) -> None:
         self.clock = ManualClock(1000.0)
         self.room: list[int] = []

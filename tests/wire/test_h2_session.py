@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as some
 
-from rpcguard._wire.h2_counts import StreamCount
+from rpcguard._wire.h2_counts import NodeCount, StreamCount
 from rpcguard._wire.h2_faults import (
     Disconnected,
     GoAway,
@@ -139,7 +139,7 @@ def test_a_node_does_not_depart_that_ends_each_connection_upon_the_same_call(las
 
     nginx with `keepalive_timeout 0` ends each with its first call; an Envoy that drains names none.
     """
-    count = StreamCount()
+    count = NodeCount()
     for wanted in departing:
         peer = Peer2(count=count)
         peer.open()
@@ -147,11 +147,34 @@ def test_a_node_does_not_depart_that_ends_each_connection_upon_the_same_call(las
         assert peer.session.departing is wanted
 
 
+def test_each_node_of_a_release_departs_that_has_taken_more_calls_before():
+    """They all end what has just begun, upon its first call: from the second on none was heard."""
+    service = StreamCount()
+    for _ in range(3):
+        count = NodeCount(service)
+        old = Peer2(count=count)
+        for _ in range(8):
+            old.answer(old.open())
+        old.clock.advance(60.0)
+        old.say(goaway(15))
+        young = Peer2(count=count)
+        young.open()
+        young.say(goaway(1))
+        assert (old.session.departing, young.session.departing) == (False, True)
+
+
+def test_a_node_that_keeps_connections_no_longer_is_known_after_a_while():
+    """Its own long one before tells of what it was then."""
+    count = NodeCount()
+    told = [count.ended(last, upon_call=True) for last in (1999, 1, 1, 1)]
+    assert told == [False, False, False, True]
+
+
 def test_a_goaway_upon_a_call_teaches_how_many_there_are():
     """That of a node which drains comes upon no call, or with an error, and teaches nothing."""
     for last, error, teaches in ((1, 0, False), (3, 0, True), (3, 1, False), (ALL, 0, False)):
         count = Learned()
-        peer = Peer2(count=count)
+        peer = Peer2(count=NodeCount(count))
         peer.answer(peer.open())
         peer.open()
         peer.open()
@@ -161,10 +184,10 @@ def test_a_goaway_upon_a_call_teaches_how_many_there_are():
 
 def test_a_connection_is_left_at_the_last_stream_that_it_is_known_to_take():
     """What is open on it goes on, and nobody is told of a fault."""
-    count = StreamCount()
+    count = NodeCount()
     peer = Peer2(count=count)
     one, _ = peer.open(), peer.open()
-    count.last = 5
+    count.service.last = 5
     assert peer.session.usable
     peer.open()
     assert (peer.session.usable, peer.session.capacity) == (False, 0)

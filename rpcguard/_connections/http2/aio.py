@@ -27,7 +27,7 @@ from rpcguard._connections.http2.calls import (
 from rpcguard._connections.http2.channels import AsyncioChannel
 from rpcguard._connections.http2.places import Place, PlaceBooks
 from rpcguard._connections.http11 import HTTP11Connection
-from rpcguard._wire.h2_counts import StreamCount
+from rpcguard._wire.h2_counts import NodeCount
 from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from rpcguard._connections.library import Library
     from rpcguard._core.nodes.view import ConnectionCounts
+    from rpcguard._wire.h2_counts import StreamCount
     from rpcguard._wire.h2_headers import Fields
 
 
@@ -124,7 +125,7 @@ class AsyncHttp2Exchange(AsyncExchange):
         self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
         self._http1_names: set[str | None] = set()
         self._fields = FieldCache()
-        self._count = streams or StreamCount()
+        self._count = NodeCount(streams)
         self._books = PlaceBooks(
             max_connections=limits.max_connections,
             max_idle=limits.max_keepalive_connections,

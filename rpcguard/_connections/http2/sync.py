@@ -22,7 +22,7 @@ from rpcguard._connections.http2.sync_connection import SyncHttp2Connection
 from rpcguard._connections.http11 import HTTP11Connection
 from rpcguard._connections.stack import UNUSED, Slot, Stack
 from rpcguard._connections.sync import SyncExchange
-from rpcguard._wire.h2_counts import StreamCount
+from rpcguard._wire.h2_counts import NodeCount
 from rpcguard._wire.h2_faults import StreamRefused
 from rpcguard._wire.h2_session import Http2Session
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from rpcguard._connections.library import Library
     from rpcguard._core.nodes.view import ConnectionCounts
+    from rpcguard._wire.h2_counts import StreamCount
     from rpcguard._wire.h2_headers import Fields
     from rpcguard._wire.h2_streams import Http2Stream
 
@@ -136,7 +137,7 @@ class SyncHttp2Exchange(SyncExchange):
         self._scheme = scheme
         self._offered = ["h2", "http/1.1"] if http1 else ["h2"]
         self._http1_names: set[str | None] = set()
-        self._count = streams or StreamCount()
+        self._count = NodeCount(streams)
         # Apart from those of HTTP/1.1, whose stack serves a node that agrees on nothing better.
         self._h2 = Stack(
             max_connections=limits.max_connections,
