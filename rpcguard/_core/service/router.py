@@ -196,6 +196,8 @@ class Router:
 
     def foresee(self, ask: Ask, now: float) -> list[Foreseen]:
         """Tell where a call would go, and in which part of the cases; no turn is taken."""
+        if ask.table is not self.table:
+            ask.renew(self.table)
         told = []
         for entry in ask.matched:
             route = entry.route

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rpcguard._core.policies.routing import WHOLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -171,7 +173,8 @@ class Stage:
     @property
     def fit(self) -> bool:
         """Tell whether enough of it is eligible."""
-        return not self.least or self.weight >= self.least * self.listed_weight
+        # 0.55 of a hundred is a little more than 55, as it is written in binary.
+        return not self.least or self.weight >= self.least * self.listed_weight * WHOLE
 
 
 class Leg:

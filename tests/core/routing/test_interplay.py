@@ -151,6 +151,22 @@ def test_a_group_is_whole_again_when_its_nodes_are(weights: tuple[float, ...]) -
             stage.end(lease)
 
 
+@pytest.mark.parametrize("percent", [7, 55, 57])
+def test_a_group_of_just_as_much_as_it_needs_serves(percent: int) -> None:
+    """0.55 of a hundred nodes came to a little more than 55 of them, and 0.57 to less than 57."""
+    route = Route("all", to={"version": "2"}, least=percent / 100)
+    for few in (0, 1):
+        words = ["up"] * (percent - few) + ["down"] * (100 - percent + few)
+        nodes = [
+            Node("10.0.0.1", 80, id=f"n{at}", version="2", status=word)  # type: ignore[arg-type]
+            for at, word in enumerate(words)
+        ]
+        stage = Stage(*fleet(1, 0), *nodes, routing=Routing(rules=[route]))
+        routed = stage.pick(ask=stage.ask()).routed
+        assert routed is not None
+        assert routed.fallback == (None, "base")[few]
+
+
 def test_light_nodes_are_not_lost_beside_a_heavy_one() -> None:
     """What was left of their weight when it had gone was nothing, and was divided by."""
     light = [Node("10.0.0.1", 80, id=f"n{at}", version="2", weight=1e-9) for at in range(3)]

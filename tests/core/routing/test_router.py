@@ -263,6 +263,15 @@ def test_a_call_that_was_matched_by_old_rules_goes_by_the_new() -> None:
     assert lease.routed.route == "s"
 
 
+def test_what_is_foreseen_of_such_a_call_is_by_the_new_rules() -> None:
+    """Of a route that is gone nothing is known any more, such as what its guard has seen."""
+    stage = Stage(*fleet(), routing=Routing(rules=[canary(0.5, guard=Guard())]))
+    ask = stage.ask()
+    stage.service.go_by([Route("all", to={"version": "2"})])
+    assert ask is not None
+    assert [one.route for one in stage.service.foresee(ask)] == ["all"]
+
+
 def test_a_call_amid_other_rules_finds_its_nodes() -> None:
     """It goes by the old rules, or by the new ones, and its nodes are there by both.
 
