@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rpcguard import Node
+from rpcguard._core.policies.incidents import ALL_ON, Switches
+from rpcguard._core.policies.routing import Route, Routing
+from rpcguard._core.policies.zone import ZonePolicy
+from rpcguard._core.service.stages import units_of
 from tests.support.stage import GOOD, NOT_FOUND, REFUSED, SICK, Stage, cancelled, leaving
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
@@ -24,7 +30,7 @@ ENDS = {
 }
 
 node = st.builds(
-    lambda name, weight, status, priority, generation: Node(
+    lambda name, weight, status, priority, generation, version: Node(
         "10.0.0.1",
         80,
         id=name,
@@ -32,13 +38,22 @@ node = st.builds(
         status=status,
         priority=priority,
         generation=generation,
+        version=version,
+        zone=version,
     ),
     st.sampled_from(NAMES),
-    st.sampled_from([1.0, 1.0, 1.0, 0.0, 4.0, 0.3]),
+    st.sampled_from([1.0, 1.0, 1.0, 0.0, 4.0, 0.3, 1e-9, 1e12]),
     st.sampled_from(["up", "up", "up", "up", "draining", "down"]),
     st.sampled_from([0, 0, 0, 1]),
     st.sampled_from([1, 1, 1, 2]),
+    st.sampled_from(["1", "2"]),
 )
+
+RULES = {
+    "none": [],
+    "old": [Route("old", to={"version": "1"})],
+    "new": [Route("new", to={"version": "2"}, share=0.3), Route("one", to={"id": ["a", "b"]})],
+}
 
 
 def _dead(live) -> bool:
@@ -48,10 +63,19 @@ def _dead(live) -> bool:
 class LiveList(RuleBasedStateMachine):
     """Call, fail, cancel, mark, probe, reconcile and let time pass in any order."""
 
-    @initialize(probes=st.booleans(), seed=st.integers(0, 3))
-    def begin(self, probes, seed):
-        self.stage = Stage(probes=probes, seed=seed)
+    @initialize(probes=st.booleans(), seed=st.integers(0, 3), zone=st.sampled_from([None, "1"]))
+    def begin(self, probes, seed, zone):
+        routing = Routing(source="file:///rules.json")
+        self.stage = Stage(probes=probes, seed=seed, routing=routing, zone=ZonePolicy(zone=zone))
         self.held = []
+
+    @rule(name=st.sampled_from(sorted(RULES)))
+    def go_by(self, name):
+        self.stage.service.go_by(RULES[name])
+
+    @rule(out=st.sets(st.sampled_from(NAMES), max_size=3))
+    def switch(self, out):
+        self.stage.service.switch(Switches(out=frozenset(out)))
 
     @rule(listed=st.lists(node, max_size=8), authoritative=st.sampled_from([True, True, False]))
     def reconcile(self, listed, authoritative):
@@ -186,6 +210,27 @@ class LiveList(RuleBasedStateMachine):
                 assert ejection is not None
 
     @invariant()
+    def what_is_weighed_is_there(self):
+        roster = self.stage.service._roster
+        pools, weighed = roster.pools, Counter()
+        for live, pool in pools._places.items():
+            offered = live.node.status != "draining" and live.weight > 0.0
+            assert pool.key == pools._key_of(live.node, doubted=live.doubted_at is not None)
+            for part in (pool, pool.cell):
+                weighed[part, "listed"] += offered
+                weighed[part, "_listed_units"] += offered * units_of(live.weight)
+                weighed[part, "units"] += live.in_pool * units_of(live.weight)
+        assert set(pools._places) == set(roster.nodes.values())
+        assert set(pools._pools.values()) == set(pools._places.values())
+        for part in (*pools._pools.values(), *pools.cells.values()):
+            for name in ("listed", "_listed_units", "units"):
+                assert getattr(part, name) == weighed[part, name], name
+        assert roster.serving == sum(
+            live.node.status == "up" and live.weight > 0.0 and not roster._is_taken_out(live.node)
+            for live in roster.nodes.values()
+        )
+
+    @invariant()
     def what_leaves_is_retired_once_and_idle(self):
         retired = self.stage.retired
         assert all(live.gone and not live.in_flight for live in retired)
@@ -195,6 +240,7 @@ class LiveList(RuleBasedStateMachine):
         while self.held:
             self.stage.end(self.held.pop())
         assert all(view.in_flight == 0 for view in self.stage.service.nodes())
+        self.stage.service.switch(ALL_ON)
         self.stage.clock.advance(1000)
         for _ in range(3):
             for live in self.stage.probing:
