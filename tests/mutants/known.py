@@ -25,7 +25,7 @@ EQUIVALENT: dict[str, str] = {
     "_core/service/standing.py:169  0.0  ->  1.0": (
         "before the first list, which sets it, nothing changes by itself"
     ),
-    "_core/service/pools.py:256  self.tempered = False  ->  pass": (
+    "_core/service/pools.py:258  self.tempered = False  ->  pass": (
         "ramps are looked at that are all whole: it spares each pick a look"
     ),
     "_core/call/call.py:219  done.last = not self._is_unwanted(done)  ->  pass": (
@@ -34,7 +34,7 @@ EQUIVALENT: dict[str, str] = {
     "_core/service/router.py:125  table.cell_of(live.node)  ->  pass": (
         "it spares those who wait for the lock a search, and is made up for under it"
     ),
-    "_core/service/pools.py:128  self._stale()  ->  pass": (
+    "_core/service/pools.py:130  self._stale()  ->  pass": (
         "a group without a member that was offered: what was prepared has one more without nodes"
     ),
 }

@@ -90,6 +90,7 @@ class Pools:
                 cell = self.cells[key.cell] = Cell(key.cell)
                 self._stale()  # even of nodes that are drained: one may be the last resort
             pool = self._pools[key] = Pool(key, cell, self._balancer_for(key))
+            cell.pools += 1
         self._places[live] = pool
         self.moves += 1
         pool.members += 1
@@ -123,7 +124,8 @@ class Pools:
             self._count(pool, -1, -units_of(live.weight))
         if not pool.members:
             del self._pools[pool.key]
-            if not any(one.cell is pool.cell for one in self._pools.values()):
+            pool.cell.pools -= 1
+            if not pool.cell.pools:
                 del self.cells[pool.key.cell]
                 self._stale()
 

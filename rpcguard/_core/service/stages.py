@@ -63,13 +63,17 @@ class Weighed:
 
 
 class Cell(Weighed):
-    """The listed nodes of one cell; `warming` are the units of those that warm up."""
+    """The listed nodes of one cell, in so many `pools`.
 
-    __slots__ = ("eligible", "key", "lacking", "warming")
+    `warming` are the units of those that warm up.
+    """
+
+    __slots__ = ("eligible", "key", "lacking", "pools", "warming")
 
     def __init__(self, key: CellKey) -> None:
         super().__init__()
         self.key: CellKey = key
+        self.pools: int = 0
         self.eligible: int = 0
         self.warming: int = 0
         self.lacking: float = 0.0
