@@ -187,6 +187,8 @@ class Http2Arrivals:
         stream = self.streams.get(event.stream_id)
         if stream is None:
             return  # it was left
+        if stream.id == self._count.last and self._goaway is None:
+            self._count.goes_on()
         try:
             stream.begin(response_head(event.headers))
         except PeerFault as fault:

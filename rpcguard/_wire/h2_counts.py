@@ -44,11 +44,13 @@ class StreamCount:
 class NodeCount:
     """How the connections of one node end, and what that tells of those of its service.
 
-    Any thread may use it.
+    `last` is the number of the last stream to be opened on one that ends upon one of the first. Any
+    thread may use it.
     """
 
     def __init__(self, service: StreamCount | None = None) -> None:
         self.service: StreamCount = service or StreamCount()
+        self.last: int = LAST_STREAM
         self._before = 0
 
     def ended(self, last: int, *, upon_call: bool) -> bool:
@@ -59,4 +61,13 @@ class NodeCount:
         after the other all end what has just begun.
         """
         before, self._before = self._before, last
-        return upon_call and last >= before and self.service.learn(last)
+        if not upon_call or last < before:
+            return False
+        known = self.service.learn(last)
+        if last == before and (last + 1) // 2 < _SOME:
+            self.last = last  # by chance, maybe: the first that goes on after it tells
+        return known or last == before
+
+    def goes_on(self) -> None:
+        """Take in that a connection has answered its last stream, and is not ended by the node."""
+        self.last = LAST_STREAM

@@ -61,7 +61,8 @@ class Http2Session(Http2Arrivals):
         stream = Http2Stream(number, self._clock(), bodiless=bodiless, sent_end=end)
         self.streams[number] = stream
         self._newest = number
-        self.leaving = self.leaving or number >= self._count.service.last
+        count = self._count
+        self.leaving = self.leaving or number >= count.service.last or number >= count.last
         return stream
 
     def send(self, stream: Http2Stream, data: memoryview, *, end: bool = False) -> int:

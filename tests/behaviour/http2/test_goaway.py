@@ -102,6 +102,38 @@ async def test_what_is_in_flight_goes_on_and_what_was_not_taken_goes_elsewhere(
 
 
 @each(CONCURRENT)
+@pytest.mark.parametrize("few", [1, 3])
+async def test_a_node_that_takes_few_calls_on_each_connection_serves_many_at_once(
+    few, make_h2, make_h2_caller
+):
+    """As nginx with `keepalive_timeout 0`: thirty POSTs at once, of which each runs once.
+
+    All went to a few connections, which refused all but the first of them again and again.
+    """
+
+    def take_few(node: H2, stream: int) -> None:
+        if stream == 2 * few - 1:
+            say_goaway(node, stream)
+        if stream < 2 * few:
+            ran.append(stream)
+            node.answer(stream)
+
+    node, ran, answers = make_h2(take_few), [], []
+    caller = make_h2_caller(node)
+    for _ in range(2 * few):
+        await caller.call()
+
+    async def pay() -> None:
+        answers.append(await caller.call(method="POST", content=b"pay"))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(30):
+            group.start_soon(pay)
+    assert [answer.text for answer in answers] == ["ok"] * 30
+    assert len(ran) == 2 * few + 30
+
+
+@each(CONCURRENT)
 async def test_what_an_old_connection_refuses_goes_to_a_fresh_one(make_h2, make_h2_caller):
     """It costs no attempt: the node is well, and is asked again at once."""
 
