@@ -86,7 +86,8 @@ def _refine_protocol(verdict: Verdict, error: BaseException) -> Verdict:
         return replace(verdict, blame="none", stale=True)
     event = cause.args[0] if cause is not None and cause.args else None
     if getattr(event, "error_code", None) == _REFUSED_STREAM and hasattr(event, "stream_id"):
-        return replace(verdict, safety=Safety.UNSENT, blame="failure")
+        dropped = getattr(cause, "by_goaway", False) is True
+        return replace(verdict, safety=Safety.UNSENT, blame="failure", dropped=dropped)
     if type(event).__name__ == "TooManyStreamsError":  # h2 sends nothing then
         return replace(verdict, safety=Safety.UNSENT, blame="none")
     if type(event).__name__ == "StreamClosedError":  # the node reset it under the body

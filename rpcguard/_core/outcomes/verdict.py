@@ -56,6 +56,8 @@ class Verdict:
     """A kept connection had ended under the request: that counts by its rate alone."""
     judged: bool = False
     """It has failed by the user's word."""
+    dropped: bool = False
+    """The node refused it with all that a GOAWAY left out, and not for itself."""
 
     @property
     def given_up(self) -> bool:
@@ -72,10 +74,11 @@ class Verdict:
     def only_connection(self) -> bool:
         """Tell whether no more than the connection had ended: the node may be asked once more.
 
-        By a close that crossed with the request, or by a GOAWAY that leaves open what has run.
+        By a close that crossed with the request, or by a GOAWAY that leaves it out, or leaves open
+        what has run.
         """
         away = self.failed and self.notice is not None and self.notice.source == "goaway"
-        return self.stale or (away and self.blame == "none")
+        return self.stale or self.dropped or (away and self.blame == "none")
 
     @property
     def answered(self) -> bool:

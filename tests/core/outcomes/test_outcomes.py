@@ -24,6 +24,7 @@ from rpcguard._connections.handshake import HandshakeFailed
 from rpcguard._core.outcomes.exceptions import classify_exception
 from rpcguard._core.outcomes.responses import classify_response
 from rpcguard._core.outcomes.verdict import Notice, Safety, cancelled
+from rpcguard._wire.h2_faults import Refusal, StreamRefused
 from tests.support.library import http
 
 UNCONNECTED, UNSENT = Safety.UNCONNECTED, Safety.UNSENT
@@ -217,6 +218,16 @@ def test_http2(http, core, event, safety, blame, notice):
     error = caused(http.RemoteProtocolError(str(event)), core.RemoteProtocolError(event))
     verdict = classify_exception(error)
     assert (verdict.safety, verdict.blame, verdict.notice) == (safety, blame, notice)
+
+
+@both_libraries
+@pytest.mark.parametrize("by_goaway", [False, True])
+def test_what_a_goaway_leaves_out_may_go_to_the_same_node(http, core, by_goaway):
+    """Its connection had ended, while what is refused for itself would be refused there again."""
+    refusal = StreamRefused(Refusal(3), by_goaway=by_goaway)
+    verdict = classify_exception(caused(http.RemoteProtocolError("no"), refusal))
+    assert (verdict.safety, verdict.blame) == (UNSENT, "failure")
+    assert verdict.only_connection is by_goaway
 
 
 @both_libraries
