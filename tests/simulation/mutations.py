@@ -383,8 +383,8 @@ MUTATIONS = [
     Mutation(
         "what a node refuses is its failure",
         "_core.outcomes.exceptions",
-        'return replace(verdict, safety=Safety.UNSENT, blame="failure")\n    if type(event)',
-        'return replace(verdict, safety=Safety.UNSENT, blame="none")\n    if type(event)',
+        'safety=Safety.UNSENT, blame="failure", dropped=dropped)',
+        'safety=Safety.UNSENT, blame="none", dropped=dropped)',
     ),
     Mutation(
         "a dead kept connection counts by its rate",
