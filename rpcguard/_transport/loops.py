@@ -7,7 +7,7 @@ import contextlib
 import functools
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -16,6 +16,7 @@ from rpcguard._transport.kept import SWEEP_EVERY, sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+    from types import AsyncGeneratorType
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.service.service import Service
@@ -34,9 +35,10 @@ class LoopChildren:
         self._leaving: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_sweeping: list[Callable[[], Awaitable[None]]] = []
-        self._end = _until_loop_ends(
+        ends = _until_loop_ends(
             self.children, self._leaving, self._stop_sweeping, lambda: forget(loop)
         )
+        self._end = cast("AsyncGeneratorType[None, None]", ends)
 
     async def begin(self) -> None:
         """Tie the children to the loop that runs this."""
@@ -58,8 +60,8 @@ class LoopChildren:
 
     def abandon(self) -> None:
         """Close the sockets of children whose loop has ended, which needs no loop."""
-        while self.children:
-            _, child = self.children.popitem()
+        for key in list(self.children):
+            child = self.children.pop(key, None)  # another loop may close them as well
             shut = getattr(child, "shut", None)
             if shut is not None:
                 shut()
@@ -70,8 +72,9 @@ class LoopChildren:
             sweep(live, child)
 
     async def end(self) -> None:
-        """Close all children."""
-        await self._end.aclose()
+        """Close all children, unless that is under way: the loop may be ending by itself."""
+        if not self._end.ag_running:
+            await self._end.aclose()
 
     def retire(self, live: LiveNode) -> None:
         """Close the children of a node soon; any thread may call."""
@@ -91,9 +94,7 @@ class LoopChildren:
             if isinstance(self.loop, asyncio.AbstractEventLoop):
                 self.loop.call_soon_threadsafe(self._start_task, task)
             else:
-                import trio
-
-                self.loop.run_sync_soon(trio.lowlevel.spawn_system_task, task)
+                self.loop.run_sync_soon(_start_on_trio, task)
         except RuntimeError:
             logger.debug("the event loop of a leaving node's connections has ended")
 
@@ -101,6 +102,15 @@ class LoopChildren:
         started = self.loop.create_task(task())
         self._tasks.add(started)
         started.add_done_callback(self._tasks.discard)
+
+
+def _start_on_trio(task: Callable[[], Any]) -> None:
+    import trio
+
+    # At its end a run takes no more tasks, and what is raised here would end it with an error of
+    # trio's own; it closes all children there is by itself.
+    with contextlib.suppress(RuntimeError):
+        trio.lowlevel.spawn_system_task(task)
 
 
 def _sweep_later(home: weakref.ref[LoopChildren]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import anyio
+import trio
+
 from rpcguard._transport.loops import LoopChildren, current_loop
 from tests.support.calls import FLAVOURS, each
 
@@ -56,3 +59,56 @@ async def test_a_child_that_cannot_close_holds_up_no_other(flavour, caplog):
     await home.end()
     assert child.closed
     assert "did not close" in caplog.text
+
+
+class Lasting(Child):
+    """A child whose end takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing, self.goes_on = anyio.Event(), anyio.Event()
+
+    async def aclose(self) -> None:
+        self.closing.set()
+        await self.goes_on.wait()
+        self.closed = True
+
+
+@each(FLAVOURS[1:])
+async def test_whoever_wants_its_end_while_it_ends_raises_nothing(flavour):
+    """Another loop closes the transport while this one ends by itself, say."""
+    home, child = LoopChildren(current_loop(), lambda _: None), Lasting()
+    await home.begin()
+    home.children[None, "a"] = child
+    async with anyio.create_task_group() as group:
+        group.start_soon(home.end)
+        await child.closing.wait()
+        try:
+            await home.end()
+        finally:
+            child.goes_on.set()
+    assert child.closed
+
+
+def test_a_run_of_trio_that_is_at_its_end_is_not_broken_by_what_others_ask_of_it():
+    """A node is retired by another thread, or the transport closed, while the run closes all."""
+    homes = []
+
+    class Last(Child):
+        async def aclose(self) -> None:
+            homes[0].run_soon(homes[0].end)
+            homes[0].retire(None)
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+            self.closed = True
+
+    children = [Last(), Last()]
+
+    async def main() -> None:
+        home = LoopChildren(current_loop(), lambda _: None)
+        homes.append(home)
+        await home.begin()
+        home.children.update({(None, str(number)): one for number, one in enumerate(children)})
+
+    trio.run(main)
+    assert all(child.closed for child in children)
