@@ -96,7 +96,7 @@ class Call:
     def __del__(self) -> None:
         # An interrupt, or whoever dropped the answer unclosed, has left it counted.
         if getattr(self, "counted", False):
-            self._service.end(self)
+            self._service.lose(self)
 
     def begin(self) -> bool:
         """Count the call in; False where its service is closed."""

@@ -14,7 +14,7 @@ from rpcguard._core.service.reconcile import Losses, compare
 from rpcguard._core.service.reconcile import let_others_run as _let_others_run
 from rpcguard._core.service.roster import Roster
 from rpcguard._core.service.router import router_of
-from rpcguard._core.service.turns import Turns
+from rpcguard._core.service.turns import OneCall, T, Turns
 from rpcguard._core.service.views import state_of, view
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rpcguard._core.service.asks import Ask
     from rpcguard._core.service.reconcile import Changes
     from rpcguard._core.service.router import Foreseen, Router
+    from rpcguard._core.service.turns import Counted
 
 _CHUNK = 64  # changes of a list that are made under the lock at a time; a pick waits no longer
 
@@ -83,6 +84,13 @@ class Listing(Turns):
 
     def _deliver(self) -> None:
         raise NotImplementedError
+
+    def _look(self, job: Callable[[], T]) -> T:
+        """Do a job under the lock, and then what follows from what others have left meanwhile."""
+        found = self._alone(job)
+        if self._standing.outbox:
+            self._deliver()
+        return found
 
     def reconcile(self, snapshot: Snapshot, *, gone: Collection[str] = ()) -> bool:
         """Merge a snapshot into the list; True when it said something new.
@@ -170,7 +178,7 @@ class Listing(Turns):
     def routes(self) -> list[RouteView]:
         """Show the routes of the service and what they get."""
         router = self.router
-        return [] if router is None else self._alone(lambda: router.views(self.clock()))
+        return [] if router is None else self._look(lambda: router.views(self.clock()))
 
     def secure(self) -> None:
         """Note that the service is called over TLS, which proves whose answers it gets."""
@@ -179,7 +187,7 @@ class Listing(Turns):
     def foresee(self, ask: Ask) -> list[Foreseen]:
         """Tell where a call would go by lanes and routes; nothing is taken for it."""
         router = self.router
-        return [] if router is None else self._alone(lambda: router.foresee(ask, self.clock()))
+        return [] if router is None else self._look(lambda: router.foresee(ask, self.clock()))
 
     def needs_proof(self, live: LiveNode) -> bool:
         """Tell whether a probe of a node has to get an answer over HTTP. Takes no lock."""
@@ -216,9 +224,7 @@ class Listing(Turns):
         self, counts: Callable[[LiveNode], ConnectionCounts | None] = lambda _: None
     ) -> list[NodeView]:
         """Show every listed node; `counts` gives the connections that are kept for one."""
-        views = self._alone(partial(self._views, counts))
-        self._deliver()
-        return views
+        return self._look(partial(self._views, counts))
 
     def _views(self, counts: Callable[[LiveNode], ConnectionCounts | None]) -> list[NodeView]:
         now = self.clock()
@@ -229,7 +235,7 @@ class Listing(Turns):
 
     def census(self) -> Counter[tuple[State, str | None]]:
         """Count the listed nodes by state and group; None where lanes are not looked at."""
-        states, router = self._alone(self._states), self.router
+        states, router = self._look(self._states), self.router
         if router is None:
             return Counter((state, None) for _, state in states)
         table = router.table
@@ -257,11 +263,17 @@ class Listing(Turns):
         self._deliver()
 
     def _find(self, node: str) -> list[LiveNode]:
-        found = self._alone(partial(self._roster.find, node))
+        found = self._look(partial(self._roster.find, node))
         if not found:
             some = sorted(self._roster.nodes)[:10]
             raise ValueError(f"service {self.name!r} has no node {node!r}; it has {some}")
         return found
+
+    def end(self, call: Counted | None = None) -> None:
+        """Count a call out, once: answered and its stream closed, failed, or given up."""
+        self._leave(call or OneCall(counted=True))
+        if self._standing.outbox:
+            self._deliver()
 
     def close(self) -> None:
         """Refuse new calls."""

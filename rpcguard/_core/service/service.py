@@ -77,24 +77,24 @@ class Service(Listing):
         with self._lock:
             self._holder = me
             try:
-                open_ = not self.closed
-                if open_:
-                    self.called_at = now = self.clock()
-                    self._budget.deposit(now)
-                    # One statement: an interrupt finds it done or not begun.
-                    self._calls, call.counted = self._calls + 1, True
+                self.called_at = now = self.clock()
+                self._budget.deposit(now)
+                # One statement: an interrupt finds it done or not begun.
+                self._calls, call.counted = self._calls + 1, True
+                if self.closed:  # looked at last: whoever closes meanwhile has counted it else
+                    self._calls, call.counted = self._calls - 1, False
             finally:
                 self._holder = 0
-        if self._left:
+        if self._left or not call.counted:
             self._catch_up()
-        return open_
+        return call.counted
 
     def admit(self) -> Rejection | None:
         """Say why the call that was just counted in may not be sent; None when it may."""
         limiter = self.limiter
         if limiter is None or self._is_nested():
             return None
-        return self._alone(lambda: limiter.refuse(self._calls, self.clock()))
+        return self._look(lambda: limiter.refuse(self._calls, self.clock()))
 
     @property
     def full(self) -> bool:
@@ -180,7 +180,7 @@ class Service(Listing):
     def hedged(self, result: str) -> None:
         """Note whether a hedge was faster than its first attempt, `won`, or not, `lost`."""
         if self.hedger is not None and not self._is_nested():
-            self._alone(partial(self.hedger.results.update, (result,)))
+            self._look(partial(self.hedger.results.update, (result,)))
 
     def _tell_hedge(self, late: Lease, ask: Ask | None) -> Lease | HedgeDenial:
         found = self._hedge(late, ask)
@@ -311,15 +311,15 @@ class Service(Listing):
 
     def retries(self) -> tuple[int, int]:
         """Show how many retries were made in the budget's window, and how many it allows."""
-        return self._alone(lambda: self._budget.spent(self.clock()))
+        return self._look(lambda: self._budget.spent(self.clock()))
 
     def pressure(self) -> Pressure:
         """Show what is held back, and what is sent twice."""
-        return self._alone(lambda: pressure(self.limiter, self.hedger, self.clock()))
+        return self._look(lambda: pressure(self.limiter, self.hedger, self.clock()))
 
     def explain(self) -> list[PickRecord]:
         """Show the last picks, the newest last."""
-        return self._alone(self._picker.explain)
+        return self._look(self._picker.explain)
 
     def heir(self) -> Service:
         """Make a fresh service with the same list, for a forked child: takes no lock."""
@@ -339,7 +339,10 @@ class Service(Listing):
         return heir
 
     def _deliver(self) -> None:
-        self._catch_up()
-        outbox = self._alone(self._standing.take_outbox)
         effects = self._effects
-        outbox.deliver(effects.emit, partial(effects.probe, self), effects.retire)
+        while not self._is_nested():  # else who was interrupted delivers
+            self._catch_up()
+            outbox = self._alone(self._standing.take_outbox)
+            outbox.deliver(effects.emit, partial(effects.probe, self), effects.retire)
+            if not self._standing.outbox:  # others may leave meanwhile what leads to more
+                return

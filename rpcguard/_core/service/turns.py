@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -62,9 +63,9 @@ class Turns:
         self._catch_up()
         return self._calls
 
-    def end(self, call: Counted | None = None) -> None:
-        """Count a call out, once: answered and its stream closed, failed, or given up."""
-        self._leave(call or OneCall(counted=True))
+    def lose(self, call: Counted) -> None:
+        """Count a call out that was dropped; a finalizer may, for nothing is told outside."""
+        self._leave(call)
 
     def _is_nested(self) -> bool:
         """Tell whether this thread was interrupted while it held the lock."""
@@ -155,7 +156,7 @@ class Turns:
 
 def _waker(sleeper: threading.Lock) -> Callable[[], None]:
     def wake() -> None:
-        if sleeper.locked():
+        with contextlib.suppress(RuntimeError):  # it was woken before, by another thread maybe
             sleeper.release()
 
     return wake

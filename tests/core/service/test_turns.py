@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
-from rpcguard import Routing
+from rpcguard import Routing, Snapshot
 from rpcguard._core.service import service as service_module
 from rpcguard._core.service import turns
 from tests.support.calls import eventually
+from tests.support.interleavings import interleavings
 from tests.support.interrupts import Interrupter, Signals
 from tests.support.stage import GOOD, SICK, Stage, nodes
 
@@ -288,3 +289,62 @@ def test_a_signal_handler_always_knows_that_it_interrupted_the_holder():
         service.end()
     assert True in seen
     assert unsigned == []
+
+
+def of_service(filename: str) -> bool:
+    return "/rpcguard/_core/service/" in filename
+
+
+def test_two_may_wake_the_same_sleeper():
+    """A list comes, and the transport is closed, in the same moment."""
+    sleeper = threading.Lock()
+    wake = turns._waker(sleeper)
+
+    def scene():
+        if not sleeper.locked():
+            sleeper.acquire()
+        return wake, wake
+
+    for where, raised in interleavings(scene, of_service):
+        assert not raised, where
+
+
+def test_a_call_that_begins_as_the_service_closes_is_refused_or_waited_for():
+    """Whoever closes has seen that no call is under way: none is from then on."""
+    seen: dict[str, object] = {}
+
+    def scene():
+        stage, call = Stage("a"), turns.OneCall(counted=False)
+        service = stage.service
+        seen.clear()
+
+        def close() -> None:
+            service.close()
+            seen["idle"] = service.calls == 0
+
+        return lambda: seen.update(begun=service.begin(call)), close
+
+    for where, raised in interleavings(scene, of_service):
+        assert not raised, where
+        assert not (seen["begun"] and seen["idle"]), where
+
+
+@pytest.mark.parametrize("other", ["end", "explain", "census", "retries", "pressure", "_deliver"])
+def test_what_follows_from_what_others_left_is_done_outside_too(other):
+    """The node of a call that ends has left; another thread that has the lock takes that in."""
+    stages = []
+
+    def scene():
+        stage = Stage("a", "b")
+        stages[:] = [stage]
+        lease, call = stage.pick(), turns.OneCall(counted=False)
+        stage.service.begin(call)
+        left = lease.live.node.id
+        stage.service.reconcile(Snapshot(nodes("ab".replace(left, ""))), gone=[left])
+        looks = getattr(stage.service, other)
+        ends = (lambda: looks(call)) if other == "end" else looks
+        return ends, lambda: stage.service.release(lease)
+
+    for where, raised in interleavings(scene, of_service):
+        assert not raised, where
+        assert len(stages[0].retired) == 1, where
