@@ -65,9 +65,12 @@ class BookKeeping:
         with self._lock:
             self._holder = me
             try:
-                return stack.request(slot)
+                granted = stack.request(slot)
             finally:
                 self._holder = 0
+        if stack.dropped or self._left:
+            self._catch_up()
+        return granted
 
     def _alone(self, job: Callable[[], object]) -> None:
         """Do something with the books; after the section that this has interrupted, if any."""
@@ -81,6 +84,7 @@ class BookKeeping:
                 job()
             finally:
                 self._holder = 0
+        self._catch_up()
 
     def _catch_up(self) -> None:
         """Do what is left, unless somebody holds the lock, who will look here after it.

@@ -132,7 +132,7 @@ class Stack(Books[Slot, KeptConnection]):
 
     def adopt(self, connection: KeptConnection) -> None:
         """Take in a connection that was opened elsewhere, for the next call that asks."""
-        if self.closed:
+        if self.closed or len(self._idle) + len(self.in_use) >= self._max:
             self.doomed.append(connection)
         else:
             self._lay_by(connection)

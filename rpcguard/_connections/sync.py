@@ -148,13 +148,9 @@ class SyncExchange(BookKeeping, Exchange):
 
     def _send(self, request: httpx.Request, slot: Slot) -> ResponseHead:
         sending, stack = self._sending(request), self._stack
-        granted = self._is_granted(stack, slot)
-        if stack.dropped or self._left:
-            self._catch_up()
-        if not granted:
+        if not self._is_granted(stack, slot):
             slot.event.wait(timeouts(request).get("pool"))
             self._alone(partial(self._check_granted, slot))
-            self._catch_up()
         while True:
             if stack.doomed:
                 self._reap()
@@ -164,7 +160,6 @@ class SyncExchange(BookKeeping, Exchange):
             except NotBegun as error:
                 self._lost(connection, error)
             self._alone(partial(stack.replace, slot))
-            self._catch_up()
 
     def _converse(
         self, connection: HTTP11Connection, sending: Sending, request: httpx.Request

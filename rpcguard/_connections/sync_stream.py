@@ -102,11 +102,12 @@ class Lookup:
         """Give the addresses; raises `OSError`, of which `TimeoutError` is one."""
         running = self._running
         if running is None or running.done():
-            running = self._running = concurrent.futures.Future()
+            running = concurrent.futures.Future()
             work = threading.Thread(
                 target=_resolve, args=(running, host, port), name="rpcguard-name", daemon=True
             )
             work.start()
+            self._running = running  # only now, or one that could not start would be waited for
         try:
             return running.result(timeout)
         except concurrent.futures.TimeoutError:

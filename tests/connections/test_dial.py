@@ -226,3 +226,17 @@ def test_a_resolver_that_hangs_holds_no_event_loop(backend, monkeypatch) -> None
     anyio.run(main, backend=backend)
     assert len(asked) == 1
     assert asked[0] not in loops
+
+
+def test_a_name_whose_thread_does_not_start_is_looked_up_again(monkeypatch) -> None:
+    """The next caller does not wait for an answer that nobody asks for."""
+    lookup, start = sync_stream.Lookup(), threading.Thread.start
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError):
+        lookup.resolve("localhost", 80, 20.0)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert lookup.resolve("localhost", 80, 20.0)

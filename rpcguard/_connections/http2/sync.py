@@ -237,12 +237,11 @@ class SyncHttp2Exchange(SyncExchange):
         """Get a connection, or the leave to open one; False where the node speaks HTTP/1.1."""
         if slot.name in self._http1_names:
             return False
-        granted = self._is_granted(self._h2, slot)
-        if self.dropped or self._left:
-            self._catch_up()
-        if not granted:
+        if not self._is_granted(self._h2, slot):
             slot.event.wait(timeouts(request).get("pool"))
             self._alone(functools.partial(self._check, slot))
+            if slot.name in self._http1_names:  # as was found meanwhile
+                return False
         while slot.connection is not None:
             slot.connection.channel.take_in()
             if slot.connection.usable:
@@ -320,16 +319,25 @@ class SyncHttp2Exchange(SyncExchange):
                 f"{counts.in_use} in use, {counts.waiting} calls in line"
             )
 
+    def _is_granted(self, stack: Stack, slot: Slot) -> bool:
+        granted = super()._is_granted(stack, slot)
+        if self.dropped or self._stack.dropped:  # both stacks have one lock
+            self._catch_up()
+        return granted
+
     def _catch_up(self) -> None:
         me = threading.get_ident()
-        while self.dropped and not self._lock.locked():
-            with self._lock:
-                self._holder = me
-                try:
-                    self._h2.settle_dropped()
-                finally:
-                    self._holder = 0
-        super()._catch_up()
+        while True:
+            while self.dropped and not self._lock.locked():
+                with self._lock:
+                    self._holder = me
+                    try:
+                        self._h2.settle_dropped()
+                    finally:
+                        self._holder = 0
+            super()._catch_up()
+            if not self.dropped or self._lock.locked():
+                return
 
     def _reap(self) -> None:
         while True:

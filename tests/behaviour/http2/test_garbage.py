@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 import rpcguard
+from rpcguard._connections.http2.sync import Http2Slot, SyncHttp2Exchange
 from rpcguard._connections.stack import Stack
 from tests.support.calls import eventually, registry
 from tests.support.library import Transport, http
@@ -240,3 +242,44 @@ def test_whoever_keeps_the_books_closes_what_others_end_meanwhile(
         goes_on.set()
         sweeper.join(JOIN)
         eventually(lambda: node.open == 0, "a connection was left open")
+
+
+def in_line(transport: Transport, number: int) -> bool:
+    return transport.nodes("orders")[0].connections.waiting == number
+
+
+def test_who_waits_in_line_is_served_by_whoever_has_the_books_as_a_call_ends(make_h2, monkeypatch):
+    """One that has waited looks into the books as another ends, whose connection is the next's."""
+    monkeypatch.setattr("rpcguard._transport.sync.SWEEP_EVERY", 3600.0)  # nobody else tidies up
+    node = make_h2(half_h2)
+    looks, goes_on, plain = threading.Event(), threading.Event(), SyncHttp2Exchange._check
+    options = {"http1": False, "http2": True, "limits": http.Limits(max_connections=2)}
+
+    def check(exchange: SyncHttp2Exchange, slot: Http2Slot) -> None:
+        looks.set()
+        goes_on.wait(JOIN)
+        plain(exchange, slot)
+
+    monkeypatch.setattr(SyncHttp2Exchange, "_check", check)
+    with Transport(registry(node), **options) as transport:
+        client = http.Client(transport=transport, base_url="http://orders", timeout=JOIN)
+        opened = []
+
+        def half() -> None:
+            opened.append(client.send(client.build_request("GET", "/half"), stream=True))
+
+        half(), half()
+        threads = [threading.Thread(target=half, daemon=True) for _ in range(2)]
+        for thread in threads:
+            waiting = transport.nodes("orders")[0].connections.waiting
+            thread.start()
+            eventually(partial(in_line, transport, waiting + 1), "it does not wait")
+        opened[0].close()
+        assert looks.wait(JOIN)
+        opened[1].close()  # amid the look of the first one in line
+        goes_on.set()
+        for thread in threads:
+            thread.join(JOIN)
+        assert len(opened) == 4, "one waits though a connection is free"
+        for one in opened:
+            one.close()
