@@ -196,7 +196,8 @@ class AsyncExchange(Exchange):
             stream = await _traced(trace, event, options, lambda: self._connected(timeout))
         try:
             if name is not None:
-                told = self._securing(name, self._connect_timeout(request), protocols)
+                told = self._securing(name, self._connect_timeout(request))
+                stream.offers = protocols
                 with in_handshake(self._core.ConnectError, self._core.ConnectTimeout):
                     await _traced(trace, "start_tls", told, lambda: stream.start_tls(**told))
         except BaseException:

@@ -19,7 +19,7 @@ from rpcguard._wire.request import HeaderBlocks, request_line
 from rpcguard._wire.violations import LocalViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     import httpx
 
@@ -200,15 +200,12 @@ class Exchange:
         told = {"host": where.host, "port": where.port, "local_address": where.local_address}
         return "connect_tcp", {**told, "timeout": timeout, "socket_options": options}
 
-    def _securing(
-        self, name: str, timeout: float | None, protocols: Sequence[str]
-    ) -> dict[str, Any]:
+    def _securing(self, name: str, timeout: float | None) -> dict[str, Any]:
         context = self._ssl_context
         if context is None:
             context = self._ssl_context = self._http.create_ssl_context()
         if not isinstance(context, ssl.SSLContext):
             context = context()
-        context.set_alpn_protocols(list(protocols))
         return {"ssl_context": context, "server_hostname": name, "timeout": timeout}
 
     def _opened(self, stream: Any, slot: Slot) -> HTTP11Connection:

@@ -16,7 +16,7 @@ from rpcguard._wire.tls import TlsSession
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
 READ_SIZE = 65536
@@ -32,7 +32,8 @@ class SocketStream:
 
     `peer` is the address at its other end.
     `touched` says whether the system has taken a byte since it was last set to False, `closed`
-    whether it was closed on this side.
+    whether it was closed on this side. `offers` are the protocols that a handshake is to offer
+    (ALPN), where they are not those of its context.
     """
 
     def __init__(self, sock: socket.socket, core: ModuleType, peer: Any = None) -> None:
@@ -41,6 +42,7 @@ class SocketStream:
         self._tls: TlsSession | None = None
         self._unread = b""
         self.closed = False
+        self.offers: Sequence[str] | None = None
         self._peer = peer
         self._here: Any = None
         self._poll: select.poll | None = None
@@ -129,7 +131,7 @@ class SocketStream:
             raise self.core.ConnectError("TLS within TLS is not supported")
         if self._unread:
             raise self.core.ConnectError("the node spoke in plain before the TLS handshake")
-        self._tls = TlsSession(context, server_hostname)
+        self._tls = TlsSession(context, server_hostname, self.offers)
 
     @contextlib.contextmanager
     def handshaking(self) -> Iterator[None]:

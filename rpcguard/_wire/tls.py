@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PIECE = 65536
 """Bytes that are encrypted or decrypted at a time: what a socket takes or has at once, about."""
+
+_offering = threading.RLock()  # a signal handler may connect as well
+"""Held while a context says what is offered: a connection takes that over as it is made, and a
+context may be shared by threads, and transports, that offer different protocols."""
+
+
+def _renew() -> None:
+    global _offering
+    _offering = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 class TlsSession:
     """The client's side of one TLS connection, on memory alone.
 
     All that arrives passes through TLS, so nothing that was said in plain before the handshake can
-    be taken for an answer. `sending` is what is to be sent. Raises `ssl.SSLError`.
+    be taken for an answer. `sending` is what is to be sent. `offers` are the protocols that are
+    offered (ALPN), where they are not those of the context. Raises `ssl.SSLError`.
     """
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str | None,
+        offers: Sequence[str] | None = None,
+    ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         # Certificates and SNI (RFC 6066 §3) have names without the dot of the root at their end.
         name = server_hostname and server_hostname.removesuffix(".")
-        self.object: ssl.SSLObject = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=name
-        )
+        with _offering:
+            if offers is not None:
+                context.set_alpn_protocols(list(offers))
+            self.object: ssl.SSLObject = context.wrap_bio(
+                self._incoming, self._outgoing, server_hostname=name
+            )
         self._ended = False
         self.sending: bytes = b""
         self.clean: bool = False

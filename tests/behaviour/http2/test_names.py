@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 
 import anyio
 import pytest
 
 from rpcguard.registries.static import StaticRegistry
-from tests.support.calls import FLAVOURS, Flavour, each, soon
+from tests.support.calls import (
+    FLAVOURS,
+    OK,
+    Flavour,
+    Peer,
+    each,
+    eventually,
+    listed,
+    registry,
+    soon,
+)
 from tests.support.http2_node import H2, as_h2_node
-from tests.support.library import http
+from tests.support.interleavings import interleavings
+from tests.support.library import Transport, http
 
 CONCURRENT = [Flavour("asyncio"), Flavour("trio")]
+JOIN = 20.0
+"""Seconds after which a thread is taken to hang."""
 
 
 @pytest.fixture
@@ -227,3 +241,63 @@ async def test_a_node_that_pings_an_idle_connection_is_answered(
     speaker.say(speaker.wire.ping, b"12345678")
     await soon(answered.is_set, "it is answered")
     assert node.open == 1
+
+
+def test_threads_that_wait_for_a_node_of_http1_keep_to_its_limit(make_node, certified, trusting):
+    """They wait for the handshake of the first one, and then for its connection."""
+    goes_on, answers = threading.Event(), []
+
+    def slow(peer: Peer) -> None:
+        while peer.request():
+            goes_on.wait(JOIN)
+            peer.send(OK)
+
+    context = certified("orders")
+    context.set_alpn_protocols(["http/1.1"])
+    node = make_node(slow, tls=context)
+    limits = http.Limits(max_connections=1)
+    with Transport(registry(node), verify=trusting, http2=True, limits=limits) as transport:
+        client = http.Client(transport=transport, base_url="https://orders", timeout=JOIN)
+        threads = [
+            threading.Thread(target=lambda: answers.append(client.get("/")), daemon=True)
+            for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        counts = lambda: transport.nodes("orders")[0].connections  # noqa: E731
+        eventually(lambda: counts() is not None and counts().waiting == 2, "they do not wait")
+        goes_on.set()
+        for thread in threads:
+            thread.join(JOIN)
+    assert [answer.http_version for answer in answers] == ["HTTP/1.1"] * 3
+    assert len(node.peers) == 1
+
+
+def as_agreed(peer: Peer) -> None:
+    if peer.sock.selected_alpn_protocol() == "h2":
+        H2(peer, H2.answer).run()
+    else:
+        peer.serve()
+
+
+def test_what_one_connection_offers_is_not_changed_by_another(make_secure, trusting):
+    """Two threads connect to an old node and a new one by one TLS context, in the same moment."""
+    old, new = make_secure("billing", protocols=("http/1.1",)), make_secure("orders")
+    new.scripts = (as_agreed,)
+    services = StaticRegistry({"billing": listed([old]), "orders": listed([new])})
+    limits, answers = http.Limits(max_keepalive_connections=0), []
+    files = "/_connections/exchange.py", "/_wire/tls.py"
+    with Transport(services, verify=trusting, http2=True, limits=limits) as transport:
+        client = http.Client(transport=transport, trust_env=False)
+
+        def call_new() -> None:
+            answers.append(client.get("https://orders/").http_version)
+
+        def call_old() -> None:
+            assert client.get("https://billing/").http_version == "HTTP/1.1"
+
+        call_old()
+        amid = interleavings(lambda: (call_new, call_old), lambda name: name.endswith(files))
+        for where, raised in itertools.islice(amid, 40):  # up to the middle of the handshake
+            assert not raised, where
+            assert answers.pop() == "HTTP/2", where
