@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -49,9 +50,11 @@ class IncidentSwitches:
         self._begin()
 
     def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._services: weakref.WeakSet[Service] = weakref.WeakSet()
         self._task: Future[None] | None = None
+        self._stopped = False
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -67,6 +70,8 @@ class IncidentSwitches:
             self._services.add(service)
             if self._task is None:
                 self._task = background().spawn(_follow, weakref.ref(self), self._file)
+        if self._stopped:
+            self.stop()
 
     def forget(self, service: str) -> None:
         """Follow a service no longer."""
@@ -80,8 +85,9 @@ class IncidentSwitches:
 
     def stop(self) -> None:
         """Follow nothing any more."""
+        self._stopped = True  # first: who begins to follow meanwhile looks at it last
         task = self._task
-        if task is not None:
+        if task is not None and self._pid == os.getpid():
             task.cancel()
 
     def take(self, found: object | None, fault: str | None = None) -> None:

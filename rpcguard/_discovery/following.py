@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from rpcguard._checks import require
@@ -52,6 +53,7 @@ class Subscriptions:
         self._feeds: dict[str, tuple[Feed, Future[None]]] = {}
         self._checks: set[Future[None]] = set()
         self._stopped = False
+        self._pid = os.getpid()
 
     def follow(self, service: Service) -> None:
         """Start to keep a service's list live."""
@@ -124,6 +126,7 @@ class Subscriptions:
 
     def renew(self) -> None:
         """Start over in a forked child, whose parent's connections are not its own."""
+        self._pid = os.getpid()
         self._feeds.clear()
         self._checks.clear()
         if self.url is not None:
@@ -132,10 +135,11 @@ class Subscriptions:
     def stop(self) -> Future[None] | None:
         """Follow nothing any more; the future is done when the registry is closed."""
         self._stopped = True
+        if self._pid != os.getpid():
+            return None  # dropped unused in a forked child: the registry is still the parent's
         begun = bool(self._feeds)
-        while self._feeds:
-            _, (_, task) = self._feeds.popitem()
-            task.cancel()
+        for service in list(self._feeds):
+            self.forget(service)
         for task in list(self._checks):
             task.cancel()
         return background().spawn(self._close) if begun else None

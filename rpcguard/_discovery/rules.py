@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -64,10 +65,12 @@ class Rules:
             self._source("any")  # what is wrong with it is told here
 
     def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._routes: dict[str, tuple[Route, ...]] = {}
         self._services: weakref.WeakValueDictionary[str, Service] = weakref.WeakValueDictionary()
         self._tasks: dict[str, Future[None]] = {}
+        self._stopped = False
         self._refreshed: dict[str, float] = {}
         self._troubles: dict[str, str] = {}
         self._rejected: set[str] = set()
@@ -102,7 +105,7 @@ class Rules:
             if key in self._routes:
                 # Told with its first pick: who listens is called without a lock held.
                 service.go_by(self._routes[key])
-            if key not in self._tasks:
+            if key not in self._tasks and not self._stopped:
                 self._tasks[key] = background().spawn(self._follow, key)
 
     def forget(self, service: str) -> None:
@@ -122,7 +125,10 @@ class Rules:
 
     def stop(self) -> None:
         """Follow nothing any more."""
+        if self._pid != os.getpid():
+            return  # dropped unused in a forked child, where the lock may be held for ever
         with self._lock:
+            self._stopped = True
             while self._tasks:
                 self._tasks.popitem()[1].cancel()
 
@@ -174,8 +180,10 @@ class Rules:
 
     def _take(self, key: str, routes: tuple[Route, ...]) -> None:
         self._routes[key] = routes
-        for service in list(self._services.values()):
-            if self._key(service.name) == key:
+        # By their references, which are listed at once: other threads may add services meanwhile.
+        for ref in self._services.valuerefs():
+            service = ref()
+            if service is not None and self._key(service.name) == key:
                 with self._lock:
                     service.go_by(self._routes[key])
                 service.tell()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from rpcguard._connections.children import Children, ChildT
 from rpcguard._core.nodes.view import ConnectionCounts
+from rpcguard._text import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import httpx
 
@@ -43,10 +44,12 @@ class KeptChildren(Generic[ChildT]):
     ) -> ChildT:
         """Give the child of a node for http or https."""
         child = children.get((live, scheme))
-        if child is None:
+        if child is None and not self.cut:
             made = make.child(live.node, scheme, url.host)
             child = children.setdefault((live, scheme), made)
-        if self.cut:
+            if child is not made:  # another thread was faster; tasks are not
+                attempt_to(cast("httpx.BaseTransport", made).close)
+        if child is None or self.cut:
             raise self.library.transport_closed(
                 "the transport was closed before the call was answered"
             )
@@ -62,6 +65,14 @@ def sweep(live: LiveNode, child: object) -> None:
         close = getattr(child, name, None)
         if close is not None:
             close()
+
+
+def attempt_to(close: Callable[[], object]) -> None:
+    """Close a child; what it raises is logged."""
+    try:
+        close()
+    except Exception:  # the user's own child may raise anything, and the others are still open
+        logger.warning("a node's connections did not close", exc_info=True)
 
 
 def counts_of(families: Iterable[dict[ChildKey, Any]], live: LiveNode) -> ConnectionCounts | None:

@@ -159,6 +159,8 @@ class ServiceTable:
         service = self._services.get(name)
         if service is None or service.forgotten:
             self._services[name] = made
+            if self.closed:  # meanwhile, and whoever closes may have looked before
+                made.close()
             return made
         self._follow(service)  # a handler of the log has called it in the middle of this
         return service

@@ -25,7 +25,7 @@ from rpcguard._transport.bodies import (
     SyncOneShotBody,
     SyncResumedBody,
 )
-from rpcguard._transport.kept import SWEEP_EVERY, sweep
+from rpcguard._transport.kept import SWEEP_EVERY, attempt_to, sweep
 from rpcguard._transport.misplaced import misplaced
 from rpcguard._transport.opening import LONGEST_LOOK
 
@@ -230,7 +230,7 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         for scheme in ("http", "https"):
             child = self._children.pop((live, scheme), None)
             if child is not None:
-                _close(child)
+                attempt_to(child.close)
 
     def wait_ready(self, service: str, *, timeout: float, nodes: int = 1) -> None:
         """Block until a service has nodes to be picked, so many at least.
@@ -277,15 +277,17 @@ async def _sweep(transport: weakref.ref[SyncDriver]) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY)
         here = transport()
-        if here is None:
+        if here is None or here._kept.cut:  # two first calls may have begun two of these
             return
         here.sweep()
         del here
 
 
 def _close_all(children: dict[ChildKey, httpx.BaseTransport]) -> None:
-    while children:
-        _close(children.popitem()[1])
+    for key in list(children):
+        child = children.pop(key, None)  # another thread may close them as well, or retire one
+        if child is not None:
+            attempt_to(child.close)
 
 
 def _close_ours(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None:
@@ -299,15 +301,4 @@ def _leave(children: dict[ChildKey, httpx.BaseTransport], pid: int) -> None:
     # would still raise in its thread, and the interpreter would print that.
     if pid == os.getpid():
         for child in list(children.values()):
-            _run(getattr(child, "close_idle", child.close))
-
-
-def _close(child: httpx.BaseTransport) -> None:
-    _run(child.close)
-
-
-def _run(close: Callable[[], object]) -> None:
-    try:
-        close()
-    except Exception:  # the user's own child may raise anything, and the others are still open
-        logger.warning("a node's connections did not close", exc_info=True)
+            attempt_to(getattr(child, "close_idle", child.close))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +16,7 @@ from rpcguard._config.settings import ConfigFile, Settings
 from rpcguard._core.policies.incidents import ALL_ON, Incident, switches_of
 from rpcguard._discovery import rule_sources
 from rpcguard.testing import ManualClock, ScriptedRegistry
+from tests.support.interleavings import interleavings
 from tests.support.library import Transport, http
 from tests.support.stage import Stage
 
@@ -241,3 +245,21 @@ def test_a_rejected_file_is_a_warning(caplog, tmp_path):
     (line,) = [one for one in caplog.records if "the last good one stays" in one.getMessage()]
     assert line.levelname == "WARNING"
     assert line.getMessage().startswith("all services: config: config ")
+
+
+def test_a_file_is_not_followed_for_a_service_that_is_made_as_all_stops(desk, monkeypatch):
+    """Nobody would end that any more."""
+    begun = []
+
+    def spawn(*_: object) -> Future[None]:
+        begun.append(Future())
+        return begun[-1]
+
+    def scene():
+        switches = IncidentSwitches(Settings({}, {}, desk.file), desk.told.append, desk.now)
+        return functools.partial(switches.follow, desk.service), switches.stop
+
+    monkeypatch.setattr("rpcguard._config.follow.background", lambda: SimpleNamespace(spawn=spawn))
+    for where, raised in interleavings(scene, lambda name: name.endswith("/_config/follow.py")):
+        assert not raised, where
+        assert all(one.cancelled() for one in begun), where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -101,3 +102,30 @@ def test_the_log_of_events_takes_no_lock():
     for number in range(5000):
         log.record(Event("signal", f"name{number}", "a", "foreign", enforced=False))
     assert len(log._told) <= 1024
+
+
+def test_a_transport_of_the_parent_may_be_dropped_unused_in_the_child(tmp_path, monkeypatch):
+    """What it follows is the parent's, whose registry stays open, and its locks may be held."""
+    (tmp_path / "routes.json").write_text('{"routes": []}')
+    (tmp_path / "services.json").write_text('{"services": {"orders": []}}')
+    routing = rpcguard.Routing(source=f"file://{tmp_path}/routes.json")
+    held = [rpcguard.Transport(f"file://{tmp_path}/services.json", routing=routing)]
+    held[0].wait_ready("orders", timeout=PATIENCE, nodes=0)
+    rules = held[0]._rules
+    assert rules is not None
+
+    def job() -> None:
+        started = []
+
+        def start(thread: threading.Thread) -> None:
+            started.append(thread.name)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        held.clear()
+        gc.collect()
+        assert not started, "it closes the registry on a loop of its own"
+
+    with rules._lock:
+        in_child(job)
+    held[0].close()
