@@ -265,7 +265,8 @@ class Pools:
                 pool.cell.warming += units_of(live.weight)
                 self._tempered.add(pool)
                 self.tempered = True
-        return [live for live in warming if self._is_half_new(self._places[live].cell)]
+        picked = (live for live in warming if live.in_pool)  # of none that is out all are new
+        return [live for live in picked if self._is_half_new(self._places[live].cell)]
 
     @staticmethod
     def _is_half_new(cell: Cell) -> bool:

@@ -197,3 +197,16 @@ def test_the_share_of_a_new_node_follows_its_ramp(size, in_flight):
             got += call.nodes[0] == "n0"
     assert wanted > 15
     assert 0.7 < got / wanted < 2.0
+
+
+def test_the_ramp_of_a_node_that_is_out_is_not_suspended():
+    """Where none can be picked, none is half of them, whatever it serves as the last resort."""
+    stage = Stage()
+    stage.list()
+    stage.list(*nodes("a", status="down"))
+    (live,) = stage.service._roster.nodes.values()
+    since = live.warm_since
+    stage.on("a", GOOD, 50)
+    stage.clock.advance(1)
+    stage.view("a")
+    assert (live.ramp, live.warm_since) == (0.1, since)
