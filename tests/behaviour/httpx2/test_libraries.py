@@ -56,6 +56,7 @@ BOUND = {
     "tests/connections/conftest.py": "runs each test on both",
     "tests/connections/test_idle.py": "makes contexts for httpx, beside calls on both",
     "tests/connections/test_asyncio_stream.py": "compares with httpx",
+    "tests/connections/test_interleavings.py": "is about threads",
     "tests/connections/test_interrupts.py": "is about signals",
     "tests/transport/test_misplaced.py": "puts transports of one into clients of the other",
     **LEFT_OUT,
