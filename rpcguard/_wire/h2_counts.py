@@ -57,14 +57,15 @@ class NodeCount:
         """Take in that the node ended a connection that it has had so many streams of.
 
         Tells whether it did so since it counts: `upon_call`, as the connection before did, be it
-        another node's, while none of its own had more just before. Nodes that are released one
-        after the other all end what has just begun.
+        another node's. Nodes that are released one after the other all end what has just begun, so
+        one of the first calls tells nothing where the node's own connection before had more.
         """
         before, self._before = self._before, last
-        if not upon_call or last < before:
+        few = (last + 1) // 2 < _SOME
+        if not upon_call or (few and last < before):
             return False
         known = self.service.learn(last)
-        if last == before and (last + 1) // 2 < _SOME:
+        if few and last == before:
             self.last = last  # by chance, maybe: the first that goes on after it tells
         return known or last == before
 

@@ -29,8 +29,9 @@ from {ours} import AsyncTransport, Transport
 def loaded():
     return sorted(set(sys.argv[1:]) & set(sys.modules))
 
-with socket.create_server(("127.0.0.1", 0)) as taken:
-    nobody = taken.getsockname()[1]
+held = socket.socket()  # bound, or somebody else might come to listen there
+held.bind(("127.0.0.1", 0))
+nobody = held.getsockname()[1]
 listener = socket.create_server(("127.0.0.1", 0))
 registry = "static://127.0.0.1:%d" % listener.getsockname()[1]
 

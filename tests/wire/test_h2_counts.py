@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rpcguard._wire.h2_counts import LAST_STREAM, StreamCount
+from rpcguard._wire.h2_counts import LAST_STREAM, NodeCount, StreamCount
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,22 @@ def test_whether_nodes_count_is_told_of_any_number():
     count = StreamCount()
     assert [count.learn(last) for last in (1, 1, 3, 1, 1)] == [False, True, False, False, True]
     assert count.last == LAST_STREAM
+
+
+def test_a_node_that_had_more_on_the_connection_before_teaches_as_well():
+    """Where it reads several calls at once it counts a few more of them, now and then."""
+    node = NodeCount()
+    for last in (241, 239, 239):
+        node.ended(last, upon_call=True)
+    other = NodeCount(node.service)
+    assert not other.ended(241, upon_call=True)
+    assert node.service.last == 2 * (120 - 15) - 1
+
+
+def test_a_node_of_a_release_is_not_taken_for_one_that_counts():
+    """It ends a young connection upon its first call, as others did, and had more on one before."""
+    service = StreamCount()
+    for _ in range(2):
+        node = NodeCount(service)
+        node.ended(99, upon_call=False)
+        assert not node.ended(1, upon_call=True)
