@@ -264,8 +264,8 @@ def test_threads_that_wait_for_a_node_of_http1_keep_to_its_limit(make_node, cert
         ]
         for thread in threads:
             thread.start()
-        counts = lambda: transport.nodes("orders")[0].connections  # noqa: E731
-        eventually(lambda: counts() is not None and counts().waiting == 2, "they do not wait")
+        nodes = lambda: [view.connections for view in transport.nodes("orders")]  # noqa: E731
+        eventually(lambda: [at.waiting for at in nodes() if at] == [2], "they do not wait")
         goes_on.set()
         for thread in threads:
             thread.join(JOIN)
