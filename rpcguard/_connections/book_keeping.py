@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +46,17 @@ class BookKeeping:
     `Turns`.
     """
 
-    _stack: Stack
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holder = 0
         self._left: deque[Callable[[], object]] = deque()
+        self._guarded: tuple[Stack, ...] = ()
+        self._due: tuple[deque[Any], ...] = (self._left,)
+
+    def _guard(self, stack: Stack) -> None:
+        """Keep these books by the one lock, too; nobody else knows of them yet."""
+        self._guarded += (stack,)
+        self._due += (stack.dropped,)
 
     def _is_nested(self) -> bool:
         """Tell whether this thread was interrupted in a section of the books."""
@@ -68,7 +73,7 @@ class BookKeeping:
                 granted = stack.request(slot)
             finally:
                 self._holder = 0
-        if stack.dropped or self._left:
+        if any(self._due):
             self._catch_up()
         return granted
 
@@ -94,11 +99,12 @@ class BookKeeping:
         whoever does it for them also closes what it has doomed.
         """
         me, closes = get_ident(), False
-        while (self._stack.dropped or self._left) and not self._lock.locked():
+        while any(self._due) and not self._lock.locked():
             with self._lock:
                 self._holder = me
                 try:
-                    self._stack.settle_dropped()
+                    for stack in self._guarded:
+                        stack.settle_dropped()
                     while self._left:
                         closes = True
                         self._left[0]()
@@ -111,8 +117,9 @@ class BookKeeping:
     def _reap(self) -> None:
         """Close what is doomed, without the lock, and what is doomed meanwhile."""
         while True:
-            for connection in self._stack.reap():
-                connection.close()
+            for stack in self._guarded:
+                for connection in stack.reap():
+                    connection.close()
             self._catch_up()
-            if not self._stack.doomed:
+            if not any(stack.doomed for stack in self._guarded):
                 return

@@ -91,6 +91,7 @@ class SyncExchange(BookKeeping, Exchange):
     def __init__(self, library: Library, **options: Any) -> None:
         BookKeeping.__init__(self)
         Exchange.__init__(self, library, **options)
+        self._guard(self._stack)
         self._body = library.derive(SyncBody, "SyncByteStream")
         self._stream = library.derive_stream(SyncStream, "NetworkStream", self._core)
         self._lookup = Lookup()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.book_keeping import LineBell
@@ -146,6 +145,7 @@ class SyncHttp2Exchange(SyncExchange):
             clock=self._clock,
             event=LineBell,
         )
+        self._guard(self._h2)
         self.dropped = self._h2.dropped
 
     @property
@@ -318,31 +318,3 @@ class SyncHttp2Exchange(SyncExchange):
                 f"no free connection to {self._address} in time: "
                 f"{counts.in_use} in use, {counts.waiting} calls in line"
             )
-
-    def _is_granted(self, stack: Stack, slot: Slot) -> bool:
-        granted = super()._is_granted(stack, slot)
-        if self.dropped or self._stack.dropped:  # both stacks have one lock
-            self._catch_up()
-        return granted
-
-    def _catch_up(self) -> None:
-        me = threading.get_ident()
-        while True:
-            while self.dropped and not self._lock.locked():
-                with self._lock:
-                    self._holder = me
-                    try:
-                        self._h2.settle_dropped()
-                    finally:
-                        self._holder = 0
-            super()._catch_up()
-            if not self.dropped or self._lock.locked():
-                return
-
-    def _reap(self) -> None:
-        while True:
-            for connection in self._h2.reap():
-                connection.close()
-            super()._reap()
-            if not self._h2.doomed:
-                return
