@@ -190,10 +190,10 @@ def test_what_is_no_listener_is_named():
 
 def test_what_a_listener_causes_is_not_told_to_it():
     """A page that is sent through the transport whose trouble it tells would never end."""
-    told: list[str] = []
+    told: list[tuple[str, str]] = []
 
     def page(event: Event) -> None:
-        told.append(event.service)
+        told.append((event.service, event.kind))
         assert len(told) < 100, "it goes on for ever"
         client.get("http://alerts/")
 
@@ -201,10 +201,11 @@ def test_what_a_listener_causes_is_not_told_to_it():
     registry.set("alerts", NODES)
     with client:
         client.get("http://alerts/")
+        eventually(lambda: ("alerts", "changed") in told, "its list is not told")
         del told[:]
         client.get("/")
     assert told
-    assert set(told) == {"orders"}
+    assert {service for service, _ in told} == {"orders"}
 
 
 FORK = """
