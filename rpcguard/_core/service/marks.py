@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cachetools import TLRUCache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rpcguard._core.nodes.live import LiveNode
     from rpcguard._core.outcomes.verdict import Notice
@@ -125,10 +125,16 @@ class OfflineMarks:
         said[live] = now + self._length(notice)
         return [one for one in said if one is not live and one.word != "down"]
 
-    def oldest_that_answers(self, before: float) -> Mark | None:
-        """Find the oldest mark, put before that time, whose node takes connections again."""
+    def oldest_that_answers(
+        self, before: float, takes_room: Callable[[LiveNode], bool]
+    ) -> Mark | None:
+        """Find the oldest mark, put before that time, whose node takes connections again.
+
+        One of a node that takes no room would give none to another.
+        """
         marks = [one for one in self if one.answers and one.since <= before and one.proof]
-        return min(marks, key=lambda mark: mark.since, default=None)
+        those = (one for one in marks if takes_room(one.live))
+        return min(those, key=lambda mark: mark.since, default=None)
 
     def discard(self, live: LiveNode) -> None:
         """Take the mark off a node."""

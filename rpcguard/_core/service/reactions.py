@@ -226,8 +226,8 @@ class Reactions:
     def _may_mark(self, live: LiveNode, now: float) -> bool:
         if not self._roster.serves(live) or self._has_room(live):
             return True
-        pause = _SETTLED_IN * self._policies.ejection.probe_interval
-        oldest = self._roster.marks.oldest_that_answers(now - pause)
+        pause, roster = _SETTLED_IN * self._policies.ejection.probe_interval, self._roster
+        oldest = roster.marks.oldest_that_answers(now - pause, roster.serves)
         if oldest is None:
             return False
         self.standing.turn(oldest.live, "unsaid", now, "it answers, and another node leaves")

@@ -58,14 +58,37 @@ def test_marks_that_the_registry_confirms_do_not_count(word):
     assert stage.picked() == {"n5"}
 
 
-def test_a_drained_node_may_say_what_it_likes():
+@pytest.mark.parametrize("word", [{"status": "draining"}, {"status": "down"}, {"weight": 0.0}])
+def test_a_mark_that_takes_no_room_gives_way_to_none(word):
+    """The oldest that the registry does not confirm does, and what is confirmed stays marked.
+
+    Such a mark was lifted for nothing: the other node was not left alone, and the first one was
+    back as soon as the registry listed it again.
+    """
+    stage = Stage(*ids(4))
+    for name in ("n0", "n1"):
+        stage.on(name, leaving(ttl=60))
+        stage.probed(name, alive=True)
+        stage.list(*nodes("n0", **word), "n1", "n2", "n3")
+        stage.clock.advance(3)
+    stage.on("n2", leaving(ttl=60))
+    assert stage.view("n2").state == "offline"
+    assert stage.view("n1").state == "warming"
+    stage.list(*ids(4))
+    assert stage.view("n0").state == "offline"
+
+
+@pytest.mark.parametrize("word", [{"status": "draining"}, {"status": "down"}, {"weight": 0.0}])
+def test_a_node_that_is_kept_out_may_say_what_it_likes(word):
     """The registry has confirmed beforehand: such a mark needs no room under the cap."""
-    stage = Stage(*ids(2))
+    stage = Stage(*ids(3))
     held = stage.lease("n0")
-    stage.list(*nodes("n0", status="draining"), "n1")
+    stage.on("n1", leaving())
+    stage.list(*nodes("n0", **word), "n1", "n2")
     stage.end(held, leaving())
-    assert [one.enforced for one in stage.told if one.kind == "signal"] == [True]
-    assert stage.view("n0").state == "draining"
+    assert [one.enforced for one in stage.told if one.kind == "signal"] == [True, True]
+    stage.list(*ids(3))
+    assert stage.view("n0").state == "offline"
 
 
 def test_the_last_usable_node_is_never_marked():
