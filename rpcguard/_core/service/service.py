@@ -86,7 +86,7 @@ class Service(Listing):
             finally:
                 self._holder = 0
         if self._left or not call.counted:
-            self._catch_up()
+            self._deliver()
         return call.counted
 
     def admit(self) -> Rejection | None:

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from rpcguard import Routing, Snapshot
+from rpcguard._core.call.call import Call
 from rpcguard._core.service import service as service_module
 from rpcguard._core.service import turns
 from tests.support.calls import eventually
@@ -329,7 +330,43 @@ def test_a_call_that_begins_as_the_service_closes_is_refused_or_waited_for():
         assert not (seen["begun"] and seen["idle"]), where
 
 
-@pytest.mark.parametrize("other", ["end", "explain", "census", "retries", "pressure", "_deliver"])
+def test_whoever_waits_for_calls_to_end_hears_that_one_is_refused():
+    """It was counted for a moment, in which whoever has closed may have looked."""
+    seen: dict[str, object] = {}
+
+    def scene():
+        service, call = Stage("a").service, turns.OneCall(counted=False)
+        seen.clear()
+
+        def close() -> None:
+            service.close()
+            service.wake_with(lambda: seen.update(woken=True))
+            seen["busy"] = service.calls > 0
+
+        return lambda: seen.update(begun=service.begin(call)), close
+
+    for where, raised in interleavings(scene, of_service):
+        assert not raised, where
+        assert seen["begun"] or not seen["busy"] or seen.get("woken"), where
+
+
+def test_a_call_that_is_dropped_tells_nothing_outside():
+    """A finalizer runs amid anything: whoever looks next tells what there is."""
+    stage = Stage("a")
+    service, call = stage.service, Call.__new__(Call)
+    call._service, call.counted = service, False
+    service.begin(call)
+    service._standing.say("baseless", "of whatever was left", True)
+    told = stage.kinds()
+    del call
+    assert (service.calls, stage.kinds()) == (0, told)
+    service.explain()
+    assert stage.kinds() == [*told, "baseless"]
+
+
+@pytest.mark.parametrize(
+    "other", ["begin", "end", "explain", "census", "retries", "pressure", "_deliver"]
+)
 def test_what_follows_from_what_others_left_is_done_outside_too(other):
     """The node of a call that ends has left; another thread that has the lock takes that in."""
     stages = []
