@@ -62,9 +62,13 @@ class LoopChildren:
         """Close the sockets of children whose loop has ended, which needs no loop."""
         for key in list(self.children):
             child = self.children.pop(key, None)  # another loop may close them as well
+            if child is not None:
+                self._leaving.append(child)
+        for child in list(self._leaving):  # of nodes that left while it stood still, too
             shut = getattr(child, "shut", None)
             if shut is not None:
                 shut()
+        self._leaving.clear()
 
     def sweep(self) -> None:
         """Close the idle connections that have expired."""

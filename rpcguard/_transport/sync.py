@@ -164,7 +164,12 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         if self._stop_sweeping is None:
             self._start_sweeping()
         make = opening.make
-        child = self._kept.of_node(self._children, make, live, scheme, request.url)
+        try:
+            child = self._kept.of_node(self._children, make, live, scheme, request.url)
+        except BaseException:
+            if self._kept.cut:  # it may have been made as all were closed
+                _close_all(self._children)
+            raise
         outgoing = make.request(
             request,
             body,

@@ -93,6 +93,20 @@ def test_of_two_children_that_are_made_for_one_node_one_is_closed(make_desk):
         assert [child.closed for child in desks[-1].children] in ([1], [1, 1]), where
 
 
+def test_a_child_that_is_made_as_all_are_closed_is_closed(make_desk):
+    """A call looks whether it is cut, and makes one, while another thread closes all there is."""
+    desks = []
+
+    def scene():
+        desks.append(make_desk())
+        desks[-1].transport._drain_timeout = 0.0  # it cuts the call, which stands still
+        return desks[-1].call, desks[-1].transport.close
+
+    for where, raised in interleavings(scene, lines_of("/_transport/kept.py")):
+        assert all(isinstance(error, TransportClosed) for error in raised), where
+        assert [child.closed for child in desks[-1].children] in ([], [1]), where
+
+
 @pytest.mark.parametrize("other", ["close", "retire"])
 def test_what_another_thread_closes_meanwhile_is_closed_once(other, make_desk):
     """Two close the transport, or a node leaves as it closes."""

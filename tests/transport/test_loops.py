@@ -24,6 +24,9 @@ class Child:
     async def aclose(self) -> None:
         self.closed = True
 
+    def shut(self) -> None:
+        self.closed = True
+
 
 def running(flavour) -> int:
     """Count the tasks and timers on this loop."""
@@ -59,6 +62,23 @@ async def test_a_child_that_cannot_close_holds_up_no_other(flavour, caplog):
     await home.end()
     assert child.closed
     assert "did not close" in caplog.text
+
+
+def test_a_node_that_left_while_its_loop_stood_still_is_shut_with_it():
+    """A loop that is closed by hand has not come to close what it was asked to."""
+    loop, child = asyncio.new_event_loop(), Child()
+
+    async def begun() -> LoopChildren:
+        home = LoopChildren(current_loop(), lambda _: None)
+        await home.begin()
+        return home
+
+    home = loop.run_until_complete(begun())
+    home.children[None, "http"] = child
+    home.retire(None)
+    loop.close()
+    home.abandon()
+    assert child.closed
 
 
 class Lasting(Child):
