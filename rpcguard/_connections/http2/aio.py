@@ -292,6 +292,7 @@ class AsyncHttp2Exchange(AsyncExchange):
         connection = HTTP11Connection(stream, name, self._parse)
         self._watch(connection)
         self._stack.adopt(connection)
+        self._reap()  # it may be one too many
 
     def _channel(self, stream: Any, session: Http2Session) -> Any:
         if isinstance(stream, AsyncioStream):
@@ -319,9 +320,8 @@ class AsyncHttp2Exchange(AsyncExchange):
         wait = functools.partial(connection.head, stream, request)
         status, headers = await traced(request, "http2.receive_response_headers", info, wait)
         body = self._h2_body(self, place, request)
-        extensions = connection.extensions(stream)
         response: httpx.Response = self._http.Response(
-            status, headers=headers, stream=body, extensions=extensions
+            status, headers=headers, stream=body, extensions=connection.extensions(stream)
         )
         return response
 

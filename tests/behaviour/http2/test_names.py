@@ -9,6 +9,7 @@ import threading
 import anyio
 import pytest
 
+from rpcguard._connections.http2.aio import AsyncHttp2Exchange
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import (
     FLAVOURS,
@@ -26,6 +27,7 @@ from tests.support.interleavings import interleavings
 from tests.support.library import Transport, http
 
 CONCURRENT = [Flavour("asyncio"), Flavour("trio")]
+LONG = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
 JOIN = 20.0
 """Seconds after which a thread is taken to hang."""
 
@@ -271,6 +273,32 @@ def test_threads_that_wait_for_a_node_of_http1_keep_to_its_limit(make_node, cert
             thread.join(JOIN)
     assert [answer.http_version for answer in answers] == ["HTTP/1.1"] * 3
     assert len(node.peers) == 1
+
+
+@each(CONCURRENT)
+async def test_a_connection_that_is_one_too_many_is_closed_at_once(
+    make_secure, make_secure_caller, monkeypatch
+):
+    """It was made to learn that the node speaks HTTP/1.1, while another name has the only one."""
+    monkeypatch.setattr(AsyncHttp2Exchange, "sweep", lambda _: None)
+    goes_on = threading.Event()
+
+    def halved(peer: Peer) -> None:
+        while peer.request():
+            peer.send(LONG)
+            goes_on.wait(JOIN)
+            peer.send(b"0\r\n\r\n")
+
+    node = make_secure("orders", "billing", protocols=("http/1.1",))
+    node.scripts = (halved,)
+    caller = make_secure_caller(node, limits=http.Limits(max_connections=1))
+    first = await caller.open()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: caller.call(extensions={"sni_hostname": "billing"}))
+        await soon(lambda: len(node.peers) == 2, "it is not made")
+        await soon(lambda: node.open == 1, "it stays open")
+        goes_on.set()
+        await caller.end(first)
 
 
 def as_agreed(peer: Peer) -> None:
