@@ -111,7 +111,9 @@ _ONCE = RetryPolicy(attempts=1)
 
 
 async def _ask(client: httpx.AsyncClient, node: Node, wanted: Questions) -> Tried:
+    asked = time.time()
     answer = await _head(client, wanted.path, wanted)
+    ahead = _ahead(answer.headers.get("date", ""), asked, time.time())
     by_address = None
     if answer.status_code in HOST_CHECKS:
         again = await _head(client, wanted.path, wanted, {"Host": node.address})
@@ -123,7 +125,7 @@ async def _ask(client: httpx.AsyncClient, node: Node, wanted: Questions) -> Trie
         status=answer.status_code,
         version=answer.http_version,
         by_address=by_address,
-        ahead=_ahead(answer.headers.get("date", "")),
+        ahead=ahead,
         switch=seen,
         leaving="x-rpcguard-offline" in switch.headers,
     )
@@ -144,11 +146,13 @@ async def _head(
 _JSON = "application/json"
 
 
-def _ahead(date: str) -> float | None:
+def _ahead(date: str, asked: float, answered: float) -> float | None:
+    """Tell by how many seconds a `Date` is outside of the time in which the answer was made."""
     try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
+        told = parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
+    return told - min(max(told, asked), answered)
 
 
 def _line(finding: Finding) -> str:

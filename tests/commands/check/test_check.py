@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rpcguard import cli
+from rpcguard._commands.check.run import _ahead
 from tests.support.calls import OK, Node, Peer, unused_port
 from tests.support.fixtures import authority, certified, make_node
 
@@ -120,6 +121,12 @@ def test_clocks_that_agree_or_say_nothing(check, make_node, date):
     date = f"Date: {date or formatdate(usegmt=True)}"
     _, lines = check(make_node(answering("200 OK", date)))
     assert not any(line.startswith("warn") for line in lines)
+
+
+@pytest.mark.parametrize(("told", "ahead"), [(99, -1), (100, 0), (130, 0), (160, 0), (170, 10)])
+def test_an_answer_that_takes_long_makes_no_clock_wrong(told, ahead):
+    """Its `Date` is of any moment between the question and the answer."""
+    assert _ahead(formatdate(told, usegmt=True), 100.0, 160.0) == ahead
 
 
 def test_the_offline_switch(check, make_node):
