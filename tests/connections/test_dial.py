@@ -22,6 +22,7 @@ from rpcguard._connections.dial import (
     numeric,
     order,
 )
+from tests.support.calls import eventually
 from tests.support.sockets import full_socket
 
 
@@ -200,8 +201,9 @@ def test_a_resolver_that_hangs_counts(monkeypatch) -> None:
     for _ in range(3):
         with pytest.raises(TimeoutError, match=r"node\.example"):
             sync_stream.connect(where, lookup, 0.02)
-    assert asked == [1]
+    eventually(lambda: asked, "its thread does not begin")
     go.set()
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -219,13 +221,16 @@ def test_a_resolver_that_hangs_holds_no_event_loop(backend, monkeypatch) -> None
     async def main() -> None:
         loops.append(threading.get_ident())
         stream = importlib.import_module(f"rpcguard._connections.{backend}_stream")
-        with pytest.raises(TimeoutError):
-            await stream.connect(Destination(host="node.example", port=80), 0.02)
+        for patience in (0.02, 0.2, 2.0, 20.0):  # a busy machine may begin it too late
+            with pytest.raises(TimeoutError):
+                await stream.connect(Destination(host="node.example", port=80), patience)
+            if asked:
+                break
         go.set()
 
     anyio.run(main, backend=backend)
-    assert len(asked) == 1
-    assert asked[0] not in loops
+    assert asked
+    assert loops[0] not in asked
 
 
 def test_a_name_whose_thread_does_not_start_is_looked_up_again(monkeypatch) -> None:
