@@ -11,6 +11,7 @@ import h2.config
 import h2.connection
 import h2.events
 from h2.errors import ErrorCodes
+from h2.events import StreamEnded, StreamReset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +42,12 @@ class H2:
         while data := self.peer.recv():
             with self.lock:
                 # Once it has gone, h2 takes what still comes for a fault.
-                for event in [] if self.gone else self.wire.receive_data(data):
-                    self.take(event)
+                events = [] if self.gone else self.wire.receive_data(data)
+                left = {event.stream_id for event in events if isinstance(event, StreamReset)}
+                for event in events:
+                    # A call that was left before this thread read of it has no answer.
+                    if not (isinstance(event, StreamEnded) and event.stream_id in left):
+                        self.take(event)
                 self.flush()
 
     def say(self, act: Callable[..., object], *arguments: object) -> None:
@@ -57,12 +62,12 @@ class H2:
             node = self.peer.node
             node.calls.append((headers[b":method"].decode(), headers[b":authority"].decode()))
             node.asked_for[headers[b":path"].decode()] = self, event.stream_id
-        elif isinstance(event, h2.events.StreamReset):
+        elif isinstance(event, StreamReset):
             self.peer.node.resets.append((event.stream_id, int(event.error_code)))
         elif isinstance(event, h2.events.DataReceived):
             self.wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
-        elif isinstance(event, h2.events.StreamEnded):
+        elif isinstance(event, StreamEnded):
             self.act(self, event.stream_id)
 
     def flush(self) -> None:
