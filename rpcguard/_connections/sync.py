@@ -130,7 +130,8 @@ class SyncExchange(BookKeeping, Exchange):
         self._reap()
 
     def _end_idle(self) -> None:
-        self._stack.close_idle()
+        for stack in self._guarded:
+            stack.close_idle()
 
     def sweep(self) -> None:
         """Close the idle connections that have expired, or that the node has closed."""

@@ -175,10 +175,6 @@ class SyncHttp2Exchange(SyncExchange):
             connection.channel.stream.cut()
         super()._end()
 
-    def _end_idle(self) -> None:
-        self._h2.close_idle()
-        super()._end_idle()
-
     def _doom_what_is_over(self) -> None:
         self._h2.settle_dropped()
         self._h2.expire()
