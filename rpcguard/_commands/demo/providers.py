@@ -70,8 +70,7 @@ class ProviderProcess:
         arguments = ["--name", self.name, "--port", self.port, "--log", self.log, "--cold", cold]
         if self.capacity is not None:
             arguments += ["--capacity", *astuple(self.capacity)]
-        # Its own process group: Ctrl-C must not reach it. If the demo is killed while a provider
-        # is frozen, the system wakes and ends such a group; others see the end of their input.
+        # Its own process group: Ctrl-C must not reach it.
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "rpcguard._commands.demo.work", *map(str, arguments)),
             stdin=PIPE,

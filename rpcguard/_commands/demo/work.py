@@ -2,18 +2,20 @@
 
 `GET` or `POST /work?id=X` is the service; every execution is written to the log. It says that it
 leaves while the file LOG.leaving is there. `POST /-/demo/sick`, `/-/demo/falter` and
-`/-/demo/well` switch the 500s. It ends when its standard input ends, so that it never outlives the
-demo.
+`/-/demo/well` switch the 500s. It ends when its standard input ends or, frozen, by the system's
+word, so that it never outlives the demo.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import json
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -37,6 +39,8 @@ _FALTERS = 3
 """Of so many calls of a client a faltering provider fails one: too few to eject the node."""
 _COLD_WIDTH = 2
 """Calls at a time that a cold provider serves."""
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h: the signal that a process gets when its parent ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,14 @@ class _Server(uvicorn.Server):
 
 
 def _end_with_parent() -> None:
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    if sys.platform == "linux":
+        # A frozen process cannot see the end of its input. Elsewhere a frozen one is left to the
+        # system, which wakes and ends a group that no process of its session looks after.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_with_input() -> None:
     # Not sys.stdin: a thread that waits in it would break the exit of the interpreter.
     while os.read(0, 1):
         pass
@@ -150,7 +162,7 @@ def main() -> None:
     parser.add_argument("--cold", type=float, default=0.0)
     parser.add_argument("--capacity", type=float, nargs=3)
     options = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _end_with_parent()
     with open(options.log, "a", buffering=1, encoding="ascii") as log:
         told = options.capacity
         capacity = Capacity(int(told[0]), *told[1:]) if told else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -126,6 +127,7 @@ async def test_a_provider_that_cannot_start_is_an_error(tmp_path):
             await rival.start(cold=0.0)
 
 
+PR_SET_CHILD_SUBREAPER = 36
 PARENT = """
 import asyncio, signal, sys
 from pathlib import Path
@@ -144,8 +146,18 @@ asyncio.run(main())
 """
 
 
+@pytest.fixture
+def takes_in_orphans():
+    """This process is given what a killed child leaves, as the first process of a container is."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    assert prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    yield
+    assert prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
+
+
+@pytest.mark.usefixtures("takes_in_orphans")
 def test_no_provider_outlives_a_killed_parent(tmp_path):
-    """SIGKILL on the demo ends its providers, the frozen one too."""
+    """SIGKILL on the demo ends its providers, the frozen one too, whoever is their next parent."""
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -159,9 +171,11 @@ def test_no_provider_outlives_a_killed_parent(tmp_path):
             parent.wait()
             assert wait_until(is_gone, *pids)
         finally:
+            parent.kill()
+            parent.wait()
             for pid in pids:
-                if not is_gone(pid):
-                    os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def test_free_ports_are_free_and_not_for_outgoing_connections():
