@@ -94,10 +94,13 @@ def test_many_interrupts(make_node):
     limits = httpx.Limits(max_connections=2)
     transport = rpcguard.Transport(registry(node), limits=limits)
     done = threading.Event()
+    answers = threading.Semaphore(0)
 
     def interrupt() -> None:
         pause = 0.0
-        for _ in range(60):
+        for count in range(60):
+            if count % 6 == 0:
+                answers.acquire(timeout=10)  # a slow machine answers between them, too
             pause = (pause + 0.0037) % 0.011  # somewhere else in the call each time
             if done.wait(0.012 + pause):
                 return
@@ -115,6 +118,7 @@ def test_many_interrupts(make_node):
                     armed = True
                     answered += client.get("/").text == "ok"
                     armed = False
+                    answers.release()
                 except KeyboardInterrupt:
                     interrupted += 1
         finally:
