@@ -144,7 +144,9 @@ def test_a_call_that_waits_for_its_first_list_is_not_forgotten():
     """Names of strangers cannot push out a service whose first list is on its way."""
     held = Held()
     answers = httpx.MockTransport(lambda _: httpx.Response(200))
-    transport = rpcguard.Transport(held, node_transport=lambda _: answers)
+    # The list is waited for as long as the flood takes, which a slow machine may need 5 s for.
+    patient = rpcguard.MembershipPolicy(first_snapshot_timeout=60)
+    transport = rpcguard.Transport(held, node_transport=lambda _: answers, membership=patient)
     with httpx.Client(transport=transport) as client:
         got: list[int] = []
         caller = threading.Thread(target=lambda: got.append(client.get("http://slow").status_code))
@@ -152,7 +154,7 @@ def test_a_call_that_waits_for_its_first_list_is_not_forgotten():
         assert held.asked.wait(20)
         flood(client, range(MOST_STRANGERS + 10))
         held.may.set()
-        caller.join(10)
+        caller.join(60)
         assert got == [200]
 
 
