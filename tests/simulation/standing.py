@@ -347,6 +347,8 @@ class Standing:
             for one in (live, *others):
                 still = self.marks.get(one)
                 unnamed = still is not None and not still.notice.named
+                if still is not None and still.asked_until > self.world.now:
+                    continue  # for as long as the user wants
                 by_it = unnamed and fate.headers[-1][0].decode().lower() == still.reason.lower()
                 demand(not by_it, "several nodes say the same, and one is marked for it")
             return

@@ -30,7 +30,7 @@ class Mark:
     until: float
     """When it is over, or is to be by the next good probe."""
     asked_until: float = 0.0
-    """The end that the user wanted, which no signal brings forward."""
+    """The end that the user wanted, which nothing that nodes say brings forward."""
     answers: bool = False
     """Whether the last probe since found the node taking connections."""
 
@@ -53,6 +53,11 @@ class Mark:
     def seen_down(self) -> bool:
         """Tell whether a probe has found the node down: up again, it is another process."""
         return self.live.word == "down"
+
+    def rests_on(self, notice: Notice, now: float) -> bool:
+        """Tell whether it is there for nothing but what was said, and of nobody by name."""
+        said = self.notice.reason == notice.reason and not self.notice.named
+        return said and self.asked_until <= now
 
 
 class OfflineMarks:
@@ -130,10 +135,11 @@ class OfflineMarks:
     ) -> Mark | None:
         """Find the oldest mark, put before that time, whose node takes connections again.
 
-        One of a node that takes no room would give none to another.
+        One of a node that takes no room would give none to another, and the time that the user
+        wanted comes first.
         """
         marks = [one for one in self if one.answers and one.since <= before and one.proof]
-        those = (one for one in marks if takes_room(one.live))
+        those = (one for one in marks if one.asked_until <= before and takes_room(one.live))
         return min(those, key=lambda mark: mark.since, default=None)
 
     def discard(self, live: LiveNode) -> None:

@@ -220,7 +220,7 @@ class Reactions:
         standing.emit("signal", sayers[-1], reason, enforced=False, code=notice.reason)
         for live in sayers:
             mark = marks.get(live)
-            if mark is not None and mark.reason == notice.reason and not mark.notice.named:
+            if mark is not None and mark.rests_on(notice, now):
                 standing.turn(live, "unsaid", now, "several nodes say the same", warm=False)
 
     def _may_mark(self, live: LiveNode, now: float) -> bool:

@@ -322,6 +322,34 @@ def test_the_users_word():
         stage.service.mark_offline("c", None)
 
 
+def test_no_other_node_ends_a_mark_of_the_user():
+    """It is the oldest, and its node answers: it gives way once the user's time is over.
+
+    The node was back in use as soon as another one said that it leaves.
+    """
+    stage = Stage(*ids(3))
+    held = stage.lease("n0")
+    stage.service.mark_offline("n0", 10)
+    stage.end(held, leaving(ttl=60))
+    stage.probed("n0", alive=True)
+    stage.clock.advance(9)
+    stage.on("n1", leaving())
+    assert stage.states() == {"n0": "offline", "n1": "available", "n2": "available"}
+    stage.clock.advance(3)
+    stage.on("n1", leaving())
+    assert stage.states() == {"n0": "warming", "n1": "offline", "n2": "available"}
+
+
+def test_what_several_nodes_say_ends_no_mark_of_the_user():
+    """The user has marked a node that then says what others say, too, and that is of no node."""
+    stage = Stage(*ids(3))
+    held = stage.lease("n0")
+    stage.service.mark_offline("n0", 60)
+    stage.end(held, leaving(named=False))
+    stage.on("n1", leaving(named=False))
+    assert stage.states() == {"n0": "offline", "n1": "available", "n2": "available"}
+
+
 @pytest.mark.parametrize("ttl", [0, -1, math.nan, math.inf, "soon"])
 def test_a_wrong_ttl_is_refused(ttl):
     """A ttl that is no time above 0 is refused and nothing is marked."""
