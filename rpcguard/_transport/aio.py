@@ -293,6 +293,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
                     await _until(closing.done, _STOP_TIMEOUT)
 
     async def _close_homes(self) -> None:
+        self._abandon_ended_loops()
         here = current_loop()
         for home in list(self._homes.values()):
             if home.loop is here:

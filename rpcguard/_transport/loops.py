@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from rpcguard._text import logger
-from rpcguard._transport.kept import SWEEP_EVERY, sweep
+from rpcguard._transport.kept import SWEEP_EVERY, attempt_to, sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -59,16 +59,19 @@ class LoopChildren:
         return isinstance(self.loop, asyncio.AbstractEventLoop) and self.loop.is_closed()
 
     def abandon(self) -> None:
-        """Close the sockets of children whose loop has ended, which needs no loop."""
+        """Close the sockets of children whose loop has ended, which needs no loop.
+
+        Those of nodes that left while it stood still, too; several threads may call at once.
+        """
         for key in list(self.children):
             child = self.children.pop(key, None)  # another loop may close them as well
             if child is not None:
                 self._leaving.append(child)
-        for child in list(self._leaving):  # of nodes that left while it stood still, too
-            shut = getattr(child, "shut", None)
-            if shut is not None:
-                shut()
-        self._leaving.clear()
+        while self._leaving:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                shut = getattr(self._leaving.pop(), "shut", None)
+                if shut is not None:
+                    attempt_to(shut)
 
     def sweep(self) -> None:
         """Close the idle connections that have expired."""
@@ -77,8 +80,13 @@ class LoopChildren:
 
     async def end(self) -> None:
         """Close all children, unless that is under way: the loop may be ending by itself."""
-        if not self._end.ag_running:
+        if self._end.ag_running:
+            return
+        try:
             await self._end.aclose()
+        finally:
+            if self._leaving:  # whoever waits was cancelled, and the others are still open
+                self.run_soon(self._close_leaving)
 
     def retire(self, live: LiveNode) -> None:
         """Close the children of a node soon; any thread may call."""
@@ -93,7 +101,7 @@ class LoopChildren:
         await _close_all(self._leaving)
 
     def run_soon(self, task: Callable[[], Any]) -> None:
-        """Run a coroutine function on this loop, from any thread; not if the loop has ended."""
+        """Run a coroutine function on this loop, from any thread; a closed one is abandoned."""
         try:
             if isinstance(self.loop, asyncio.AbstractEventLoop):
                 self.loop.call_soon_threadsafe(self._start_task, task)
@@ -101,6 +109,8 @@ class LoopChildren:
                 self.loop.run_sync_soon(_start_on_trio, task)
         except RuntimeError:
             logger.debug("the event loop of a leaving node's connections has ended")
+            if self.ended:  # trio closes all there is by itself
+                self.abandon()
 
     def _start_task(self, task: Callable[[], Any]) -> None:
         started = self.loop.create_task(task())

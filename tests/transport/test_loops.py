@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 import trio
 
 from rpcguard._transport.loops import LoopChildren, current_loop
-from tests.support.calls import FLAVOURS, each
+from tests.support.calls import FLAVOURS, each, soon
+from tests.support.interleavings import interleavings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Child:
@@ -64,9 +71,11 @@ async def test_a_child_that_cannot_close_holds_up_no_other(flavour, caplog):
     assert "did not close" in caplog.text
 
 
-def test_a_node_that_left_while_its_loop_stood_still_is_shut_with_it():
-    """A loop that is closed by hand has not come to close what it was asked to."""
-    loop, child = asyncio.new_event_loop(), Child()
+def home_of_a_closed_loop(
+    *children: Child, before: Callable[[LoopChildren], object] = lambda _: None
+) -> LoopChildren:
+    """Give what is left of a loop that was closed by hand, and what happened before."""
+    loop = asyncio.new_event_loop()
 
     async def begun() -> LoopChildren:
         home = LoopChildren(current_loop(), lambda _: None)
@@ -74,11 +83,47 @@ def test_a_node_that_left_while_its_loop_stood_still_is_shut_with_it():
         return home
 
     home = loop.run_until_complete(begun())
-    home.children[None, "http"] = child
-    home.retire(None)
+    home.children.update(zip([(None, "http"), (None, "https")], children, strict=False))
+    before(home)
     loop.close()
+    return home
+
+
+def test_a_node_that_left_while_its_loop_stood_still_is_shut_with_it():
+    """A loop that is closed by hand has not come to close what it was asked to."""
+    child = Child()
+    home = home_of_a_closed_loop(child, before=lambda home: home.retire(None))
     home.abandon()
     assert child.closed
+
+
+def test_what_is_left_of_a_closed_loop_is_shut_whoever_finds_it_too():
+    """A node leaves while another loop begins its first call, and takes in that this one ended."""
+    families: list[list[Child]] = []
+
+    def scene():
+        families.append([Child(), Child()])
+        home = home_of_a_closed_loop(*families[-1])
+        return functools.partial(home.retire, None), home.abandon
+
+    for where, raised in interleavings(scene, lambda name: name.endswith("/_transport/loops.py")):
+        assert not raised, where
+        assert [child.closed for child in families[-1]] == [True, True], where
+
+
+def test_a_child_that_cannot_be_shut_holds_up_no_other(caplog):
+    """The user's own child may have a `shut` of another meaning."""
+
+    class Odd(Child):
+        def shut(self) -> None:
+            raise ValueError
+
+    children = [Child(), Odd(), Child()]
+    home = home_of_a_closed_loop(*children[1:])
+    home.children[None, "ws"] = children[0]
+    home.abandon()
+    assert [child.closed for child in children] == [True, False, True]
+    assert "did not close" in caplog.text
 
 
 class Lasting(Child):
@@ -108,6 +153,20 @@ async def test_whoever_wants_its_end_while_it_ends_raises_nothing(flavour):
         finally:
             child.goes_on.set()
     assert child.closed
+
+
+async def test_an_end_that_is_cancelled_leaves_no_child_open():
+    """Whoever waits for it goes, and the loop goes on to close what is left."""
+    home, children = LoopChildren(current_loop(), lambda _: None), [Lasting(), Lasting()]
+    await home.begin()
+    home.children.update({(None, str(number)): one for number, one in enumerate(children)})
+    ending = asyncio.ensure_future(home.end())
+    await children[1].closing.wait()
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    children[0].goes_on.set()
+    await soon(lambda: children[0].closed, "a child was left open")
 
 
 def test_a_run_of_trio_that_is_at_its_end_is_not_broken_by_what_others_ask_of_it():

@@ -84,6 +84,21 @@ async def test_closed_by_another_thread_and_loop(make_node, make_caller):
         await caller.call()
 
 
+def test_closed_after_its_loop_was_closed_by_hand(make_node):
+    """`aclose` on another loop closes what is left of one that ran no generator to its end."""
+    node = make_node()
+    transport, loop = AsyncTransport(registry(node)), asyncio.new_event_loop()
+
+    async def call() -> str:
+        return (await http.AsyncClient(transport=transport).get("http://orders/")).text
+
+    assert loop.run_until_complete(call()) == "ok"
+    loop.close()
+    asyncio.run(transport.aclose())
+    eventually(lambda: node.open == 0, "a connection was left open")
+    assert not transport._homes  # which closing waits for
+
+
 def test_a_sync_client_closed_by_another_thread(make_node):
     """`close` may come from any thread."""
     node = make_node()
