@@ -238,6 +238,8 @@ class SyncHttp2Exchange(SyncExchange):
             self._alone(functools.partial(self._check, slot))
             if slot.name in self._http1_names:  # as was found meanwhile
                 return False
+        if self._h2.doomed:  # to make room, or since its time is up
+            self._reap()
         while slot.connection is not None:
             slot.connection.channel.take_in()
             if slot.connection.usable:

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from rpcguard._connections.http2.aio import AsyncHttp2Exchange
+from rpcguard._connections.http2.sync import SyncHttp2Exchange
 from rpcguard.registries.static import StaticRegistry
 from tests.support.calls import (
     FLAVOURS,
@@ -299,6 +300,22 @@ async def test_a_connection_that_is_one_too_many_is_closed_at_once(
         await soon(lambda: node.open == 1, "it stays open")
         goes_on.set()
         await caller.end(first)
+
+
+@each(FLAVOURS)
+async def test_an_idle_connection_of_another_name_goes_before_one_is_opened(
+    make_secure, make_secure_caller, monkeypatch
+):
+    """There is place for one, and a call that goes on holds it: none is left for the sweep."""
+    for kind in (AsyncHttp2Exchange, SyncHttp2Exchange):
+        monkeypatch.setattr(kind, "sweep", lambda _: None)
+    node = make_secure("orders", "billing")
+    caller = make_secure_caller(node, limits=http.Limits(max_connections=1))
+    await caller.call()
+    response = await caller.open(method="POST", extensions={"sni_hostname": "billing"})
+    await soon(lambda: node.open == 1, "it stays open")
+    await caller.end(response)
+    assert node.names == ["orders", "billing"]
 
 
 def as_agreed(peer: Peer) -> None:
