@@ -259,15 +259,20 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
     def close(self) -> None:
         """Refuse new calls, let those in flight finish, then close everything.
 
-        Calls and streams that are not done within `drain_timeout` are cut. Any thread may call,
-        more than once.
+        Calls and streams that are not done within `drain_timeout` are cut, and at once by what
+        interrupts the wait. Any thread may call, more than once.
         """
         if self._pid != os.getpid():
             self._start_over_after_fork()
         services = [service for table in self._tables for service in table.close()]
         end = time.monotonic() + self._drain_timeout
-        for service in services:
-            service.wait_idle(max(end - time.monotonic(), 0.0))
+        try:
+            for service in services:
+                service.wait_idle(max(end - time.monotonic(), 0.0))
+        finally:  # Ctrl-C is for the wait alone
+            self._cut()
+
+    def _cut(self) -> None:
         self._kept.cut = True
         if self._stop_sweeping is not None:
             self._stop_sweeping()

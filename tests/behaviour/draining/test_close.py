@@ -13,6 +13,7 @@ import pytest
 
 import rpcguard
 from rpcguard import MembershipPolicy, TransportClosed
+from rpcguard._core.service.service import Service
 from tests.support.calls import (
     BOTH_CHILDREN,
     FLAVOURS,
@@ -24,7 +25,7 @@ from tests.support.calls import (
     settle,
     soon,
 )
-from tests.support.library import http
+from tests.support.library import Transport, http
 from tests.support.scripts import Gate, hang, hang_in_body
 
 NEVER = 600.0
@@ -229,6 +230,23 @@ async def test_in_a_cancelled_scope(flavour, make_node, make_caller):
     with pytest.raises(http.TransportError):
         await caller.read(response)
     await caller.end(response)
+
+
+def test_interrupted(make_node, monkeypatch):
+    """Ctrl-C ends the wait for what is in flight, which is cut, and all is closed."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    node = make_node(hang_in_body)
+    transport = Transport(registry(node), drain_timeout=NEVER)
+    with http.Client(transport=transport).stream("POST", "http://orders/") as response:
+        monkeypatch.setattr(Service, "wait_idle", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            transport.close()
+        eventually(lambda: node.open == 0, "a connection was left open")
+        with pytest.raises(http.ReadError):
+            response.read()
 
 
 @each(FLAVOURS)
