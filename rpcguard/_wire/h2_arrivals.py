@@ -227,8 +227,10 @@ class Http2Arrivals:
         if stream is None:
             return
         self._forget(stream)
-        if stream.ended and event.error_code == ErrorCodes.NO_ERROR:
-            stream.stopped = True  # RFC 9113 §8.1: the answer is whole, the rest is not wanted
+        if stream.ended:
+            # RFC 9113 §8.1: the answer is whole, the rest is not wanted. That is NO_ERROR there;
+            # some say CANCEL, and none can take back what it has ended.
+            stream.stopped = True
         elif not event.remote_reset:
             stream.failure = PeerFault("the node opened the window of a stream too far")
         elif event.error_code == REFUSED_STREAM:

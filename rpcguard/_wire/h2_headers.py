@@ -93,6 +93,8 @@ def response_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     for name, value in headers:
         size += len(name) + len(value)
         if name == b":status":
+            if status or pairs:  # RFC 9113 §8.3; a proxy may have read the other one
+                raise PeerFault("the answer has a second status, or a late one")
             status = value
             continue
         if name == b"content-length":

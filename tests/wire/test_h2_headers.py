@@ -72,3 +72,10 @@ def test_a_status_has_three_digits(status):
     """Whatever else it says is no answer."""
     with pytest.raises(PeerFault):
         response_head([(b":status", status)])
+
+
+@pytest.mark.parametrize("first", [(b":status", b"200"), (b"x-one", b"1")])
+def test_a_status_comes_once_and_first(first):
+    """RFC 9113 §8.3: else two readers of one answer take it for two different ones."""
+    with pytest.raises(PeerFault):
+        response_head([first, (b":status", b"500")])

@@ -257,13 +257,14 @@ def test_resets_say_what_is_known():
     assert peer.session.usable
 
 
-def test_a_reset_without_error_after_the_answer_only_ends_the_upload():
+@pytest.mark.parametrize("code", [0, 7, 8], ids=["NO_ERROR", "REFUSED_STREAM", "CANCEL"])
+def test_a_reset_after_the_whole_answer_only_ends_the_upload(code):
     """RFC 9113 §8.1: the rest of the request is not wanted, the answer stays valid."""
     peer = Peer2()
     stream = peer.open(end=False)
     peer.answer(stream, b"no")
     assert stream.answered_early
-    peer.say(reset(stream.id, 0))
+    peer.say(reset(stream.id, code))
     assert stream.failure is None
     assert stream.stopped
     assert peer.session.take(stream) == b"no"
