@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._connections.alarm import Alarm
-from rpcguard._connections.dial import Race, order
+from rpcguard._connections.dial import Race, looking_up, order
 from rpcguard._connections.socket_stream import SocketStream
 
 if TYPE_CHECKING:
@@ -226,7 +226,8 @@ async def _resolve(destination: Destination) -> list[Address]:
 
     loop = asyncio.get_running_loop()
     kind = socket.SOCK_STREAM
-    return order(await loop.getaddrinfo(destination.host, destination.port, type=kind))
+    with looking_up():
+        return order(await loop.getaddrinfo(destination.host, destination.port, type=kind))
 
 
 async def _run(race: Race) -> Dialled:

@@ -8,6 +8,7 @@ its own way, for `pending` sockets until `next_due`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import math
@@ -20,7 +21,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside a silent one: RFC 8305 §5 recommends them."""
@@ -102,6 +103,18 @@ def order(found: Iterable[tuple[Any, ...]]) -> list[Address]:
         families.setdefault(family, []).append((family, address))
     turns = zip_longest(*families.values())
     return [address for turn in turns for address in turn if address is not None]
+
+
+@contextlib.contextmanager
+def looking_up() -> Iterator[None]:
+    """Tell that no thread can be started for a name as the want of this machine that it is.
+
+    Raises `OSError` then: nothing has left this process, and other nodes may need no thread.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.ENOMEM, str(error)) from error
 
 
 class Race:

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from rpcguard._connections.dial import Race, order
+from rpcguard._connections.dial import Race, looking_up, order
 from rpcguard._connections.socket_stream import READ_SIZE, SocketStream
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class Lookup:
             work = threading.Thread(
                 target=_resolve, args=(running, host, port), name="rpcguard-name", daemon=True
             )
-            work.start()
+            with looking_up():
+                work.start()
             self._running = running  # only now, or one that could not start would be waited for
         try:
             return running.result(timeout)

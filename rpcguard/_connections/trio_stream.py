@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from rpcguard._connections.dial import Race, order
+from rpcguard._connections.dial import Race, looking_up, order
 from rpcguard._connections.socket_stream import SocketStream
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ async def _resolve(destination: Destination) -> list[Address]:
     # trio's own looks in this thread first whether the name is an address, which is known here.
     host, port, kind = destination.host, destination.port, socket.SOCK_STREAM
     look_up = functools.partial(socket.getaddrinfo, host, port, type=kind)
-    return order(await trio.to_thread.run_sync(look_up, abandon_on_cancel=True))
+    with looking_up():
+        return order(await trio.to_thread.run_sync(look_up, abandon_on_cancel=True))
 
 
 async def _run(race: Race) -> Dialled:

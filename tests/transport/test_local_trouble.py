@@ -70,3 +70,56 @@ def test_out_of_descriptors_on_event_loops(make_node):
     """
     )
     check_quiet(run_python(code, make_node()), "ConnectError available 0 0\nok\n" * 2)
+
+
+OUT_OF_THREADS = """
+    import anyio, rpcguard, threading
+
+    named = REGISTRY + ",localhost:" + REGISTRY.rpartition(":")[2]
+    start = threading.Thread.start
+
+    def refused(_thread):
+        raise RuntimeError("can't start new thread")
+
+    def make(kind):
+        return kind(named, balancer=rpcguard.RoundRobin)
+
+    def show(transport, answers):
+        print(*answers, *(view.failures for view in transport.nodes("orders")))
+"""
+
+
+def test_out_of_threads(make_node):
+    """A node whose name needs a thread of its own is passed over for one that needs none."""
+    code = (
+        OUT_OF_THREADS
+        + """
+    transport = make(Transport)
+    with http.Client(transport=transport, base_url="http://orders") as client:
+        transport.wait_ready("orders", timeout=20)
+        threading.Thread.start = refused
+        show(transport, [client.post("/").text for _ in range(4)])
+        threading.Thread.start = start
+    """
+    )
+    check_quiet(run_python(code, make_node()), "ok ok ok ok 0 0\n")
+
+
+def test_out_of_threads_on_event_loops(make_node):
+    """The same on asyncio and trio."""
+    code = (
+        OUT_OF_THREADS
+        + """
+    async def main():
+        transport = make(AsyncTransport)
+        async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
+            await transport.wait_ready("orders", timeout=20)
+            threading.Thread.start = refused
+            show(transport, [(await client.post("/")).text for _ in range(4)])
+            threading.Thread.start = start
+
+    anyio.run(main, backend="asyncio")
+    anyio.run(main, backend="trio")
+    """
+    )
+    check_quiet(run_python(code, make_node()), "ok ok ok ok 0 0\n" * 2)
