@@ -23,6 +23,8 @@ from rpcguard._transport.bodies import (
     AsyncGuardedBody,
     AsyncOneShotBody,
     AsyncResumedBody,
+    AsyncTimedBody,
+    keep_in_time,
 )
 from rpcguard._transport.loops import LoopChildren, current_loop, wait_for
 from rpcguard._transport.misplaced import misplaced
@@ -200,8 +202,10 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         )
         if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
             opening.mark(outgoing, request.url, step)
-            return child.handle_async_request(outgoing)
-        return _observed(opening, step, request, child, outgoing, observer)
+            sent: Awaitable[httpx.Response] = child.handle_async_request(outgoing)
+        else:
+            sent = _observed(opening, step, request, child, outgoing, observer)
+        return _timed(sent, step, self._http.ReadTimeout) if make.addressed else sent
 
     async def _read(self, step: Read) -> bool:
         reply, stream = step.reply, step.reply.stream
@@ -314,6 +318,14 @@ async def _observed(
     with observer.attempt(outgoing, step) as attempt:
         opening.mark(outgoing, request.url, step)
         return attempt.received(await child.handle_async_request(outgoing))
+
+
+async def _timed(
+    sent: Awaitable[httpx.Response], step: Send, too_late: type[Exception]
+) -> httpx.Response:
+    reply = await sent
+    keep_in_time(AsyncTimedBody, reply, step.timeouts, too_late)
+    return reply
 
 
 async def _drain(stream: Any) -> None:

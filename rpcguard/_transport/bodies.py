@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from rpcguard._core.call.timeouts import Timeouts
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -97,6 +99,58 @@ class SyncGuardedBody(GuardedBody):
             self._stream.close()
         finally:
             self._give_back()
+
+
+class TimedBody:
+    """The body of an answer of a user's own child, which keeps no deadline between two parts."""
+
+    def __init__(self, stream: Any, timeouts: Timeouts, too_late: type[Exception]) -> None:
+        self._stream = stream
+        self._timeouts = timeouts
+        self._too_late = too_late
+
+    def _check(self) -> None:
+        if self._timeouts.left <= 0.0:
+            raise self._too_late("the deadline passed while the answer's body came")
+
+
+def keep_in_time(
+    kind: type[TimedBody], reply: Any, timeouts: Any, too_late: type[Exception]
+) -> None:
+    """Have the answer of a user's own child end with the time of its attempt, if that has one."""
+    if isinstance(timeouts, Timeouts) and not reply.is_closed:
+        reply.stream = kind(reply.stream, timeouts, too_late)
+
+
+class SyncTimedBody(TimedBody):
+    """Such a body, for threads."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._stream:
+            self._check()
+            yield part
+
+    def close(self) -> None:
+        """Close the child's stream."""
+        self._stream.close()
+
+
+class AsyncTimedBody(TimedBody):
+    """Such a body, for tasks."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = aiter(self._stream)
+        try:
+            async for part in parts:
+                self._check()
+                yield part
+        finally:
+            if isinstance(parts, AsyncGenerator):  # as above
+                await parts.aclose()
+
+    async def aclose(self) -> None:
+        """Close the child's stream."""
+        await self._stream.aclose()
 
 
 class SyncResumedBody:

@@ -24,6 +24,8 @@ from rpcguard._transport.bodies import (
     SyncGuardedBody,
     SyncOneShotBody,
     SyncResumedBody,
+    SyncTimedBody,
+    keep_in_time,
 )
 from rpcguard._transport.kept import SWEEP_EVERY, attempt_to, sweep
 from rpcguard._transport.misplaced import misplaced
@@ -183,10 +185,12 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         )
         if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
             opening.mark(outgoing, request.url, step)
-            return child.handle_request(outgoing)
-        with observer.attempt(outgoing, step) as attempt:
-            opening.mark(outgoing, request.url, step)
-            return attempt.received(child.handle_request(outgoing))
+            reply = child.handle_request(outgoing)
+        else:
+            reply = _observed(opening, step, request, child, outgoing, observer)
+        if make.addressed:
+            keep_in_time(SyncTimedBody, reply, step.timeouts, self._http.ReadTimeout)
+        return reply
 
     def _take(self, step: Step | HedgedSend) -> bool | None:
         if type(step) is Read:
@@ -281,6 +285,19 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         stopped = [table.following.stop() for table in self._tables]
         _close_all(self._children)
         concurrent.futures.wait(filter(None, stopped), _STOP_TIMEOUT)
+
+
+def _observed(
+    opening: Opening,
+    step: Send,
+    request: httpx.Request,
+    child: httpx.BaseTransport,
+    outgoing: Any,
+    observer: AnySpan,
+) -> httpx.Response:
+    with observer.attempt(outgoing, step) as attempt:
+        opening.mark(outgoing, request.url, step)
+        return attempt.received(child.handle_request(outgoing))
 
 
 async def _sweep(transport: weakref.ref[SyncDriver]) -> None:

@@ -389,8 +389,10 @@ async def test_deadline_ends_the_whole_call(make_node, make_caller):
 @pytest.mark.parametrize("idempotent", [True, False])
 async def test_deadline_holds_against_a_trickle(start, idempotent, flavour, make_node, make_caller):
     """Headers or a body that come drop by drop end with the deadline, read ahead or not."""
-    if flavour.child == "pool":
-        pytest.skip("httpcore's pool asks for its timeout once per head and body")
+    if flavour.child == "pool" and not start.endswith(b"\r\n\r\n"):
+        pytest.skip("httpcore's pool asks for its timeout once per head")
+    if flavour.child == "pool" and flavour.kind == "trio":
+        pytest.skip("httpcore leaves a generator to the garbage collector, which trio reports")
 
     async def scenario(seconds: float) -> bool:
         caller = make_caller(make_node(trickle(start)))
