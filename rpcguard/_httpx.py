@@ -26,8 +26,8 @@ class Transport(SyncDriver, httpx.BaseTransport):
     A call may say more of itself in `extensions={"rpcguard": {...}}`: `idempotent` (may it run
     twice?), `attempts`, `deadline` for all of it and `attempt_timeout` for each try, in seconds,
     `lane`, and the `key` that a sticky share goes by.
-    Times cut httpx's timeouts, so with a `node_transport` a head or body that comes drop by drop
-    may outlast them. `response.extensions["rpcguard"]` is the `CallInfo`.
+    Times cut httpx's timeouts, so with a `node_transport` a head that comes drop by drop may
+    outlast them. `response.extensions["rpcguard"]` is the `CallInfo`.
 
     Thread-safe. Whoever makes it closes it, by `close` or with the client; one that is dropped
     unclosed warns with `ResourceWarning`. Wrong options raise `ValueError`, a wrong registry URL

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from rpcguard._telemetry.spans import AnySpan
     from rpcguard._transport.opening import Opening
 
+    _Sender = Callable[[Any], Awaitable[httpx.Response]]
+
 _STOP_TIMEOUT = 1.0  # seconds that closing waits for the background; it is not needed any more
 _POLL = 0.001  # seconds: the first list mostly comes within some milliseconds
 _LONGEST_POLL = 0.02  # seconds: how late a list that took long is seen
@@ -200,12 +202,13 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
             fresh=step.fresh,
             buffered=step.buffered,
         )
+        send: _Sender = child.handle_async_request
+        if make.addressed:
+            send = _timed(send, step, self._http.ReadTimeout)
         if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
             opening.mark(outgoing, request.url, step)
-            sent: Awaitable[httpx.Response] = child.handle_async_request(outgoing)
-        else:
-            sent = _observed(opening, step, request, child, outgoing, observer)
-        return _timed(sent, step, self._http.ReadTimeout) if make.addressed else sent
+            return send(outgoing)
+        return _observed(opening, step, request, send, outgoing, observer)
 
     async def _read(self, step: Read) -> bool:
         reply, stream = step.reply, step.reply.stream
@@ -311,21 +314,22 @@ async def _observed(
     opening: Opening,
     step: Send,
     request: httpx.Request,
-    child: httpx.AsyncBaseTransport,
+    send: _Sender,
     outgoing: Any,
     observer: AnySpan,
 ) -> httpx.Response:
     with observer.attempt(outgoing, step) as attempt:
         opening.mark(outgoing, request.url, step)
-        return attempt.received(await child.handle_async_request(outgoing))
+        return attempt.received(await send(outgoing))
 
 
-async def _timed(
-    sent: Awaitable[httpx.Response], step: Send, too_late: type[Exception]
-) -> httpx.Response:
-    reply = await sent
-    keep_in_time(AsyncTimedBody, reply, step.timeouts, too_late)
-    return reply
+def _timed(send: _Sender, step: Send, too_late: type[Exception]) -> _Sender:
+    async def timed(outgoing: Any) -> httpx.Response:
+        reply = await send(outgoing)
+        keep_in_time(AsyncTimedBody, reply, step.timeouts, too_late)
+        return reply
+
+    return timed
 
 
 async def _drain(stream: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.call.timeouts import Timeouts
@@ -138,19 +139,27 @@ class SyncTimedBody(TimedBody):
 class AsyncTimedBody(TimedBody):
     """Such a body, for tasks."""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = aiter(self._stream)
-        try:
-            async for part in parts:
-                self._check()
-                yield part
-        finally:
-            if isinstance(parts, AsyncGenerator):  # as above
-                await parts.aclose()
+    _parts: AsyncIterator[bytes] | None = None
+
+    # Not a generator: the collector may end one that is left early together with the child's own,
+    # and neither may then wait for the other.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._parts = aiter(self._stream)
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._parts is not None
+        part = await anext(self._parts)
+        self._check()
+        return part
 
     async def aclose(self) -> None:
-        """Close the child's stream."""
-        await self._stream.aclose()
+        """Close the child's stream, and its generator, where it is one that is left early."""
+        try:
+            if isinstance(self._parts, AsyncGeneratorType) and not self._parts.ag_running:
+                await self._parts.aclose()
+        finally:
+            await self._stream.aclose()
 
 
 class SyncResumedBody:

@@ -183,14 +183,13 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
             fresh=step.fresh,
             buffered=step.buffered,
         )
+        send: Callable[[Any], httpx.Response] = child.handle_request
+        if make.addressed:
+            send = _timed(send, step, self._http.ReadTimeout)
         if observer is NO_SPAN:  # without an SDK; what watches nothing is four calls
             opening.mark(outgoing, request.url, step)
-            reply = child.handle_request(outgoing)
-        else:
-            reply = _observed(opening, step, request, child, outgoing, observer)
-        if make.addressed:
-            keep_in_time(SyncTimedBody, reply, step.timeouts, self._http.ReadTimeout)
-        return reply
+            return send(outgoing)
+        return _observed(opening, step, request, send, outgoing, observer)
 
     def _take(self, step: Step | HedgedSend) -> bool | None:
         if type(step) is Read:
@@ -291,13 +290,24 @@ def _observed(
     opening: Opening,
     step: Send,
     request: httpx.Request,
-    child: httpx.BaseTransport,
+    send: Callable[[Any], httpx.Response],
     outgoing: Any,
     observer: AnySpan,
 ) -> httpx.Response:
     with observer.attempt(outgoing, step) as attempt:
         opening.mark(outgoing, request.url, step)
-        return attempt.received(child.handle_request(outgoing))
+        return attempt.received(send(outgoing))
+
+
+def _timed(
+    send: Callable[[Any], httpx.Response], step: Send, too_late: type[Exception]
+) -> Callable[[Any], httpx.Response]:
+    def timed(outgoing: Any) -> httpx.Response:
+        reply = send(outgoing)
+        keep_in_time(SyncTimedBody, reply, step.timeouts, too_late)
+        return reply
+
+    return timed
 
 
 async def _sweep(transport: weakref.ref[SyncDriver]) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 
+import anyio
 import pytest
 
+from rpcguard._core.call.timeouts import Timeouts
+from rpcguard._transport.bodies import AsyncTimedBody
 from rpcguard.testing import ManualClock
 from tests.support.calls import FLAVOURS, each, settle
-from tests.support.library import http
+from tests.support.library import NAME, http
+from tests.support.telemetry import recorded as recorded
 
 pytestmark = each(FLAVOURS)
 
@@ -64,12 +69,12 @@ class Child(http.BaseTransport, http.AsyncBaseTransport):
 def call(flavour):
     """Call a service of two nodes; give the text of the answer, and the stream and child."""
 
-    async def call(method: str, **options: float):
+    async def call(method, *, providers=None, **options: float):
         clock = ManualClock(time.monotonic())  # the list may have come by the time of the machine
         stream = Slow(clock)
         child = Child(stream)
         url = "static:///orders=10.0.0.1:1,10.0.0.2:1"
-        transport = flavour.transport(url, node_transport=lambda _: child)
+        transport = flavour.transport(url, node_transport=lambda _: child, **(providers or {}))
         transport._service("orders").clock = clock
         client = flavour.client(transport=transport)
         try:
@@ -97,6 +102,40 @@ async def test_an_attempt_whose_parts_keep_coming_makes_room_for_another(call):
     """An answer that is read ahead ends with its attempt."""
     text, stream, child = await call("GET", deadline=60.0, attempt_timeout=3.5)
     assert (text, stream.took, stream.closed > 0, child.asked) == ("ok", 4.0, True, 2)
+
+
+async def test_a_generator_that_is_left_early_ends_with_its_answer(flavour):
+    """Left to the collector, it and what passed its parts on may be ended at the same time."""
+    if flavour.sync:
+        pytest.skip("the generators of threads end at once")
+    ended = []
+
+    class Parts(http.AsyncByteStream):
+        async def __aiter__(self):
+            try:
+                yield b"x"
+                yield b"y"
+            finally:
+                await anyio.lowlevel.checkpoint()
+                ended.append(self)
+
+    body = AsyncTimedBody(Parts(), Timeouts({}, math.inf, time.monotonic), http.ReadTimeout)
+    parts = aiter(body)
+    assert await anext(parts) == b"x"
+    await body.aclose()
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_an_answer_that_its_deadline_ends_is_recorded_as_failed(method, call, recorded):
+    """Its attempt and its call: with the head they were well."""
+    await call(method, providers=recorded.options, deadline=3.5)
+    failed = f"{NAME}.ReadTimeout"
+    (span,) = recorded.spans()
+    assert span.attributes["error.type"] == failed
+    for name in ("http.client.request.duration", "rpcguard.call.duration"):
+        (point,) = recorded.metrics()[name].data.data_points
+        assert point.attributes["error.type"] == failed
 
 
 @pytest.mark.parametrize(
