@@ -87,13 +87,14 @@ def request_fields(raw: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 def response_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     """Read the header list of an answer; raise `PeerFault` for what RFC 9113 §8.2 forbids."""
-    status, length = b"", None
+    status: bytes | None = None
+    length = None
     pairs: Pairs = []
     size = 0
     for name, value in headers:
         size += len(name) + len(value)
         if name == b":status":
-            if status or pairs:  # RFC 9113 §8.3; a proxy may have read the other one
+            if status is not None or pairs:  # RFC 9113 §8.3; a proxy may have read the other one
                 raise PeerFault("the answer has a second status, or a late one")
             status = value
             continue
@@ -105,8 +106,8 @@ def response_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     names = b"".join([name + b"\n" for name, _ in pairs])
     if _TOKENS.fullmatch(names) is None or any(_FORBIDDEN.search(value) for _, value in pairs):
         raise PeerFault("the answer has an illegal header")
-    if len(status) != 3 or not status.isdigit():
-        raise PeerFault(f"the answer has the status {status[:20]!r}")
+    if status is None or len(status) != 3 or not status.isdigit():
+        raise PeerFault(f"the answer has the status {(status or b'')[:20]!r}")
     return Head(int(status), pairs, length)
 
 

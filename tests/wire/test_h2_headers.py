@@ -74,7 +74,7 @@ def test_a_status_has_three_digits(status):
         response_head([(b":status", status)])
 
 
-@pytest.mark.parametrize("first", [(b":status", b"200"), (b"x-one", b"1")])
+@pytest.mark.parametrize("first", [(b":status", b"200"), (b":status", b""), (b"x-one", b"1")])
 def test_a_status_comes_once_and_first(first):
     """RFC 9113 §8.3: else two readers of one answer take it for two different ones."""
     with pytest.raises(PeerFault):
