@@ -18,7 +18,8 @@ def starved(recording: Recording, *, span: float) -> list[tuple[str, float, int,
     """Give node, time, picks and equal share wherever a well, available one had less than half.
 
     Looked at is every stretch of `span` seconds in which its state was "available" all the time.
-    The equal share is that among the nodes that were.
+    The equal share is that among the nodes that were. A stretch with less than half of the calls
+    that were to be sent is the machine's, which then lets nodes wait as it likes.
     """
     states = {node: list(_spans(recording, node)) for node in recording.nodes}
     calls = sorted(
@@ -32,7 +33,10 @@ def starved(recording: Recording, *, span: float) -> list[tuple[str, float, int,
             for node, spans in states.items()
             if any(since <= begin and begin + span <= until for since, until in spans)
         ]
-        went = [node for at, node in calls if begin <= at < begin + span and node in well]
+        sent = [node for at, node in calls if begin <= at < begin + span]
+        if len(sent) < recording.rate * span / 2:
+            continue
+        went = [node for node in sent if node in well]
         for node in well:
             equal = len(went) / len(well)
             if went.count(node) < equal / 2:

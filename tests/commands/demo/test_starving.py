@@ -34,6 +34,14 @@ def test_a_node_with_less_than_half_of_an_equal_share_is_found():
     assert starved(recorded({"a": 45, "b": 45, "c": 10}, hurt="c"), span=2.0) == []
 
 
+def test_what_a_machine_that_does_not_keep_up_does_is_not_judged():
+    """Less than half of the calls that were to be sent say nothing of the nodes."""
+    recording = recorded({"a": 45, "b": 45, "c": 10})
+    recording.rate = 250.0
+    assert starved(recording, span=2.0) == []
+
+
+@pytest.mark.real_time("what runs beside it may starve a node, too")
 @pytest.mark.timeout(400)
 def test_no_available_node_is_starved(tmp_path):
     """None has less than half of an equal share over two seconds, from the first to the last."""
