@@ -6,10 +6,12 @@ import logging
 import math
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
+
+_ENCODED: Final = "xn--"
 
 
 def print_fault(error: Exception) -> None:
@@ -95,6 +97,25 @@ def printable(said: object) -> str:
 def host_and_port(host: str, port: int) -> str:
     """Give `host:port`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_name(service: str) -> str:
+    """Give one spelling for all of the name of a service: small, without ASCII forms of letters.
+
+    httpx gives an international name in its own letters only where the first part is one. There is
+    no dot at the end, and what only looks like an ASCII form stays as it is.
+    """
+    return ".".join(map(_in_letters, service.lower().removesuffix(".").split(".")))
+
+
+def _in_letters(part: str) -> str:
+    if not (part.startswith(_ENCODED) and part.isascii()):
+        return part
+    try:
+        found = part.removeprefix(_ENCODED).encode().decode("punycode")
+    except (UnicodeError, OverflowError):
+        return part
+    return part if found.isascii() else found
 
 
 def host_in(name: str) -> str:

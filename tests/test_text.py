@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rpcguard._text import host_and_port, host_in, percent, plain, quantile, seconds
+from rpcguard._text import host_and_port, host_in, host_name, percent, plain, quantile, seconds
 
 
 def test_what_cannot_be_printed_is_escaped():
@@ -25,6 +25,25 @@ def test_an_ipv6_address_stands_in_brackets():
 def test_the_host_of_a_name(host):
     """With a port or without one, it is found again."""
     assert host_in(host) == host_in(host_and_port(host, 80)) == host
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        ("Shop.Bücher.Example.", "shop.bücher.example"),
+        ("shop.XN--bcher-kva.example", "shop.bücher.example"),
+        ("xn--strae-oqa", "straße"),
+        ("strasse", "strasse"),
+        ("xn--orders-", "xn--orders-"),
+        ("xn--99999999", "xn--99999999"),
+        ("xn--größe", "xn--größe"),
+        ("::1", "::1"),
+        ("", ""),
+    ],
+)
+def test_a_name_has_one_spelling(name, spelling):
+    """However its letters are encoded; what is no encoding of letters is a name of its own."""
+    assert host_name(name) == spelling
 
 
 def test_a_latency_is_written_in_few_letters():

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from rpcguard._core.nodes.node import Node, spelt
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import host_name
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.urls import RegistryURL, parse_url
 
@@ -32,7 +33,7 @@ class StaticRegistry:
     """A registry of lists that never change.
 
     Nodes alone answer for every service, but see `objection`; a mapping of service to nodes answers
-    for those, their names in any case, and any other service is unknown. URL forms:
+    for those, their names in any spelling, and any other service is unknown. URL forms:
     `static://h1:80,h2:80` and
     `static:///orders=h1:80,h2:80;billing=unix:/run/billing.sock`. The options `weight`, `zone` and
     `scheme` take one value for all nodes, or one per node, in the order written, separated by
@@ -44,7 +45,7 @@ class StaticRegistry:
         self._for_all: Snapshot | None = None
         self._by_service: dict[str, Snapshot] = {}
         if isinstance(nodes, Mapping):
-            self._by_service = {name.lower(): _fixed(some) for name, some in nodes.items()}
+            self._by_service = {host_name(name): _fixed(some) for name, some in nodes.items()}
         else:
             self._for_all = _fixed(nodes)
 
@@ -67,7 +68,7 @@ class StaticRegistry:
         """Return the fixed list; `known=False` for a service that the mapping lacks."""
         if self._for_all is not None:
             return self._for_all
-        return self._by_service.get(service.lower(), _UNKNOWN)
+        return self._by_service.get(host_name(service), _UNKNOWN)
 
     def objection(self, host: str) -> str | None:
         """Say why calls to a host may not go to these nodes without TLS; None where they may.
@@ -115,12 +116,12 @@ def _services(parsed: RegistryURL, path: str) -> dict[str, list[Node]]:
         name, equals, listed = entry.partition("=")
         if not name or not equals:
             raise parsed.invalid(f"{entry!r} is not service=host:port,...")
-        if name.lower() in counts:
+        if host_name(name) in counts:
             raise parsed.invalid(f"service {name!r} is given twice")
         found = [_address(one) for one in listed.split(",") if one]
         if not found:
             raise parsed.invalid(f"service {name!r} has no address")
-        counts[name.lower()] = len(found)
+        counts[host_name(name)] = len(found)
         addresses += found
     nodes = iter(_nodes(parsed, addresses))
     return {name: [next(nodes) for _ in range(count)] for name, count in counts.items()}

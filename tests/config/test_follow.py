@@ -159,6 +159,13 @@ def test_a_switch_counts_for_the_ports_of_a_service():
     assert not switches_of(turned, "orders:8080", 0.0).retry
 
 
+@pytest.mark.parametrize("service", ["shop.bücher.example", "shop.xn--bcher-kva.example:8080"])
+def test_a_switch_counts_however_its_service_is_spelt(service):
+    """A host whose first part is plain comes from httpx in ASCII, others in their own letters."""
+    turned = [Incident(retry=False, service="shop.bücher.example.")]
+    assert not switches_of(turned, service, 0.0).retry
+
+
 @pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "names" + ".a" * 3_000 + " = 1"])
 def test_a_file_that_nobody_can_read_ends_nothing(tmp_path, caplog, text):
     """It is told as any bad file, and the next good one counts."""

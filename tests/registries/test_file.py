@@ -126,6 +126,16 @@ async def test_a_service_is_read_by_url(path: Path) -> None:
     assert repr(registry) == f"FileRegistry({str(path)!r})"
 
 
+@pytest.mark.parametrize("listed", ["shop.bücher.example", "shop.xn--bcher-kva.example."])
+async def test_a_service_is_found_however_it_is_spelt(path: Path, listed: str) -> None:
+    """Proves that final dots and encoded letters make no other service."""
+    replace(path, json.dumps({"services": {listed: [{"host": "a", "port": 1}]}}))
+    registry = FileRegistry(path)
+    for host in ("shop.bücher.example", "shop.xn--bcher-kva.example"):
+        assert (await registry.fetch(host)).nodes == (Node("a", 1),)
+    assert list(await registry.services()) == [listed]
+
+
 async def test_a_path_with_blanks_is_percent_encoded(tmp_path: Path) -> None:
     """Proves that the path of the URL is decoded."""
     path = tmp_path / "all our?services@home.json"

@@ -60,6 +60,7 @@ async def test_nodes_can_be_given_as_objects() -> None:
         ("static:///=a:1", "is not service"),
         ("static:///x=", "'x' has no address"),
         ("static:///x=a:1;X=b:1", "'X' is given twice"),
+        ("static:///x=a:1;x.=b:1", "'x.' is given twice"),
         ("static:///x=a:0", "65535"),
         ("static://a:1,b:2,c:3?weight=1,2", "2 values for 3 nodes"),
         ("static://a:1?weight=-1", "weight"),
@@ -119,3 +120,14 @@ def test_an_address_of_the_list_is_one_however_it_is_spelt(listed: str, host: st
     """Proves that international names, final dots and long IPv6 addresses are compared as hosts."""
     assert StaticRegistry.from_url(f"static://{listed}:80").objection(host) is None
     assert StaticRegistry.from_url("static://b.example:80").objection(host) is not None
+
+
+@pytest.mark.parametrize("host", ["shop.bücher.example", "shop.xn--bcher-kva.example"])
+@pytest.mark.parametrize("listed", ["shop.bücher.example", "SHOP.xn--bcher-kva.example."])
+async def test_a_service_is_found_however_it_is_spelt(listed: str, host: str) -> None:
+    """A host whose first part is plain comes from httpx in ASCII, others in their own letters."""
+    registry = StaticRegistry({listed: [Node("a", 1)]})
+    assert (await registry.fetch(host)).nodes == (Node("a", 1),)
+    assert await StaticRegistry.from_url(f"static:///{listed}=a:1").fetch(host) == (
+        await registry.fetch(host)
+    )

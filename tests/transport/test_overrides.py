@@ -26,6 +26,14 @@ def test_what_a_service_does_not_say_is_as_for_the_rest():
     assert found.of("billing") is found.common
 
 
+@pytest.mark.parametrize("host", ["shop.bücher.example", "shop.xn--bcher-kva.example:8080"])
+@pytest.mark.parametrize("given", ["shop.bücher.example", "shop.xn--bcher-kva.example."])
+def test_the_policies_of_a_service_count_however_it_is_spelt(given, host):
+    """A host whose first part is plain comes from httpx in ASCII, others in their own letters."""
+    found = by_service({given: Overrides(retry=False)})
+    assert found.of(host).retry.attempts == 1
+
+
 def test_false_switches_off_for_one_service():
     """The same word as for the transport."""
     found = by_service(

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rpcguard._checks import is_amount, is_several, require
+from rpcguard._text import host_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,7 +73,7 @@ class Incident:
         object.__setattr__(self, "out", tuple(self.out))
         for name in ("service", "why"):
             require(name, getattr(self, name), "a text", isinstance(getattr(self, name), str))
-        object.__setattr__(self, "service", self.service.lower().removesuffix("."))
+        object.__setattr__(self, "service", host_name(self.service))
         require("an incident", self.turned, "one that switches something", self.turned)
 
     @property
@@ -136,7 +137,8 @@ def switches_of(incidents: Iterable[Incident], service: str, wall: float) -> Swi
 
     Those of `orders` also count for `orders:8080`, as what it has otherwise does.
     """
-    names = ("", service, service.rpartition(":")[0])
+    name = host_name(service)
+    names = ("", name, name.rpartition(":")[0])
     mine = [one for one in in_force(incidents, wall) if one.service in names]
     return Switches(
         retry=all(one.retry for one in mine),

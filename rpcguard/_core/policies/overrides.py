@@ -19,6 +19,7 @@ from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._core.policies.slow_start import SlowStart
 from rpcguard._core.policies.subset import Subset
 from rpcguard._core.policies.zone import ZonePolicy
+from rpcguard._text import host_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +82,6 @@ OfService = TypeVar("OfService")
 SERVICES_WANTED: Final = 'a mapping such as {"orders": Overrides(retry=False)}'
 
 
-def host_name(service: str) -> str:
-    """Give the name of a service as the host of a URL has it."""
-    return service.lower().removesuffix(".")
-
-
 def by_host_name(services: Mapping[Any, OfService]) -> dict[str, OfService]:
     """Give what services have, by their names as hosts; raise `ValueError` for one given twice."""
     found: dict[str, OfService] = {}
@@ -124,7 +120,8 @@ class PoliciesByService:
 
     def of(self, service: str) -> Policies:
         """Give the policies of a service; those of `orders` also count for `orders:8080`."""
-        overrides = self._services.get(service) or self._services.get(service.rpartition(":")[0])
+        name = host_name(service)
+        overrides = self._services.get(name) or self._services.get(name.rpartition(":")[0])
         if overrides is None:
             return self.common
         given = overrides.given()

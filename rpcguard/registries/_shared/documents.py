@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import host_name
 from rpcguard.registries._shared.nodes import nodes_from_json
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 Services = Mapping[str, tuple[str, object]]
-"""The services of a document by their names in small letters: each as it is written, with what is
+"""The services of a document by their names in one spelling: each as it is written, with what is
 listed for it."""
 
 
 def services_from_json(document: object) -> Services:
-    """Read `{"services": {"orders": [NODE, ...]}}`; of two cases of a name the first counts.
+    """Read `{"services": {"orders": [NODE, ...]}}`; of two spellings of a name the first counts.
 
     Raises `ValueError` when the document has another shape.
     """
@@ -60,18 +61,18 @@ def services_from_json(document: object) -> Services:
         raise ValueError('an object with "services" is wanted')
     found: dict[str, tuple[str, object]] = {}
     for name, entries in services.items():
-        found.setdefault(name.lower(), (name, entries))
+        found.setdefault(host_name(name), (name, entries))
     return found
 
 
 def snapshot_of(
     services: Services, service: str, *, where: str, faults: FaultLog | None = None
 ) -> Snapshot:
-    """Read the list of one service, its name in any case; one that is not there is unknown.
+    """Read the list of one service, its name in any spelling; one that is not there is unknown.
 
     Raises `ValueError` when its list has another shape.
     """
-    name, entries = services.get(service.lower(), (None, None))
+    name, entries = services.get(host_name(service), (None, None))
     if name is None:
         return Snapshot((), known=False)
     return Snapshot(nodes_from_json(entries, where=f"{where}, service {name!r}", faults=faults))
