@@ -116,12 +116,13 @@ def _services(parsed: RegistryURL, path: str) -> dict[str, list[Node]]:
         name, equals, listed = entry.partition("=")
         if not name or not equals:
             raise parsed.invalid(f"{entry!r} is not service=host:port,...")
-        if host_name(name) in counts:
+        service = host_name(name)
+        if service in counts:
             raise parsed.invalid(f"service {name!r} is given twice")
         found = [_address(one) for one in listed.split(",") if one]
         if not found:
             raise parsed.invalid(f"service {name!r} has no address")
-        counts[host_name(name)] = len(found)
+        counts[service] = len(found)
         addresses += found
     nodes = iter(_nodes(parsed, addresses))
     return {name: [next(nodes) for _ in range(count)] for name, count in counts.items()}
