@@ -16,6 +16,10 @@ _SOME: Final = 5
 """Calls below which the same count twice in a row may be chance, as of nodes that drain: these too
 end their connections upon the last call that is on its way, but at any number."""
 
+_RECENT: Final = 4
+"""Ends of connections in which the same count is looked for. A busy node that reads several calls
+at once ends upon one of the next few now and then: one that counts to 120 gave 121, 123, 121."""
+
 _MARGIN: Final = 8
 """One stream in so many is left: a node may read several before it counts."""
 
@@ -28,17 +32,18 @@ class StreamCount:
 
     def __init__(self) -> None:
         self.last: int = LAST_STREAM
-        self._seen = 0
+        self._seen: tuple[int, ...] = ()
 
     def learn(self, last: int) -> bool:
         """Take in that a node ended a connection at a stream that it had just got.
 
         Tells whether the connection before ended there too: then nodes count.
         """
-        calls, before, self._seen = (last + 1) // 2, self._seen, last
-        if calls >= _SOME and last == before:
+        calls, seen = (last + 1) // 2, self._seen
+        self._seen = (*seen, last)[-_RECENT:]
+        if calls >= _SOME and last in seen:
             self.last = min(self.last, 2 * (calls - max(calls // _MARGIN, 1)) - 1)
-        return last == before
+        return seen[-1:] == (last,)
 
 
 class NodeCount:

@@ -85,15 +85,13 @@ class Load:
     retries: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     going: bool = True
-    under: str = ""
-    """Begins the paths of the calls that are made from now on."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def jobs(self, worker: int) -> Iterator[tuple[str, str]]:
         """Give one call after the other, every third a POST, until the load ends."""
         number = 0
         while self.going:
-            yield "POST" if number % 3 == 0 else "GET", f"{self.under}/{worker}/{number}"
+            yield "POST" if number % 3 == 0 else "GET", f"/{worker}/{number}"
             number += 1
 
     async def more(self, calls: int) -> None:

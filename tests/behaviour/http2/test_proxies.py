@@ -154,14 +154,19 @@ async def test_nginxes_that_keep_no_connection_stay_in_use(kind, provider, start
     assert states.count("offline") <= 1
 
 
-async def test_a_hypercorn_that_counts_loses_calls_twice(kind, provider, start):
-    """It answers nothing more on a connection as it ends it: so that is left before, once known."""
+async def test_a_hypercorn_that_counts_loses_calls_until_it_is_known(kind, provider, start):
+    """It answers nothing more on a connection as it ends it: so that is left before, once known.
+
+    How often it is seen before depends on how many calls it reads at once. Each stretch is of so
+    many calls that every node ends connections in it.
+    """
     nodes = start(HypercornNode, 2, requests=120)
+    lost = [-1, 0]
     async with load(kind, listed(nodes)) as going:
-        await going.more(1200 if kind == "sync" else 500)
-        going.under = "/later"
-        await going.more(1200 if kind == "sync" else 600)
-    assert [call for call in going.failed if "/later/" in call] == []
+        while lost[-2] != lost[-1] and len(lost) < 10:
+            await going.more(3000 if kind == "sync" else 600)
+            lost.append(len(going.failed))
+    assert lost[-2] == lost[-1], f"it still loses calls: {lost}"
     assert going.saveable() == {}
     assert twice(provider) == []
 
