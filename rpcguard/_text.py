@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
 
 _ENCODED: Final = "xn--"
+_LONGEST_PART: Final = 63
+"""RFC 1035 §2.3.4: what is longer is no part of a host's name, and takes long to decode."""
 
 
 def print_fault(error: Exception) -> None:
@@ -105,11 +107,12 @@ def host_name(service: str) -> str:
     httpx gives an international name in its own letters only where the first part is one. There is
     no dot at the end, and what only looks like an ASCII form stays as it is.
     """
-    return ".".join(map(_in_letters, service.lower().removesuffix(".").split(".")))
+    host, colon, port = service.lower().partition(":")
+    return ".".join(map(_in_letters, host.removesuffix(".").split("."))) + colon + port
 
 
 def _in_letters(part: str) -> str:
-    if not (part.startswith(_ENCODED) and part.isascii()):
+    if not (part.startswith(_ENCODED) and part.isascii() and len(part) <= _LONGEST_PART):
         return part
     try:
         found = part.removeprefix(_ENCODED).encode().decode("punycode")

@@ -11,7 +11,7 @@ from rpcguard._discovery.background import background as background
 from rpcguard._discovery.feed import Feed
 from rpcguard._discovery.names import names_like
 from rpcguard._discovery.store import SnapshotStore
-from rpcguard._text import repr_of
+from rpcguard._text import host_name, repr_of
 from rpcguard.registries._shared.methods import close, own
 from rpcguard.registries.base import checks, registry_from_url
 
@@ -61,7 +61,7 @@ class Subscriptions:
         feed = Feed(
             service,
             self.registry,
-            listed_as=self._names.get(service.name),
+            listed_as=self.listed_as(service.name),
             store=self._store,
             on_refresh=self._on_refresh,
         )
@@ -76,7 +76,7 @@ class Subscriptions:
 
     def listed_as(self, service: str) -> str:
         """Give the name that a service has in the registry."""
-        return self._names.get(service, service)
+        return self._names.get(host_name(service), service)
 
     def names_like(self, service: str) -> Future[list[str]]:
         """Ask for the names of services that are like one that the registry does not know."""
@@ -152,4 +152,4 @@ class Subscriptions:
 def _in_urls(name: str) -> str:
     """Give a name as the host of a URL has it."""
     require("names", name, "names of services", name)
-    return name.lower().removesuffix(".")
+    return host_name(name)

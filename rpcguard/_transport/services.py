@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from rpcguard._core.nodes.view import Census
 from rpcguard._core.service.service import Service
-from rpcguard._text import about, logger, plain
+from rpcguard._text import about, host_name, logger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,6 +121,7 @@ class ServiceTable:
         self._followers = followers
         self._naming = threading.RLock()  # a handler of the log may call through the transport
         self._services: dict[str, Service] = {}
+        self._called: dict[str, str] = {}  # by what all spellings of a name have in common
         self._inherited: object = None
         self._met: dict[str, None] = {}  # forgotten services that the registry has known
         self._unmet: dict[str, None] = {}  # and of those that it has not, the last ones
@@ -133,17 +134,17 @@ class ServiceTable:
         return iter(list(self._services.values()))
 
     def __call__(self, name: str) -> Service:
-        """Give a service by name; it is followed from its first call on."""
+        """Give a service by name, in any spelling; it is followed from its first call on."""
         service = self._services.get(name)
         return self._new(name) if service is None or service.forgotten else service
 
     def get(self, name: str) -> Service | None:
         """Give a service that is there; None where it was not called, or is forgotten."""
-        return self._services.get(name)
+        return self._services.get(self._called.get(host_name(name), name))
 
     def _new(self, name: str) -> Service:
-        name = name.removesuffix(".") or name  # "orders.": the root of DNS, and the same host
         with self._naming:
+            name = self._called.setdefault(host_name(name), name.removesuffix(".") or name)
             service = self._services.get(name)
             if service is None or service.forgotten:
                 service = self._make(name)
@@ -178,6 +179,7 @@ class ServiceTable:
         for idle in idle_services(self._services.values(), most):
             if idle.forget():
                 self._services.pop(idle.name, None)
+                self._called.pop(host_name(idle.name), None)
                 self._remember(idle)
                 self.following.forget(idle.name)
                 for one in self._followers:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from cachetools import LRUCache
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import host_name
 from rpcguard.errors import RegistryError
 from rpcguard.registries._shared.documents import (
     MAX_BYTES,
@@ -147,7 +148,7 @@ class HttpRegistry:
 def _services(answer: HttpReply, service: str | None) -> Services:
     document = answer.json()
     if service is not None and isinstance(document, dict) and "nodes" in document:
-        return {service.lower(): (service, document["nodes"])}
+        return {host_name(service): (service, document["nodes"])}
     try:
         return services_from_json(document)
     except ValueError as error:

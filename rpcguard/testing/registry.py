@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rpcguard._core.nodes.snapshot import Snapshot
+from rpcguard._text import host_name
 from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ class ScriptedRegistry:
 
     async def fetch(self, service: str) -> Snapshot:
         """Give what is listed now."""
-        return self._heard(service)[1]
+        return self._heard(host_name(service))[1]
 
     async def watch(self, service: str) -> AsyncIterator[Snapshot]:
         """Yield what is listed now and after each change."""
+        service = host_name(service)
         watcher = _Watcher(service)
         with self._changed:
             self._watchers.append(watcher)
@@ -90,7 +92,7 @@ class ScriptedRegistry:
         return version, said
 
     def _say(self, service: str, said: Snapshot | Exception) -> None:
-        service = service.lower()
+        service = host_name(service)
         with self._changed:
             self._said[service] = said
             version = self._versions[service] = self._versions.get(service, 0) + 1

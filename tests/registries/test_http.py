@@ -62,6 +62,16 @@ async def test_a_service_is_asked_for_by_its_encoded_name(server: ScriptedServer
     assert server.seen[0].target == f"/v1/{name}/nodes?env=a%2Fb&x=1&x=2&s={name}"
 
 
+@pytest.mark.parametrize("service", ["shop.bücher.example", "shop.xn--bcher-kva.example"])
+async def test_the_nodes_of_a_service_are_its_own_however_it_is_spelt(
+    server: ScriptedServer, service: str
+) -> None:
+    """A document of one service names none, and is that of the one that was asked for."""
+    server.say(ONE)
+    url = f"http://{server.address}/{{service}}"
+    assert (await fetch(url, service)).nodes == (Node("a", 1),)
+
+
 @pytest.mark.parametrize("service", ["", ".", ".."])
 async def test_a_name_that_would_walk_the_path_is_never_asked_for(
     server: ScriptedServer, registry: HttpRegistry, service: str

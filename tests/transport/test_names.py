@@ -6,8 +6,9 @@ import ssl
 
 import pytest
 
-from rpcguard import Node, Snapshot
+from rpcguard import MembershipPolicy, Node, Snapshot
 from rpcguard._wire.tls import TlsSession
+from rpcguard.registries.static import StaticRegistry
 from tests.support.library import Transport, http
 
 
@@ -53,6 +54,50 @@ def test_a_dot_at_the_end_is_no_part_of_a_name(make_node):
         transport = client._transport
         assert [view.name for view in transport.services()] == ["orders"]
         assert len(transport.nodes("orders.")) == 1
+
+
+LETTERS, ASCII = "shop.bücher.example", "shop.xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize("said", [LETTERS, "SHOP.Bücher.example.", ASCII])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_service_is_one_however_it_is_spelt(make_node, said, before):
+    """A URL has such a host in ASCII; what a user says of it counts for its calls all the same."""
+    gone, stays = make_node(), make_node()
+    registry = f"static:///{LETTERS}=127.0.0.1:{gone.port},127.0.0.1:{stays.port}"
+    with http.Client(transport=Transport(registry)) as client:
+        transport = client._transport
+        if before:
+            transport.wait_ready(said, timeout=20)
+        client.get(f"http://{LETTERS}/")
+        transport.mark_offline(said, f"127.0.0.1:{gone.port}")
+        picked = {
+            client.get(f"http://{LETTERS}/").extensions["rpcguard"].node.port for _ in range(20)
+        }
+        assert picked == {stays.port}
+        assert len(transport.services()) == 1
+        assert len(transport.explain(said)) == 21
+
+
+@pytest.mark.parametrize("given", [LETTERS, ASCII])
+def test_a_map_gives_names_however_they_are_spelt(given):
+    """The registry hears its own name for calls to either spelling."""
+    registry = Asked()
+    made = http.Client(transport=Transport(registry, names={given: "SHOP"}))
+    with made as client, pytest.raises(http.ConnectError):
+        client.get(f"http://{LETTERS}/")
+    assert registry.names <= {"SHOP", "check SHOP"}
+
+
+def test_a_name_that_is_forgotten_may_come_back(make_node):
+    """Room is made by forgetting; the same service is there again, in another spelling too."""
+    node = make_node()
+    registry = StaticRegistry([Node("127.0.0.1", node.port, scheme="http")])
+    few = MembershipPolicy(max_services=1)
+    with http.Client(transport=Transport(registry, membership=few)) as client:
+        for host in ("bücher", "b", "xn--bcher-kva", "b."):
+            assert client.get(f"http://{host}/").status_code == 200
+        assert len(client._transport.nodes("B")) == 1
 
 
 def test_the_certificate_is_that_of_the_name_without_the_dot():

@@ -13,6 +13,7 @@ from rpcguard._commands.nodes.rows import Row
 from rpcguard._core.balancing.round_robin import RoundRobin
 from rpcguard._core.policies.retry import RetryPolicy
 from rpcguard._httpx import AsyncTransport
+from rpcguard._text import host_name
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import entry_of
 
@@ -167,7 +168,8 @@ class StatusPage:
         """Ask the program once."""
         services = await self.services()
         try:
-            about = services.get(self._service) or services.get(self._service.lower())
+            called = {host_name(name): said for name, said in services.items()}
+            about = called.get(host_name(self._service))
             rows = [Row.of(view) for view in about["nodes"]] if about else []
             known, refused = (about["known"], about["refused"]) if about else (False, 0)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,6 +19,7 @@ from rpcguard._checks import (
 from rpcguard._context.lane import is_mark
 from rpcguard._core.policies.conditions import NO_CONDITIONS, Conditions
 from rpcguard._core.policies.parts import is_name, is_part
+from rpcguard._text import host_name
 
 Otherwise = Literal["base", "any", "fail"]
 
@@ -155,7 +156,7 @@ class Route:
     def __post_init__(self) -> None:
         self._check("name", is_name(self.name), "printable text, 1 to 128 characters")
         self._check("service", is_name(self.service), "a service's name or *")
-        object.__setattr__(self, "service", self.service.lower())
+        object.__setattr__(self, "service", host_name(self.service))
         for name in ("when", "to"):
             object.__setattr__(self, name, self._conditions(name, getattr(self, name)))
         self._check("mark", self.mark is None or is_mark(self.mark), _MARK_WANTED)

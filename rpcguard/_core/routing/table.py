@@ -10,6 +10,7 @@ from rpcguard._context.lane import BASE
 from rpcguard._core.policies.routing import ROUNDING, WHOLE
 from rpcguard._core.routing.cells import CellKey, Target, lane_of, values_of
 from rpcguard._core.routing.shares import Places
+from rpcguard._text import host_name
 
 if TYPE_CHECKING:
     from rpcguard._core.nodes.node import Node
@@ -173,9 +174,10 @@ class Table:
         self._all_loose = True
         self.sticky: bool = False
         bundles: dict[object, list[Entry]] = {}
-        crowded = _crowded(service, paced(routes))
+        names = "*", host_name(service)
+        crowded = _crowded(names, paced(routes))
         for route in paced(routes):
-            if route.service in ("*", service):
+            if route.service in names:
                 apart = route.when in crowded
                 about: object = (route.service, route.when) if apart else route.when
                 self._file(self._enter(route, bundles.setdefault(about, []), service))
@@ -267,7 +269,7 @@ class Table:
         return self.entries[min(self._first[target] for target in targets)].route.name
 
 
-def _crowded(service: str, routes: Iterable[Route]) -> Collection[object]:
+def _crowded(names: Collection[str], routes: Iterable[Route]) -> Collection[object]:
     """Give the conditions of which shares of all services and of one are more than all calls.
 
     There those of one are of what those of the other leave: a split is taken apart by no rule of
@@ -275,7 +277,7 @@ def _crowded(service: str, routes: Iterable[Route]) -> Collection[object]:
     """
     sums: defaultdict[object, float] = defaultdict(float)
     for route in routes:
-        if route.is_share and route.service in ("*", service):
+        if route.is_share and route.service in names:
             sums[route.when] += route.share
     return {when for when, whole in sums.items() if whole > 1.0 + ROUNDING}
 

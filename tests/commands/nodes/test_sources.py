@@ -65,6 +65,16 @@ async def test_a_running_program_is_looked_at():
     assert look.registry.endswith("as http://status sees it")
 
 
+@pytest.mark.parametrize("service", ["Shop.bücher.example", "shop.xn--bcher-kva.example."])
+async def test_a_service_of_a_program_is_found_however_it_is_spelt(service):
+    """The page has names as httpx gives them, and they are typed as they are read."""
+    async with rpcguard.AsyncTransport("static:///shop.bücher.example=10.0.0.1:80") as transport:
+        await transport.wait_ready("shop.xn--bcher-kva.example", timeout=20)
+        app = rpcguard.asgi_status(transport)
+        async with page(app, "status+http://status", service) as opened:
+            assert len((await opened.look()).rows) == 1
+
+
 async def test_the_page_is_asked_below_where_it_is_mounted():
     """Path and query are kept, user and password are sent and never shown."""
     app = answering(500, b"")

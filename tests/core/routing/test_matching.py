@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from rpcguard._core.nodes.node import Node
-from rpcguard._core.policies.routing import Route
+from rpcguard._core.policies.routing import Route, checked_routes
 from rpcguard._core.routing.cells import lane_of, values_of
 from rpcguard._core.routing.facts import Facts
 from rpcguard._core.routing.marks import first_mark
@@ -93,6 +93,20 @@ def test_routes_of_other_services_are_not_in_the_table() -> None:
     """A star is every service, and names are compared in lower case."""
     routes = [Route(name, service=name, mark="a") for name in ("Orders", "billing", "*")]
     assert [one.route.name for one in table(*routes).matching(facts())] == ["Orders", "*"]
+
+
+@pytest.mark.parametrize("called", ["shop.bücher.example", "shop.xn--bcher-kva.example"])
+@pytest.mark.parametrize("said", ["Shop.Bücher.example.", "shop.xn--bcher-kva.example"])
+def test_routes_count_however_their_service_is_spelt(called: str, said: str) -> None:
+    """And their shares are of the same calls as those of all services."""
+    routes = [
+        Route("own", service=said, share=0.6, to={"version": "1"}),
+        Route("all", share=0.6, to={"version": "2"}),
+    ]
+    found = Table(called, routes, ["lane"])
+    assert [one.route.name for one in found.entries] == ["own", "all"]
+    with pytest.raises(ValueError, match="sums to at most 1"):
+        checked_routes([routes[0], Route("more", service=called, share=0.6, to={"version": "2"})])
 
 
 def test_the_order_of_the_rules_is_kept() -> None:
