@@ -168,8 +168,8 @@ class StatusPage:
         """Ask the program once."""
         services = await self.services()
         try:
-            called = {host_name(name): said for name, said in services.items()}
-            about = called.get(host_name(self._service))
+            by_name = {host_name(name): said for name, said in services.items()}
+            about = by_name.get(host_name(self._service))
             rows = [Row.of(view) for view in about["nodes"]] if about else []
             known, refused = (about["known"], about["refused"]) if about else (False, 0)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
