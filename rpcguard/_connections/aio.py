@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -15,7 +14,14 @@ from rpcguard._connections.handshake import in_handshake
 from rpcguard._connections.http11 import NotBegun, Part, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Sequence,
+    )
 
     import httpx
 
@@ -292,8 +298,9 @@ async def _parts_of(sending: Sending, request: httpx.Request) -> AsyncGenerator[
         async for part in parts:
             yield part
     finally:
-        if isinstance(parts, AsyncGenerator):
-            await parts.aclose()
+        close = getattr(parts, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def _tell(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 from rpcguard._core.call.timeouts import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from rpcguard._core.call.call import Call
     from rpcguard._core.nodes.live import Lease
@@ -27,6 +26,9 @@ class OneShotBody:
         self._error: Exception | None = None
         self.touched: bool = False
         """Whether it was begun."""
+
+    def _note(self, error: Exception) -> None:
+        self._error = error
 
     def has_raised(self, error: Exception) -> bool:
         """Tell whether an error is the caller's own, as that of the call that the body comes from.
@@ -47,7 +49,7 @@ class SyncOneShotBody(OneShotBody):
         try:
             yield from self._stream
         except Exception as error:
-            self._error = error
+            self._note(error)
             raise
 
     def close(self) -> None:
@@ -136,30 +138,54 @@ class SyncTimedBody(TimedBody):
         self._stream.close()
 
 
-class AsyncTimedBody(TimedBody):
-    """Such a body, for tasks."""
+class AsyncParts:
+    """The parts of somebody's stream, which are passed on; `aclose` is for whoever stops early.
 
-    _parts: AsyncIterator[bytes] | None = None
+    Not a generator: the collector may end one that is left early together with the stream's own,
+    and neither may then wait for the other.
+    """
 
-    # Not a generator: the collector may end one that is left early together with the child's own,
-    # and neither may then wait for the other.
+    def __init__(self, stream: Any) -> None:
+        self._parts: AsyncIterator[bytes] = aiter(stream)
+
     def __aiter__(self) -> AsyncIterator[bytes]:
-        self._parts = aiter(self._stream)
         return self
 
     async def __anext__(self) -> bytes:
-        assert self._parts is not None
-        part = await anext(self._parts)
-        self._check()
-        return part
+        return await anext(self._parts)
 
     async def aclose(self) -> None:
-        """Close the child's stream, and its generator, where it is one that is left early."""
+        """End the stream's generator, where it is one: it would wait for the collector."""
+        if isinstance(self._parts, AsyncGenerator):
+            await self._parts.aclose()
+
+
+class AsyncTimedParts(AsyncParts):
+    """The parts of an answer, until its time is over."""
+
+    def __init__(self, stream: Any, check: Callable[[], None]) -> None:
+        super().__init__(stream)
+        self._check = check
+
+    async def __anext__(self) -> bytes:
+        part = await super().__anext__()
         try:
-            if isinstance(self._parts, AsyncGeneratorType) and not self._parts.ag_running:
-                await self._parts.aclose()
-        finally:
-            await self._stream.aclose()
+            self._check()
+        except BaseException:
+            await self.aclose()
+            raise
+        return part
+
+
+class AsyncTimedBody(TimedBody):
+    """Such a body, for tasks."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return AsyncTimedParts(self._stream, self._check)
+
+    async def aclose(self) -> None:
+        """Close the child's stream."""
+        await self._stream.aclose()
 
 
 class SyncResumedBody:
@@ -179,23 +205,35 @@ class SyncResumedBody:
         self._stream.close()
 
 
+class AsyncOneShotParts(AsyncParts):
+    """The parts of a request's body, and what their maker raises."""
+
+    def __init__(self, stream: Any, note: Callable[[Exception], None]) -> None:
+        super().__init__(stream)
+        self._note = note
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._note(error)
+            raise
+
+
 class AsyncOneShotBody(OneShotBody):
     """A request's body that cannot be sent twice, for tasks."""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         if self.touched:
             raise self._consumed
         self.touched = True
-        parts = aiter(self._stream)
         try:
-            async for chunk in parts:
-                yield chunk
+            return AsyncOneShotParts(self._stream, self._note)
         except Exception as error:
-            self._error = error
+            self._note(error)
             raise
-        finally:
-            if isinstance(parts, AsyncGenerator):  # left early, it would wait for the collector
-                await parts.aclose()
 
     async def aclose(self) -> None:
         """Close the caller's stream."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import anyio
@@ -104,26 +103,50 @@ async def test_an_attempt_whose_parts_keep_coming_makes_room_for_another(call):
     assert (text, stream.took, stream.closed > 0, child.asked) == ("ok", 4.0, True, 2)
 
 
-async def test_a_generator_that_is_left_early_ends_with_its_answer(flavour):
-    """Left to the collector, it and what passed its parts on may be ended at the same time."""
+class Parts(http.AsyncByteStream):
+    """A stream whose generators have something to wait for at their end."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def __aiter__(self):
+        try:
+            yield b"x"
+            yield b"y"
+        finally:
+            await anyio.lowlevel.checkpoint()
+            self.ended += 1
+
+
+def timed(parts: Parts, clock: ManualClock) -> AsyncTimedBody:
+    """Make a body that has two seconds."""
+    return AsyncTimedBody(parts, Timeouts({}, clock() + 2.0, clock), http.ReadTimeout)
+
+
+async def test_a_generator_ends_with_the_deadline(flavour):
+    """Left to the collector, it would end at any time, or be told of as one that was left."""
     if flavour.sync:
         pytest.skip("the generators of threads end at once")
-    ended = []
+    parts, clock = Parts(), ManualClock()
+    body = timed(parts, clock)
+    read = aiter(body)
+    await anext(read)
+    clock.advance(2.5)
+    with pytest.raises(http.ReadTimeout):
+        await anext(read)
+    assert parts.ended == 1
 
-    class Parts(http.AsyncByteStream):
-        async def __aiter__(self):
-            try:
-                yield b"x"
-                yield b"y"
-            finally:
-                await anyio.lowlevel.checkpoint()
-                ended.append(self)
 
-    body = AsyncTimedBody(Parts(), Timeouts({}, math.inf, time.monotonic), http.ReadTimeout)
-    parts = aiter(body)
-    assert await anext(parts) == b"x"
-    await body.aclose()
-    assert len(ended) == 1
+async def test_two_readers_of_a_body_have_their_own_parts(flavour):
+    """As without a deadline, where the child's stream can be read again."""
+    if flavour.sync:
+        pytest.skip("each reader has a generator")
+    body = timed(Parts(), ManualClock())
+    one, other = aiter(body), aiter(body)
+    assert [await anext(one), await anext(other)] == [b"x", b"x"]
+    assert [await anext(one), await anext(other)] == [b"y", b"y"]
+    for each_one in (one, other):
+        assert await anext(each_one, None) is None
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
