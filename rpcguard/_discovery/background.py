@@ -14,6 +14,7 @@ import anyio
 
 from rpcguard._discovery.resolver import BackgroundLoop
 from rpcguard._text import logger
+from rpcguard.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,7 +29,8 @@ class Background:
 
     An httpx client may never be entered, be closed from another task, or block its loop: nothing
     of the caller's loop can carry the list. Any thread may call, this one too, and so may a
-    finalizer. Raises what keeps the loop from starting.
+    finalizer. Raises `RegistryError` where this machine keeps the loop from starting; the next one
+    may start.
     """
 
     def __init__(self) -> None:
@@ -37,8 +39,14 @@ class Background:
         self._context: contextvars.Context
         self._running: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._run, name="rpcguard-discovery", daemon=True)
-        self._thread.start()
-        self._loop = self._started.result()
+        try:
+            self._thread.start()
+            self._loop = self._started.result()
+        except (OSError, RuntimeError) as error:
+            raise RegistryError(
+                f"the thread that follows lists did not start: {error}; the limits of threads and"
+                " open files of this process want to be higher"
+            ) from error
 
     def _run(self) -> None:
         try:

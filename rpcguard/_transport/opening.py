@@ -92,7 +92,7 @@ class Opening:
         if not isinstance(request, self._http.Request):
             raise wrong_library(self._kind, request)
         url, scheme, ask = request.url, request.url.scheme, None
-        service = find(self._name_in(url, scheme), self._table)
+        service = self._found(self._name_in(url, scheme), find)
         options = request.extensions.get("rpcguard")
         if self._lanes is not None:
             service, ask = self._lanes.choose(service, request, options, find)
@@ -127,6 +127,12 @@ class Opening:
         if self._following.by_port:
             return host_and_port(host.removesuffix("."), url.port or PORTS[SCHEMES[scheme]])
         return host
+
+    def _found(self, name: str, find: Callable[..., Service]) -> Service:
+        try:
+            return find(name, self._table)
+        except RegistryError as error:  # of the first call, whose list nothing can follow
+            raise self._library.no_available_node(f"the call was not sent: {error}") from error
 
     def _refuse_plain(self, scheme: str, objection: str | None) -> None:
         if objection is not None and scheme == "http":

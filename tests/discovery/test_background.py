@@ -126,13 +126,13 @@ def test_a_stopped_loop_starts_nothing():
 
 
 def test_a_loop_that_cannot_start_says_why(monkeypatch):
-    """Out of descriptors, for one: the caller gets the error and does not hang."""
+    """Out of descriptors, for one: the caller gets an error of the library, and does not hang."""
 
     def fail(*_, **__):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(background_module.anyio, "run", fail)
-    with pytest.raises(OSError, match="Too many open files"):
+    with pytest.raises(rpcguard.RegistryError, match="Too many open files; the limits"):
         Background()
 
 

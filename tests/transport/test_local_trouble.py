@@ -123,3 +123,61 @@ def test_out_of_threads_on_event_loops(make_node):
     """
     )
     check_quiet(run_python(code, make_node()), "ok ok ok ok 0 0\n" * 2)
+
+
+FIRST_CALL = """
+    import anyio, rpcguard, threading
+
+    start = threading.Thread.start
+
+    def refused(_thread):
+        raise RuntimeError("can't start new thread")
+
+    def show(error):
+        print(isinstance(error, rpcguard.RpcguardError), error)
+"""
+NO_THREAD = (
+    "True the call was not sent: the thread that follows lists did not start: can't start new"
+    " thread; the limits of threads and open files of this process want to be higher\n"
+)
+
+
+def test_out_of_threads_on_the_first_call(make_node):
+    """Nothing follows a list then: an error of the library, and the next call may find a thread."""
+    code = (
+        FIRST_CALL
+        + """
+    with http.Client(transport=Transport(REGISTRY), base_url="http://orders") as client:
+        threading.Thread.start = refused
+        for _ in range(2):
+            try:
+                client.get("/")
+            except http.ConnectError as error:
+                show(error)
+        threading.Thread.start = start
+        print(client.get("/").text)
+    """
+    )
+    check_quiet(run_python(code, make_node()), NO_THREAD * 2 + "ok\n")
+
+
+def test_out_of_threads_on_the_first_call_of_event_loops(make_node):
+    """The same in tasks."""
+    code = (
+        FIRST_CALL
+        + """
+    async def main():
+        transport = AsyncTransport(REGISTRY)
+        async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
+            threading.Thread.start = refused
+            try:
+                await client.get("/")
+            except http.ConnectError as error:
+                show(error)
+            threading.Thread.start = start
+            print((await client.get("/")).text)
+
+    anyio.run(main, backend="asyncio")
+    """
+    )
+    check_quiet(run_python(code, make_node()), NO_THREAD + "ok\n")
