@@ -16,6 +16,9 @@ from rpcguard._wire.h2_counts import LAST_STREAM, NodeCount, StreamCount
         ([1000, 100, 1000], 875),
         ([121, 123, 122, 124, 121], 106),
         ([121, 123, 122, 124, 125, 121], None),
+        ([60, 59, 58, 60], None),
+        ([60, 59, 60], 53),
+        ([25, 24, 25], None),
         ([1000, 1000, 100, 100], 88),
         ([100, 100, 1000, 1000], 88),
         ([4, 20, 4, 21, 4], None),
@@ -25,7 +28,7 @@ from rpcguard._wire.h2_counts import LAST_STREAM, NodeCount, StreamCount
     ],
 )
 def test_what_is_known_after_connections_ended(ends: list[int], calls: int | None) -> None:
-    """A number is believed where it comes again within four, and the least counts."""
+    """A number is believed where it comes again, within four if it is large; the least counts."""
     count = StreamCount()
     for end in ends:
         count.learn(2 * end - 1)
