@@ -101,7 +101,8 @@ class Route:
     """How it is called in logs, metrics and documents; unique, and part of the salt of `sticky`."""
 
     service: str = field(default="*", kw_only=True)
-    """The service whose calls it is about; `"*"` is every one."""
+    """The service whose calls it is about, in any spelling; `"*"` is every one. What is said of
+    `orders` also counts for `orders:8080`, as with `services=`."""
 
     when: Mapping[str, str | Sequence[str] | None] = field(default=NO_CONDITIONS, kw_only=True)
     """What a call must have: `method`, `path` (a final `*` makes it a prefix), `mark`, `header.N`,

@@ -174,7 +174,8 @@ class Table:
         self._all_loose = True
         self.sticky: bool = False
         bundles: dict[object, list[Entry]] = {}
-        names = "*", host_name(service)
+        name = host_name(service)
+        names = "*", name, name.rpartition(":")[0]
         crowded = _crowded(names, paced(routes))
         for route in paced(routes):
             if route.service in names:

@@ -109,6 +109,13 @@ def test_routes_count_however_their_service_is_spelt(called: str, said: str) -> 
         checked_routes([routes[0], Route("more", service=called, share=0.6, to={"version": "2"})])
 
 
+def test_routes_count_for_the_ports_of_a_service() -> None:
+    """As policies and switches do: with `dns://` and `hosts://` a service is a host with a port."""
+    routes = [Route(name, service=name, mark="a") for name in ("orders", "orders:80", "orders:81")]
+    found = Table("orders:80", routes, ["lane"])
+    assert [one.route.name for one in found.entries] == ["orders", "orders:80"]
+
+
 def test_the_order_of_the_rules_is_kept() -> None:
     """Whichever way a route is found, the first one written is the first one tried."""
     routes = [
