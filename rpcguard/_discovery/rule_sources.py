@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, unquote
@@ -14,6 +15,7 @@ from rpcguard._core.policies.routing import checked_routes
 from rpcguard._core.routing.documents import MOST_BYTES, routes_of, without_failing
 from rpcguard._discovery.adapters import close_stream
 from rpcguard._files import signature_of
+from rpcguard._text import host_name
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries._shared.documents import MAX_BYTES, json_from_bytes
 from rpcguard.registries._shared.endpoint import URLForm
@@ -21,7 +23,7 @@ from rpcguard.registries._shared.methods import answer_of, stream_of
 from rpcguard.registries._shared.tls import TLS_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from rpcguard._core.policies.routing import Route
     from rpcguard.registries.base import RuledRegistry, RuleWatchableRegistry
@@ -172,24 +174,31 @@ class DocumentRules:
 class RegistryRules:
     """The rules that a registry has of a service, by the name that it has there."""
 
-    def __init__(self, registry: RuledRegistry, listed_as: str, *, may_fail: bool) -> None:
+    def __init__(
+        self, registry: RuledRegistry, service: str, listed_as: str, *, may_fail: bool
+    ) -> None:
         self.interval: float = _ASK_EVERY
         self._registry = registry
+        self._service = service
         self._listed_as = listed_as
         self._may_fail = may_fail
 
     async def read(self) -> tuple[Route, ...]:
         """Ask the registry."""
-        routes = checked_routes(tuple(await answer_of(self._registry, "routes", self._listed_as)))
+        found = await answer_of(self._registry, "routes", self._listed_as)
+        routes = _by_its_name(self._service, self._listed_as, found)
         return without_failing(routes, may_fail=self._may_fail)
 
 
 class WatchedRules:
     """The rules that a registry pushes: each reading waits for the next ones."""
 
-    def __init__(self, registry: RuleWatchableRegistry, listed_as: str, *, may_fail: bool) -> None:
+    def __init__(
+        self, registry: RuleWatchableRegistry, service: str, listed_as: str, *, may_fail: bool
+    ) -> None:
         self.interval: float = 0.0
         self._registry = registry
+        self._service = service
         self._listed_as = listed_as
         self._may_fail = may_fail
         self._pushed: AsyncIterator[Sequence[Route]] | None = None
@@ -209,8 +218,14 @@ class WatchedRules:
             self.interval = 0.0 if whole else _ASK_EVERY
         if found is None:
             raise RegistryError("the watch of the rules ended")
-        routes = checked_routes(tuple(found))
+        routes = _by_its_name(self._service, self._listed_as, found)
         return without_failing(routes, may_fail=self._may_fail)
+
+
+def _by_its_name(service: str, listed_as: str, found: Iterable[Route]) -> tuple[Route, ...]:
+    """Check what a registry has of a service; its name there is none that calls know."""
+    routes, there = checked_routes(tuple(found)), host_name(listed_as)
+    return tuple(replace(one, service=service) if one.service == there else one for one in routes)
 
 
 async def read_rules(source: str, service: str, *, beside_list: bool = False) -> list[Route]:

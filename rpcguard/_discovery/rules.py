@@ -137,8 +137,8 @@ class Rules:
         if self._of_registry and has_rules(registry):
             listed_as = self._following.listed_as(key)
             if pushes_rules(registry):
-                return WatchedRules(registry, listed_as, may_fail=self._may_fail)
-            return RegistryRules(registry, listed_as, may_fail=self._may_fail)
+                return WatchedRules(registry, key, listed_as, may_fail=self._may_fail)
+            return RegistryRules(registry, key, listed_as, may_fail=self._may_fail)
         return DocumentRules(
             self._url or "", key, may_fail=self._may_fail, beside_list=self._beside_list
         )

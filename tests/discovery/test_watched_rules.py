@@ -46,7 +46,7 @@ class Pushing:
 def watched(*scripts, may_fail=False):
     registry = Pushing(*scripts)
     assert isinstance(registry, RuleWatchableRegistry)
-    return registry, WatchedRules(registry, "orders", may_fail=may_fail)
+    return registry, WatchedRules(registry, "orders", "ORDERS", may_fail=may_fail)
 
 
 async def test_each_push_is_read_at_once():
@@ -56,6 +56,13 @@ async def test_each_push_is_read_at_once():
         assert await rules.read() == tuple(wanted)
         assert rules.interval == 0.0
     assert registry.open == 1
+
+
+async def test_rules_are_about_the_service_by_the_name_that_calls_have():
+    """A registry that knows it by another one says that; those of others stay theirs."""
+    names = "ORDERS", "billing", "*"
+    _, rules = watched([[Route(name, service=name, mark="a") for name in names]])
+    assert [one.service for one in await rules.read()] == ["orders", "billing", "*"]
 
 
 @pytest.mark.parametrize("end", [[], [RegistryError("down")]])

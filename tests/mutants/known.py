@@ -6,7 +6,7 @@ EQUIVALENT: dict[str, str] = {
     "_core/routing/guards.py:26  0.0  ->  1.0": (
         "a guard that has never tripped is at level 0, which is all that the time is compared for"
     ),
-    "_core/policies/routing.py:320  sums[bundle] <= 1.0 + ROUNDING": (
+    "_core/policies/routing.py:322  sums[bundle] <= 1.0 + ROUNDING": (
         "shares that miss a sum of 1 by just what is allowed for rounding"
     ),
     "_core/service/homes.py:190  live.ramp >= 1.0  ->  live.ramp > 1.0": (

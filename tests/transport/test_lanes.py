@@ -488,10 +488,22 @@ class Ruled(Listing):
     said: Any = ()
 
     async def routes(self, service: str) -> Any:
-        assert service == "ORDERS"
+        assert service in ("ORDERS", "SHOP")
         if isinstance(self.said, Exception):
             raise self.said
         return self.said
+
+
+def test_rules_of_a_registry_are_about_the_service_that_it_knows_by_another_name(
+    calls: Callable[..., Calls],
+) -> None:
+    """Those of `xds://` name the service as it was asked for, which is no name that calls have."""
+    registry = Ruled(SHOP=NODES)
+    registry.said = [Route("canary", service="SHOP", when={"header.x-tester": "*"}, mark="c2")]
+    routing = Routing(source="registry", required=True)
+    one = calls(registry, routing=routing, names={"orders": "SHOP"})
+    one.transport.wait_ready("orders", timeout=20.0)
+    assert one.get(headers={"x-tester": "alice"}) == "lane"
 
 
 def test_a_registry_may_have_rules_of_its_own(
