@@ -424,6 +424,14 @@ async def unhurried(scenario, seconds: float) -> None:
     pytest.fail(f"{seconds * times} s were not enough")
 
 
+def unhurriedly(scenario, seconds: float) -> None:
+    """Do the same with a scenario that runs in no event loop."""
+    for times in (1, 10, 100):
+        if scenario(seconds * times):
+            return
+    pytest.fail(f"{seconds * times} s were not enough")
+
+
 def echo(peer: Peer) -> None:
     """Answer each request with its own path."""
     while (seen := peer.request()) is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from rpcguard import cli
 from rpcguard._commands.check.run import _ahead
-from tests.support.calls import OK, Node, Peer, unused_port
+from tests.support.calls import OK, Node, Peer, unhurriedly, unused_port
 from tests.support.fixtures import authority, certified, make_node
 
 if TYPE_CHECKING:
@@ -149,9 +149,14 @@ def test_a_certificate_that_nobody_trusts(check, make_node, certified):
 
 def test_a_port_that_waits_for_another_protocol(check, make_node):
     """Who sends nothing to a ClientHello is told apart from who takes no connection."""
-    status, lines = check(make_node(Peer.until_gone), more=("--https", "--timeout", "0.3"))
-    assert status == 1
-    assert any(line.startswith("FAIL tls") and "TCP stood" in line for line in lines)
+
+    def scenario(seconds: float) -> bool:
+        more = ("--https", "--timeout", f"{seconds}")
+        status, lines = check(make_node(Peer.until_gone), more=more)
+        assert status == 1
+        return any(line.startswith("FAIL tls") and "TCP stood" in line for line in lines)
+
+    unhurriedly(scenario, 0.3)  # else there is no time to connect
 
 
 def test_a_certificate_that_is_trusted(
@@ -169,9 +174,13 @@ def test_a_certificate_that_is_trusted(
 
 def test_a_node_that_hangs_or_speaks_something_else(check, make_node):
     """No answer in time, a reset and another protocol are three things."""
-    status, lines = check(make_node(Peer.until_gone), more=("--timeout", "0.2"))
-    assert status == 1
-    assert any(line.startswith("FAIL answer") and "in time" in line for line in lines)
+
+    def scenario(seconds: float) -> bool:
+        status, lines = check(make_node(Peer.until_gone), more=("--timeout", f"{seconds}"))
+        assert status == 1
+        return any(line.startswith("FAIL answer") and "in time" in line for line in lines)
+
+    unhurriedly(scenario, 0.2)  # else there is no time to connect
     _, lines = check(make_node(lambda peer: (peer.request(), peer.reset())))
     assert any(line.startswith("FAIL answer") and "reset" in line for line in lines)
     _, lines = check(make_node(lambda peer: peer.answer(b"220 mail.example ESMTP\r\n")))
@@ -242,10 +251,13 @@ def test_answers_that_have_no_end(check, make_node):
     status, lines = check(stream, more=("--path", "/events"))
     assert status == 0, lines
     assert f"ok   answer    127.0.0.1:{stream.port}  GET /events: 200" in lines
-    slow = make_node(drop_by_drop)
-    status, lines = check(slow, more=("--timeout", "0.3"))
-    assert status == 1
-    assert "its answer comes too slowly" in lines[2]
+
+    def scenario(seconds: float) -> bool:
+        status, lines = check(make_node(drop_by_drop), more=("--timeout", f"{seconds}"))
+        assert status == 1
+        return "its answer comes too slowly" in lines[2]
+
+    unhurriedly(scenario, 0.3)  # else there is no time to connect, or between two drops
 
 
 @pytest.mark.parametrize("path", ["/a\nb", "/\x1b[2J"])
