@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from contextlib import aclosing
 from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-import anyio
 import pytest
 
 from rpcguard._core.nodes.node import Node
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.consul import ConsulRegistry
+from rpcguard.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -320,16 +320,26 @@ async def test_a_watch_needs_the_index(
             await anext(snapshots)
 
 
-async def test_queries_are_held_back(server: ScriptedServer, consul: ConsulRegistry) -> None:
+async def test_queries_are_held_back(
+    server: ScriptedServer, consul: ConsulRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proves that a Consul that never blocks is not asked in a tight loop."""
+    clock, pauses = ManualClock(1000.0), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.advance(seconds)
+
+    pace = "rpcguard.registries.consul"
+    monkeypatch.setattr(f"{pace}.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(f"{pace}.anyio", SimpleNamespace(sleep=sleep))
     indexes = count(1)
     server.script = lambda _: server.answer("[]", X_Consul_Index=str(next(indexes)))
-    begin = time.monotonic()
-    with anyio.move_on_after(1.0):
-        async with aclosing(consul.watch("web")) as snapshots:
-            async for _ in snapshots:
-                pass
-    assert 5 <= len(server.seen) <= 5 + 5 * (time.monotonic() - begin)
+    async with aclosing(consul.watch("web")) as snapshots:
+        for _ in range(9):
+            await anext(snapshots)
+    assert len(server.seen) == 9
+    assert pauses == pytest.approx([0.0] * 5 + [0.2] * 4)
 
 
 async def test_an_agent_that_went_silent(

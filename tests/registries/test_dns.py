@@ -21,6 +21,7 @@ from rpcguard._core.nodes.snapshot import Snapshot
 from rpcguard.errors import InvalidRegistryURL, RegistryError
 from rpcguard.registries.base import registry_from_url
 from rpcguard.registries.dns import DnsRegistry
+from tests.support.calls import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +123,12 @@ class _TCPServer(socketserver.ThreadingTCPServer):
     name_server: NameServer
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the second record type for as long as a busy machine may take to give it."""
+    monkeypatch.setattr("rpcguard.registries.dns._OTHER_HALF", 20.0)
+
+
 @pytest.fixture
 def new_name_server() -> Iterator[Callable[[], NameServer]]:
     running: list[socketserver.BaseServer] = []
@@ -148,7 +155,7 @@ def ns(new_name_server: Callable[[], NameServer]) -> NameServer:
     return new_name_server()
 
 
-def registry_of(ns: NameServer, timeout: float = 0.9) -> DnsRegistry:
+def registry_of(ns: NameServer, timeout: float = 20.0) -> DnsRegistry:
     return DnsRegistry.from_url(f"dns://{ns.address}/{{service}}.rpcguard.test?timeout={timeout}")
 
 
@@ -156,7 +163,7 @@ async def fetch(
     ns: NameServer, options: str = "", service: str = "orders", scheme: str = "dns"
 ) -> Snapshot:
     path = "{service}.rpcguard.test" if scheme == "dns" else "_http._tcp.{service}.rpcguard.test"
-    options = options if "timeout=" in options else f"timeout=0.9&{options}"
+    options = options if "timeout=" in options else f"timeout=20&{options}"
     registry = registry_from_url(f"{scheme}://{ns.address}/{path}?{options}")
     return await registry.fetch(service)
 
@@ -296,9 +303,10 @@ async def test_what_a_record_type_gave_stays_while_it_fails(ns: NameServer) -> N
 
 @pytest.mark.parametrize("silent", [dns.rdatatype.A, dns.rdatatype.AAAA])
 async def test_a_record_type_that_is_never_answered_delays_nothing(
-    ns: NameServer, silent: dns.rdatatype.RdataType
+    ns: NameServer, silent: dns.rdatatype.RdataType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One type has given addresses: the other, for which a question has an hour, is let go."""
+    monkeypatch.setattr("rpcguard.registries.dns._OTHER_HALF", 0.3)
     ns.records = f"{A}\n{AAAA}"
 
     def reply(query: dns.message.Message, _tcp: bool) -> bytes | None:
@@ -393,15 +401,23 @@ async def test_the_server_that_answers_is_asked_first(
     new_name_server: Callable[[], NameServer],
 ) -> None:
     """Proves that a failing name server is passed over, and from then on not waited for."""
-    bad, good = new_name_server(), new_name_server()
-    bad.special = _silence
-    good.records = A
-    registry = registry_from_url(
-        f"dns://{bad.address},{good.address}/{{service}}.rpcguard.test?family=4&timeout=0.9"
-    )
-    for _ in range(3):
-        assert len((await registry.fetch("orders")).nodes) == 2
-    assert (len(bad.asked), len(good.asked)) == (1, 3)
+
+    async def scenario(seconds: float) -> bool:
+        bad, good = new_name_server(), new_name_server()
+        bad.special = _silence
+        good.records = A
+        places = f"dns://{bad.address},{good.address}"
+        registry = registry_from_url(
+            f"{places}/{{service}}.rpcguard.test?family=4&timeout={seconds}"
+        )
+        try:
+            found = [len((await registry.fetch("orders")).nodes) for _ in range(3)]
+        except RegistryError:  # the good one had a third of the time
+            return False
+        assert found == [2, 2, 2]
+        return (len(bad.asked), len(good.asked)) == (1, 3)
+
+    await unhurried(scenario, 0.9)
 
 
 # --- SRV

@@ -334,7 +334,7 @@ async def test_a_kratos_node_without_http(fake: FakeEtcd, address: str) -> None:
 
 @pytest.fixture
 async def guarded(address: str) -> AsyncIterator[EtcdRegistry]:
-    registry = EtcdRegistry(f"etcd://me:{PASSWORD}@{address}/s", timeout=0.3)
+    registry = EtcdRegistry(f"etcd://me:{PASSWORD}@{address}/s", timeout=20)
     yield registry
     await registry.aclose()
 

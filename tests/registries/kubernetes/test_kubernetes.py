@@ -85,7 +85,7 @@ class ApiServer:
         server.script = self._script
 
     def url(self, options: str = "") -> str:
-        return f"kubernetes://shop?server=http://{self.server.address}&timeout=2{options}"
+        return f"kubernetes://shop?server=http://{self.server.address}&timeout=20{options}"
 
     @property
     def watched(self) -> list[Seen]:

@@ -24,6 +24,7 @@ from rpcguard.registries.base import (
     watches,
 )
 from rpcguard.registries.consul import ConsulRegistry
+from tests.support.calls import eventually
 
 LIST = rpcguard.Snapshot([rpcguard.Node("10.0.0.1", 80)])
 
@@ -266,11 +267,11 @@ def test_a_call_says_what_a_registry_of_ones_own_lacks() -> None:
     membership = rpcguard.MembershipPolicy(first_snapshot_timeout=0.5)
     for registry, told in cases:
         transport = rpcguard.Transport(registry, membership=membership)
-        with (
-            httpx.Client(transport=transport) as client,
-            pytest.raises(rpcguard.NoAvailableNode, match=told),
-        ):
-            client.get("http://orders/")
+        with httpx.Client(transport=transport) as client:
+            transport.nodes("orders")  # it is asked from now on
+            eventually(lambda t=transport: t.services()[0].trouble, "it was not asked")
+            with pytest.raises(rpcguard.NoAvailableNode, match=told):
+                client.get("http://orders/")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def control(tmp_path: Path) -> Iterator[ControlPlane]:
 
 @asynccontextmanager
 async def registry_at(place: str, options: str = "") -> AsyncIterator[XdsRegistry]:
-    registry = XdsRegistry.from_url(f"xds+http://{place}?node=me&timeout=2{options}")
+    registry = XdsRegistry.from_url(f"xds+http://{place}?node=me&timeout=20{options}")
     try:
         yield registry
     finally:
@@ -359,7 +359,7 @@ def envoy(control: ControlPlane, tmp_path: Path) -> Iterator[Envoy]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10.0
+    end = time.monotonic() + 60.0
     while not condition():
         assert time.monotonic() < end, "Envoy did not take it"
         time.sleep(0.05)
