@@ -261,7 +261,7 @@ def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
 def operator(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
     client = KazooClient(
         f"127.0.0.1:{zookeeper.port}",
-        timeout=5.0,
+        timeout=20.0,
         auth_data=[("digest", "user:r1ght")],
         logger=_silent,
     )
@@ -276,7 +276,7 @@ def operator(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
 
 @pytest.fixture
 def url(zookeeper: ZooKeeper, operator: KazooClient) -> str:
-    return f"zookeeper://127.0.0.1:{zookeeper.port}/?timeout=3&session_timeout=2"
+    return f"zookeeper://127.0.0.1:{zookeeper.port}/?timeout=20&session_timeout=20"
 
 
 def add(operator: KazooClient, name: str, service: str = "orders", **changes: object) -> None:
@@ -455,7 +455,7 @@ async def test_a_silent_server_counts_as_lost(
 ) -> None:
     """Proves that a server which is stopped in its tracks, connection open, ends the watch."""
     add(operator, "n1")
-    registry = ZooKeeperRegistry.from_url(url)
+    registry = ZooKeeperRegistry.from_url(url.replace("session_timeout=20", "session_timeout=4"))
     try:
         async with aclosing(registry.watch("orders")) as watch:
             await anext(watch)
@@ -712,7 +712,7 @@ async def test_tls_with_a_client_certificate(
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     mine = authority.issue_cert("caller")
     mine.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "me.pem"))
-    files = f"ca={tmp_path}/ca.pem&cert={tmp_path}/me.pem&timeout=3"
+    files = f"ca={tmp_path}/ca.pem&cert={tmp_path}/me.pem&timeout=20"
     registry = ZooKeeperRegistry.from_url(f"zookeeper+tls://localhost:{port}?{files}")
     assert addresses(await registry.fetch("orders")) == ["10.0.0.7:8080"]
     await registry.aclose()
