@@ -53,7 +53,7 @@ def run(plane, capsys):
     """Run a command beside the control plane; give its status and what it printed."""
 
     def run(command, *arguments, service="orders", query=""):
-        url = f"xds://:{plane.token}@127.0.0.1:{plane.port}?timeout=2{query}"
+        url = f"xds://:{plane.token}@127.0.0.1:{plane.port}?timeout=20{query}"
         status = cli.main([command, url, service, *arguments])
         shown = capsys.readouterr()
         assert plane.token not in shown.out + shown.err

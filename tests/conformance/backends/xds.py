@@ -141,7 +141,7 @@ class AdsBackend(_Assigning):
     def url(self, *, dead_member: bool = False, wrong_credentials: bool = False) -> str:
         token = WRONG if wrong_credentials else GoControlPlane.token
         dead = f"127.0.0.1:{self._dead_port}," if dead_member else ""
-        return f"xds://:{token}@{dead}127.0.0.1:{self.server.port}?timeout=2"
+        return f"xds://:{token}@{dead}127.0.0.1:{self.server.port}?timeout=15"
 
     def secrets(self) -> tuple[str, ...]:
         return GoControlPlane.token, WRONG
