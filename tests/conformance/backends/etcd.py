@@ -71,9 +71,13 @@ class EtcdBackend(Backend):
         self._call("kv/deleterange", {"key": self._key(service, node_id)})
 
     def crash(self, service: str, node_id: str) -> None:
-        lease = self._call("lease/grant", {"TTL": "1"})["ID"]
-        node = self._nodes[service, node_id]
-        self._call("kv/put", {**self._put(service, node), "lease": lease})
+        put = self._put(service, self._nodes[service, node_id])
+        for seconds in (1, 10, 100):  # a short lease may be over before it is used
+            lease = self._call("lease/grant", {"TTL": str(seconds)})["ID"]
+            answer = self._post("kv/put", {**put, "lease": lease})
+            if "lease not found" not in answer.text:
+                break
+        assert answer.status_code == 200, answer.text
 
     def set_status(self, service: str, node_id: str, status: str) -> None:
         node = self._nodes[service, node_id]
