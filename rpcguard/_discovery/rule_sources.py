@@ -224,8 +224,10 @@ class WatchedRules:
 
 def _by_its_name(service: str, listed_as: str, found: Iterable[Route]) -> tuple[Route, ...]:
     """Check what a registry has of a service; its name there is none that calls know."""
-    routes, there = checked_routes(tuple(found)), host_name(listed_as)
-    return tuple(replace(one, service=service) if one.service == there else one for one in routes)
+    routes, here, there = checked_routes(tuple(found)), host_name(service), host_name(listed_as)
+    if here == there:
+        return routes
+    return tuple(replace(one, service=here) if one.service == there else one for one in routes)
 
 
 async def read_rules(source: str, service: str, *, beside_list: bool = False) -> list[Route]:

@@ -212,7 +212,6 @@ FORK = """
 import os, sys, anyio
 from rpcguard.registries._shared.bodies import reason
 from rpcguard.registries._shared.client import RegistryClient
-from tests.support.calls import unhurried
 
 client = RegistryClient([sys.argv[1]])
 
