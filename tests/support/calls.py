@@ -241,7 +241,12 @@ class Dead:
         self.host, self.port = held.getsockname()
         self.let_go = atexit.register(held.close)
         self.seen: list[Seen] = []
-        self.asked = 0
+        self.peers: list[Peer] = []
+        self.asked, self.tls = 0, None
+
+    def is_left(self) -> bool:
+        """Tell whether all is read that callers sent, as for a node that listens."""
+        return True
 
 
 class InOrder:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from rpcguard.registries.static import StaticRegistry
-from tests.support.calls import Flavour, Node, Peer, listed, settle, soon
+from tests.support.calls import PATIENCE, Dead, Flavour, Node, Peer, listed, settle, soon
 from tests.support.library import http
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Talk:
     """Talk to the node by a client; every method is awaited, whatever the flavour."""
 
-    def __init__(self, flavour: Flavour, make: Callable[[], Any], node: Node) -> None:
+    def __init__(self, flavour: Flavour, make: Callable[[], Any], node: Node | Dead) -> None:
         self.flavour, self._make, self.node = flavour, make, node
         self.base = f"{'https' if node.tls else 'http'}://localhost:{node.port}"
         self._before = len(node.peers)
@@ -29,7 +29,7 @@ class Talk:
 
     def open(self, **options) -> Any:
         """Make another client, with options of its own, and use that from now on."""
-        options = {"base_url": self.base, "timeout": 5.0} | options
+        options = {"base_url": self.base, "timeout": PATIENCE} | options
         self.client = self.flavour.client(transport=self._make(), **options)
         self.clients.append(self.client)
         return self.client
@@ -144,7 +144,7 @@ def answering(paths: dict[str, bytes]):
 async def judge(
     scenario: Callable[[Talk], Awaitable[Any]],
     flavour: Flavour,
-    node: Node,
+    node: Node | Dead,
     context: ssl.SSLContext | bool,
     **options,
 ) -> Any:

@@ -289,7 +289,7 @@ def test_fork_while_other_threads_are_calling(make_node):
         client.close()
         print(codes == [0] * 15)
     """
-    check_quiet(run_python(code, make_node(), make_node(), timeout=40), "True\n")
+    check_quiet(run_python(code, make_node(), make_node(), timeout=100), "True\n")
 
 
 def test_fork_of_a_closed_transport(make_node):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.support.calls import FLAVOURS, Dead, each, settle
+from tests.support.calls import FLAVOURS, PATIENCE, Dead, each, settle
 from tests.support.judge import Talk, answering, judge, told
 from tests.support.library import NAME, http
 from tests.support.scripts import CHUNKED, hang, hang_in_body
@@ -71,7 +71,8 @@ async def test_nodes_that_break(script, flavour, make_node, plain_context):
     """The exception, its message and its request are those of plain httpx, read or streamed."""
 
     async def scenario(talk: Talk):
-        talk.open(timeout=0.1 if script in (hang, hang_in_body) else 5.0)
+        silent = script in (hang, hang_in_body)
+        talk.open(timeout=http.Timeout(PATIENCE, read=0.1 if silent else PATIENCE))
         whole = await talk.failure(talk.post("/x", content=b"1"))
         return whole, await talk.failure(streamed(talk))
 
@@ -125,16 +126,14 @@ async def test_a_body_of_another_length(length, words, flavour, make_node, make_
     assert (await caller.call()).text == "ok"
 
 
-async def test_nobody_listens(flavour, make_node, plain_context):
+async def test_nobody_listens(flavour, plain_context):
     """A refused connection is the same `ConnectError`."""
-    node = make_node()
-    node.close()
 
     async def scenario(talk: Talk):
         kinds, message, request = await talk.failure(talk.get("/x"))
         return kinds, bool(message), request
 
-    kinds, *_ = await judge(scenario, flavour, node, plain_context)
+    kinds, *_ = await judge(scenario, flavour, Dead(), plain_context)
     assert kinds[0] == "ConnectError"
 
 
@@ -165,21 +164,24 @@ async def test_clients_that_are_closed(flavour, make_node, plain_context):
 @httpx_leaves_generators
 async def test_timeouts(flavour, make_node, plain_context):
     """`read` and `write` are told apart, and what a call says replaces what the client says."""
+    over = threading.Event()
 
     async def scenario(talk: Talk):
+        over.clear()
         large = b"x" * 20_000_000
+        read, write = http.Timeout(PATIENCE, read=0.05), http.Timeout(PATIENCE, write=0.05)
         quick = {"extensions": {"timeout": {"read": 0.05}}}
         failures = [
-            await talk.failure(talk.post("/", timeout=http.Timeout(5.0, read=0.05))),
-            await talk.failure(
-                talk.post("/", content=large, timeout=http.Timeout(5.0, write=0.05))
-            ),
+            await talk.failure(talk.post("/", timeout=read)),
+            await talk.failure(talk.post("/", content=large, timeout=write)),
             await talk.failure(talk.post("/", **quick)),
         ]
-        talk.open(timeout=0.05)
-        return [*failures, await talk.failure(talk.post("/"))]
+        talk.open(timeout=read)
+        failures.append(await talk.failure(talk.post("/")))
+        over.set()
+        return failures
 
-    node = make_node(lambda peer: peer.gone.wait(3.0))
+    node = make_node(lambda peer: over.wait(PATIENCE))  # reads nothing
     said = await judge(scenario, flavour, node, plain_context)
     assert [kinds[0] for kinds, *_ in said] == [
         *("ReadTimeout", "WriteTimeout", "ReadTimeout", "ReadTimeout")
@@ -211,7 +213,7 @@ async def test_limits_of_busy_connections(flavour, make_node, plain_context):
     """When all connections are busy a call waits for `pool`, and no longer."""
 
     async def scenario(talk: Talk):
-        timeout = http.Timeout(5.0, pool=0.05)
+        timeout = http.Timeout(PATIENCE, pool=0.05)
         async with talk.stream("/chunked", timeout=timeout) as response:
             kinds, _, asked = await talk.failure(talk.get("/second", timeout=timeout))
             parts = await talk.parts(response, "iter_raw", chunk_size=100)
