@@ -95,9 +95,10 @@ class Load:
             number += 1
 
     async def more(self, calls: int) -> None:
-        """Wait until so many more calls were made."""
+        """Wait until so many more calls were made, however long, as long as there are any."""
         enough = self.made + calls
-        await soon(lambda: self.made >= enough, f"{calls} more calls", patience=30)
+        while (made := self.made) < enough:
+            await soon(lambda made=made: self.made > made, "another call", patience=30)
 
     def answered(self, method: str, path: str, answer: http.Response) -> None:
         """Take in an answer."""
@@ -160,8 +161,10 @@ async def load(kind: str, nodes: str, *, workers: int = 8, **options) -> AsyncIt
         async with client, anyio.create_task_group() as group:
             for worker in range(workers):
                 group.start_soon(work, worker)
-            yield going
-            going.going = False
+            try:
+                yield going
+            finally:
+                going.going = False
         return
     with http.Client(transport=Transport(nodes, **made), base_url="http://orders") as sync:
 
@@ -177,8 +180,10 @@ async def load(kind: str, nodes: str, *, workers: int = 8, **options) -> AsyncIt
         async with anyio.create_task_group() as group:
             for worker in range(workers):
                 group.start_soon(to_thread.run_sync, labour, worker)
-            yield going
-            going.going = False
+            try:
+                yield going
+            finally:
+                going.going = False
 
 
 def _body(method: str) -> bytes | None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 KINDS = ("sync", "asyncio", "trio")
 
+# So much load takes minutes on a busy machine; a load that stands still is told before.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
@@ -206,7 +209,7 @@ async def test_calls_are_multiplexed(made, provider, start):
     answers = []
 
     async def get(number: int) -> None:
-        answers.append(await client.get(f"/{number}"))
+        answers.append(await client.get(f"/{number}", timeout=20))
 
     async with http.AsyncClient(transport=transport, base_url="http://orders") as client:
         await client.get("/")
