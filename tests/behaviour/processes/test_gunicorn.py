@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,21 +15,23 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.support.calls import echo, eventually, unused_port
+from tests.support.calls import echo, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
 WORKERS = 3
-BOOT = 30.0
+BOOT = 30
+"""Seconds: what it does not say, come to or end within is taken to hang."""
 
 
 @contextmanager
 def gunicorn(
     app: str, registry: str, *options: str, **environment: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    port = unused_port()
+    listener = socket.create_server(("127.0.0.1", 0))  # so that no one else takes the port
+    port = listener.getsockname()[1]
     # The threads that a use before the fork has started stay with the parent: that is the test.
     ours = "ignore:This process:DeprecationWarning"
     quiet = {"PYTHONWARNINGS": f"error,{ours},ignore:unclosed <socket:ResourceWarning"}
@@ -39,14 +42,16 @@ def gunicorn(
         f"tests.behaviour.processes.app:{app}",
         "--preload",
     ]
-    command += ["--bind", f"127.0.0.1:{port}", "--workers", str(WORKERS)]
-    process = subprocess.Popen(
-        [*command, "--graceful-timeout", "5", "--log-level", "warning", *options],
-        cwd=ROOT,
-        env={**os.environ, **quiet, "RPCGUARD_REGISTRY": registry, **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command += ["--bind", f"fd://{listener.fileno()}", "--workers", str(WORKERS)]
+    with listener:
+        process = subprocess.Popen(
+            [*command, "--graceful-timeout", str(BOOT), "--log-level", "warning", *options],
+            cwd=ROOT,
+            env={**os.environ, **quiet, "RPCGUARD_REGISTRY": registry, **environment},
+            stderr=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            text=True,
+        )
     try:
         yield f"http://127.0.0.1:{port}", process
     finally:
@@ -99,7 +104,7 @@ def test_each_worker_calls(make_node, app, worker, used):
         assert str(process.pid) not in threads
         assert all(count <= 12 for count in threads.values())
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=15)
+        _, said = process.communicate(timeout=2 * BOOT)
     assert process.returncode == 0
     assert said == ""
     eventually(lambda: sum(node.open for node in nodes) == 0, "a connection was left open")
