@@ -22,7 +22,7 @@ from rpcguard._connections.dial import (
     numeric,
     order,
 )
-from tests.support.calls import eventually
+from tests.support.calls import eventually, unused_port
 from tests.support.sockets import full_socket
 
 
@@ -34,8 +34,7 @@ def listening():
 
 @pytest.fixture
 def refusing():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()
+    return "127.0.0.1", unused_port()
 
 
 @pytest.fixture

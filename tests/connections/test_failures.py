@@ -9,7 +9,7 @@ import time
 import pytest
 
 from rpcguard._connections.exchange import StaleConnection
-from tests.support.calls import PATIENCE
+from tests.support.calls import PATIENCE, unused_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -117,13 +117,12 @@ async def test_a_break_raises_what_the_own_transport_raises(
     assert caller.books == (0, 0, 0)
 
 
-async def test_a_refused_connection(make_node, make_caller, flavour, failing) -> None:
+async def test_a_refused_connection(make_caller, flavour, failing) -> None:
     """A closed port is a `ConnectError` with the message of httpx's transport."""
-    node = make_node()
-    node.close()
-    caller = make_caller(node)
+    port = unused_port()
+    caller = make_caller(port=port)
     ours = await failing(caller)
-    theirs = await failing(make_caller(own=True), f"http://127.0.0.1:{node.port}/")
+    theirs = await failing(make_caller(own=True), f"http://127.0.0.1:{port}/")
     assert type(ours) is type(theirs) is flavour.http.ConnectError
     assert_same_words(flavour, ours, theirs)
     assert caller.books == (0, 0, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,17 +47,3 @@ def nodes_at() -> Iterator[Callable[[list[int]], None]]:
                 stack.enter_context(running(port))
 
         yield start
-
-
-@pytest.fixture
-def free_ports() -> Callable[[int], list[int]]:
-    """Find ports that are free now."""
-
-    def find(count: int) -> list[int]:
-        with ExitStack() as stack:
-            sockets = [
-                stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-            ]
-            return [one.getsockname()[1] for one in sockets]
-
-    return find

@@ -15,6 +15,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, pages, ports_in, with_ports
 from tests.docs.reasons import GIVEN, NEEDS, OWN_NODES, REASONS, given, reason_not_to_run
+from tests.support.servers.base import free_ports
 
 LANGUAGES = {"python", "console", "json", "yaml", "toml", "ini", "diff", "text", "dockerfile"}
 LANGUAGES |= {"java", "properties", "promql"}
@@ -25,7 +26,7 @@ def described(block: Block) -> str:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_runs_from_top_to_bottom(page, tmp_path, nodes_at, free_ports):
+def test_a_page_runs_from_top_to_bottom(page, tmp_path, nodes_at):
     """What a page shows works, in the order in which it is read."""
     for name, modules in NEEDS.items():
         missing = [module for module in modules if find_spec(module) is None]

@@ -222,24 +222,25 @@ def secured(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
         raise
 
 
-def unused_port() -> int:
-    """Find a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+def unused_port(host: str = "127.0.0.1") -> int:
+    """Give a port where nobody listens, but who is told of it.
+
+    It is bound, or another process might come to listen there, to the end of the program: whoever
+    has only the address of a node still calls it. A server that sets SO_REUSEADDR, as all that a
+    test starts do, may listen there as often as it likes.
+    """
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, 0))
+    atexit.register(held.close)
+    return held.getsockname()[1]
 
 
 class Dead:
-    """Stand for a node whose port refuses.
-
-    It is bound, or another process might come to listen there, to the end of the program: whoever
-    has only the address of a node still calls it.
-    """
+    """Stand for a node whose port refuses, until one is started there."""
 
     def __init__(self) -> None:
-        held = socket.socket()
-        held.bind(("127.0.0.1", 0))
-        self.host, self.port = held.getsockname()
-        self.let_go = atexit.register(held.close)
+        self.host, self.port = "127.0.0.1", unused_port()
         self.seen: list[Seen] = []
         self.peers: list[Peer] = []
         self.asked, self.tls = 0, None

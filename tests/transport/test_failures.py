@@ -588,7 +588,6 @@ async def test_a_dead_node_comes_back_by_a_probe(flavour, make_node, make_caller
     caller = make_caller(dead, good)
     assert (await caller.call()).text == "ok"
     assert caller.view(dead).state == "ejected"
-    dead.let_go()
     back = Node(port=dead.port)
     try:
         eventually(lambda: caller.view(dead).state != "ejected", "not restored")

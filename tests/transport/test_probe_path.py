@@ -39,7 +39,6 @@ def revive():
     nodes: list[Node] = []
 
     def start(dead: Dead, *scripts, **options) -> Node:
-        dead.let_go()
         nodes.append(Node(*scripts, port=dead.port, **options))
         return nodes[-1]
 
@@ -68,7 +67,7 @@ async def test_a_probe_asks_as_a_call_would(make_node, make_caller, revive):
 )
 def test_a_service_may_be_an_address(registry, name):
     """One of IPv6 has to stand in brackets, also where its node is asked whether it is back."""
-    port = unused_port()
+    port = unused_port("::1")
     transport = Transport(registry.format(port=port), ejection=EjectionPolicy(probe_path="/"))
     url, name = f"http://[::1]:{port}/", name.format(port=port)
     with http.Client(transport=transport) as client:
