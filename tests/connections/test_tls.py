@@ -89,13 +89,15 @@ async def test_the_context_is_made_when_it_is_needed(
         await caller.end(response)
 
 
-async def test_a_handshake_that_hangs_times_out(make_node, make_caller, trusting, flavour) -> None:
+async def test_a_handshake_that_hangs_times_out(
+    make_node, make_caller, trusting, flavour, reached
+) -> None:
     """A node that accepts and says nothing is a `ConnectTimeout`, and its socket is closed."""
     node = make_node(lambda peer: peer.until_gone())
     caller = make_caller(node, scheme="https", ssl_context=trusting, timeout=0.2)
     with pytest.raises(flavour.http.ConnectTimeout):
         await caller.call("/")
-    assert node.peers[0].gone.wait(20)
+    await reached(lambda: node.peers and node.peers[0].gone.is_set())
     assert caller.books == (0, 0, 0)
 
 

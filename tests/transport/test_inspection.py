@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rpcguard import MembershipPolicy
+from tests.support.calls import eventually
 from tests.support.library import Transport, http
 
 
@@ -30,6 +31,8 @@ def test_a_registry_that_cannot_be_shown_hides_no_error(caplog):
     """The call says that there is no node; log, views and transport tell the class instead."""
     patience = MembershipPolicy(first_snapshot_timeout=0.2)
     with Transport(Unspeakable(), membership=patience) as transport:
+        transport._service("orders")
+        eventually(lambda: transport.services()[0].trouble, "the registry is not asked")
         with pytest.raises(http.ConnectError, match=r"no list from <Unspeakable> \(OSError"):
             transport.handle_request(http.Request("GET", "http://orders/"))
         assert "<Unspeakable>" in repr(transport)
