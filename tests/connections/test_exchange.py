@@ -11,6 +11,8 @@ import threading
 
 import pytest
 
+from tests.support.calls import PATIENCE
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -181,7 +183,7 @@ async def test_the_raw_stream_after_an_upgrade(make_node, make_caller, flavour, 
     caller = make_caller(node)
     upgrade = {"Connection": "upgrade", "Upgrade": "echo"} if method == "GET" else {}
     # The deadline of a call ends with its handshake.
-    timeout = Shrinking({"read": 2.0}, left=2.0)
+    timeout = Shrinking({"read": PATIENCE}, left=PATIENCE)
     response = await caller.open(
         "/", method=method, headers=upgrade, extensions={"timeout": timeout}
     )

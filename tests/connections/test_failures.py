@@ -101,7 +101,8 @@ async def test_a_break_raises_what_the_own_transport_raises(
     """Class, message and cause equal those of httpx's own; a fresh connection is not stale."""
     node = make_node(script)
     # What a node does is waited for, also by a busy machine; what it does not do need not be.
-    timeout = 0.2 if kind == "ReadTimeout" else PATIENCE
+    read = 0.2 if kind == "ReadTimeout" else PATIENCE
+    timeout = flavour.http.Timeout(PATIENCE, read=read)
     caller = make_caller(node, timeout=timeout)
     ours = await failing(caller)
     own = make_caller(own=True, timeout=timeout)
@@ -227,11 +228,14 @@ async def test_a_connection_whose_socket_was_closed_is_not_used(make_node, make_
     assert caller.books == (1, 0, 0)
 
 
+STAGES = ("connect", "read", "write", "pool")
+
+
 class Deadline(dict):
     """Timeouts that end together, the way a call with a deadline passes them."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__({"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0})
+        super().__init__(dict.fromkeys(STAGES, PATIENCE))
         self.end = time.monotonic() + seconds
 
     def clamp(self, timeout: float | None) -> float | None:
@@ -243,21 +247,22 @@ class Deadline(dict):
 
 
 def trickle(peer) -> None:
-    """Send a body of 100 bytes, one every 20 ms."""
-    peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-    for _ in range(100):
+    """Send a body that has no end for as long as a test may take, a byte every 20 ms."""
+    peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+    while True:
         time.sleep(0.02)
-        peer.send(b".")
+        peer.sock.sendall(b".")
 
 
-async def test_a_deadline_holds_while_bytes_trickle(
-    make_node, make_caller, flavour, failing
-) -> None:
+async def test_a_deadline_holds_while_bytes_trickle(make_node, make_caller, flavour) -> None:
     """Each read gets only what is left, so the sum of many short reads ends in time."""
     caller = make_caller(make_node(trickle))
+    deadline = Deadline(PATIENCE)
+    response = await caller.open("/", extensions={"timeout": deadline})
     started = time.monotonic()
-    error = await failing(caller, extensions={"timeout": Deadline(0.3)})
-    assert type(error) is flavour.http.ReadTimeout
+    deadline.end = started + 0.3
+    with pytest.raises(flavour.http.ReadTimeout):
+        await caller.read(response)
     assert time.monotonic() - started > 0.2
     assert caller.books == (0, 0, 0)
 
@@ -266,7 +271,7 @@ async def test_a_deadline_does_not_stay_on_the_connection(make_node, make_caller
     """The next call on a kept connection has timeouts of its own."""
     node = make_node()
     caller = make_caller(node)
-    deadline = Deadline(5.0)
+    deadline = Deadline(PATIENCE)
     await caller.call("/", extensions={"timeout": deadline})
     deadline.end = 0.0
     await caller.call("/")
@@ -283,7 +288,7 @@ async def test_no_time_left_is_a_timeout_at_every_stage(
         def clamp(self, timeout):
             return timeout
 
-    timeout = Spent(connect=2.0, write=2.0, read=2.0, pool=2.0)
+    timeout = Spent(dict.fromkeys(STAGES, PATIENCE))
     timeout[stage] = -0.5
     error = await failing(make_caller(make_node(silence)), extensions={"timeout": timeout})
     assert type(error) is getattr(flavour.http, f"{stage.title()}Timeout")
@@ -297,7 +302,9 @@ async def test_a_node_that_does_not_read(
     """An upload that nobody takes ends in `WriteTimeout`."""
     done = threading.Event()
     node = make_node(lambda _peer: done.wait(20), tls=certified("orders") if tls else None)
-    caller = make_caller(node, scheme="https" if tls else "http", ssl_context=trusting, timeout=0.3)
+    timeout = flavour.http.Timeout(PATIENCE, write=0.3)
+    scheme = "https" if tls else "http"
+    caller = make_caller(node, scheme=scheme, ssl_context=trusting, timeout=timeout)
     error = await failing(caller, method="POST", content=bytes(20_000_000))
     done.set()
     assert type(error) is flavour.http.WriteTimeout

@@ -55,7 +55,7 @@ async def test_a_probe_asks_as_a_call_would(make_node, make_caller, revive):
     assert (await caller.call()).status_code == 200
     ready = answer(b"404 Not Found")
     node = revive(dead, Peer.until_gone, answer(b"503 Service Unavailable"), ready)
-    await soon(lambda: caller.view(dead).state != "ejected", "it is back", patience=20.0)
+    await soon(lambda: caller.view(dead).state != "ejected", "it is back", patience=60.0)
     assert caller.view(dead).state == "warming"
     asked = {(seen.line, seen.headers["host"]) for seen in node.seen}
     assert asked == {("GET /-/ready?full=1 HTTP/1.1", "orders")}
@@ -122,7 +122,7 @@ def _all_are_in(transport: Transport) -> bool:
 
 @pytest.mark.parametrize(("path", "slow"), [("/", 0), (None, 1)])
 def test_an_application_that_listens_long_before_it_answers_costs_no_post(make_node, path, slow):
-    """Killed and started again, it is imported for 8 s: a GET may wait for it, and no POST does.
+    """Killed and started again, it is imported for 10 s: a GET may wait for it, and no POST does.
 
     A probe that only connects lets one call find that out; one that asks lets none.
     """
@@ -133,13 +133,13 @@ def test_an_application_that_listens_long_before_it_answers_costs_no_post(make_n
         ejection=EjectionPolicy(probe_path=path, jitter=0),
     )
     waited = []
-    with http.Client(transport=transport, base_url="http://orders", timeout=2.0) as client:
+    with http.Client(transport=transport, base_url="http://orders", timeout=4.0) as client:
         for _ in range(4):
             client.get("/")
         application.kill()
         while _all_are_in(transport):
             client.get("/")
-        application.start(8)
+        application.start(10)
         back = False
         while not back:
             # Whoever is back only now has not been called yet, and may be thrown out by that.
