@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BLOCKED = 0.02
-"""Seconds after which the other one counts as blocked, by what the first one holds. One that is
-only slow goes on beside it, which is an interleaving as well."""
+"""Seconds that the other one sleeps at one place until it counts as blocked, by what the first one
+holds. One that is only slow goes on, or all that it does would be done beside the first."""
 
 _SLOW = 0.5
 """Seconds after which the first one counts as blocked, by what the second one is to do."""
@@ -39,6 +41,26 @@ class _Held:
                 self.stands.set()
                 self.goes_on.wait(_JOIN)
         return self.trace
+
+
+def _place(thread: threading.Thread) -> tuple[object, ...] | None:
+    """Tell where a thread sleeps; None for one that runs, or would if it had a processor."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    try:
+        state = Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:  # it has ended
+        return None
+    return (id(frame), frame.f_lasti) if frame is not None and state == "S" else None
+
+
+def _join_or_block(thread: threading.Thread) -> None:
+    before, end = None, time.monotonic() + _JOIN
+    while thread.is_alive() and time.monotonic() < end:
+        place = _place(thread)
+        if place is not None and place == before:
+            return
+        before = place
+        thread.join(_BLOCKED)
 
 
 def interleave(
@@ -71,7 +93,10 @@ def interleave(
     one.start()
     held.stands.wait(_SLOW)
     other.start()
-    other.join(_BLOCKED if held.where else _JOIN)
+    if held.where:
+        _join_or_block(other)
+    else:
+        other.join(_JOIN)
     held.goes_on.set()
     for thread in (one, other):
         thread.join(_JOIN)
