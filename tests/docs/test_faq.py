@@ -9,17 +9,17 @@ import rpcguard
 from rpcguard.registries.static import StaticRegistry
 from rpcguard.testing import ScriptedRegistry
 from tests.docs.blocks import ROOT
+from tests.support.calls import PATIENCE
 
 FAQ = (ROOT / "docs/faq.md").read_text()
 HEADINGS = [line.removeprefix("### ") for line in FAQ.splitlines() if line.startswith("### ")]
-QUICK = rpcguard.MembershipPolicy(first_snapshot_timeout=0.05)
 
 
-def get(registry, **options) -> None:
+def get(registry, *, patience: float = PATIENCE, **options) -> None:
     extensions = {"rpcguard": options} if options else {}
     transport = rpcguard.Transport(
         registry,
-        membership=QUICK,
+        membership=rpcguard.MembershipPolicy(first_snapshot_timeout=patience),
         node_transport=lambda _: httpx.MockTransport(lambda _: httpx.Response(200)),
     )
     with httpx.Client(transport=transport) as client:
@@ -51,7 +51,7 @@ def stranger() -> None:
 
 DRAINED = {"orders": [rpcguard.Node("10.0.0.1", 80, id="orders-1", weight=0)]}
 CASES = {
-    "no list": (lambda: get(broken()), "is the registry up?"),
+    "no list": (lambda: get(broken(), patience=0.05), "is the registry up?"),
     "unknown": (lambda: get("static:///billing=10.0.0.1:80"), "its name right?"),
     "empty": (lambda: get(StaticRegistry({"orders": []})), "lists no node of it"),
     "drained": (lambda: get(StaticRegistry(DRAINED)), "orders-1 draining: weight 0"),
