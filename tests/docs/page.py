@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEADLINE = 25.0
+DEADLINE = 100.0
 
 
 class PageError(Exception):
@@ -156,7 +156,7 @@ class Page:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=50,
+            timeout=DEADLINE,
             check=False,
         )
         if done.returncode or not matches(printed, done.stdout):

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(
-    find_spec("mkdocstrings") is None, reason="pip install --group docs"
-)
+PATIENCE = 280.0
+"""Seconds: to build the site takes a minute on a busy machine."""
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("mkdocstrings") is None, reason="pip install --group docs"),
+    pytest.mark.timeout(PATIENCE + 120.0),  # the browser comes after it
+]
 
 _FRAME = '<iframe sandbox="allow-same-origin" style="width:1400px;height:900px" src="{}"></iframe>'
 """Without scripts: how wide a block is does not depend on them, and they would take a minute."""
@@ -63,7 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

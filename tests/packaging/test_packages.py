@@ -43,13 +43,16 @@ else:
 """
 
 
+pytestmark = pytest.mark.timeout(300)  # what is built and installed takes a busy machine minutes
+
+
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -31,7 +31,7 @@ def browser(directory: Path, *arguments: str) -> str:
         [command, *flags, f"--user-data-dir={directory}/profile", *arguments],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=True,
         env={**os.environ, "HOME": str(directory)},
     )

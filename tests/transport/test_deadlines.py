@@ -113,9 +113,9 @@ def hops() -> Iterator[Callable[..., Hops]]:
 def test_a_deadline_goes_over_three_hops_and_shrinks(hops: Callable[..., Hops]) -> None:
     """Each hop is told what is left, in whole milliseconds."""
     chain = hops(3, DeadlinePolicy(margin=0.1))
-    chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 5.0}})
+    chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 60.0}})
     told = [int(seen[0][f"HTTP_{HEADER.upper().replace('-', '_')}"]) for seen in chain.seen]
-    assert told[0] <= 5000
+    assert told[0] <= 60_000
     assert told[0] - 100 >= told[1] >= told[2] + 100
     assert told[2] > 0
 
@@ -123,7 +123,7 @@ def test_a_deadline_goes_over_three_hops_and_shrinks(hops: Callable[..., Hops]) 
 def test_without_a_policy_nothing_is_told(hops: Callable[..., Hops]) -> None:
     """Neither deadlines nor retries."""
     chain = hops(2, None, last=lambda _: 503, deaf=True)
-    chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 5.0}})
+    chain.clients[0].get("/", extensions={"rpcguard": {"deadline": 60.0}})
     told = [key for seen in chain.seen for one in seen for key in one if key.startswith("HTTP_X_")]
     assert told == []
     assert len(chain.seen[-1]) == 4
