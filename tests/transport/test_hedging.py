@@ -161,6 +161,7 @@ async def test_a_failure_does_not_win(make_node, make_caller):
 
         async def answer() -> None:
             await soon(lambda: bad.seen, "the hedge is sent")
+            await soon(lambda: caller.view(bad).connections.idle, "its failure has come")
             held.go.set()
 
         tasks.start_soon(answer)
