@@ -44,12 +44,15 @@ class _Held:
 
 
 def _place(thread: threading.Thread) -> tuple[object, ...] | None:
-    """Tell where a thread sleeps; None for one that runs, or would if it had a processor."""
+    """Tell where a thread sleeps; None for one that runs, or would if it had a processor.
+
+    Without `/proc` one that stands at one place counts as asleep.
+    """
     frame = sys._current_frames().get(thread.ident or 0)
     try:
         state = Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:  # it has ended
-        return None
+    except OSError:  # it has ended, or this is not Linux
+        state = "S"
     return (id(frame), frame.f_lasti) if frame is not None and state == "S" else None
 
 
