@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
 
-_ENCODED: Final = "xn--"
+ENCODED: Final = "xn--"
+"""RFC 5890 §2.3.2.5: begins a part of a host's name that stands for other letters."""
+
 _LONGEST_PART: Final = 63
 """RFC 1035 §2.3.4: what is longer is no part of a host's name, and takes long to decode."""
 
@@ -101,21 +103,27 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def without_dot(service: str) -> str:
+    """Give the name of a service without the root of DNS at the end of its host, and its port."""
+    host, colon, port = service.partition(":")
+    return (host.rstrip(".") or host[:1]) + colon + port
+
+
 def host_name(service: str) -> str:
     """Give one spelling for all of the name of a service: small, without ASCII forms of letters.
 
     httpx gives an international name in its own letters only where the first part is one. There is
     no dot at the end, and what only looks like an ASCII form stays as it is.
     """
-    host, colon, port = service.lower().partition(":")
-    return ".".join(map(_in_letters, host.removesuffix(".").split("."))) + colon + port
+    host, colon, port = without_dot(service.lower()).partition(":")
+    return ".".join(map(_in_letters, host.split("."))) + colon + port
 
 
 def _in_letters(part: str) -> str:
-    if not (part.startswith(_ENCODED) and part.isascii() and len(part) <= _LONGEST_PART):
+    if not (part.startswith(ENCODED) and part.isascii() and len(part) <= _LONGEST_PART):
         return part
     try:
-        found = part.removeprefix(_ENCODED).encode().decode("punycode")
+        found = part.removeprefix(ENCODED).encode().decode("punycode")
     except (UnicodeError, OverflowError):
         return part
     return part if found.isascii() else found

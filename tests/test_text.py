@@ -39,6 +39,8 @@ def test_the_host_of_a_name(host):
         (f"xn--{'a' * 60}", f"xn--{'a' * 60}"),
         ("xn--bcher-kva:8080", "bücher:8080"),
         ("orders.:8080", "orders:8080"),
+        ("orders..", "orders"),
+        ("..", "."),
         ("xn--größe", "xn--größe"),
         ("::1", "::1"),
         ("", ""),

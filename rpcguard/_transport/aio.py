@@ -270,7 +270,7 @@ class AsyncDriver(TransportBase["httpx.AsyncBaseTransport"]):
         `RegistryError` when there was no list, and `TransportClosed` when the transport was closed.
         """
         require("nodes", nodes, "a whole number, 0 or more", is_whole(nodes))
-        found = self._service(service.lower())
+        found = self._service(self._opening.called(service))
         await _until(lambda: self._enough(found, nodes) or found.closed, timeout)
         if not self._enough(found, nodes):
             near = self._opening.names_like(found)

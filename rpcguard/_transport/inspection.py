@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from rpcguard._core.service.service import Service
     from rpcguard._core.service.views import PickRecord
     from rpcguard._transport.kept import ChildKey
+    from rpcguard._transport.opening import Opening
     from rpcguard._transport.services import ServiceTable
 
 
 class Inspection:
     """The services of a transport as its users see them; thread-safe."""
 
+    _opening: Opening
     _settings: Settings
     _switches: IncidentSwitches
     _tables: list[ServiceTable]
@@ -31,7 +33,7 @@ class Inspection:
 
     def _shown(self, name: str) -> Service:
         """Give a service by its name; a host beyond the registry has its port in it."""
-        name = name.lower()
+        name = self._opening.called(name)
         found = [one for table in self._tables[1:] if (one := table.get(name))]
         return found[0] if found else self._service(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from rpcguard._core.call.plan import CallPlan, read_options
 from rpcguard._core.service.effects import Event
 from rpcguard._core.service.limit import SHORT_PAUSE, Rejection
 from rpcguard._core.service.no_node import why_no_node
-from rpcguard._text import host_and_port
+from rpcguard._text import ENCODED, host_and_port
 from rpcguard._transport.deadlines import forget_retries, limit, send
 from rpcguard._transport.misplaced import wrong_library
 from rpcguard._transport.pins import pin
@@ -127,6 +128,15 @@ class Opening:
         if self._following.by_port:
             return host_and_port(host.removesuffix("."), url.port or PORTS[SCHEMES[scheme]])
         return host
+
+    def called(self, service: str) -> str:
+        """Give the name that calls have for a service, which a user may spell otherwise."""
+        host, colon, port = service.lower().partition(":")
+        if not host.isascii() or ENCODED in host:
+            # What is no host is never called; of a host that httpx cannot read, it raises another.
+            with contextlib.suppress(self._http.InvalidURL, UnicodeError):
+                host = self._http.URL(scheme="http", host=host).host
+        return host + colon + port
 
     def _found(self, name: str, find: Callable[..., Service]) -> Service:
         try:

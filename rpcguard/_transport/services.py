@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from rpcguard._core.nodes.view import Census
 from rpcguard._core.service.service import Service
-from rpcguard._text import about, host_name, logger, plain
+from rpcguard._text import about, logger, plain, without_dot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,7 +98,7 @@ class Follower(Protocol):
 
 
 class ServiceTable:
-    """The services that one transport calls, by name; thread-safe.
+    """The services that one transport calls, by the names that URLs spell; thread-safe.
 
     `following` and the `followers`, of which `rules` may be one, are told which to follow; they
     are stopped by who made them. Once `closed`, a service that is asked for is made and refuses its
@@ -121,7 +121,6 @@ class ServiceTable:
         self._followers = followers
         self._naming = threading.RLock()  # a handler of the log may call through the transport
         self._services: dict[str, Service] = {}
-        self._called: dict[str, str] = {}  # by what all spellings of a name have in common
         self._inherited: object = None
         self._met: dict[str, None] = {}  # forgotten services that the registry has known
         self._unmet: dict[str, None] = {}  # and of those that it has not, the last ones
@@ -134,17 +133,17 @@ class ServiceTable:
         return iter(list(self._services.values()))
 
     def __call__(self, name: str) -> Service:
-        """Give a service by name, in any spelling; it is followed from its first call on."""
+        """Give a service by name; it is followed from its first call on."""
         service = self._services.get(name)
         return self._new(name) if service is None or service.forgotten else service
 
     def get(self, name: str) -> Service | None:
         """Give a service that is there; None where it was not called, or is forgotten."""
-        return self._services.get(self._called.get(host_name(name), name))
+        return self._services.get(without_dot(name.lower()))
 
     def _new(self, name: str) -> Service:
+        name = without_dot(name.lower())  # "orders.", or an IPv6 address: the same host
         with self._naming:
-            name = self._called.setdefault(host_name(name), name.removesuffix(".") or name)
             service = self._services.get(name)
             if service is None or service.forgotten:
                 service = self._make(name)
@@ -179,7 +178,6 @@ class ServiceTable:
         for idle in idle_services(self._services.values(), most):
             if idle.forget():
                 self._services.pop(idle.name, None)
-                self._called.pop(host_name(idle.name), None)
                 self._remember(idle)
                 self.following.forget(idle.name)
                 for one in self._followers:

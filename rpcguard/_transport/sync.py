@@ -249,7 +249,8 @@ class SyncDriver(TransportBase["httpx.BaseTransport"]):
         `RegistryError` when there was no list, and `TransportClosed` when the transport was closed.
         """
         require("nodes", nodes, "a whole number, 0 or more", is_whole(nodes))
-        found, end = self._service(service.lower()), time.monotonic() + timeout
+        found = self._service(self._opening.called(service))
+        end = time.monotonic() + timeout
         found.wait_ready(timeout)
         while not self._enough(found, nodes):  # seldom waited for, and told by another thread
             if found.closed or time.monotonic() >= end:

@@ -49,14 +49,43 @@ def test_a_dot_at_the_end_is_no_part_of_a_name(make_node):
     node = make_node()
     registry = f"static:///orders=127.0.0.1:{node.port}"
     with http.Client(transport=Transport(registry)) as client:
-        for host in ("orders.", "orders", "ORDERS."):
+        for host in ("orders..", "orders.", "orders", "ORDERS."):
             assert client.get(f"http://{host}/").status_code == 200
         transport = client._transport
         assert [view.name for view in transport.services()] == ["orders"]
         assert len(transport.nodes("orders.")) == 1
 
 
+class ByPort(Asked):
+    """Such a registry, that is asked by host and port."""
+
+    by_port = True
+
+
+def test_a_host_is_asked_for_without_a_dot_whoever_comes_first():
+    """With one the search list of a resolver is left out, and `/etc/hosts` has no such name."""
+    registry = ByPort()
+    with http.Client(transport=Transport(registry)) as client:
+        for host in ("orders..", "orders"):
+            with pytest.raises(http.ConnectError):
+                client.get(f"http://{host}:8080/")
+        client._transport.nodes("orders.:8080")
+    assert registry.names <= {"orders:8080", "check orders:8080"}
+
+
+def test_an_address_is_one_in_either_case():
+    """The letters of an IPv6 address stay in a URL as they are written."""
+    registry = Asked()
+    with http.Client(transport=Transport(registry)) as client:
+        for host in ("[2001:DB8::A]", "[2001:db8::a]"):
+            with pytest.raises(http.ConnectError):
+                client.get(f"http://{host}/")
+        assert len(client._transport.nodes("2001:DB8::A")) == 1
+    assert registry.names <= {"2001:db8::a", "check 2001:db8::a"}
+
+
 LETTERS, ASCII = "shop.bücher.example", "shop.xn--bcher-kva.example"
+CALLED = http.URL(f"http://{LETTERS}/").host  # the libraries differ in it
 
 
 @pytest.mark.parametrize("said", [LETTERS, "SHOP.Bücher.example.", ASCII])
@@ -77,6 +106,23 @@ def test_a_service_is_one_however_it_is_spelt(make_node, said, before):
         assert picked == {stays.port}
         assert len(transport.services()) == 1
         assert len(transport.explain(said)) == 21
+
+
+@pytest.mark.parametrize("said", [LETTERS, "SHOP.Bücher.example.", ASCII])
+def test_a_registry_hears_the_name_that_calls_have(said):
+    """So do sticky shares, which are the same in every process, whatever was said first in it."""
+    registry = Asked()
+    with Transport(registry) as transport:
+        transport.wait_ready(said, timeout=20)
+        assert [view.name for view in transport.services()] == [CALLED]
+    assert registry.names == {CALLED}
+
+
+@pytest.mark.parametrize("said", ["xn--a", "bücher..shop", "shop.xn--a", "Bücher/shop"])
+def test_what_is_no_host_has_no_nodes(said):
+    """No call can have such a name; it is asked for as it is said."""
+    with Transport(f"static:///{LETTERS}=127.0.0.1:1") as transport:
+        assert transport.nodes(said) == []
 
 
 @pytest.mark.parametrize("given", [LETTERS, ASCII])
