@@ -16,6 +16,8 @@ PASSWORD = "r1ght-eureka-passw0rd"
 _QUICK = {  # the defaults are minutes
     "eureka.server.eviction-interval-timer-in-ms": 200,
     "eureka.server.enable-self-preservation": "false",
+    # A list that is made while a node registers may be kept without it, for three minutes else.
+    "eureka.server.response-cache-auto-expiration-in-seconds": 2,
 }
 
 
