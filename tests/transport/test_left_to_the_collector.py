@@ -10,27 +10,13 @@ import anyio
 import pytest
 
 from tests.support.library import AsyncTransport, http
+from tests.support.slow_end import SlowEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 NODE = "static://10.0.0.1:1"
-
-
-class Parts(http.AsyncByteStream):
-    """A stream of somebody's own, whose generator has something to wait for at its end."""
-
-    def __init__(self) -> None:
-        self.ended = anyio.Event()
-
-    async def __aiter__(self):
-        try:
-            yield b"x"
-            yield b"y"
-        finally:
-            await anyio.lowlevel.checkpoint()
-            self.ended.set()
 
 
 async def leave(stream: http.AsyncByteStream) -> None:
@@ -59,24 +45,22 @@ class Answers(http.AsyncBaseTransport):
         return http.Response(200, stream=self._stream)
 
 
-async def upload(parts: Parts) -> None:
-    async with AsyncTransport(
-        "static://10.0.0.1:1", node_transport=lambda _: LeavesRequests()
-    ) as t:
+async def upload(parts: SlowEnd) -> None:
+    async with AsyncTransport(NODE, node_transport=lambda _: LeavesRequests()) as t:
         await t.handle_async_request(http.Request("POST", "http://orders/", stream=parts))
         gc.collect()
-        await parts.ended.wait()
+        await parts.end.wait()
 
 
-async def download(parts: Parts, **options: float) -> None:
+async def download(parts: SlowEnd, **options: float) -> None:
     async with AsyncTransport(NODE, node_transport=lambda _: Answers(parts)) as t:
         request = http.Request("POST", "http://orders/", extensions={"rpcguard": options})
         await leave((await t.handle_async_request(request)).stream)
         gc.collect()
-        await parts.ended.wait()
+        await parts.end.wait()
 
 
-async def download_in_time(parts: Parts) -> None:
+async def download_in_time(parts: SlowEnd) -> None:
     await download(parts, deadline=60.0)
 
 
@@ -89,7 +73,7 @@ def test_each_generator_is_ended_by_one_alone(use: Callable):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: told.append(context))
         with anyio.fail_after(20):
-            await use(Parts())
+            await use(SlowEnd())
         await anyio.lowlevel.checkpoint()
 
     gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import anyio
 import pytest
 
 from rpcguard._core.call.timeouts import Timeouts
@@ -12,6 +11,7 @@ from rpcguard._transport.bodies import AsyncTimedBody
 from rpcguard.testing import ManualClock
 from tests.support.calls import FLAVOURS, each, settle
 from tests.support.library import NAME, http
+from tests.support.slow_end import SlowEnd
 from tests.support.telemetry import recorded as recorded
 
 pytestmark = each(FLAVOURS)
@@ -103,22 +103,7 @@ async def test_an_attempt_whose_parts_keep_coming_makes_room_for_another(call):
     assert (text, stream.took, stream.closed > 0, child.asked) == ("ok", 4.0, True, 2)
 
 
-class Parts(http.AsyncByteStream):
-    """A stream whose generators have something to wait for at their end."""
-
-    def __init__(self) -> None:
-        self.ended = 0
-
-    async def __aiter__(self):
-        try:
-            yield b"x"
-            yield b"y"
-        finally:
-            await anyio.lowlevel.checkpoint()
-            self.ended += 1
-
-
-def timed(parts: Parts, clock: ManualClock) -> AsyncTimedBody:
+def timed(parts: SlowEnd, clock: ManualClock) -> AsyncTimedBody:
     """Make a body that has two seconds."""
     return AsyncTimedBody(parts, Timeouts({}, clock() + 2.0, clock), http.ReadTimeout)
 
@@ -127,7 +112,7 @@ async def test_a_generator_ends_with_the_deadline(flavour):
     """Left to the collector, it would end at any time, or be told of as one that was left."""
     if flavour.sync:
         pytest.skip("the generators of threads end at once")
-    parts, clock = Parts(), ManualClock()
+    parts, clock = SlowEnd(), ManualClock()
     body = timed(parts, clock)
     read = aiter(body)
     await anext(read)
@@ -141,7 +126,7 @@ async def test_two_readers_of_a_body_have_their_own_parts(flavour):
     """As without a deadline, where the child's stream can be read again."""
     if flavour.sync:
         pytest.skip("each reader has a generator")
-    body = timed(Parts(), ManualClock())
+    body = timed(SlowEnd(), ManualClock())
     one, other = aiter(body), aiter(body)
     assert [await anext(one), await anext(other)] == [b"x", b"x"]
     assert [await anext(one), await anext(other)] == [b"y", b"y"]
